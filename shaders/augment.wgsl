@@ -1,0 +1,185 @@
+// augment.wgsl — views of images: crop and resize, flip, colour jitter, greyscale, solarise, normalise.
+//
+//   images  bytes [shard_images, source_height, source_width, 3], packed, red first; the data set's
+//           images from first_image on. A data set larger than a binding comes in several shards, one
+//           dispatch each: a dispatch makes the views whose image lies in its shard, and only those.
+//   rows    [views] Row: what happens to each view, and to which image (index in the whole data set)
+//   views   [views, size, size, 4] f32, NHWC, the fourth channel 0
+//
+// One workgroup a view, in a grid of x and y. With values in [0, 1] and grey = .2989 R + .587 G + .114 B:
+//   1 crop      output pixel (i, j) reads the source interval that row.crop maps [i, i + 1) x [j, j + 1)
+//               to; each axis by itself is
+//                 enlarged: bilinear at the interval's middle, between the two nearest pixel centres,
+//                           clamped to the crop box (half-pixel centres, corners not aligned);
+//                 shrunk:   the mean over the interval, its partly covered pixels weighted by the share.
+//               A flip is a negative scale: the same interval, read from the other end.
+//   2 brightness  x = clip(brightness x)
+//   3 contrast    x = clip(contrast x + (1 - contrast) mean), mean = the mean grey of the view after 2
+//   4 saturation  x = clip(saturation x + (1 - saturation) grey(x))
+//   5 hue         x = clip(hue x), a rotation of RGB about the grey axis
+//   6 greyscale   x = grey(x);   7 solarise  x = 1 - x where x >= solarize_from
+//   8 normalise   (x - mean) / std, channel by channel
+// Factors of 1 and the identity leave a value's bits as they are, so there are no flags for steps left out.
+// The mean is summed in a fixed order: the same rows give the same bits.
+
+// @specialize
+const WORKGROUP_SIZE = 64u;
+// @end
+
+struct Params {
+  views: u32,
+  size: u32,
+  source_height: u32,
+  source_width: u32,
+  first_image: u32,
+  shard_images: u32,
+  mean_red: f32,
+  mean_green: f32,
+  mean_blue: f32,
+  std_red: f32,
+  std_green: f32,
+  std_blue: f32,
+}
+
+// 32 floats; the matrices' columns are padded to four.
+struct Row {
+  image: f32,
+  brightness: f32,
+  contrast: f32,
+  saturation: f32,
+  greyscale: f32,
+  solarize_from: f32,
+  crop: mat3x3f, // from output to source pixel coordinates (x, y, 1)
+  hue: mat3x3f,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> images: array<u32>;
+@group(0) @binding(2) var<storage, read> rows: array<Row>;
+@group(0) @binding(3) var<storage, read_write> views: array<vec4f>;
+
+const GREY = vec3f(0.2989, 0.5870, 0.1140);
+
+var<workgroup> partial_sums: array<f32, WORKGROUP_SIZE>;
+
+// The source pixels under one output pixel along one axis, and how they are weighted.
+struct Taps {
+  first: i32,
+  last: i32,
+  middle: f32,
+  width: f32, // of the interval in source pixels; 0 asks for bilinear weights
+  low: i32, // the crop box, both ends included
+  high: i32,
+}
+
+fn taps_at(index: u32, scale: f32, offset: f32) -> Taps {
+  // Crop boxes are whole pixels: rounding takes away what f32 lost.
+  let start = i32(round(offset));
+  let end = i32(round(offset + scale * f32(params.size)));
+  let middle = offset + scale * (f32(index) + 0.5);
+  var taps: Taps;
+  taps.middle = middle;
+  taps.low = min(start, end);
+  taps.high = max(start, end) - 1;
+  if abs(scale) > 1.0 {
+    taps.width = abs(scale);
+    taps.first = i32(floor(middle - 0.5 * taps.width));
+    taps.last = i32(ceil(middle + 0.5 * taps.width)) - 1;
+  } else {
+    taps.width = 0.0;
+    taps.first = i32(floor(middle - 0.5));
+    taps.last = taps.first + 1;
+  }
+  return taps;
+}
+
+fn tap_weight(taps: Taps, pixel: i32) -> f32 {
+  let left = f32(pixel);
+  if taps.width == 0.0 {
+    return max(0.0, 1.0 - abs(left + 0.5 - taps.middle));
+  }
+  let half_width = 0.5 * taps.width;
+  let covered = min(left + 1.0, taps.middle + half_width) - max(left, taps.middle - half_width);
+  return max(0.0, covered) / taps.width;
+}
+
+// Three bytes from any byte offset, as [0, 1]. They lie in one word or in two; where in one, `next` is
+// that same word, and the shift (taken modulo 32) puts nothing wrong into the low 24 bits.
+fn load_pixel(byte: u32) -> vec3f {
+  let shift = 8u * (byte % 4u);
+  let word = images[byte / 4u];
+  let next = images[(byte + 2u) / 4u];
+  return unpack4x8unorm((word >> shift) | (next << ((32u - shift) % 32u))).rgb;
+}
+
+fn crop_pixel(first_byte: u32, column: u32, line: u32, crop: mat3x3f) -> vec3f {
+  let across = taps_at(column, crop[0].x, crop[2].x);
+  let down = taps_at(line, crop[1].y, crop[2].y);
+  var sum = vec3f(0.0);
+  for (var y = down.first; y <= down.last; y++) {
+    let line_start = u32(clamp(y, down.low, down.high)) * params.source_width;
+    var line_sum = vec3f(0.0);
+    for (var x = across.first; x <= across.last; x++) {
+      let pixel = line_start + u32(clamp(x, across.low, across.high));
+      line_sum += tap_weight(across, x) * load_pixel(first_byte + 3u * pixel);
+    }
+    sum += tap_weight(down, y) * line_sum;
+  }
+  return sum;
+}
+
+// Written out, since the built-in mix may round where the factor is 1.
+fn blend(color: vec3f, other: vec3f, factor: f32) -> vec3f {
+  return factor * color + (1.0 - factor) * other;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let view = group.y * groups.x + group.x;
+  if view >= params.views {
+    return;
+  }
+  let row = rows[view];
+  let image = u32(row.image);
+  if image < params.first_image || image - params.first_image >= params.shard_images {
+    return;
+  }
+  let first_byte = (image - params.first_image) * params.source_height * params.source_width * 3u;
+  let pixels = params.size * params.size;
+  let first_pixel = view * pixels;
+
+  // The output holds the cropped view meanwhile, whatever its size. Every invocation comes back to the
+  // pixels it wrote itself, so only the sum has to be waited for.
+  var grey_sum = 0.0;
+  for (var p = lane; p < pixels; p += WORKGROUP_SIZE) {
+    let cropped = crop_pixel(first_byte, p % params.size, p / params.size, row.crop);
+    let color = saturate(row.brightness * cropped);
+    views[first_pixel + p] = vec4f(color, 0.0);
+    grey_sum += dot(color, GREY);
+  }
+  partial_sums[lane] = grey_sum;
+  for (var step = WORKGROUP_SIZE / 2u; step > 0u; step /= 2u) {
+    workgroupBarrier();
+    if lane < step {
+      partial_sums[lane] += partial_sums[lane + step];
+    }
+  }
+  workgroupBarrier();
+  let mean_grey = vec3f(partial_sums[0] / f32(pixels));
+
+  let mean = vec3f(params.mean_red, params.mean_green, params.mean_blue);
+  let deviation = vec3f(params.std_red, params.std_green, params.std_blue);
+  for (var p = lane; p < pixels; p += WORKGROUP_SIZE) {
+    var color = views[first_pixel + p].rgb;
+    color = saturate(blend(color, mean_grey, row.contrast));
+    color = saturate(blend(color, vec3f(dot(color, GREY)), row.saturation));
+    color = saturate(row.hue * color);
+    color = blend(vec3f(dot(color, GREY)), color, row.greyscale);
+    color = select(color, 1.0 - color, color >= vec3f(row.solarize_from));
+    views[first_pixel + p] = vec4f((color - mean) / deviation, 0.0);
+  }
+}
