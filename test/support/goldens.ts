@@ -1,12 +1,12 @@
 /** Reads the golden files of test/fixtures. */
-import { readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs'
 
 export interface Golden { shape: number[]; data: Float32Array }
 
-const path = (name: string) => new URL(`../fixtures/${name}`, import.meta.url);
+const path = (name: string) => new URL(`../fixtures/${name}`, import.meta.url)
 
 export function readJson<T>(name: string): T {
-  return JSON.parse(readFileSync(path(name), 'utf8')) as T;
+  return JSON.parse(readFileSync(path(name), 'utf8')) as T
 }
 
 /**
@@ -14,10 +14,10 @@ export function readJson<T>(name: string): T {
  * do not depend on the reader under test. All of them are F32.
  */
 export function readGoldens(name: string): Map<string, Golden> {
-  const bytes = new Uint8Array(readFileSync(path(name)));
-  const length = Number(new DataView(bytes.buffer).getBigUint64(0, true));
+  const bytes = new Uint8Array(readFileSync(path(name)))
+  const length = Number(new DataView(bytes.buffer).getBigUint64(0, true))
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length))) as
-    Record<string, { shape: number[]; data_offsets: [number, number] }>;
+    Record<string, { shape: number[]; data_offsets: [number, number] }>
   return new Map(Object.entries(header).map(([key, { shape, data_offsets: [from, to] }]) =>
-    [key, { shape, data: new Float32Array(bytes.buffer.slice(8 + length + from, 8 + length + to)) }]));
+    [key, { shape, data: new Float32Array(bytes.buffer.slice(8 + length + from, 8 + length + to)) }]))
 }

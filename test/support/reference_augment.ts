@@ -4,53 +4,53 @@
  */
 
 export interface ReferenceView {
-  box: { top: number; left: number; height: number; width: number };
-  flip: boolean;
-  brightness: number;
-  contrast: number;
-  saturation: number;
-  hue: number;
-  greyscale: boolean;
-  solarize: boolean;
+  box: { top: number; left: number; height: number; width: number }
+  flip: boolean
+  brightness: number
+  contrast: number
+  saturation: number
+  hue: number
+  greyscale: boolean
+  solarize: boolean
 }
 
-type Pixel = [number, number, number];
+type Pixel = [number, number, number]
 
-const clip = (x: number) => Math.min(1, Math.max(0, x));
-const grey = ([r, g, b]: Pixel) => 0.2989 * r + 0.587 * g + 0.114 * b;
+const clip = (x: number) => Math.min(1, Math.max(0, x))
+const grey = ([r, g, b]: Pixel) => 0.2989 * r + 0.587 * g + 0.114 * b
 const each = (view: Pixel[], step: (value: number, pixel: Pixel, channel: number) => number) =>
-  view.map((pixel) => pixel.map((value, channel) => step(value, pixel, channel)) as Pixel);
+  view.map((pixel) => pixel.map((value, channel) => step(value, pixel, channel)) as Pixel)
 
 /**
  * Weights [to][from] of one axis. Enlarging: bilinear, by PyTorch's source index with
  * align_corners = False. Shrinking: the difference of the running integral at the interval's ends.
  */
 export function resizeWeights(from: number, to: number): number[][] {
-  const ratio = from / to;
+  const ratio = from / to
   return Array.from({ length: to }, (_, i) => {
-    const weights = new Array<number>(from).fill(0);
+    const weights = new Array<number>(from).fill(0)
     if (from > to) {
-      const integral = (x: number, pixel: number) => Math.min(1, Math.max(0, x - pixel));
-      return weights.map((_, p) => (integral((i + 1) * ratio, p) - integral(i * ratio, p)) / ratio);
+      const integral = (x: number, pixel: number) => Math.min(1, Math.max(0, x - pixel))
+      return weights.map((_, p) => (integral((i + 1) * ratio, p) - integral(i * ratio, p)) / ratio)
     }
-    const source = Math.max(0, (i + 0.5) * ratio - 0.5);
-    const below = Math.floor(source);
-    weights[below] += 1 - (source - below);
-    weights[Math.min(below + 1, from - 1)] += source - below;
-    return weights;
-  });
+    const source = Math.max(0, (i + 0.5) * ratio - 0.5)
+    const below = Math.floor(source)
+    weights[below] += 1 - (source - below)
+    weights[Math.min(below + 1, from - 1)] += source - below
+    return weights
+  })
 }
 
 /** Rotation by `angle` about (1, 1, 1), by Rodrigues' formula. */
 export function rotateHue([r, g, b]: Pixel, angle: number): Pixel {
-  const cos = Math.cos(angle);
-  const sin = Math.sin(angle) / Math.sqrt(3);
-  const along = ((r + g + b) / 3) * (1 - cos);
+  const cos = Math.cos(angle)
+  const sin = Math.sin(angle) / Math.sqrt(3)
+  const along = ((r + g + b) / 3) * (1 - cos)
   return [
     r * cos + (b - g) * sin + along,
     g * cos + (r - b) * sin + along,
     b * cos + (g - r) * sin + along,
-  ];
+  ]
 }
 
 /**
@@ -66,15 +66,15 @@ export function referenceView(
   mean: number[],
   std: number[],
 ): Float64Array {
-  const { box } = view;
-  const down = resizeWeights(box.height, size);
-  const across = resizeWeights(box.width, size);
+  const { box } = view
+  const down = resizeWeights(box.height, size)
+  const across = resizeWeights(box.width, size)
   const source = (y: number, x: number, channel: number) =>
-    image[((box.top + y) * width + box.left + x) * 3 + channel] / 255;
-  let pixels: Pixel[] = [];
+    image[((box.top + y) * width + box.left + x) * 3 + channel] / 255
+  let pixels: Pixel[] = []
   for (let i = 0; i < size; i++) {
     for (let j = 0; j < size; j++) {
-      const column = across[view.flip ? size - 1 - j : j];
+      const column = across[view.flip ? size - 1 - j : j]
       pixels.push(
         [0, 1, 2].map((channel) =>
           down[i].reduce(
@@ -83,16 +83,16 @@ export function referenceView(
             0,
           ),
         ) as Pixel,
-      );
+      )
     }
   }
-  pixels = each(pixels, (value) => clip(value * view.brightness));
-  const meanGrey = pixels.reduce((sum, pixel) => sum + grey(pixel), 0) / pixels.length;
-  pixels = each(pixels, (value) => clip(meanGrey + view.contrast * (value - meanGrey)));
-  pixels = each(pixels, (value, pixel) => clip(grey(pixel) + view.saturation * (value - grey(pixel))));
-  pixels = pixels.map((pixel) => rotateHue(pixel, view.hue).map(clip) as Pixel);
-  if (view.greyscale) pixels = each(pixels, (_, pixel) => grey(pixel));
-  if (view.solarize) pixels = each(pixels, (value) => (value < 0.5 ? value : 1 - value));
-  pixels = each(pixels, (value, _, channel) => (value - mean[channel]) / std[channel]);
-  return Float64Array.from(pixels.flatMap((pixel) => [...pixel, 0]));
+  pixels = each(pixels, (value) => clip(value * view.brightness))
+  const meanGrey = pixels.reduce((sum, pixel) => sum + grey(pixel), 0) / pixels.length
+  pixels = each(pixels, (value) => clip(meanGrey + view.contrast * (value - meanGrey)))
+  pixels = each(pixels, (value, pixel) => clip(grey(pixel) + view.saturation * (value - grey(pixel))))
+  pixels = pixels.map((pixel) => rotateHue(pixel, view.hue).map(clip) as Pixel)
+  if (view.greyscale) pixels = each(pixels, (_, pixel) => grey(pixel))
+  if (view.solarize) pixels = each(pixels, (value) => (value < 0.5 ? value : 1 - value))
+  pixels = each(pixels, (value, _, channel) => (value - mean[channel]) / std[channel])
+  return Float64Array.from(pixels.flatMap((pixel) => [...pixel, 0]))
 }

@@ -1,9 +1,9 @@
-import type { Tensor64 } from './tensor.js';
+import type { Tensor64 } from './tensor.js'
 
 /** Up to `limit` coordinates of `size`, spread evenly and always with the first and the last; all of them if they fit. */
 export function coordinates(size: number, limit: number): number[] {
-  if (size <= limit) return Array.from({ length: size }, (_, i) => i);
-  return Array.from({ length: limit }, (_, i) => Math.round((i * (size - 1)) / (limit - 1)));
+  if (size <= limit) return Array.from({ length: size }, (_, i) => i)
+  return Array.from({ length: limit }, (_, i) => Math.round((i * (size - 1)) / (limit - 1)))
 }
 
 /**
@@ -13,15 +13,15 @@ export function coordinates(size: number, limit: number): number[] {
 export function numericalGradient(
   f: (inputs: Tensor64[]) => number, inputs: readonly Tensor64[], which: number, h = 1e-5, at?: readonly number[],
 ): Float64Array {
-  const moved = inputs.map((x) => ({ shape: x.shape, data: x.data.slice() }));
-  const { data } = moved[which];
+  const moved = inputs.map((x) => ({ shape: x.shape, data: x.data.slice() }))
+  const { data } = moved[which]
   return Float64Array.from(at ?? data.keys(), (i) => {
-    const value = data[i];
-    data[i] = value + h;
-    const above = f(moved);
-    data[i] = value - h;
-    const below = f(moved);
-    data[i] = value;
-    return (above - below) / (2 * h);
-  });
+    const value = data[i]
+    data[i] = value + h
+    const above = f(moved)
+    data[i] = value - h
+    const below = f(moved)
+    data[i] = value
+    return (above - below) / (2 * h)
+  })
 }
