@@ -1,0 +1,53 @@
+/** Progress of long work on the terminal: a bar, or a line every few seconds where there is no terminal. */
+import { SingleBar } from 'cli-progress';
+
+/** Shows how far a piece of work is. `done` counts in the unit given to `begin`. */
+export interface ProgressTask {
+  update(done: number): void;
+  finish(): void;
+}
+
+/** Where long work reports to; a caller with its own display gives its own. */
+export interface ProgressReporter {
+  begin(label: string, total: number, unit: 'bytes' | 'images'): ProgressTask;
+}
+
+/** Shows nothing. */
+export const silentProgress: ProgressReporter = {
+  begin: () => ({ update: () => undefined, finish: () => undefined }),
+};
+
+const SECONDS_BETWEEN_LINES = 3;
+const BAR_CELLS = 30;
+
+/** A bar on `stream` (stderr by default, so that results on stdout stay clean). */
+export function terminalProgress(stream: NodeJS.WriteStream = process.stderr): ProgressReporter {
+  return {
+    begin(label, total, unit) {
+      const bar = new SingleBar({
+        stream,
+        // Escape codes that outlive a Ctrl-C are not worth a tidier bar.
+        linewrap: true,
+        noTTYOutput: true,
+        notTTYSchedule: SECONDS_BETWEEN_LINES * 1000,
+        format: (_options, state) => {
+          const share = total > 0 ? Math.min(state.value / total, 1) : 1;
+          const cells = Math.round(share * BAR_CELLS);
+          const left = share < 1 && Number.isFinite(Number(state.eta)) && state.value > 0 ? ` · ${state.eta} s left` : '';
+          const drawn = '█'.repeat(cells) + '░'.repeat(BAR_CELLS - cells);
+          return `${label} ${drawn} ${amount(state.value, total, unit)} · ${Math.floor(share * 100)} %${left}`;
+        },
+      });
+      bar.start(total, 0);
+      return {
+        update: (done) => bar.update(Math.min(done, total)),
+        finish: () => bar.stop(),
+      };
+    },
+  };
+}
+
+function amount(done: number, total: number, unit: 'bytes' | 'images'): string {
+  if (unit === 'images') return `${done.toLocaleString('en')}/${total.toLocaleString('en')} images`;
+  return `${(done / 1e6).toFixed(1)}/${(total / 1e6).toFixed(1)} MB`;
+}
