@@ -18,7 +18,8 @@ export const silentProgress: ProgressReporter = {
 };
 
 const SECONDS_BETWEEN_LINES = 3;
-const BAR_CELLS = 30;
+/** Short enough for the whole line to fit in 80 columns. */
+const BAR_CELLS = 12;
 
 /** A bar on `stream` (stderr by default, so that results on stdout stay clean). */
 export function terminalProgress(stream: NodeJS.WriteStream = process.stderr): ProgressReporter {
@@ -30,6 +31,8 @@ export function terminalProgress(stream: NodeJS.WriteStream = process.stderr): P
         linewrap: true,
         noTTYOutput: true,
         notTTYSchedule: SECONDS_BETWEEN_LINES * 1000,
+        // Without a terminal the last line has ended already; this avoids an empty one.
+        clearOnComplete: !stream.isTTY,
         format: (_options, state) => {
           const share = total > 0 ? Math.min(state.value / total, 1) : 1;
           const cells = Math.round(share * BAR_CELLS);
