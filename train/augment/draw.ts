@@ -17,56 +17,56 @@
  * Pixel coordinates are continuous: pixel i covers [i, i + 1). Rows are view-major, as the network
  * stacks them: row = view * B + b for image b of B.
  */
-import { mat3, quat, type vec3 } from 'gl-matrix';
-import { Purpose, RandomStream } from './philox.js';
-import type { AugmentationRecipe } from './recipe.js';
+import { mat3, quat, type vec3 } from 'gl-matrix'
+import { Purpose, RandomStream } from './philox.js'
+import type { AugmentationRecipe } from './recipe.js'
 
 /** Floats in a row. */
-export const ROW_FLOATS = 32;
-const CROP = 8;
-const HUE = 20;
+export const ROW_FLOATS = 32
+const CROP = 8
+const HUE = 20
 
-const SOLARIZE_FROM = 0.5;
-const SOLARIZE_NEVER = 2;
-const CROP_TRIES = 10;
-const MAX_IMAGES = 2 ** 24;
+const SOLARIZE_FROM = 0.5
+const SOLARIZE_NEVER = 2
+const CROP_TRIES = 10
+const MAX_IMAGES = 2 ** 24
 
 /** Whole pixels of the source image. */
 export interface CropBox {
-  top: number;
-  left: number;
-  height: number;
-  width: number;
+  top: number
+  left: number
+  height: number
+  width: number
 }
 
 /** Size in pixels of every image of a data set. */
 export interface SourceSize {
-  sourceHeight: number;
-  sourceWidth: number;
+  sourceHeight: number
+  sourceWidth: number
 }
 
 /** Everything one row says, in readable form. */
 export interface ViewParameters {
-  image: number;
-  box: CropBox;
-  flip: boolean;
-  brightness: number;
-  contrast: number;
-  saturation: number;
+  image: number
+  box: CropBox
+  flip: boolean
+  brightness: number
+  contrast: number
+  saturation: number
   /** Turn about the grey axis, in radians. */
-  hue: number;
-  greyscale: boolean;
-  solarize: boolean;
+  hue: number
+  greyscale: boolean
+  solarize: boolean
 }
 
-const GREY_AXIS: vec3 = new Float32Array([Math.sqrt(1 / 3), Math.sqrt(1 / 3), Math.sqrt(1 / 3)]);
-const scratch = mat3.create();
-const scratchQuaternion = quat.create();
+const GREY_AXIS: vec3 = new Float32Array([Math.sqrt(1 / 3), Math.sqrt(1 / 3), Math.sqrt(1 / 3)])
+const scratch = mat3.create()
+const scratchQuaternion = quat.create()
 
 function writeColumns(out: Float32Array, at: number, matrix: mat3): void {
   for (let column = 0; column < 3; column++) {
-    for (let row = 0; row < 3; row++) out[at + 4 * column + row] = matrix[3 * column + row];
-    out[at + 4 * column + 3] = 0;
+    for (let row = 0; row < 3; row++) out[at + 4 * column + row] = matrix[3 * column + row]
+    out[at + 4 * column + 3] = 0
   }
 }
 
@@ -77,27 +77,27 @@ function writeColumns(out: Float32Array, at: number, matrix: mat3): void {
  * @param out receives ROW_FLOATS floats from `at`
  */
 export function writeRow(view: ViewParameters, size: number, out: Float32Array, at = 0): void {
-  out[at] = view.image;
-  out[at + 1] = view.brightness;
-  out[at + 2] = view.contrast;
-  out[at + 3] = view.saturation;
-  out[at + 4] = view.greyscale ? 1 : 0;
-  out[at + 5] = view.solarize ? SOLARIZE_FROM : SOLARIZE_NEVER;
-  out[at + 6] = 0;
-  out[at + 7] = 0;
-  const { top, left, height, width } = view.box;
-  mat3.fromTranslation(scratch, [view.flip ? left + width : left, top]);
-  mat3.scale(scratch, scratch, [(view.flip ? -width : width) / size, height / size]);
-  writeColumns(out, at + CROP, scratch);
-  quat.setAxisAngle(scratchQuaternion, GREY_AXIS, view.hue);
-  mat3.fromQuat(scratch, scratchQuaternion);
-  writeColumns(out, at + HUE, scratch);
+  out[at] = view.image
+  out[at + 1] = view.brightness
+  out[at + 2] = view.contrast
+  out[at + 3] = view.saturation
+  out[at + 4] = view.greyscale ? 1 : 0
+  out[at + 5] = view.solarize ? SOLARIZE_FROM : SOLARIZE_NEVER
+  out[at + 6] = 0
+  out[at + 7] = 0
+  const { top, left, height, width } = view.box
+  mat3.fromTranslation(scratch, [view.flip ? left + width : left, top])
+  mat3.scale(scratch, scratch, [(view.flip ? -width : width) / size, height / size])
+  writeColumns(out, at + CROP, scratch)
+  quat.setAxisAngle(scratchQuaternion, GREY_AXIS, view.hue)
+  mat3.fromQuat(scratch, scratchQuaternion)
+  writeColumns(out, at + HUE, scratch)
 }
 
 /** Rounds to the nearest integer, halves to the even one, as the formula's reference does. */
 function roundHalfEven(value: number): number {
-  const rounded = Math.round(value);
-  return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+  const rounded = Math.round(value)
+  return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded
 }
 
 /**
@@ -110,29 +110,29 @@ export function drawCrop(
   recipe: Pick<AugmentationRecipe, 'scale' | 'ratio'>,
   { sourceHeight, sourceWidth }: SourceSize,
 ): CropBox {
-  const [narrowest, widest] = recipe.ratio;
-  const logNarrowest = Math.log(narrowest);
-  const logWidest = Math.log(widest);
+  const [narrowest, widest] = recipe.ratio
+  const logNarrowest = Math.log(narrowest)
+  const logWidest = Math.log(widest)
   for (let attempt = 0; attempt < CROP_TRIES; attempt++) {
-    const area = sourceHeight * sourceWidth * stream.uniform(recipe.scale[0], recipe.scale[1]);
-    const ratio = Math.exp(stream.uniform(logNarrowest, logWidest));
-    const width = roundHalfEven(Math.sqrt(area * ratio));
-    const height = roundHalfEven(Math.sqrt(area / ratio));
+    const area = sourceHeight * sourceWidth * stream.uniform(recipe.scale[0], recipe.scale[1])
+    const ratio = Math.exp(stream.uniform(logNarrowest, logWidest))
+    const width = roundHalfEven(Math.sqrt(area * ratio))
+    const height = roundHalfEven(Math.sqrt(area / ratio))
     if (width > 0 && width <= sourceWidth && height > 0 && height <= sourceHeight) {
-      const top = stream.integer(sourceHeight - height + 1);
-      const left = stream.integer(sourceWidth - width + 1);
-      return { top, left, height, width };
+      const top = stream.integer(sourceHeight - height + 1)
+      const left = stream.integer(sourceWidth - width + 1)
+      return { top, left, height, width }
     }
   }
-  const sourceRatio = sourceWidth / sourceHeight;
-  const height = sourceRatio < narrowest ? roundHalfEven(sourceWidth / narrowest) : sourceHeight;
-  const width = sourceRatio > widest ? roundHalfEven(sourceHeight * widest) : sourceWidth;
+  const sourceRatio = sourceWidth / sourceHeight
+  const height = sourceRatio < narrowest ? roundHalfEven(sourceWidth / narrowest) : sourceHeight
+  const width = sourceRatio > widest ? roundHalfEven(sourceHeight * widest) : sourceWidth
   return {
     top: Math.floor((sourceHeight - height) / 2),
     left: Math.floor((sourceWidth - width) / 2),
     height,
     width,
-  };
+  }
 }
 
 /**
@@ -146,16 +146,16 @@ export function drawView(
   image: number,
   source: SourceSize,
 ): ViewParameters {
-  const { jitter } = recipe;
-  const flip = stream.chance(recipe.flip);
-  const jittered = stream.chance(jitter.probability);
-  const brightness = stream.uniform(1 - jitter.brightness, 1 + jitter.brightness);
-  const contrast = stream.uniform(1 - jitter.contrast, 1 + jitter.contrast);
-  const saturation = stream.uniform(1 - jitter.saturation, 1 + jitter.saturation);
-  const hue = 2 * Math.PI * stream.uniform(-jitter.hue, jitter.hue);
-  const greyscale = stream.chance(recipe.greyscale);
-  const solarize = stream.chance(recipe.solarize);
-  const box = drawCrop(stream, recipe, source);
+  const { jitter } = recipe
+  const flip = stream.chance(recipe.flip)
+  const jittered = stream.chance(jitter.probability)
+  const brightness = stream.uniform(1 - jitter.brightness, 1 + jitter.brightness)
+  const contrast = stream.uniform(1 - jitter.contrast, 1 + jitter.contrast)
+  const saturation = stream.uniform(1 - jitter.saturation, 1 + jitter.saturation)
+  const hue = 2 * Math.PI * stream.uniform(-jitter.hue, jitter.hue)
+  const greyscale = stream.chance(recipe.greyscale)
+  const solarize = stream.chance(recipe.solarize)
+  const box = drawCrop(stream, recipe, source)
   return {
     image,
     box,
@@ -166,35 +166,35 @@ export function drawView(
     hue: jittered ? hue : 0,
     greyscale,
     solarize,
-  };
+  }
 }
 
 function prepareRows(count: number, out: Float32Array | undefined): Float32Array {
-  const rows = out ?? new Float32Array(count * ROW_FLOATS);
+  const rows = out ?? new Float32Array(count * ROW_FLOATS)
   if (rows.length !== count * ROW_FLOATS) {
     throw new RangeError(
       `view rows: ${count} views need ${count * ROW_FLOATS} floats, the given array has ${rows.length}`,
-    );
+    )
   }
-  return rows;
+  return rows
 }
 
 function checkImage(image: number): void {
   if (image >= MAX_IMAGES) {
-    throw new RangeError(`view rows: image ${image} is past the ${MAX_IMAGES} images that a data set may have`);
+    throw new RangeError(`view rows: image ${image} is past the ${MAX_IMAGES} images that a data set may have`)
   }
 }
 
 export interface DrawOptions extends SourceSize {
   /** The run's seed, an integer in [0, 2^53). */
-  seed: number;
-  epoch: number;
+  seed: number
+  epoch: number
   /** Indices in the data set of the B images of the batch. */
-  images: ArrayLike<number>;
+  images: ArrayLike<number>
   /** Views an image, m. */
-  views: number;
+  views: number
   /** Views made before in this epoch: the first one drawn here has this number. Default 0. */
-  firstView?: number;
+  firstView?: number
 }
 
 /**
@@ -209,19 +209,19 @@ export function drawViews(
   options: DrawOptions,
   out?: Float32Array,
 ): Float32Array {
-  const { seed, epoch, images, views, firstView = 0 } = options;
-  const rows = prepareRows(views * images.length, out);
-  const stream = new RandomStream(seed, Purpose.views);
-  let at = 0;
+  const { seed, epoch, images, views, firstView = 0 } = options
+  const rows = prepareRows(views * images.length, out)
+  const stream = new RandomStream(seed, Purpose.views)
+  let at = 0
   for (let view = firstView; view < firstView + views; view++) {
     for (let b = 0; b < images.length; b++) {
-      checkImage(images[b]);
-      stream.seek(epoch, images[b], view);
-      writeRow(drawView(stream, recipe, images[b], options), recipe.size, rows, at);
-      at += ROW_FLOATS;
+      checkImage(images[b])
+      stream.seek(epoch, images[b], view)
+      writeRow(drawView(stream, recipe, images[b], options), recipe.size, rows, at)
+      at += ROW_FLOATS
     }
   }
-  return rows;
+  return rows
 }
 
 /**
@@ -237,13 +237,13 @@ export function cleanViews(
   { sourceHeight, sourceWidth }: SourceSize,
   out?: Float32Array,
 ): Float32Array {
-  const rows = prepareRows(images.length, out);
-  const box = { top: 0, left: 0, height: sourceHeight, width: sourceWidth };
-  const clean = { box, flip: false, brightness: 1, contrast: 1, saturation: 1, hue: 0 };
+  const rows = prepareRows(images.length, out)
+  const box = { top: 0, left: 0, height: sourceHeight, width: sourceWidth }
+  const clean = { box, flip: false, brightness: 1, contrast: 1, saturation: 1, hue: 0 }
   for (let b = 0; b < images.length; b++) {
-    checkImage(images[b]);
-    const view = { ...clean, image: images[b], greyscale: false, solarize: false };
-    writeRow(view, recipe.size, rows, b * ROW_FLOATS);
+    checkImage(images[b])
+    const view = { ...clean, image: images[b], greyscale: false, solarize: false }
+    writeRow(view, recipe.size, rows, b * ROW_FLOATS)
   }
-  return rows;
+  return rows
 }

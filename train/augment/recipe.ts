@@ -2,17 +2,17 @@
  * What is drawn at random for a view, as data. The steps and their order are those of the paper's
  * code: random resized crop, flip, colour jitter, greyscale, solarise, normalise.
  */
-import { z } from 'zod';
+import { z } from 'zod'
 
-const probability = z.number().min(0).max(1);
-const strength = z.number().min(0).max(1);
-const rgb = z.tuple([z.number(), z.number(), z.number()]);
-const positive = z.number().positive();
+const probability = z.number().min(0).max(1)
+const strength = z.number().min(0).max(1)
+const rgb = z.tuple([z.number(), z.number(), z.number()])
+const positive = z.number().positive()
 
 function range(name: string, bound: z.ZodNumber) {
   return z
     .tuple([bound, bound])
-    .refine(([low, high]) => low <= high, `${name}: the lower end must come first`);
+    .refine(([low, high]) => low <= high, `${name}: the lower end must come first`)
 }
 
 export const augmentationRecipe = z.strictObject({
@@ -43,12 +43,12 @@ export const augmentationRecipe = z.strictObject({
   mean: rgb,
   /** Per channel, divides what is left. */
   std: z.tuple([positive, positive, positive]),
-});
+})
 
-export type AugmentationRecipe = z.infer<typeof augmentationRecipe>;
+export type AugmentationRecipe = z.infer<typeof augmentationRecipe>
 
-type Rgb = [number, number, number];
-const bytes = (red: number, green: number, blue: number): Rgb => [red / 255, green / 255, blue / 255];
+type Rgb = [number, number, number]
+const bytes = (red: number, green: number, blue: number): Rgb => [red / 255, green / 255, blue / 255]
 
 /** The paper's three recipes, by data set. */
 export const recipes = {
@@ -86,4 +86,4 @@ export const recipes = {
     mean: [0.485, 0.456, 0.406],
     std: [0.229, 0.224, 0.225],
   },
-} satisfies Record<string, AugmentationRecipe>;
+} satisfies Record<string, AugmentationRecipe>

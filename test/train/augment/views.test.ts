@@ -1,0 +1,227 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Engine, input } from '../../../engine/index.js'
+import { requestAdapter } from '../../../engine/node/adapter.js'
+import { cleanViews, drawView, drawViews, ROW_FLOATS, type ViewParameters, writeRow } from '../../../train/augment/draw.js'
+import { Purpose, RandomStream } from '../../../train/augment/philox.js'
+import { recipes } from '../../../train/augment/recipe.js'
+import { augmentViews, deviceImages } from '../../../train/augment/views.js'
+import { referenceView } from '../../support/reference_augment.js'
+
+let engine: Engine
+
+beforeAll(async () => {
+  const { adapter } = await requestAdapter()
+  const source = readFileSync(new URL('../../../shaders/augment.wgsl', import.meta.url), 'utf8')
+  engine = new Engine(await adapter.requestDevice(), adapter.info, { augment: source })
+})
+
+afterAll(() => engine.close())
+
+const COUNT = 5
+const HEIGHT = 13
+const WIDTH = 11
+const IMAGE_BYTES = HEIGHT * WIDTH * 3
+const identity = { mean: [0, 0, 0] as [number, number, number], std: [1, 1, 1] as [number, number, number] }
+
+/** Smooth patterns with noise, so that no step sees flat or extreme values only. 429 bytes an image: any offset modulo 4. */
+const noise = new RandomStream(1, Purpose.readout)
+const images = Uint8Array.from({ length: COUNT * IMAGE_BYTES }, (_, i) =>
+  Math.round(127 + 90 * Math.sin(i / 50 + (i % 3)) + noise.uniform(-37, 37)),
+)
+const dataset = { count: COUNT, height: HEIGHT, width: WIDTH, images }
+
+const plain: ViewParameters = {
+  image: 0,
+  box: { top: 0, left: 0, height: HEIGHT, width: WIDTH },
+  flip: false,
+  brightness: 1,
+  contrast: 1,
+  saturation: 1,
+  hue: 0,
+  greyscale: false,
+  solarize: false,
+}
+
+/** @param maxBindingBytes stands in for the adapter's limit, so that images and views come in pieces */
+async function run(
+  rows: Float32Array,
+  size: number,
+  normalisation = identity,
+  maxBindingBytes = engine.target.maxBindingBytes,
+): Promise<Float32Array> {
+  const adapterLimit = engine.target.maxBindingBytes
+  Object.assign(engine.target, { maxBindingBytes })
+  const views = input('rows', [rows.length / ROW_FLOATS, ROW_FLOATS])
+  const onDevice = deviceImages(dataset, maxBindingBytes)
+  const output = augmentViews(onDevice, views, { size, ...normalisation })
+  const program = await engine.compile({ outputs: { views: output } })
+  try {
+    await program.run({ rows })
+    return await program.read('views')
+  } finally {
+    Object.assign(engine.target, { maxBindingBytes: adapterLimit })
+    program.destroy()
+    for (const { words } of onDevice.shards) engine.release(words)
+  }
+}
+
+const rowsOf = (views: ViewParameters[], size: number) => {
+  const rows = new Float32Array(views.length * ROW_FLOATS)
+  views.forEach((view, i) => writeRow(view, size, rows, i * ROW_FLOATS))
+  return rows
+}
+
+function expectReference(
+  actual: Float32Array,
+  views: ViewParameters[],
+  size: number,
+  { mean, std } = identity,
+  tolerance = 5e-6,
+) {
+  expect(actual.length).toBe(views.length * size * size * 4)
+  views.forEach((view, i) => {
+    const image = images.subarray(view.image * IMAGE_BYTES, (view.image + 1) * IMAGE_BYTES)
+    const expected = referenceView(image, WIDTH, view, size, mean, std)
+    const offset = i * expected.length
+    const worst = expected.reduce((most, value, k) => Math.max(most, Math.abs(value - actual[offset + k])), 0)
+    expect(worst, `view ${i} of size ${size}: ${JSON.stringify(view)}`).toBeLessThan(tolerance)
+  })
+}
+
+describe('crop and flip', () => {
+  const boxes = [
+    { top: 0, left: 0, height: HEIGHT, width: WIDTH },
+    { top: 3, left: 2, height: 7, width: 7 },
+    { top: 12, left: 10, height: 1, width: 1 },
+    { top: 1, left: 0, height: 2, width: 11 },
+    { top: 0, left: 8, height: 13, width: 3 },
+    { top: 5, left: 4, height: 8, width: 6 },
+  ]
+  // 1 and 5 shrink, 7 is mixed, 11 and 13 meet the image's own sides, 17 and 32 enlarge.
+  it.each([1, 5, 7, 11, 13, 17, 32])('to %i px is the reference', async (size) => {
+    const views = boxes.flatMap((box, i) => [
+      { ...plain, image: i % COUNT, box },
+      { ...plain, image: (i + 1) % COUNT, box, flip: true },
+    ])
+    expectReference(await run(rowsOf(views, size), size), views, size)
+  })
+
+  it('at the image\'s own size gives its bytes back exactly', async () => {
+    const box = { top: 2, left: 0, height: 11, width: 11 }
+    const actual = await run(rowsOf([{ ...plain, image: 3, box }], 11), 11)
+    const start = 3 * IMAGE_BYTES + 2 * WIDTH * 3
+    const expected = Array.from({ length: 11 * 11 * 4 }, (_, i) =>
+      i % 4 === 3 ? 0 : Math.fround(images[start + Math.floor(i / 4) * 3 + (i % 4)] / 255),
+    )
+    expect(Math.max(...expected.map((value, i) => Math.abs(value - actual[i])))).toBeLessThan(1e-7)
+  })
+})
+
+describe('each colour step', () => {
+  const box = { top: 1, left: 1, height: 10, width: 8 }
+  const steps: [string, Partial<ViewParameters>][] = [
+    ['brightness down', { brightness: 0.6 }],
+    ['brightness up, clipped', { brightness: 1.4 }],
+    ['contrast down', { contrast: 0.6 }],
+    ['contrast up, clipped', { contrast: 1.4 }],
+    ['saturation down', { saturation: 0.6 }],
+    ['saturation up, clipped', { saturation: 1.4 }],
+    ['hue forward', { hue: 0.2 * Math.PI }],
+    ['hue back, clipped', { hue: -1.5 }],
+    ['greyscale', { greyscale: true }],
+    ['all', { flip: true, brightness: 1.3, contrast: 0.7, saturation: 1.2, hue: 0.3, greyscale: false }],
+    ['jitter then grey', { brightness: 0.8, contrast: 1.4, saturation: 0.7, greyscale: true }],
+  ]
+
+  it.each(steps)('%s is the reference', async (_, change) => {
+    const views = [0, 1].map((image) => ({ ...plain, image, box, ...change }))
+    const actual = await run(rowsOf(views, 9), 9)
+    expectReference(actual, views, 9)
+    const untouched = await run(rowsOf([0, 1].map((image) => ({ ...plain, image, box })), 9), 9)
+    expect(actual).not.toEqual(untouched)
+  })
+
+  it('solarise inverts values from one half on', async () => {
+    // Within f32 of one half the reference may fall on the other side; x and 1 - x are as near then.
+    const views = [
+      { ...plain, image: 2, box, solarize: true },
+      { ...plain, image: 4, box, solarize: true, brightness: 1.2, hue: 0.2 },
+    ]
+    const actual = await run(rowsOf(views, 9), 9)
+    expectReference(actual, views, 9)
+    expect(Math.max(...actual)).toBeLessThan(0.5)
+  })
+
+  it('normalise uses each channel\'s mean and deviation and leaves the fourth channel 0', async () => {
+    const views = [{ ...plain, image: 1, box }]
+    const { mean, std } = recipes.cifar
+    const actual = await run(rowsOf(views, 9), 9, { mean, std })
+    expectReference(actual, views, 9, { mean, std }, 5e-6 / 0.2)
+    expect(actual.filter((_, i) => i % 4 === 3).every((value) => value === 0)).toBe(true)
+  })
+})
+
+describe('whole recipes', () => {
+  const source = { sourceHeight: HEIGHT, sourceWidth: WIDTH }
+
+  it.each(Object.entries(recipes))('%s, as drawn, is the reference', async (_, { ...recipe }) => {
+    const small = { ...recipe, size: 10 }
+    const indices = [4, 0, 2]
+    const rows = drawViews(small, { seed: 3, epoch: 1, images: indices, views: 5, ...source })
+    const views = Array.from({ length: 15 }, (_, i) => {
+      const image = indices[i % 3]
+      const stream = new RandomStream(3, Purpose.views, 1, image, Math.floor(i / 3))
+      return drawView(stream, small, image, source)
+    })
+    const { mean, std } = small
+    expectReference(await run(rows, 10, { mean, std }), views, 10, { mean, std }, 5e-6 / 0.2)
+  })
+
+  it('clean views are the whole image, resized', async () => {
+    const rows = cleanViews({ size: 6 }, [1, 3], source)
+    expectReference(await run(rows, 6), [1, 3].map((image) => ({ ...plain, image })), 6)
+  })
+})
+
+describe('many views', () => {
+  const source = { sourceHeight: HEIGHT, sourceWidth: WIDTH }
+  const rows = drawViews(
+    { ...recipes.imagenet100, size: 4 },
+    { seed: 1, epoch: 0, images: [0, 1, 2, 3, 4], views: 50, ...source },
+  )
+
+  it('gives the same bits again, and in whatever pieces it is made', async () => {
+    const once = await run(rows, 4)
+    expect(await run(rows, 4)).toEqual(once)
+    const limit = 1024 // two images a shard, four views a dispatch
+    expect(deviceImages(dataset, limit).shards.map((s) => [s.firstImage, s.count])).toEqual([
+      [0, 2],
+      [2, 2],
+      [4, 1],
+    ])
+    expect(await run(rows, 4, identity, limit)).toEqual(once)
+  })
+
+  it('passes the limit of one dimension of a dispatch', async () => {
+    const indices = Uint32Array.from({ length: 70_000 }, (_, i) => i % COUNT)
+    const actual = await run(cleanViews({ size: 1 }, indices, source), 1)
+    const five = await run(cleanViews({ size: 1 }, [0, 1, 2, 3, 4], source), 1)
+    expect(actual).toEqual(Float32Array.from({ length: 280_000 }, (_, i) => five[i % 20]))
+  })
+})
+
+describe('errors name what is wrong', () => {
+  it('images', () => {
+    expect(() => deviceImages({ ...dataset, count: 6 }, 1e6)).toThrow(/2145 bytes are not 6 images of 13×11×3/)
+    expect(() => deviceImages(dataset, 100)).toThrow(/over the adapter's binding limit of 100 bytes/)
+  })
+
+  it('rows', () => {
+    const onDevice = deviceImages(dataset, 1e6)
+    const recipe = { size: 4, ...identity }
+    expect(() => augmentViews(onDevice, input('rows', [3, 31]), recipe)).toThrow(
+      'augmentViews: rows must be [views, 32] f32, not [3, 31] f32',
+    )
+  })
+})
