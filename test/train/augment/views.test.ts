@@ -207,7 +207,8 @@ describe('many views', () => {
     const indices = Uint32Array.from({ length: 70_000 }, (_, i) => i % COUNT)
     const actual = await run(cleanViews({ size: 1 }, indices, source), 1)
     const five = await run(cleanViews({ size: 1 }, [0, 1, 2, 3, 4], source), 1)
-    expect(actual).toEqual(Float32Array.from({ length: 280_000 }, (_, i) => five[i % 20]))
+    expect(actual.length).toBe(280_000)
+    expect(actual.every((value, i) => value === five[i % 20])).toBe(true)
   })
 })
 
