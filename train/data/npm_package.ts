@@ -3,8 +3,11 @@
  * pinned integrity and unpacked. Nothing of the package is installed or run.
  */
 import { execFile } from 'node:child_process';
-import { open, readFile, rm } from 'node:fs/promises';
+import { createWriteStream } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import pacote from 'pacote';
 import { errorCode } from '../files.js';
@@ -38,17 +41,19 @@ export async function unpackPackage(
   try {
     const network = { ...(await npmNetworkSettings()), timeout: IDLE_TIMEOUT_MS };
     // Called once more for each retry, hence from the start each time.
-    const save = async (stream: AsyncIterable<Buffer>) => {
-      const file = await open(tarball, 'w');
-      try {
-        let received = 0;
-        for await (const chunk of stream) {
-          await file.writeFile(chunk);
+    const save = async (stream: Transform) => {
+      let received = 0;
+      const counter = new Transform({
+        transform(chunk: Buffer, _encoding, done) {
           task.update((received += chunk.length));
-        }
-      } finally {
-        await file.close();
-      }
+          done(null, chunk);
+        },
+      });
+      const saved = pipeline(counter, createWriteStream(tarball));
+      // The stream is not one of Node's: its errors come at any time and end the process unless heard.
+      stream.on('error', (error) => counter.destroy(error));
+      stream.pipe(counter);
+      await saved;
     };
     await pacote.tarball.stream(spec, save, { ...network, integrity });
   } catch (error) {
