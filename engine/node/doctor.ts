@@ -1,0 +1,58 @@
+// npm run doctor: which WebGPU adapters this machine has or could fetch, which one is used, and what it offers.
+import { AdapterError, requestAdapter } from './adapter.js';
+import { availableDrivers, cacheFolder, driverKinds } from './drivers.mjs';
+import type { DriverKind } from './drivers.mjs';
+
+/** The limits that decide whether, and how fast, a network runs. */
+const limitNames = [
+  'maxBufferSize', 'maxStorageBufferBindingSize', 'maxStorageBuffersPerShaderStage', 'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupStorageSize', 'maxComputeWorkgroupsPerDimension', 'minStorageBufferOffsetAlignment',
+] as const;
+
+/** The optional features the kernels can make use of. */
+const featureNames = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];
+
+const absent: Record<DriverKind, string> = {
+  hardware: 'none that Dawn accepts',
+  system: 'none that Dawn accepts',
+  lavapipe: process.platform === 'linux' ? 'not here; fetched through apt when needed (Debian, Ubuntu; 55 MB)' : 'for Linux alone',
+  swiftshader: process.platform === 'linux' && process.arch === 'x64' ? 'not here; fetched through npm when needed (70 MB)' : 'for 64-bit x86 Linux alone',
+};
+
+/** A count of bytes in the largest unit that divides it. */
+function bytes(count: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB'];
+  let unit = 0;
+  for (; count % 1024 === 0 && unit < 3; unit++) count /= 1024;
+  return `${count} ${units[unit]}`;
+}
+
+async function report(name: string | undefined): Promise<void> {
+  console.log(`Node ${process.versions.node} on ${process.platform} ${process.arch}; cache folder ${cacheFolder()}`);
+  const available = await availableDrivers();
+  for (const kind of driverKinds) {
+    const found = available.filter((driver) => driver.kind === kind).map((driver) => driver.description);
+    console.log(`  ${kind.padEnd(12)} ${found.join('; ') || absent[kind]}`);
+  }
+  const { adapter, driver } = await requestAdapter({ name });
+  console.log(driver.note);
+  const { info } = adapter;
+  console.log(`  kind         ${driver.kind} (choose another with --adapter or WEBGPU_SSL_ADAPTER)`);
+  console.log(`  subgroups    ${info.subgroupMinSize === info.subgroupMaxSize ? info.subgroupMinSize : `${info.subgroupMinSize} to ${info.subgroupMaxSize}`} invocations`);
+  for (const feature of featureNames) console.log(`  ${adapter.features.has(feature) ? 'has' : 'lacks'.padEnd(3)} ${feature}`);
+  for (const limit of limitNames) {
+    const value = adapter.limits[limit]!;
+    console.log(`  ${limit.padEnd(36)} ${/Size$/.test(limit) ? bytes(value) : value}`);
+  }
+}
+
+const args = process.argv.slice(2);
+const at = args.findIndex((arg) => arg === '--adapter' || arg.startsWith('--adapter='));
+const name = at < 0 ? undefined : args[at]!.includes('=') ? args[at]!.slice('--adapter='.length) : args[at + 1];
+try {
+  await report(name);
+} catch (error) {
+  if (!(error instanceof AdapterError)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}
