@@ -1,6 +1,7 @@
 // npm run doctor: which WebGPU adapters this machine has or could fetch, which one is used, and what it offers.
 import { AdapterError, requestAdapter } from './adapter.js';
 import { availableDrivers, cacheFolder, driverKinds } from './drivers.mjs';
+import { adapterArgument } from './launch.mjs';
 import type { DriverKind } from './drivers.mjs';
 
 /** The limits that decide whether, and how fast, a network runs. */
@@ -19,12 +20,11 @@ const absent: Record<DriverKind, string> = {
   swiftshader: process.platform === 'linux' && process.arch === 'x64' ? 'not here; fetched through npm when needed (70 MB)' : 'for 64-bit x86 Linux alone',
 };
 
-/** A count of bytes in the largest unit that divides it. */
+/** A count of bytes in the largest unit that fits. */
 function bytes(count: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB'];
-  let unit = 0;
-  for (; count % 1024 === 0 && unit < 3; unit++) count /= 1024;
-  return `${count} ${units[unit]}`;
+  const unit = Math.min(3, Math.floor(Math.log2(count) / 10));
+  return `${Number((count / 1024 ** unit).toFixed(1))} ${units[unit]}`;
 }
 
 async function report(name: string | undefined): Promise<void> {
@@ -39,18 +39,15 @@ async function report(name: string | undefined): Promise<void> {
   const { info } = adapter;
   console.log(`  kind         ${driver.kind} (choose another with --adapter or WEBGPU_SSL_ADAPTER)`);
   console.log(`  subgroups    ${info.subgroupMinSize === info.subgroupMaxSize ? info.subgroupMinSize : `${info.subgroupMinSize} to ${info.subgroupMaxSize}`} invocations`);
-  for (const feature of featureNames) console.log(`  ${adapter.features.has(feature) ? 'has' : 'lacks'.padEnd(3)} ${feature}`);
+  for (const feature of featureNames) console.log(`  ${adapter.features.has(feature) ? 'has  ' : 'lacks'} ${feature}`);
   for (const limit of limitNames) {
     const value = adapter.limits[limit]!;
     console.log(`  ${limit.padEnd(36)} ${/Size$/.test(limit) ? bytes(value) : value}`);
   }
 }
 
-const args = process.argv.slice(2);
-const at = args.findIndex((arg) => arg === '--adapter' || arg.startsWith('--adapter='));
-const name = at < 0 ? undefined : args[at]!.includes('=') ? args[at]!.slice('--adapter='.length) : args[at + 1];
 try {
-  await report(name);
+  await report(adapterArgument(process.argv.slice(2)));
 } catch (error) {
   if (!(error instanceof AdapterError)) throw error;
   console.error(error.message);

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { AdapterError, chooseDriver } from './drivers.mjs';
+import { chooseDriver } from './drivers.mjs';
 import { npmCommand } from './fetch.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -79,8 +79,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
   try {
     process.exitCode = await launch(process.argv.slice(2));
   } catch (error) {
-    const known = error instanceof AdapterError || error instanceof Error;
-    process.stderr.write(`${known ? error.message : error}\n`);
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
     process.exitCode = 1;
   }
 }
