@@ -18,7 +18,7 @@
  * stacks them: row = view * B + b for image b of B.
  */
 import { mat3, quat, type vec3 } from 'gl-matrix'
-import { Purpose, RandomStream } from './philox.js'
+import { Purpose, RandomStream } from '../../engine/random.js'
 import type { AugmentationRecipe } from './recipe.js'
 
 /** Floats in a row. */

@@ -2,7 +2,7 @@
  * Image data sets as arrays: loaded by name, made from the caller's own arrays, or cut down.
  * A further data set is one file that exports a `DatasetSource`, and one line in `sources`.
  */
-import { Purpose, RandomStream } from '../augment/philox.js';
+import { Purpose, RandomStream } from '../../engine/random.js';
 import type { ProgressReporter } from './progress.js';
 
 export type Split = 'train' | 'test';

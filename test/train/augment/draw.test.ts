@@ -9,7 +9,7 @@ import {
   type ViewParameters,
   writeRow,
 } from '../../../train/augment/draw.js'
-import { Purpose, RandomStream } from '../../../train/augment/philox.js'
+import { Purpose, RandomStream } from '../../../engine/random.js'
 import { augmentationRecipe, recipes } from '../../../train/augment/recipe.js'
 import { kolmogorovSmirnov, standardErrors } from './statistics.js'
 

@@ -1,0 +1,75 @@
+/** Reverse-mode automatic differentiation as a walk over the graph that builds more graph. */
+import { add } from './ops/binary.js'
+import { constant } from './sources.js'
+import { ShapeError, show, type Node, type Value } from './value.js'
+
+/** All nodes that `values` depend on, in the order in which they were made (a topological order). */
+export function reachable(values: Iterable<Value>): Node[] {
+  const seen = new Set<Node>()
+  const stack = [...values].map((v) => v.node)
+  while (stack.length) {
+    const node = stack.pop()!
+    if (seen.has(node)) continue
+    seen.add(node)
+    for (const v of node.inputs) stack.push(v.node)
+  }
+  return [...seen].sort((a, b) => a.id - b.id)
+}
+
+/**
+ * The gradients of the scalar `loss` in each of `targets`, as graph Values of the targets' shapes.
+ *
+ * @param loss one element, f32
+ * @param targets inputs, Variables or intermediate Values
+ * @param seed what multiplies the loss (a loss scale); 1 by default
+ * @throws where the loss is no scalar, does not depend on a target, or passes an op without a gradient
+ */
+export function gradients(loss: Value, targets: readonly Value[], seed: Value = constant([1])): Value[] {
+  if (loss.size !== 1) throw new ShapeError(`gradients: the loss must be a scalar, not ${show(loss.shape)}`)
+  return backward([[loss, seed]], targets)
+}
+
+/**
+ * As `gradients`, from given gradients in several values: the vector-Jacobian product.
+ * This is how a backward pass goes on from gradients that another program computed.
+ */
+export function backward(
+  seeds: readonly (readonly [value: Value, gradient: Value])[],
+  targets: readonly Value[],
+): Value[] {
+  const nodes = reachable(seeds.map(([value]) => value))
+  // Only nodes between the targets and the loss are differentiated.
+  const wanted = new Set<Node>(targets.map((t) => t.node))
+  const needed = new Set<Node>()
+  for (const node of nodes)
+    if (wanted.has(node) || node.inputs.some((v) => needed.has(v.node))) needed.add(node)
+
+  const gradientOf = new Map<Value, Value>()
+  const accumulate = (value: Value, gradient: Value): void => {
+    const before = gradientOf.get(value)
+    gradientOf.set(value, before ? add(before, gradient) : gradient)
+  }
+  for (const [value, gradient] of seeds) accumulate(value, gradient)
+
+  for (const node of nodes.reverse()) {
+    if (!needed.has(node) || !node.inputs.some((v) => needed.has(v.node))) continue
+    const outputGradients = node.outputs.map((v) => gradientOf.get(v))
+    if (outputGradients.every((g) => g === undefined)) continue
+    if (!node.op.gradient) throw new Error(`${node.op.name} has no gradient`)
+    node.op.gradient(node, outputGradients).forEach((gradient, i) => {
+      const source = node.inputs[i]
+      if (gradient && needed.has(source.node)) accumulate(source, gradient)
+    })
+  }
+  return targets.map((target) => {
+    const gradient = gradientOf.get(target)
+    if (!gradient) throw new Error(`gradients: the loss does not depend on ${describe(target)}`)
+    return gradient
+  })
+}
+
+function describe(value: Value): string {
+  const { op, attributes } = value.node
+  const name = (attributes as { name?: string; variable?: { name: string } } | undefined) ?? {}
+  return `${op.name} '${name.variable?.name ?? name.name ?? ''}' ${show(value.shape)}`
+}

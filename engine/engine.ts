@@ -1,0 +1,214 @@
+/** One device and what lives on it: pipelines, Variables' buffers, read-back, and failures as one line each. */
+import { type Constants, KernelLibrary, PipelineCache } from './kernel.js'
+import { Emit, type Plan, type ProgramSpec, type Target } from './lowering.js'
+import { Program } from './program.js'
+import { type TypedArray, type Variable } from './sources.js'
+import { bytesOf, type DType } from './value.js'
+
+export class EngineError extends Error {
+  override name = 'EngineError'
+}
+
+const READ_USAGE = 0x01 | 0x08 // MAP_READ | COPY_DST
+const STORAGE_USAGE = 0x80 | 0x04 | 0x08 // STORAGE | COPY_SRC | COPY_DST
+const RUNS_IN_FLIGHT = 2
+
+/** Counts of what the engine has made so far: a replayed step adds to none of them. */
+export interface Counters {
+  buffers: number
+  bindGroups: number
+  pipelines: number
+}
+
+export class Engine {
+  readonly library: KernelLibrary
+  readonly pipelines: PipelineCache
+  readonly target: Target
+  readonly description: string
+  private readonly variables = new Map<unknown, GPUBuffer>()
+  private readonly staging: GPUBuffer[] = []
+  private readonly inFlight: Promise<unknown>[] = []
+  private readonly made = { buffers: 0, bindGroups: 0 }
+  private failure: EngineError | undefined
+  private closed = false
+
+  /**
+   * @param device any GPUDevice, the engine's own or handed to it
+   * @param info the adapter's, from `adapter.info`
+   * @param sources the kernels' texts by file name without `.wgsl`
+   */
+  constructor(
+    readonly device: GPUDevice,
+    readonly info: GPUAdapterInfo,
+    sources: Readonly<Record<string, string>>,
+  ) {
+    this.library = new KernelLibrary(sources)
+    this.pipelines = new PipelineCache(device, this.library)
+    this.description = info.description || info.device || info.vendor || 'unnamed adapter'
+    this.target = targetOf(device, info)
+    device.addEventListener('uncapturederror', (event) => this.fail((event as GPUUncapturedErrorEvent).error.message))
+    void device.lost.then(({ message, reason }) => {
+      if (!this.closed) this.fail(`the device was lost (${reason}): ${message}`)
+    })
+  }
+
+  get counters(): Counters {
+    return { ...this.made, pipelines: this.pipelines.count }
+  }
+
+  /** Throws the first failure that the device reported since, if any. */
+  check(): void {
+    if (this.failure) throw this.failure
+    if (this.closed) throw new EngineError('the engine is closed')
+  }
+
+  private fail(message: string): void {
+    this.failure ??= new EngineError(`GPU error on ${this.description}: ${oneLine(message)}`)
+  }
+
+  /** Runs `work` inside error scopes, so that what goes wrong while building is an exception here. */
+  async guarded<T>(what: string, work: () => Promise<T>): Promise<T> {
+    this.check()
+    const filters = ['validation', 'out-of-memory', 'internal'] as const
+    for (const filter of filters) this.device.pushErrorScope(filter)
+    let result: T | undefined
+    let thrown: unknown
+    try {
+      result = await work()
+    } catch (error) {
+      thrown = error
+    }
+    const errors = []
+    for (const filter of [...filters].reverse()) {
+      const error = await this.device.popErrorScope()
+      if (error) errors.push(filter === 'out-of-memory' ? `out of device memory: ${error.message}` : error.message)
+    }
+    if (errors.length) throw new EngineError(`${what}: ${oneLine(errors.join('; '))}`)
+    if (thrown) throw thrown instanceof Error ? new EngineError(`${what}: ${oneLine(thrown.message)}`) : thrown
+    return result as T
+  }
+
+  /** Lowers a graph without building it: dispatches, buffers and peak bytes. */
+  plan(spec: ProgramSpec): Plan {
+    return new Emit(this.target, this.library).run(spec)
+  }
+
+  /**
+   * Records a graph as a Program: chooses kernels, plans memory, builds pipelines and bind groups.
+   *
+   * @throws EngineError in one line where the device refuses, memory is short or a kernel does not compile
+   */
+  async compile(spec: ProgramSpec, onProgress?: (done: number, total: number) => void): Promise<Program> {
+    this.check()
+    return Program.build(this, this.plan(spec), onProgress)
+  }
+
+  createBuffer(size: number, usage: number, label: string): GPUBuffer {
+    this.made.buffers++
+    return this.device.createBuffer({ size, usage, label })
+  }
+
+  createBindGroup(descriptor: GPUBindGroupDescriptor): GPUBindGroup {
+    this.made.bindGroups++
+    return this.device.createBindGroup(descriptor)
+  }
+
+  /** The buffer of a Variable, or of its whole arena, made and filled with initial values on first use. */
+  bufferOf(variable: Variable): GPUBuffer {
+    const owner = variable.arena?.arena ?? variable
+    let buffer = this.variables.get(owner)
+    if (!buffer) {
+      const members = variable.arena?.arena.variables ?? [variable]
+      const bytes = variable.arena?.arena.bytes ?? Math.max(16, Math.ceil(variable.bytes / 16) * 16)
+      buffer = this.createBuffer(bytes, STORAGE_USAGE, variable.name)
+      this.variables.set(owner, buffer)
+      for (const member of members)
+        this.write(member, typeof member.initial === 'function' ? member.initial() : member.initial)
+    }
+    return buffer
+  }
+
+  /** Sets a Variable from the CPU. */
+  write(variable: Variable, data: TypedArray): void {
+    if (data.length !== variable.size)
+      throw new EngineError(`variable '${variable.name}' holds ${variable.size} numbers; given ${data.length}`)
+    const buffer = this.bufferOf(variable)
+    this.device.queue.writeBuffer(buffer, variable.arena?.offset ?? 0, data.buffer, data.byteOffset, data.byteLength)
+  }
+
+  /** Reads a Variable's present value. */
+  async read(variable: Variable): Promise<Float32Array> {
+    return this.readBuffer(this.bufferOf(variable), variable.arena?.offset ?? 0, variable.bytes, variable.dtype as 'f32')
+  }
+
+  /** Frees a Variable's buffer (its whole arena's); using it again starts from its initial value. */
+  release(variable: Variable): void {
+    const owner = variable.arena?.arena ?? variable
+    this.variables.get(owner)?.destroy()
+    this.variables.delete(owner)
+  }
+
+  /** Copies a range out through a pooled staging buffer. u32 comes as Uint32Array, the rest as Float32Array. */
+  readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: 'u32'): Promise<Uint32Array>
+  readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: Exclude<DType, 'u32'>): Promise<Float32Array>
+  async readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: DType): Promise<TypedArray> {
+    this.check()
+    if (bytesOf[dtype] !== 4) throw new EngineError('read-back of f16 is not offered: cast to f32 in the graph')
+    const k = this.staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
+    const staging = k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_USAGE, 'read-back')
+    const encoder = this.device.createCommandEncoder()
+    encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
+    this.device.queue.submit([encoder.finish()])
+    try {
+      await staging.mapAsync(0x01, 0, bytes)
+    } catch (error) {
+      this.check()
+      throw new EngineError(`read-back failed: ${oneLine((error as Error).message)}`)
+    }
+    const copy = staging.getMappedRange(0, bytes).slice(0)
+    staging.unmap()
+    this.staging.push(staging)
+    this.check()
+    return dtype === 'u32' ? new Uint32Array(copy) : new Float32Array(copy)
+  }
+
+  /** Waits until fewer than two runs are in flight. */
+  async slot(): Promise<void> {
+    while (this.inFlight.length >= RUNS_IN_FLIGHT) await this.inFlight.shift()
+    this.check()
+  }
+
+  submit(commands: GPUCommandBuffer): void {
+    this.device.queue.submit([commands])
+    this.inFlight.push(this.device.queue.onSubmittedWorkDone())
+  }
+
+  /** Waits until all that was submitted is done. */
+  async idle(): Promise<void> {
+    this.inFlight.length = 0
+    await this.device.queue.onSubmittedWorkDone()
+    this.check()
+  }
+
+  /** Frees everything the engine made, and the device. */
+  close(): void {
+    this.closed = true
+    this.device.destroy()
+  }
+}
+
+/** What lowering needs to know of a device. */
+export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
+  const name = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase()
+  return {
+    adapterClass: /llvmpipe|lavapipe|swiftshader|basic render/.test(name) ? 'cpu' : 'gpu',
+    maxBindingBytes: Math.floor(Math.min(device.limits.maxStorageBufferBindingSize, 2 ** 31 - 4) / 256) * 256,
+    maxBufferBytes: device.limits.maxBufferSize,
+    maxWorkgroupsPerDimension: device.limits.maxComputeWorkgroupsPerDimension,
+    subgroups: device.features.has('subgroups') && info.subgroupMinSize >= 8,
+  }
+}
+
+const oneLine = (message: string): string => message.replace(/\s+/g, ' ').trim()
+
+export type { Constants }

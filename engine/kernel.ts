@@ -1,0 +1,139 @@
+/**
+ * Kernels: WGSL files that compile as shipped, and are specialised by replacing the defaults of one
+ * marked block. Their uniform Params and their buffers go by the names in the shader, which is parsed
+ * for them here, so that a binding number is written down in one place only.
+ */
+
+/** Replacements for the `const` and `alias` lines of a kernel's `@specialize` block. */
+export type Constants = Readonly<Record<string, number | boolean | string>>
+
+interface Field {
+  readonly name: string
+  readonly type: 'u32' | 'i32' | 'f32'
+}
+
+export class Kernel {
+  readonly storageBindings: readonly { name: string; binding: number; write: boolean }[]
+  readonly paramsBinding: number | undefined
+  private readonly fields: readonly Field[]
+
+  constructor(
+    readonly name: string,
+    readonly source: string,
+  ) {
+    const storages = [...source.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read_write|read)>\s*(\w+)/g)]
+    this.storageBindings = storages.map(([, binding, access, id]) => ({ name: id, binding: Number(binding), write: access === 'read_write' }))
+    const uniform = /@group\(0\)\s*@binding\((\d+)\)\s*var<uniform>\s*params\s*:\s*Params/.exec(source)
+    this.paramsBinding = uniform ? Number(uniform[1]) : undefined
+    const struct = /struct Params \{([^}]*)\}/.exec(source)
+    this.fields = [...(struct?.[1] ?? '').replace(/\/\/.*$/gm, '').matchAll(/(\w+)\s*:\s*(\w+)/g)].map(([, name, type]) => {
+      if (type !== 'u32' && type !== 'i32' && type !== 'f32') throw new Error(`${this.name}.wgsl: Params.${name} must be a 32-bit scalar`)
+      return { name, type }
+    })
+  }
+
+  /** The words of the uniform Params, in the order of the struct. */
+  packParams(values: Readonly<Record<string, number>>): Uint32Array {
+    const words = new DataView(new ArrayBuffer(Math.max(16, Math.ceil(this.fields.length / 4) * 16)))
+    this.fields.forEach(({ name, type }, i) => {
+      const value = values[name]
+      if (value === undefined) throw new Error(`${this.name}.wgsl: Params.${name} is not given`)
+      if (type === 'f32') words.setFloat32(4 * i, value, true)
+      else if (!Number.isInteger(value)) throw new Error(`${this.name}.wgsl: Params.${name} = ${value} is no whole number`)
+      else if (type === 'i32') words.setInt32(4 * i, value, true)
+      else words.setUint32(4 * i, value, true)
+    })
+    for (const name of Object.keys(values))
+      if (!this.fields.some((f) => f.name === name)) throw new Error(`${this.name}.wgsl: Params has no field '${name}'`)
+    return new Uint32Array(words.buffer)
+  }
+
+  /** The shader's text with the given constants in place of the defaults. */
+  specialize(constants: Constants): string {
+    const block = /^\/\/ @specialize$[^]*?^\/\/ @end$/m.exec(this.source)
+    if (!block) {
+      if (Object.keys(constants).length) throw new Error(`${this.name}.wgsl has no @specialize block`)
+      return this.source
+    }
+    let text = block[0]
+    for (const [name, value] of Object.entries(constants)) {
+      const line = new RegExp(`^(const|alias) ${name}( *(?:: *\\w+ *)?= *)([^;]*);`, 'm').exec(text)
+      if (!line) throw new Error(`${this.name}.wgsl has no constant '${name}' to specialise`)
+      const suffix = typeof value === 'number' && /^\d+u$/.test(line[3]) ? 'u' : ''
+      text = text.replace(line[0], `${line[1]} ${name}${line[2]}${value}${suffix};`)
+    }
+    return this.source.replace(block[0], () => text)
+  }
+}
+
+/** All kernels by file name, without `.wgsl`. */
+export class KernelLibrary {
+  private readonly kernels = new Map<string, Kernel>()
+
+  constructor(sources: Readonly<Record<string, string>>) {
+    for (const [name, source] of Object.entries(sources)) this.kernels.set(name, new Kernel(name, source))
+  }
+
+  get names(): string[] {
+    return [...this.kernels.keys()].sort()
+  }
+
+  get(name: string): Kernel {
+    const kernel = this.kernels.get(name)
+    if (!kernel) throw new Error(`no kernel '${name}.wgsl' among ${this.names.join(', ')}`)
+    return kernel
+  }
+}
+
+/** A key that two dispatches share exactly when one pipeline serves both. */
+export const pipelineKey = (kernel: string, constants: Constants): string =>
+  kernel + JSON.stringify(Object.entries(constants).sort(([a], [b]) => (a < b ? -1 : 1)))
+
+/**
+ * Builds pipelines on a device, one a specialisation, however many programs ask for it.
+ * Bind group layouts are explicit: an operand that a specialisation ignores stays in the layout.
+ */
+export class PipelineCache {
+  private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>()
+  private readonly layouts = new Map<string, GPUBindGroupLayout>()
+  /** Pipelines made so far. */
+  get count(): number {
+    return this.pipelines.size
+  }
+
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly library: KernelLibrary,
+  ) {}
+
+  layout(name: string): GPUBindGroupLayout {
+    let layout = this.layouts.get(name)
+    if (!layout) {
+      const kernel = this.library.get(name)
+      const visibility = 4 // GPUShaderStage.COMPUTE, spelled out because Node has no such global
+      const entries: GPUBindGroupLayoutEntry[] = kernel.storageBindings.map(({ binding, write }) => ({
+        binding,
+        visibility,
+        buffer: { type: write ? 'storage' : 'read-only-storage' },
+      }))
+      if (kernel.paramsBinding !== undefined) entries.push({ binding: kernel.paramsBinding, visibility, buffer: { type: 'uniform' } })
+      this.layouts.set(name, (layout = this.device.createBindGroupLayout({ label: name, entries })))
+    }
+    return layout
+  }
+
+  pipeline(name: string, constants: Constants): Promise<GPUComputePipeline> {
+    const key = pipelineKey(name, constants)
+    let pipeline = this.pipelines.get(key)
+    if (!pipeline) {
+      const module = this.device.createShaderModule({ label: key, code: this.library.get(name).specialize(constants) })
+      pipeline = this.device.createComputePipelineAsync({
+        label: key,
+        layout: this.device.createPipelineLayout({ bindGroupLayouts: [this.layout(name)] }),
+        compute: { module, entryPoint: 'main' },
+      })
+      this.pipelines.set(key, pipeline)
+    }
+    return pipeline
+  }
+}

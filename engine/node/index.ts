@@ -1,0 +1,47 @@
+/** The Node entry: an engine on the best adapter of this machine, with the kernels read from their files. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { Engine } from '../engine.js'
+import { requestAdapter, AdapterError, type DriverChoice } from './adapter.js'
+
+export { AdapterError, requestAdapter, type DriverChoice }
+
+/** The texts of all kernels by file name without `.wgsl`. */
+export function readKernels(folder: URL = new URL('../../shaders/', import.meta.url)): Record<string, string> {
+  const files = readdirSync(folder).filter((f) => f.endsWith('.wgsl'))
+  return Object.fromEntries(files.map((f) => [f.slice(0, -5), readFileSync(new URL(f, folder), 'utf8')]))
+}
+
+/** Features that the engine uses where an adapter has them. */
+const wanted = ['subgroups', 'shader-f16', 'timestamp-query'] as const
+
+/** A device with all that the adapter allows, since WebGPU's defaults are small. An adapter gives one device. */
+export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+  const { limits } = adapter
+  return adapter.requestDevice({
+    requiredFeatures: wanted.filter((f) => adapter.features.has(f)),
+    requiredLimits: {
+      maxBufferSize: limits.maxBufferSize,
+      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      maxStorageBuffersPerShaderStage: Math.min(limits.maxStorageBuffersPerShaderStage, 16),
+      maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+      maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+      maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+    },
+  })
+}
+
+/** An engine, and which driver serves it. */
+export type NodeEngine = Engine & { readonly driver: DriverChoice }
+
+/**
+ * Opens the engine on the best adapter: hardware, else a software driver (fetched once where there is none).
+ *
+ * @param options.adapter 'hardware', 'system', 'lavapipe', 'swiftshader' or part of an adapter's description;
+ *   `WEBGPU_SSL_ADAPTER` by default
+ * @throws AdapterError in one line where no adapter can serve
+ */
+export async function openEngine(options: { adapter?: string } = {}): Promise<NodeEngine> {
+  const { adapter, driver } = await requestAdapter({ name: options.adapter })
+  const device = await requestDevice(adapter)
+  return Object.assign(new Engine(device, adapter.info, readKernels()), { driver })
+}

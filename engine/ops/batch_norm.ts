@@ -1,0 +1,318 @@
+/**
+ * Batch normalisation (Ioffe & Szegedy 2015) over all dimensions but the last, jointly or by groups of
+ * rows, with a residual addition and a ReLU fused behind it where a network asks for them.
+ */
+import { part, type Emit, type Slice } from '../lowering.js'
+import type { Assignment, Variable } from '../sources.js'
+import { defineOp, ShapeError, show, type Value } from '../value.js'
+import { checkFloat, padded, resize, up } from './common.js'
+import { filled } from './layout.js'
+
+export interface BatchNormOptions {
+  /** The first dimension is cut into so many equal runs (views), each with statistics of its own. */
+  groups?: number
+  epsilon?: number
+  /** max(·, 0) at the end. */
+  relu?: boolean
+  /** Added before the ReLU; of x's shape. */
+  residual?: Value
+}
+
+interface Attributes {
+  groups: number
+  epsilon: number
+  correction: number
+  relu: boolean
+  /** The op's name in messages. */
+  name: string
+}
+
+/** x seen as [groups, rows, channels], with channels padded to whole vec4s. */
+function layout(x: Value, groups: number) {
+  const channels = x.shape[x.shape.length - 1]
+  const rows = x.size / channels / groups
+  return { channels, rows, c4: up(channels, 4) }
+}
+
+interface Run {
+  /** Offset in bytes and size of the rows within the padded tensor. */
+  offset: number
+  bytes: number
+  rows: number
+  groups: number
+  firstGroup: number
+  firstStrip: number
+}
+
+/** The dispatches that cover [groups, rows, c4]: one where it can be bound, else one a run of rows. */
+function runsOf(emit: Emit, groups: number, rows: number, c4: number, strip: number): Run[] {
+  const rowBytes = 4 * c4
+  if (groups * rows * rowBytes <= emit.target.maxBindingBytes)
+    return [{ offset: 0, bytes: groups * rows * rowBytes, rows, groups, firstGroup: 0, firstStrip: 0 }]
+  const runs: Run[] = []
+  for (let group = 0; group < groups; group++)
+    for (const { start, count } of emit.rows(Math.ceil(rows / strip), strip * rowBytes)) {
+      const some = Math.min(count * strip, rows - start * strip)
+      const offset = (group * rows + start * strip) * rowBytes
+      if (offset % 256) throw new Error(`batchNorm: a group of ${rows} rows × ${c4} channels does not start at a bindable offset`)
+      runs.push({ offset, bytes: some * rowBytes, rows: some, groups: 1, firstGroup: group, firstStrip: start })
+    }
+  return runs
+}
+
+/** Rows a strip: one invocation walks down one, and the strips' statistics are merged. */
+const stripOf = (rows: number): number => Math.max(16, Math.min(256, Math.ceil(rows / 64)))
+
+const workgroupsOf = (emit: Emit, run: Run, strip: number, c4: number): [number, number] => [
+  emit.grid((Math.ceil(run.rows / strip) * c4) / 4, 64),
+  run.groups,
+]
+
+const cut = (x: Slice, run: Run): Slice => part(x, run.offset, run.bytes)
+
+/** y = x·gain + offset (+ residual), ReLU. */
+function applyLine(emit: Emit, x: Slice, gain: Slice, offset: Slice, residual: Slice | undefined, y: Slice, relu: boolean, runs: Run[], strip: number, c4: number): void {
+  for (const run of runs)
+    emit.dispatch({
+      kernel: 'batch_norm_apply',
+      constants: { RELU: relu, RESIDUAL: !!residual },
+      params: { rows: run.rows, channels4: c4 / 4, strip, first_group: run.firstGroup },
+      buffers: { x: cut(x, run), gain, offset, residual: residual && cut(residual, run), y: cut(y, run) },
+      workgroups: workgroupsOf(emit, run, strip, c4),
+    })
+}
+
+/** Inputs x, scale, shift (, residual); outputs y, mean, variance, gain, offset ([groups, C] each but y). */
+const batchNormOp = defineOp<Attributes>({
+  name: 'batchNorm',
+  infer: ([x, scale, shift, residual], { groups, name, correction }) => {
+    checkFloat(name, x, scale, shift)
+    const { channels, rows } = layout(x, groups)
+    if (!Number.isInteger(groups) || groups < 1 || x.shape[0] % groups)
+      throw new ShapeError(`${name}: ${groups} groups do not divide the first dimension of ${show(x.shape)}`)
+    for (const [what, v] of [['scale', scale], ['shift', shift]] as const)
+      if (v.shape.length !== 1 || v.shape[0] !== channels)
+        throw new ShapeError(`${name}: ${what} ${show(v.shape)} does not fit the channels of x ${show(x.shape)}`)
+    if (residual && show(residual.shape) !== show(x.shape))
+      throw new ShapeError(`${name}: residual ${show(residual.shape)} and x ${show(x.shape)} differ`)
+    if (rows < 2)
+      throw new ShapeError(
+        `${name}: x ${show(x.shape)}${groups > 1 ? ` in ${groups} groups` : ''} has one row for each statistic; ` +
+          `${correction ? 'the standard deviation' : 'batch statistics'} need at least 2: use a larger batch`,
+      )
+    const spec = { shape: [groups, channels], dtype: 'f32' } as const
+    return [{ shape: x.shape, dtype: 'f32' }, spec, spec, spec, spec]
+  },
+  gradient: (node, [g, ...others]) => {
+    const [x, scale, , residual] = node.inputs
+    const [y, mean, variance, gain, offset] = node.outputs
+    if (others.some((o) => o)) throw new Error(`${node.attributes.name}: its statistics have no gradient`)
+    const inputs = [g!, x, mean, variance, gain, offset, ...(residual && node.attributes.relu ? [y] : [])]
+    const [dx, dscale, dshift, masked] = batchNormGradientOp(inputs, { ...node.attributes, residual: !!residual, channels: scale.shape })
+    return [dx, dscale, dshift, residual && (node.attributes.relu ? masked : g)]
+  },
+  lower: (node, emit) => {
+    const [x, scale, shift, residual] = node.inputs
+    const [y, mean, variance, gain, offset] = node.outputs
+    const { groups, epsilon, correction, relu } = node.attributes
+    const { channels, rows, c4 } = layout(x, groups)
+    const strip = stripOf(rows)
+    const strips = Math.ceil(rows / strip)
+    const runs = runsOf(emit, groups, rows, c4, strip)
+    const wide = (v: Value): Slice => padded(emit, emit.of(v), [1, v.size / channels, channels], v.size / channels, c4)
+    const from = wide(x)
+    const partial = emit.temporary(4 * groups * strips * 2 * c4)
+    for (const run of runs)
+      emit.dispatch({
+        kernel: 'batch_norm_statistics',
+        params: { rows: run.rows, channels4: c4 / 4, strip, strips, first_strip: run.firstStrip, first_group: run.firstGroup },
+        buffers: { x: cut(from, run), partial },
+        workgroups: workgroupsOf(emit, run, strip, c4),
+      })
+    const exact = c4 === channels
+    const statistic = (v: Value): Slice => (exact ? emit.of(v) : emit.temporary(4 * groups * c4))
+    const merged = { mean: statistic(mean), variance: statistic(variance), gain: statistic(gain), offset: statistic(offset) }
+    emit.dispatch({
+      kernel: 'batch_norm_merge',
+      params: { groups, rows, channels4: c4 / 4, strip, strips, epsilon, correction },
+      buffers: { partial, scale: wide(scale), shift: wide(shift), ...merged },
+      workgroups: [Math.ceil((groups * c4) / 4 / 64)],
+    })
+    const target = exact ? emit.of(y) : emit.temporary(4 * groups * rows * c4)
+    applyLine(emit, from, merged.gain, merged.offset, residual && wide(residual), target, relu, runs, strip, c4)
+    if (!exact) {
+      resize(emit, target, [1, groups * rows, c4], emit.of(y), groups * rows, channels)
+      for (const [v, slice] of [[mean, merged.mean], [variance, merged.variance], [gain, merged.gain], [offset, merged.offset]] as const)
+        resize(emit, slice, [1, groups, c4], emit.of(v), groups, channels)
+    }
+  },
+})
+
+/** Inputs g, x, mean, variance, gain, offset (, y); outputs dx, dscale, dshift, and g behind the ReLU's mask. */
+const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels: readonly number[] }>({
+  name: 'batchNormGradient',
+  infer: ([g], { channels }) => [
+    { shape: g.shape, dtype: 'f32' },
+    { shape: channels, dtype: 'f32' },
+    { shape: channels, dtype: 'f32' },
+    { shape: g.shape, dtype: 'f32' },
+  ],
+  lower: (node, emit) => {
+    const [g, x, mean, variance, gain, offset, y] = node.inputs
+    const [dx, dscale, dshift, masked] = node.outputs
+    const { groups, epsilon, correction, relu, residual } = node.attributes
+    const { channels, rows, c4 } = layout(x, groups)
+    const strip = stripOf(rows)
+    const strips = Math.ceil(rows / strip)
+    const runs = runsOf(emit, groups, rows, c4, strip)
+    const exact = c4 === channels
+    const wide = (v: Value): Slice => padded(emit, emit.of(v), [1, v.size / channels, channels], v.size / channels, c4)
+    const result = (v: Value): Slice => (exact ? emit.of(v) : emit.temporary((4 * v.size * c4) / channels))
+    const [dy, from, m, v, a, b] = [wide(g), wide(x), wide(mean), wide(variance), wide(gain), wide(offset)]
+    const out = y && wide(y)
+    const keep = relu && residual ? result(masked) : undefined
+    const mask = relu && !residual
+    const partial = emit.temporary(4 * groups * strips * 2 * c4)
+    for (const run of runs)
+      emit.dispatch({
+        kernel: 'batch_norm_gradient_sums',
+        constants: { MASK: mask, MASK_FROM_Y: !!out, KEEP: !!keep },
+        params: { rows: run.rows, channels4: c4 / 4, strip, strips, first_strip: run.firstStrip, first_group: run.firstGroup },
+        buffers: {
+          dy: cut(dy, run), x: cut(from, run), y: out && cut(out, run), mean: m, gain: a, offset: b,
+          partial, masked: keep ? cut(keep, run) : emit.temporary(256),
+        },
+        workgroups: workgroupsOf(emit, run, strip, c4),
+      })
+    const line = emit.temporary(4 * groups * 2 * c4)
+    const [ds, dh] = [result(dscale), result(dshift)]
+    emit.dispatch({
+      kernel: 'batch_norm_gradient_merge',
+      params: { groups, rows, channels4: c4 / 4, strips, epsilon, correction },
+      buffers: { partial, mean: m, variance: v, gain: a, line, d_scale: ds, d_shift: dh },
+      workgroups: [Math.ceil(c4 / 4 / 64)],
+    })
+    const to = result(dx)
+    for (const run of runs)
+      emit.dispatch({
+        kernel: 'batch_norm_gradient_apply',
+        constants: { MASK: mask },
+        params: { rows: run.rows, channels4: c4 / 4, strip, first_group: run.firstGroup },
+        buffers: { dy: cut(keep ?? dy, run), x: cut(from, run), gain: a, offset: b, line, dx: cut(to, run) },
+        workgroups: workgroupsOf(emit, run, strip, c4),
+      })
+    if (exact) return
+    const narrow = (slice: Slice, value: Value): void =>
+      resize(emit, slice, [1, value.size / channels, c4], emit.of(value), value.size / channels, channels)
+    narrow(to, dx)
+    narrow(ds, dscale)
+    narrow(dh, dshift)
+    if (keep) narrow(keep, masked)
+  },
+})
+
+/**
+ * y = (x − mean) / √(variance + ε) · scale + shift (+ residual), then ReLU if asked; mean and (biased) variance are
+ * the batch's, for each channel and group.
+ *
+ * @param x [N, …, C], at least 2 rows a group
+ * @param scale [C]
+ * @param shift [C]
+ * @returns y of x's shape, and the statistics mean and variance [groups, C]
+ */
+export function batchNorm(
+  x: Value, scale: Value, shift: Value,
+  { groups = 1, epsilon = 1e-5, relu = false, residual }: BatchNormOptions = {},
+): { y: Value; mean: Value; variance: Value } {
+  const inputs = residual ? [x, scale, shift, residual] : [x, scale, shift]
+  const [y, mean, variance] = batchNormOp(inputs, { groups, epsilon, correction: 0, relu, name: 'batchNorm' })
+  return { y, mean, variance }
+}
+
+/**
+ * (x − mean) / std of every column, std with divisor rows − 1 (`correction` 1) as the paper's code has it.
+ *
+ * @param x [rows, columns]; with groups, each run of rows has statistics of its own
+ */
+export function standardizeColumns(
+  x: Value,
+  { groups = 1, epsilon = 0, correction = 1 }: { groups?: number; epsilon?: number; correction?: number } = {},
+): Value {
+  const columns = [x.shape[x.shape.length - 1]]
+  const attributes = { groups, epsilon, correction, relu: false, name: 'standardizeColumns' }
+  return batchNormOp([x, filled(columns, 1), filled(columns, 0)], attributes)[0]
+}
+
+/** Inputs x, mean, variance, scale, shift (, residual). */
+const inferenceOp = defineOp<{ epsilon: number; relu: boolean }>({
+  name: 'batchNormInference',
+  infer: ([x, ...others]) => {
+    const channels = x.shape[x.shape.length - 1]
+    checkFloat('batchNormInference', x, ...others)
+    for (const v of others.slice(0, 4))
+      if (v.size !== channels) throw new ShapeError(`batchNormInference: ${show(v.shape)} does not fit the channels of x ${show(x.shape)}`)
+    if (others[4] && show(others[4].shape) !== show(x.shape))
+      throw new ShapeError(`batchNormInference: residual ${show(others[4].shape)} and x ${show(x.shape)} differ`)
+    return [{ shape: x.shape, dtype: 'f32' }]
+  },
+  lower: ({ inputs: [x, mean, variance, scale, shift, residual], outputs: [y], attributes: { epsilon, relu } }, emit) => {
+    const { channels, rows, c4 } = layout(x, 1)
+    const strip = stripOf(rows)
+    const runs = runsOf(emit, 1, rows, c4, strip)
+    const wide = (v: Value): Slice => padded(emit, emit.of(v), [1, v.size / channels, channels], v.size / channels, c4)
+    const gain = emit.temporary(4 * c4)
+    const offset = emit.temporary(4 * c4)
+    emit.dispatch({
+      kernel: 'batch_norm_fold',
+      params: { channels4: c4 / 4, epsilon },
+      buffers: { mean: wide(mean), variance: wide(variance), scale: wide(scale), shift: wide(shift), gain, offset },
+      workgroups: [Math.ceil(c4 / 4 / 64)],
+    })
+    const target = c4 === channels ? emit.of(y) : emit.temporary(4 * rows * c4)
+    applyLine(emit, wide(x), gain, offset, residual && wide(residual), target, relu, runs, strip, c4)
+    if (c4 !== channels) resize(emit, target, [1, rows, c4], emit.of(y), rows, channels)
+  },
+})
+
+/** Batch-norm with given statistics ([C] each), as in evaluation. Not differentiable. */
+export function batchNormInference(
+  x: Value, mean: Value, variance: Value, scale: Value, shift: Value,
+  { epsilon = 1e-5, relu = false, residual }: Omit<BatchNormOptions, 'groups'> = {},
+): Value {
+  const inputs = [x, mean, variance, scale, shift]
+  return inferenceOp(residual ? [...inputs, residual] : inputs, { epsilon, relu })[0]
+}
+
+const runningOp = defineOp<{ momentum: number; factor: number }>({
+  name: 'runningStatistics',
+  infer: ([running]) => [{ shape: running.shape, dtype: 'f32' }],
+  lower: ({ inputs: [running, batch], outputs: [next], attributes: { momentum, factor } }, emit) => {
+    const slice = emit.inPlace(next, running)
+    const channels = running.size
+    emit.dispatch({
+      kernel: 'batch_norm_running',
+      params: { groups: batch.size / channels, channels, momentum, factor },
+      buffers: { batch: emit.of(batch), running: slice },
+      workgroups: [Math.ceil(channels / 64)],
+    })
+  },
+})
+
+/**
+ * Running statistics after a batch: r ← (1 − momentum) r + momentum · s once for each group, in order, with the
+ * unbiased variance (n / (n − 1)), as PyTorch has it.
+ *
+ * @param count rows behind each statistic
+ */
+export function updateRunningStatistics(
+  running: { mean: Variable; variance: Variable },
+  batch: { mean: Value; variance: Value },
+  count: number,
+  momentum = 0.1,
+): Assignment[] {
+  return [
+    { variable: running.mean, value: runningOp([running.mean, batch.mean], { momentum, factor: 1 })[0] },
+    { variable: running.variance, value: runningOp([running.variance, batch.variance], { momentum, factor: count / (count - 1) })[0] },
+  ]
+}
+

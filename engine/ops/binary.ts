@@ -1,0 +1,128 @@
+/** Elementwise functions of two tensors, with NumPy's broadcasting. */
+import { defineOp, sameShape, ShapeError, show, type Value } from '../value.js'
+import { part } from '../lowering.js'
+import { checkFloat } from './common.js'
+import { sumTo } from './reduce.js'
+import { scale, square } from './unary.js'
+
+interface Attributes {
+  operation: 'add' | 'subtract' | 'multiply' | 'divide' | 'expand' | 'multiplyWhere'
+  /** For 'expand': the shape of the result. */
+  shape?: readonly number[]
+}
+
+const code = { add: 0, subtract: 1, multiply: 2, divide: 3, expand: 4, multiplyWhere: 5 }
+
+const binary = defineOp<Attributes>({
+  name: 'elementwise',
+  infer: ([a, b], { operation, shape }) => {
+    checkFloat(operation, a, b)
+    return [{ shape: broadcastShapes(operation, a.shape, shape ?? b.shape), dtype: a.dtype }]
+  },
+  gradient: ({ inputs: [a, b], attributes: { operation } }, [g]) => {
+    switch (operation) {
+      case 'add':
+        return [sumTo(g!, a.shape), sumTo(g!, b.shape)]
+      case 'subtract':
+        return [sumTo(g!, a.shape), scale(sumTo(g!, b.shape), -1)]
+      case 'multiply':
+        return [sumTo(multiply(g!, b), a.shape), sumTo(multiply(g!, a), b.shape)]
+      case 'divide':
+        return [sumTo(divide(g!, b), a.shape), scale(sumTo(divide(multiply(g!, a), square(b)), b.shape), -1)]
+      case 'expand':
+        return [sumTo(g!, a.shape), undefined]
+      case 'multiplyWhere':
+        return [multiplyWhere(g!, b), undefined]
+    }
+  },
+  lower: ({ inputs: [a, b], outputs: [y], attributes: { operation } }, emit) => {
+    const slices = { a: emit.of(a), b: emit.of(b), y: emit.of(y) }
+    if (operation !== 'expand' && sameShape(a.shape, y.shape) && sameShape(b.shape, y.shape)) {
+      for (const { start, count } of emit.rows(Math.ceil(y.size / 4), 16)) {
+        const [offset, bytes] = [16 * start, 16 * count]
+        emit.dispatch({
+          kernel: 'binary',
+          constants: { OPERATION: code[operation] },
+          params: { count4: count },
+          buffers: { a: part(slices.a, offset, bytes), b: part(slices.b, offset, bytes), y: part(slices.y, offset, bytes) },
+          workgroups: [emit.grid(count, 256)],
+        })
+      }
+      return
+    }
+    // Broadcasting: cut along the outermost dimension where the result is larger than a binding.
+    const shape = [...Array<number>(4 - y.shape.length).fill(1), ...y.shape]
+    const strides = { a: stridesIn(a.shape, shape), b: stridesIn(b.shape, shape) }
+    const outer = shape.findIndex((n) => n > 1) < 0 ? 0 : shape.findIndex((n) => n > 1)
+    const rowOf = (stride: number): number => 4 * stride
+    const rowBytes = (4 * y.size) / shape[outer]
+    const split = [rowBytes, rowOf(strides.a[outer]), rowOf(strides.b[outer])].filter((n) => n > 0)
+    for (const { start, count } of emit.rows(shape[outer], ...split)) {
+      const cut = (slice: typeof slices.a, stride: number) =>
+        stride === 0 || count === shape[outer] ? slice : part(slice, start * rowOf(stride), count * rowOf(stride))
+      const [, s1, s2, s3] = shape.map((n, i) => (i === outer ? count : n))
+      const total = (y.size / shape[outer]) * count
+      emit.dispatch({
+        kernel: 'binary_broadcast',
+        constants: { OPERATION: code[operation] },
+        params: {
+          count: total, s1, s2, s3,
+          a0: strides.a[0], a1: strides.a[1], a2: strides.a[2], a3: strides.a[3],
+          b0: strides.b[0], b1: strides.b[1], b2: strides.b[2], b3: strides.b[3],
+        },
+        buffers: {
+          a: cut(slices.a, strides.a[outer]),
+          b: cut(slices.b, strides.b[outer]),
+          y: count === shape[outer] ? slices.y : part(slices.y, start * rowBytes, count * rowBytes),
+        },
+        workgroups: [emit.grid(total, 256)],
+      })
+    }
+  },
+})
+
+function broadcastShapes(op: string, a: readonly number[], b: readonly number[]): number[] {
+  const rank = Math.max(a.length, b.length)
+  const fail = (why: string): never => {
+    throw new ShapeError(`${op}: shapes ${show(a)} and ${show(b)} ${why}`)
+  }
+  if (rank > 4 && !sameShape(a, b)) fail('have more than 4 dimensions to broadcast')
+  return Array.from({ length: rank }, (_, i) => {
+    const m = a[a.length - rank + i] ?? 1
+    const n = b[b.length - rank + i] ?? 1
+    return m === n || n === 1 ? m : m === 1 ? n : fail('do not broadcast')
+  })
+}
+
+/** Element strides of a tensor seen in a larger shape: 0 along dimensions that repeat. */
+function stridesIn(of: readonly number[], shape: readonly number[]): number[] {
+  let stride = 1
+  return shape
+    .map((_, i) => of[of.length - shape.length + i] ?? 1)
+    .reduceRight<number[]>((strides, n) => {
+      strides.unshift(n === 1 ? 0 : stride)
+      stride *= n
+      return strides
+    }, [])
+}
+
+const apply = (operation: Attributes['operation'], a: Value, b: Value): Value => binary([a, b], { operation })[0]
+
+/** a + b, broadcast as NumPy does (at most 4 dimensions where the shapes differ). */
+export const add = (a: Value, b: Value): Value => apply('add', a, b)
+/** a − b, broadcast as NumPy does. */
+export const subtract = (a: Value, b: Value): Value => apply('subtract', a, b)
+/** a · b, elementwise, broadcast as NumPy does. */
+export const multiply = (a: Value, b: Value): Value => apply('multiply', a, b)
+/** a / b, elementwise, broadcast as NumPy does. */
+export const divide = (a: Value, b: Value): Value => apply('divide', a, b)
+/** a where b > 0, else 0; equal shapes; differentiable in a only. */
+export function multiplyWhere(a: Value, b: Value): Value {
+  if (!sameShape(a.shape, b.shape)) throw new ShapeError(`multiplyWhere: shapes ${show(a.shape)} and ${show(b.shape)} differ`)
+  return apply('multiplyWhere', a, b)
+}
+/** x repeated to `shape`, as NumPy's broadcast_to. */
+export function expand(x: Value, shape: readonly number[]): Value {
+  if (sameShape(x.shape, shape)) return x
+  return binary([x, x], { operation: 'expand', shape })[0]
+}

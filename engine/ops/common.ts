@@ -1,0 +1,85 @@
+/** What several ops share in their shape checks and lowerings. */
+import type { Emit, Slice } from '../lowering.js'
+import { ShapeError, show, type Value } from '../value.js'
+
+/** Throws unless `value` has one of the given ranks. */
+export function checkRank(op: string, what: string, value: Value, ...ranks: number[]): void {
+  if (!ranks.includes(value.shape.length))
+    throw new ShapeError(`${op}: ${what} must have ${ranks.join(' or ')} dimensions, not shape ${show(value.shape)}`)
+}
+
+/** Throws unless all are f32. */
+export function checkFloat(op: string, ...values: Value[]): void {
+  for (const v of values) if (v.dtype !== 'f32') throw new ShapeError(`${op}: takes f32, not ${v.dtype} ${show(v.shape)}`)
+}
+
+export const up = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple
+
+/** Zero-fills (or crops) the last two dimensions of [batch, rows, columns]; the slice itself where nothing changes. */
+export function padded(
+  emit: Emit,
+  x: Slice,
+  from: readonly [batch: number, rows: number, columns: number],
+  rows: number,
+  columns: number,
+): Slice {
+  if (from[1] === rows && from[2] === columns) return x
+  const y = emit.temporary(up(4 * from[0] * rows * columns, 16))
+  resize(emit, x, from, y, rows, columns)
+  return y
+}
+
+/** The dispatch behind `padded`, into a slice of the caller's. */
+export function resize(
+  emit: Emit,
+  x: Slice,
+  [batch, inRows, inColumns]: readonly [number, number, number],
+  y: Slice,
+  rows: number,
+  columns: number,
+): void {
+  const count = batch * rows * columns
+  emit.dispatch({
+    kernel: 'pad',
+    params: { count, in_rows: inRows, in_columns: inColumns, out_rows: rows, out_columns: columns },
+    buffers: { x, y },
+    workgroups: [emit.grid(count, 256)],
+  })
+}
+
+/** y[b, c, r] = x[b, r, c] into scratch memory. */
+export function transposed(emit: Emit, x: Slice, batch: number, rows: number, columns: number): Slice {
+  const y = emit.temporary(up(4 * batch * rows * columns, 16))
+  const count = batch * rows * columns
+  emit.dispatch({
+    kernel: 'transpose',
+    params: { count, rows, columns },
+    buffers: { x, y },
+    workgroups: [emit.grid(count, 256)],
+  })
+  return y
+}
+
+/** y[i] = factor · Σ_s x[s, i] over `splits` equal parts of `count` numbers, in order. */
+export function sumSplits(emit: Emit, x: Slice, y: Slice, splits: number, count: number, factor = 1): void {
+  const vector = count % 4 === 0
+  emit.dispatch({
+    kernel: vector ? 'reduce4' : 'reduce',
+    params: {
+      outer: 1,
+      length: splits,
+      [vector ? 'inner4' : 'inner']: vector ? count / 4 : count,
+      splits: 1,
+      length_per_split: splits,
+      factor,
+    },
+    buffers: { x, y },
+    workgroups: [emit.grid(vector ? count / 4 : count, 64)],
+  })
+}
+
+/** Workgroups that keep an adapter busy; sums are split until there are about this many. */
+export const busyWorkgroups = (emit: Emit): number => (emit.target.adapterClass === 'cpu' ? 16 : 512)
+
+/** The register tile's width in vec4s of output channels: as wide as there are channels, so that none idle. */
+export const channelTile = (channels4: number): number => (channels4 <= 2 ? 2 : 4)

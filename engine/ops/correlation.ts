@@ -1,0 +1,62 @@
+/** Products of embeddings with embeddings, and how far they are from orthogonal. */
+import { defineOp, ShapeError, show, type Value } from '../value.js'
+import { checkFloat, sumSplits } from './common.js'
+import { matmul } from './matmul.js'
+import { scale } from './unary.js'
+
+/** Aᵀ·B / rows: the cross-correlation of columns of standardised embeddings. a: [B, d], b: [B, e] → [d, e]. */
+export const crossCorrelation = (a: Value, b: Value): Value => scale(matmul(a, b, { transposeA: true }), 1 / a.shape[0])
+
+/** Z·Zᵀ / divisor: the Gram matrix of rows. z: [B, d] → [B, B]. */
+export const gram = (z: Value, divisor = 1): Value => scale(matmul(z, z, { transposeB: true }), 1 / divisor)
+
+interface Attributes {
+  onDiagonal: number
+  offDiagonal: number
+  target: number
+}
+
+const orthogonalityOp = defineOp<Attributes>({
+  name: 'orthogonalityLoss',
+  infer: ([c]) => {
+    checkFloat('orthogonalityLoss', c)
+    if (c.shape.length !== 2 || c.shape[0] !== c.shape[1]) throw new ShapeError(`orthogonalityLoss: takes a square matrix, not ${show(c.shape)}`)
+    return [{ shape: [1], dtype: 'f32' }]
+  },
+  gradient: ({ inputs: [c], attributes }, [g]) => [orthogonalityGradientOp([c, g!], attributes)[0]],
+  lower: ({ inputs: [c], outputs: [loss], attributes }, emit) => {
+    const [size] = c.shape
+    const rows = emit.temporary(Math.ceil(size / 4) * 16)
+    emit.dispatch({
+      kernel: 'orthogonality',
+      params: { size, on: attributes.onDiagonal, off: attributes.offDiagonal, goal: attributes.target },
+      buffers: { c: emit.of(c), result: rows },
+      workgroups: [emit.grid(size, 64)],
+    })
+    sumSplits(emit, rows, emit.of(loss), size, 1)
+  },
+})
+
+const orthogonalityGradientOp = defineOp<Attributes>({
+  name: 'orthogonalityLossGradient',
+  infer: ([c]) => [{ shape: c.shape, dtype: 'f32' }],
+  lower: ({ inputs: [c, g], outputs: [dc], attributes }, emit) => {
+    const [size] = c.shape
+    emit.dispatch({
+      kernel: 'orthogonality',
+      constants: { GRADIENT: true },
+      params: { size, on: attributes.onDiagonal, off: attributes.offDiagonal, goal: attributes.target },
+      buffers: { c: emit.of(c), g: emit.of(g), result: emit.of(dc) },
+      workgroups: [emit.grid(size * size, 64)],
+    })
+  },
+})
+
+/**
+ * onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² of a square matrix, as a scalar [1]: with a
+ * cross-correlation and target 1, the Barlow Twins loss (Zbontar et al. 2021).
+ */
+export const orthogonalityLoss = (
+  c: Value,
+  { onDiagonal = 1, offDiagonal = 1, target = 1 }: { onDiagonal?: number; offDiagonal?: number; target?: number } = {},
+): Value => orthogonalityOp([c], { onDiagonal, offDiagonal, target })[0]

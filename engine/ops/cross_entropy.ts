@@ -1,0 +1,52 @@
+/** Log-softmax cross-entropy with label smoothing. */
+import { defineOp, ShapeError, show, type Value } from '../value.js'
+import { checkFloat, checkRank } from './common.js'
+import { mean } from './reduce.js'
+
+interface Attributes {
+  smoothing: number
+}
+
+const crossEntropyOp = defineOp<Attributes>({
+  name: 'crossEntropy',
+  infer: ([logits, labels], { smoothing }) => {
+    checkFloat('crossEntropy', logits)
+    checkRank('crossEntropy', 'logits', logits, 2)
+    if (labels.dtype !== 'u32' || labels.shape.length !== 1 || labels.shape[0] !== logits.shape[0])
+      throw new ShapeError(`crossEntropy: labels ${show(labels.shape)} ${labels.dtype} must be [N] u32 for logits ${show(logits.shape)}`)
+    if (!(smoothing >= 0 && smoothing < 1)) throw new ShapeError(`crossEntropy: label smoothing ${smoothing} must be in [0, 1)`)
+    return [{ shape: labels.shape, dtype: 'f32' }]
+  },
+  gradient: ({ inputs: [logits, labels], attributes }, [g]) => [crossEntropyGradientOp([logits, labels, g!], attributes)[0], undefined],
+  lower: ({ inputs: [logits, labels], outputs: [loss], attributes: { smoothing } }, emit) =>
+    emit.dispatch({
+      kernel: 'cross_entropy',
+      params: { rows: logits.shape[0], classes: logits.shape[1], smoothing },
+      buffers: { logits: emit.of(logits), labels: emit.of(labels), result: emit.of(loss) },
+      workgroups: [emit.grid(logits.shape[0], 64)],
+    }),
+})
+
+const crossEntropyGradientOp = defineOp<Attributes>({
+  name: 'crossEntropyGradient',
+  infer: ([logits]) => [{ shape: logits.shape, dtype: 'f32' }],
+  lower: ({ inputs: [logits, labels, g], outputs: [d], attributes: { smoothing } }, emit) =>
+    emit.dispatch({
+      kernel: 'cross_entropy',
+      constants: { GRADIENT: true },
+      params: { rows: logits.shape[0], classes: logits.shape[1], smoothing },
+      buffers: { logits: emit.of(logits), labels: emit.of(labels), g: emit.of(g), result: emit.of(d) },
+      workgroups: [emit.grid(logits.shape[0], 64)],
+    }),
+})
+
+/** A label that takes its row out of the loss: for the last, partly filled batch. */
+export const MASKED_LABEL = 0xffffffff
+
+/** Cross-entropy of each row, [N]; rows labelled MASKED_LABEL have none. logits: [N, C]; labels: [N] u32. */
+export const crossEntropyRows = (logits: Value, labels: Value, { labelSmoothing = 0 }: { labelSmoothing?: number } = {}): Value =>
+  crossEntropyOp([logits, labels], { smoothing: labelSmoothing })[0]
+
+/** Mean cross-entropy over the N rows, a scalar [1], as PyTorch's cross_entropy. */
+export const crossEntropy = (logits: Value, labels: Value, options: { labelSmoothing?: number } = {}): Value =>
+  mean(crossEntropyRows(logits, labels, options))

@@ -1,0 +1,93 @@
+/** Views of the same bytes: no kernel runs unless an offset cannot be bound. */
+import { defineOp, ShapeError, show, sizeOf, type Value } from '../value.js'
+import { part } from '../lowering.js'
+import { constant } from '../sources.js'
+import { resize } from './common.js'
+
+const reshapeOp = defineOp<{ shape: readonly number[] }>({
+  name: 'reshape',
+  infer: ([x], { shape }) => {
+    if (sizeOf(shape) !== x.size) throw new ShapeError(`reshape: ${show(x.shape)} and ${show(shape)} differ in size`)
+    return [{ shape, dtype: x.dtype }]
+  },
+  gradient: ({ inputs: [x] }, [g]) => [reshape(g!, x.shape)],
+  lower: ({ inputs: [x], outputs: [y] }, emit) => emit.alias(y, emit.of(x)),
+})
+
+/** The same numbers in another shape of equal size. */
+export const reshape = (x: Value, shape: readonly number[]): Value =>
+  shape.length === x.shape.length && shape.every((n, i) => n === x.shape[i]) ? x : reshapeOp([x], { shape: [...shape] })[0]
+
+const sliceOp = defineOp<{ start: number; count: number }>({
+  name: 'sliceRows',
+  infer: ([x], { start, count }) => {
+    if (start < 0 || count < 1 || start + count > x.shape[0])
+      throw new ShapeError(`sliceRows: rows ${start} to ${start + count} of shape ${show(x.shape)}`)
+    return [{ shape: [count, ...x.shape.slice(1)], dtype: x.dtype }]
+  },
+  gradient: ({ inputs: [x], attributes: { start } }, [g]) => [placeRows(g!, x.shape[0], start)],
+  lower: ({ inputs: [x], outputs: [y], attributes: { start } }, emit) => {
+    const row = x.bytes / x.shape[0]
+    const from = part(emit.of(x), start * row, y.bytes)
+    // A binding must start at a multiple of 256 bytes and hold whole vec4s: else the rows are copied.
+    if ((from.offset % 256 === 0) && y.bytes % 16 === 0) return emit.alias(y, from)
+    // Shifted reads: the copy kernel cannot start at such an offset, so the whole is cropped by rows.
+    const source = emit.of(x)
+    emit.dispatch({
+      kernel: 'shift',
+      params: { count: y.bytes / 4, skip: (start * row) / 4, size: x.bytes / 4, place: 0 },
+      buffers: { x: source, y: emit.of(y) },
+      workgroups: [emit.grid(y.bytes / 4, 256)],
+    })
+  },
+})
+
+/** Rows start … start + count − 1 along the first dimension. */
+export const sliceRows = (x: Value, start: number, count: number): Value =>
+  start === 0 && count === x.shape[0] ? x : sliceOp([x], { start, count })[0]
+
+const placeOp = defineOp<{ rows: number; start: number }>({
+  name: 'placeRows',
+  infer: ([x], { rows }) => [{ shape: [rows, ...x.shape.slice(1)], dtype: x.dtype }],
+  gradient: ({ inputs: [x], attributes: { start } }, [g]) => [sliceRows(g!, start, x.shape[0])],
+  lower: ({ inputs: [x], outputs: [y], attributes: { start } }, emit) => {
+    const row = x.bytes / x.shape[0]
+    emit.dispatch({
+      kernel: 'shift',
+      params: { count: y.bytes / 4, skip: 0, size: x.bytes / 4, place: (start * row) / 4 },
+      buffers: { x: emit.of(x), y: emit.of(y) },
+      workgroups: [emit.grid(y.bytes / 4, 256)],
+    })
+  },
+})
+
+/** x at rows start … of a tensor of `rows` rows that is zero elsewhere: the gradient of `sliceRows`. */
+export const placeRows = (x: Value, rows: number, start: number): Value => placeOp([x], { rows, start })[0]
+
+const padChannelsOp = defineOp<{ channels: number }>({
+  name: 'padChannels',
+  infer: ([x], { channels }) => [{ shape: [...x.shape.slice(0, -1), channels], dtype: x.dtype }],
+  gradient: ({ inputs: [x] }, [g]) => [padChannels(g!, x.shape[x.shape.length - 1])],
+  lower: ({ inputs: [x], outputs: [y], attributes: { channels } }, emit) => {
+    const from = x.shape[x.shape.length - 1]
+    resize(emit, emit.of(x), [1, x.size / from, from], emit.of(y), x.size / from, channels)
+  },
+})
+
+/** Zero-fills or crops the last dimension to `channels`. */
+export const padChannels = (x: Value, channels: number): Value =>
+  channels === x.shape[x.shape.length - 1] ? x : padChannelsOp([x], { channels })[0]
+
+const stopOp = defineOp<object>({
+  name: 'stopGradient',
+  infer: ([x]) => [{ shape: x.shape, dtype: x.dtype }],
+  gradient: () => [undefined],
+  lower: ({ inputs: [x], outputs: [y] }, emit) => emit.alias(y, emit.of(x)),
+})
+
+/** x itself, through which no gradient flows. */
+export const stopGradient = (x: Value): Value => stopOp([x], {})[0]
+
+/** A tensor of one repeated number, for seeds and defaults. */
+export const filled = (shape: readonly number[], value: number): Value =>
+  constant(new Float32Array(sizeOf(shape)).fill(value), shape)

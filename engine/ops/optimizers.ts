@@ -1,0 +1,170 @@
+/**
+ * Optimisers as graph. Parameters, moments and gradients that lie in arenas of one layout are updated
+ * by one dispatch for each binding-sized piece, however many tensors there are.
+ */
+import { part, resolve, type Emit, type Slice } from '../lowering.js'
+import { align, Arena, assign, variable, type Assignment, type Variable } from '../sources.js'
+import { defineOp, ShapeError, type Node, type Value } from '../value.js'
+import { affine } from './unary.js'
+
+/** Whole vec4s, gaps of an arena included: the gradient's gaps are never read by anyone else. */
+interface Piece {
+  slices: Slice[]
+  count4: number
+}
+
+/**
+ * The runs of memory that the update walks over: `columns` are lists of equally many tensors (parameters, moments,
+ * gradients). Where each column lies in one storage at the same relative offsets, one run covers them all.
+ */
+function pieces(emit: Emit, columns: Slice[][], offsets: number[], total: number): Piece[] {
+  const places = columns.map((column) => column.map(resolve))
+  const together = places.every((column) =>
+    column.every((s, i) => s.storage === column[0].storage && s.offset - column[0].offset === offsets[i]),
+  )
+  const whole = together
+    ? [{ slices: places.map(([first]) => ({ ...first, bytes: total })), bytes: total }]
+    : columns[0].map((first, i) => ({ slices: columns.map((column) => column[i]), bytes: first.bytes }))
+  return whole.flatMap(({ slices, bytes }) =>
+    emit.rows(Math.ceil(bytes / 16), 16).map(({ start, count }) => ({
+      slices: slices.map((s) => part(s, 16 * start, 16 * count)),
+      count4: count,
+    })),
+  )
+}
+
+/** Lays the gradients out as the parameters are, where nothing hinders it, and takes parameters and moments in place. */
+function prepare(node: Node, emit: Emit, n: number, states: number): Piece[] {
+  const parameters = node.inputs.slice(0, n)
+  const gradients = node.inputs.slice(n * (1 + states), n * (2 + states))
+  const offsets: number[] = []
+  let total = 0
+  for (const p of parameters) {
+    offsets.push(total)
+    total += align(p.bytes)
+  }
+  emit.colocate(gradients, offsets, total)
+  const inPlace = Array.from({ length: 1 + states }, (_, s) =>
+    parameters.map((_, i) => emit.inPlace(node.outputs[s * n + i], node.inputs[s * n + i])),
+  )
+  const list = pieces(emit, [...inPlace, gradients.map((g) => emit.of(g))], offsets, total)
+  return list
+}
+
+interface AdamAttributes {
+  beta1: number
+  beta2: number
+  epsilon: number
+  weightDecay: number
+  decoupled: boolean
+}
+
+/** Inputs: parameters…, m…, v…, gradients…, rate, step. Outputs: parameters…, m…, v…. */
+const adamOp = defineOp<AdamAttributes>({
+  name: 'adam',
+  infer: (inputs) => inputs.slice(0, (3 * (inputs.length - 2)) / 4).map(({ shape, dtype }) => ({ shape, dtype })),
+  lower: (node, emit) => {
+    const n = (node.inputs.length - 2) / 4
+    const { beta1, beta2, epsilon, weightDecay, decoupled } = node.attributes
+    const [rate, step] = node.inputs.slice(4 * n)
+    for (const { slices, count4 } of prepare(node as Node, emit, n, 2))
+      emit.dispatch({
+        kernel: 'adam',
+        constants: { DECOUPLED: decoupled },
+        params: { count4, beta1, beta2, log_beta1: Math.log(beta1), log_beta2: Math.log(beta2), epsilon, decay: weightDecay },
+        buffers: { parameters: slices[0], m: slices[1], v: slices[2], gradients: slices[3], rate: emit.of(rate), step: emit.of(step) },
+        workgroups: [emit.grid(count4, 64)],
+      })
+  },
+})
+
+interface SgdAttributes {
+  momentum: number
+  weightDecay: number
+  nesterov: boolean
+}
+
+/** Inputs: parameters…, buffers…, gradients…, rate. Outputs: parameters…, buffers…. */
+const sgdOp = defineOp<SgdAttributes>({
+  name: 'sgd',
+  infer: (inputs) => inputs.slice(0, (2 * (inputs.length - 1)) / 3).map(({ shape, dtype }) => ({ shape, dtype })),
+  lower: (node, emit) => {
+    const n = (node.inputs.length - 1) / 3
+    const { momentum, weightDecay, nesterov } = node.attributes
+    const rate = node.inputs[3 * n]
+    for (const { slices, count4 } of prepare(node as Node, emit, n, 1))
+      emit.dispatch({
+        kernel: 'sgd',
+        constants: { NESTEROV: nesterov },
+        params: { count4, momentum, decay: weightDecay },
+        buffers: { parameters: slices[0], buffer: slices[1], gradients: slices[2], rate: emit.of(rate) },
+        workgroups: [emit.grid(count4, 64)],
+      })
+  },
+})
+
+/** An optimiser's own Variables and, given gradients and a learning rate, its updates. */
+export interface Optimizer {
+  /** Moments and counters: what a checkpoint keeps beside the parameters. */
+  readonly state: readonly Variable[]
+  /** @param rate learning rate, a scalar [1], usually an `input` */
+  updates(gradients: readonly Value[], rate: Value): Assignment[]
+}
+
+/** Zeros of the parameters' shapes in an arena of the same layout. */
+function moments(parameters: readonly Variable[], name: string): Variable[] {
+  const list = parameters.map((p) => variable(`${p.name}.${name}`, p.shape))
+  new Arena(list)
+  return list
+}
+
+function check(parameters: readonly Variable[], gradients: readonly Value[]): void {
+  gradients.forEach((g, i) => {
+    if (g.size !== parameters[i]?.size) throw new ShapeError(`optimizer: gradient ${i} has ${g.size} numbers, its parameter ${parameters[i]?.size}`)
+  })
+  if (gradients.length !== parameters.length)
+    throw new ShapeError(`optimizer: ${gradients.length} gradients for ${parameters.length} parameters`)
+}
+
+/**
+ * Adam (Kingma & Ba 2015); weight decay is added to the gradient, as PyTorch's Adam has it. With `decoupled`, AdamW
+ * (Loshchilov & Hutter 2019). The count of steps is a Variable on the GPU.
+ */
+export function adam(
+  parameters: readonly Variable[],
+  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, decoupled = false }: Partial<AdamAttributes> = {},
+): Optimizer {
+  const m = moments(parameters, 'adam_m')
+  const v = moments(parameters, 'adam_v')
+  const step = variable('adam_step', [1])
+  return {
+    state: [...m, ...v, step],
+    updates: (gradients, rate) => {
+      check(parameters, gradients)
+      const next = affine(step, 1, 1)
+      const attributes = { beta1, beta2, epsilon, weightDecay, decoupled }
+      const outputs = adamOp([...parameters, ...m, ...v, ...gradients, rate, next], attributes)
+      return [...[...parameters, ...m, ...v].map((target, i) => assign(target, outputs[i])), assign(step, next)]
+    },
+  }
+}
+
+/** Adam with decoupled weight decay. */
+export const adamW = (parameters: readonly Variable[], options: Partial<Omit<AdamAttributes, 'decoupled'>> = {}): Optimizer =>
+  adam(parameters, { weightDecay: 0.01, ...options, decoupled: true })
+
+/** Stochastic gradient descent with momentum; weight decay is added to the gradient, as PyTorch's SGD has it. */
+export function sgd(
+  parameters: readonly Variable[],
+  { momentum = 0, weightDecay = 0, nesterov = false }: Partial<SgdAttributes> = {},
+): Optimizer {
+  const buffers = moments(parameters, 'sgd_momentum')
+  return {
+    state: buffers,
+    updates: (gradients, rate) => {
+      check(parameters, gradients)
+      const outputs = sgdOp([...parameters, ...buffers, ...gradients, rate], { momentum, weightDecay, nesterov })
+      return [...parameters, ...buffers].map((target, i) => assign(target, outputs[i]))
+    },
+  }
+}

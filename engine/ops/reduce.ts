@@ -1,0 +1,116 @@
+/** Sums and means over dimensions. */
+import { defineOp, sameShape, ShapeError, show, sizeOf, type Value } from '../value.js'
+import { part } from '../lowering.js'
+import { expand } from './binary.js'
+import { busyWorkgroups, checkFloat, sumSplits, up } from './common.js'
+import { reshape } from './layout.js'
+import { scale } from './unary.js'
+
+interface Attributes {
+  /** x is seen as [outer, length, inner], and length is summed away. */
+  outer: number
+  length: number
+  inner: number
+  factor: number
+  shape: readonly number[]
+}
+
+const reduce = defineOp<Attributes>({
+  name: 'sum',
+  infer: ([x], { shape }) => {
+    checkFloat('sum', x)
+    return [{ shape, dtype: 'f32' }]
+  },
+  gradient: ({ inputs: [x], attributes: { outer, length, inner, factor } }, [g]) => {
+    const spread = expand(reshape(g!, [outer, 1, inner]), [outer, length, inner])
+    const scaled = factor === 1 ? spread : scale(spread, factor)
+    return [reshape(scaled, x.shape)]
+  },
+  lower: ({ inputs: [x], outputs: [y], attributes: { outer, length, inner, factor } }, emit) => {
+    const from = emit.of(x)
+    const to = emit.of(y)
+    const vector = inner % 4 === 0
+    const width = vector ? inner / 4 : inner
+    const results = outer * inner
+    const dispatch = (x: typeof from, y: typeof from, o: number, l: number, splits: number, by: number): void => {
+      const each = Math.ceil(l / splits)
+      emit.dispatch({
+        kernel: vector ? 'reduce4' : 'reduce',
+        params: { outer: o, length: l, [vector ? 'inner4' : 'inner']: width, splits, length_per_split: each, factor: by },
+        buffers: { x, y },
+        workgroups: [emit.grid(o * width * splits, 64)],
+      })
+    }
+    if (outer > 1) {
+      // Many sums: cut along them where x is larger than a binding.
+      for (const { start, count } of emit.rows(outer, 4 * length * inner, 4 * inner)) {
+        const whole = count === outer
+        dispatch(
+          whole ? from : part(from, start * 4 * length * inner, count * 4 * length * inner),
+          whole ? to : part(to, start * 4 * inner, count * 4 * inner),
+          count, length, 1, factor,
+        )
+      }
+      return
+    }
+    // One long sum for each of `inner`: split it for parallelism, then add the splits in order.
+    const runs = emit.rows(length, 4 * inner)
+    const wanted = Math.ceil((busyWorkgroups(emit) * 64) / width)
+    const splitsOf = (rows: number): number => {
+      const each = Math.max(16, Math.ceil(rows / Math.max(1, Math.min(wanted, 1024))))
+      return Math.ceil(rows / each)
+    }
+    const splits = runs.map((run) => splitsOf(run.count))
+    const total = splits.reduce((a, b) => a + b, 0)
+    if (total === 1) return dispatch(from, to, 1, length, 1, factor)
+    const partial = emit.temporary(up(4 * results * total, 16))
+    let at = 0
+    runs.forEach(({ start, count }, i) => {
+      // ceil-divided splits may leave the last one empty; count them again so that none is.
+      dispatch(
+        runs.length === 1 ? from : part(from, start * 4 * inner, count * 4 * inner),
+        { ...partial, offset: partial.offset + 4 * at * inner, bytes: 4 * splits[i] * inner },
+        1, count, splits[i], 1,
+      )
+      at += splits[i]
+    })
+    sumSplits(emit, partial, to, total, inner, factor)
+  },
+})
+
+/** Sum over `axes` (all by default; then the result is [1]). Axes count from 0 and are dropped from the shape. */
+export const sum = (x: Value, axes?: readonly number[]): Value => over(x, axes, false)
+/** Mean over `axes` (all by default; then the result is [1]). */
+export const mean = (x: Value, axes?: readonly number[]): Value => over(x, axes, true)
+
+function over(x: Value, axes: readonly number[] = x.shape.map((_, i) => i), average: boolean): Value {
+  const sorted = [...new Set(axes)].sort((a, b) => a - b)
+  if (sorted.some((a) => !Number.isInteger(a) || a < 0 || a >= x.shape.length))
+    throw new ShapeError(`sum: axes [${axes.join(', ')}] of shape ${show(x.shape)} must be between 0 and ${x.shape.length - 1}`)
+  if (sorted.length === 0) return x
+  const factor = average ? 1 / sizeOf(sorted.map((a) => x.shape[a])) : 1
+  // Neighbouring axes are one; others are summed one run after the other, the last first.
+  const last = sorted[sorted.length - 1]
+  let first = last
+  while (sorted.includes(first - 1)) first--
+  const rest = sorted.filter((a) => a < first)
+  const shape = x.shape.filter((_, i) => i < first || i > last)
+  const reduced = reduce([x], {
+    outer: sizeOf(x.shape.slice(0, first)),
+    length: sizeOf(x.shape.slice(first, last + 1)),
+    inner: sizeOf(x.shape.slice(last + 1)),
+    factor: rest.length ? 1 : factor,
+    shape: shape.length ? shape : [1],
+  })[0]
+  if (!rest.length) return reduced
+  const sums = over(reduced, rest, false)
+  return factor === 1 ? sums : scale(sums, factor)
+}
+
+/** Sums a gradient over the dimensions along which `shape` was broadcast to it. */
+export function sumTo(g: Value, shape: readonly number[]): Value {
+  if (sameShape(g.shape, shape)) return g
+  const lead = g.shape.length - shape.length
+  const axes = g.shape.map((_, i) => i).filter((i) => i < lead || (shape[i - lead] === 1 && g.shape[i] !== 1))
+  return reshape(axes.length ? sum(g, axes) : g, shape)
+}

@@ -1,0 +1,166 @@
+/** A graph recorded once: pipelines, buffers and bind groups are made here, and runs only replay them. */
+import type { Engine } from './engine.js'
+import { part, resolve, type Plan, type Slice, type Storage } from './lowering.js'
+import { type TypedArray } from './sources.js'
+import { show, type DType } from './value.js'
+
+interface Recorded {
+  readonly pipeline: GPUComputePipeline
+  readonly bindGroup: GPUBindGroup
+  readonly workgroups: readonly [number, number, number]
+}
+
+const STORAGE_USAGE = 0x80 | 0x04 | 0x08 // STORAGE | COPY_SRC | COPY_DST
+const UNIFORM_USAGE = 0x40 | 0x08 // UNIFORM | COPY_DST
+
+export class Program {
+  private readonly owned: GPUBuffer[] = []
+  private readonly buffers = new Map<Storage, GPUBuffer>()
+  private recorded: Recorded[] = []
+
+  private constructor(
+    readonly engine: Engine,
+    readonly plan: Plan,
+  ) {}
+
+  /** Bytes that the program needs beside its Variables; known before anything ran. */
+  get peakBytes(): number {
+    return this.plan.memory.peakBytes
+  }
+
+  /** Dispatches in one run. */
+  get dispatches(): number {
+    return this.plan.dispatches.length
+  }
+
+  static async build(engine: Engine, plan: Plan, onProgress?: (done: number, total: number) => void): Promise<Program> {
+    const program = new Program(engine, plan)
+    try {
+      const pipelines = await engine.guarded(plan.label, () => program.compilePipelines(onProgress))
+      await engine.guarded(plan.label, async () => program.record(pipelines))
+    } catch (error) {
+      program.destroy()
+      throw error
+    }
+    return program
+  }
+
+  private async compilePipelines(onProgress?: (done: number, total: number) => void): Promise<GPUComputePipeline[]> {
+    const { dispatches } = this.plan
+    const building = dispatches.map((d) => this.engine.pipelines.pipeline(d.kernel, d.constants))
+    const distinct = [...new Set(building)]
+    let done = 0
+    for (const p of distinct)
+      p.then(
+        () => onProgress?.(++done, distinct.length),
+        () => undefined,
+      )
+    return Promise.all(building)
+  }
+
+  private record(pipelines: GPUComputePipeline[]): void {
+    const { plan, engine } = this
+    const make = (bytes: number, label: string, usage = STORAGE_USAGE): GPUBuffer => {
+      const buffer = engine.createBuffer(bytes, usage, `${plan.label}: ${label}`)
+      this.owned.push(buffer)
+      return buffer
+    }
+    const pool = plan.memory.pool.map((bytes, i) => make(bytes, `pool ${i}`))
+    for (const storage of plan.storages) {
+      const k = plan.memory.slot.get(storage)
+      if (k !== undefined) this.buffers.set(storage, pool[k])
+      else if (storage.kind === 'variable') this.buffers.set(storage, engine.bufferOf(storage.variable!))
+      else if (storage.kind !== 'temporary') {
+        const buffer = make(storage.bytes, storage.label)
+        if (storage.data) engine.device.queue.writeBuffer(buffer, 0, storage.data.buffer, storage.data.byteOffset, storage.data.byteLength)
+        this.buffers.set(storage, buffer)
+      }
+    }
+
+    // One uniform buffer holds the Params of every dispatch; equal Params share their place.
+    const places = new Map<string, number>()
+    let bytes = 0
+    const place = plan.dispatches.map((d) => {
+      const key = d.params.join()
+      if (!places.has(key)) {
+        places.set(key, bytes)
+        bytes += Math.ceil(d.params.byteLength / 256) * 256
+      }
+      return places.get(key)!
+    })
+    const uniforms = make(Math.max(256, bytes), 'params', UNIFORM_USAGE)
+    const words = new Uint32Array(Math.max(64, bytes / 4))
+    plan.dispatches.forEach((d, i) => words.set(d.params, place[i] / 4))
+    engine.device.queue.writeBuffer(uniforms, 0, words)
+
+    this.recorded = plan.dispatches.map((d, i) => {
+      const kernel = engine.library.get(d.kernel)
+      const entries: GPUBindGroupEntry[] = kernel.storageBindings.map(({ binding }, j) => ({
+        binding,
+        resource: this.locate(d.bindings[j]),
+      }))
+      if (kernel.paramsBinding !== undefined)
+        entries.push({ binding: kernel.paramsBinding, resource: { buffer: uniforms, offset: place[i], size: d.params.byteLength } })
+      return {
+        pipeline: pipelines[i],
+        bindGroup: engine.createBindGroup({ label: `${d.op} (${d.kernel})`, layout: engine.pipelines.layout(d.kernel), entries }),
+        workgroups: d.workgroups,
+      }
+    })
+  }
+
+  private locate(slice: Slice): GPUBufferBinding & { buffer: GPUBuffer; offset: number; size: number } {
+    const { storage, offset, bytes } = resolve(slice)
+    return { buffer: this.buffers.get(storage)!, offset, size: bytes }
+  }
+
+  /**
+   * Replays the program. Returns once it is submitted, and waits only where two runs are in flight
+   * already, so that the queue is never empty and never endless.
+   *
+   * @param inputs one array for each `input` of the graph, of exactly its size
+   */
+  async run(inputs: Readonly<Record<string, TypedArray>> = {}): Promise<void> {
+    const { engine, plan } = this
+    engine.check()
+    for (const [name, { value, slice }] of plan.inputs) {
+      const data = inputs[name]
+      if (data === undefined) throw new Error(`${plan.label}: input '${name}' ${show(value.shape)} is not given`)
+      if (data.length !== value.size || (data instanceof Uint32Array) !== (value.dtype === 'u32'))
+        throw new Error(
+          `${plan.label}: input '${name}' is ${show(value.shape)} ${value.dtype}, ${value.size} numbers; ` +
+            `given ${data.length} in a ${data.constructor.name}`,
+        )
+      const { buffer, offset } = this.locate(slice)
+      engine.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength)
+    }
+    for (const name of Object.keys(inputs)) if (!plan.inputs.has(name)) throw new Error(`${plan.label}: has no input '${name}'`)
+    await engine.slot()
+    const encoder = engine.device.createCommandEncoder({ label: plan.label })
+    const pass = encoder.beginComputePass({ label: plan.label })
+    let pipeline: GPUComputePipeline | undefined
+    for (const step of this.recorded) {
+      if (step.pipeline !== pipeline) pass.setPipeline((pipeline = step.pipeline))
+      pass.setBindGroup(0, step.bindGroup)
+      pass.dispatchWorkgroups(...step.workgroups)
+    }
+    pass.end()
+    engine.submit(encoder.finish())
+  }
+
+  /** An output of the latest run: f32 and f16 as Float32Array, u32 as Uint32Array. Does not stall the queue. */
+  async read(name: string): Promise<Float32Array> {
+    const output = this.plan.outputs.get(name)
+    if (!output) throw new Error(`${this.plan.label}: has no output '${name}'; it has ${[...this.plan.outputs.keys()].join(', ')}`)
+    const { buffer, offset } = this.locate(part(output.slice, 0, output.value.bytes))
+    return this.engine.readBuffer(buffer, offset, output.value.bytes, output.value.dtype as Exclude<DType, 'u32'>)
+  }
+
+  /** Frees the program's own buffers; Variables stay. */
+  destroy(): void {
+    for (const buffer of this.owned) buffer.destroy()
+    this.owned.length = 0
+    this.recorded = []
+  }
+}
+

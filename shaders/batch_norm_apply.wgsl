@@ -1,0 +1,37 @@
+// batch_norm_apply.wgsl: y = x · gain + offset (+ residual), then ReLU if asked.
+//
+// x, residual, y: [groups, rows, C]; gain, offset: [groups, C]; C a multiple of 4. In evaluation there is one group.
+// One invocation: one vec4 of channels down a strip of rows, so that gain and offset are loaded once.
+
+// @specialize
+const WORKGROUP_SIZE = 64u;
+const RELU = false;
+const RESIDUAL = false;
+// @end
+
+struct Params { rows: u32, channels4: u32, strip: u32, first_group: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read> gain: array<vec4f>;
+@group(0) @binding(3) var<storage, read> offset: array<vec4f>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
+  let strips = (params.rows + params.strip - 1u) / params.strip;
+  for (var i = id.x; i < strips * params.channels4; i += workgroups.x * WORKGROUP_SIZE) {
+    let c = i % params.channels4;
+    let begin = i / params.channels4 * params.strip;
+    let count = min(params.strip, params.rows - begin);
+    let at = (id.y * params.rows + begin) * params.channels4 + c;
+    let a = gain[(params.first_group + id.y) * params.channels4 + c];
+    let b = offset[(params.first_group + id.y) * params.channels4 + c];
+    for (var r = 0u; r < count; r++) {
+      var value = fma(x[at + r * params.channels4], a, b);
+      if (RESIDUAL) { value += residual[at + r * params.channels4]; }
+      if (RELU) { value = max(value, vec4f()); }
+      y[at + r * params.channels4] = value;
+    }
+  }
+}

@@ -1,0 +1,43 @@
+// batch_norm_gradient_apply.wgsl: second pass of batch-norm's gradient: dx = gain · g + slope · x + constant.
+//
+// dy, x, dx: [groups, rows, C]; gain, offset: [groups, C]; line: [groups, 2, C] (slope, constant); C a multiple of 4.
+// With MASK, g = dy where x · gain + offset > 0 (a fused ReLU without residual), else g = dy.
+// One invocation: one vec4 of channels down a strip of rows.
+
+// @specialize
+const WORKGROUP_SIZE = 64u;
+const MASK = false;
+// @end
+
+struct Params { rows: u32, channels4: u32, strip: u32, first_group: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> dy: array<vec4f>;
+@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+@group(0) @binding(3) var<storage, read> gain: array<vec4f>;
+@group(0) @binding(4) var<storage, read> offset: array<vec4f>;
+@group(0) @binding(5) var<storage, read> line: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> dx: array<vec4f>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
+  let strips = (params.rows + params.strip - 1u) / params.strip;
+  for (var i = id.x; i < strips * params.channels4; i += workgroups.x * WORKGROUP_SIZE) {
+    let c = i % params.channels4;
+    let begin = i / params.channels4 * params.strip;
+    let count = min(params.strip, params.rows - begin);
+    let first = (id.y * params.rows + begin) * params.channels4 + c;
+    let group = params.first_group + id.y;
+    let a = gain[group * params.channels4 + c];
+    var b: vec4f;
+    if (MASK) { b = offset[group * params.channels4 + c]; }
+    let slope = line[2u * group * params.channels4 + c];
+    let constant = line[(2u * group + 1u) * params.channels4 + c];
+    for (var r = 0u; r < count; r++) {
+      let at = first + r * params.channels4;
+      let value = x[at];
+      var g = dy[at];
+      if (MASK) { g = select(vec4f(), g, fma(value, a, b) > vec4f()); }
+      dx[at] = fma(a, g, fma(slope, value, constant));
+    }
+  }
+}

@@ -1,0 +1,31 @@
+// binary.wgsl: y = f(a, b) elementwise on vec4s of equal shape, f chosen by OPERATION.
+//
+//   0: a + b    1: a − b    2: a · b    3: a / b    5: a where b > 0, else 0 (the gradient of ReLU)
+//
+// One invocation: vec4s a grid apart. binary_broadcast.wgsl is for operands of unequal shape.
+
+// @specialize
+const WORKGROUP_SIZE = 256u;
+const OPERATION = 0u;
+// @end
+
+struct Params { count4: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<vec4f>;
+@group(0) @binding(2) var<storage, read> b: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+
+fn apply(v: vec4f, w: vec4f) -> vec4f {
+  switch (OPERATION) {
+    case 1u: { return v - w; }
+    case 2u: { return v * w; }
+    case 3u: { return v / w; }
+    case 5u: { return select(vec4f(), v, w > vec4f()); }
+    default: { return v + w; }
+  }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
+  for (var i = id.x; i < params.count4; i += workgroups.x * WORKGROUP_SIZE) { y[i] = apply(a[i], b[i]); }
+}

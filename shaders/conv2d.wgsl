@@ -1,0 +1,109 @@
+// conv2d.wgsl: convolution as an implicit GEMM, for software drivers and GPUs with subgroups of 8 lanes or more.
+//
+//   y[n, i·step + y0, j·step + x0, o] = Σ_{t,u,c} x[n, i·stride + origin_y + t·direction, j·stride + origin_x + u·direction, c]
+//                                               · w[ky0 + t·tap_step, kx0 + u·tap_step, c, o]  (+ bias[o])
+//
+// Activations NHWC, weights HWIO; x outside the image counts as zero. C and O are multiples of 4.
+// Forward:        step = 1, origin = −padding, direction = +1, ky0 = kx0 = 0, tap_step = 1.
+// Input gradient: w transposed to [kh, kw, O, C]; one dispatch for each parity class (y0, x0) of the image, so that
+//                 a stride never multiplies zeros: step = stride of the layer, stride = 1, direction = −1.
+//
+// An invocation holds PIXELS output pixels × 4·CHANNELS output channels in registers. The lanes of a subgroup share
+// one block of channels: each loads a different vec4 of the weights, and shuffles hand them round. Loads are what a
+// software driver is slow at, and this needs 6 vec4 loads for 256 vec4 multiplications.
+enable subgroups;
+
+// @specialize
+const WORKGROUP_SIZE = 64u;
+const PIXELS = 4u;
+const CHANNELS = 4u;
+const HAS_BIAS = false;
+// @end
+
+struct Params {
+  images: u32,        // N in this dispatch
+  in_height: u32, in_width: u32, in_channels4: u32,      // C / 4
+  out_height: u32, out_width: u32, out_channels4: u32,   // O / 4
+  grid_height: u32, grid_width: u32,                     // i and j run over this grid
+  step: u32, y0: u32, x0: u32,
+  stride: u32, origin_y: i32, origin_x: i32, direction: i32,
+  taps_y: u32, taps_x: u32, ky0: u32, kx0: u32, tap_step: u32, kernel_width: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read> w: array<vec4f>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+  let channel = workgroup.y * CHANNELS;
+  // Eight lanes hold one another's weights, whatever the size of the subgroup.
+  let lane = subgroup_lane % 8u;
+  let grid = params.grid_height * params.grid_width;
+
+  var row: array<i32, PIXELS>;
+  var column: array<i32, PIXELS>;
+  var image: array<u32, PIXELS>;
+  for (var p = 0u; p < PIXELS; p++) {
+    let pixel = (workgroup.x * PIXELS + p) * WORKGROUP_SIZE + local;
+    let place = pixel % grid;
+    image[p] = pixel / grid;
+    row[p] = select(-0x10000000, i32(place / params.grid_width * params.stride) + params.origin_y, image[p] < params.images);
+    column[p] = i32(place % params.grid_width * params.stride) + params.origin_x;
+  }
+
+  var sum: array<array<vec4f, CHANNELS>, PIXELS>;
+  for (var t = 0u; t < params.taps_y; t++) {
+    for (var u = 0u; u < params.taps_x; u++) {
+      var inside: array<bool, PIXELS>;
+      var at: array<u32, PIXELS>;
+      for (var p = 0u; p < PIXELS; p++) {
+        let r = row[p] + i32(t) * params.direction;
+        let s = column[p] + i32(u) * params.direction;
+        inside[p] = r >= 0 && r < i32(params.in_height) && s >= 0 && s < i32(params.in_width);
+        at[p] = ((image[p] * params.in_height + u32(r)) * params.in_width + u32(s)) * params.in_channels4;
+      }
+      let tap = (params.ky0 + t * params.tap_step) * params.kernel_width + params.kx0 + u * params.tap_step;
+      for (var c = 0u; c < params.in_channels4; c++) {
+        var a: array<vec4f, PIXELS>;
+        for (var p = 0u; p < PIXELS; p++) {
+          a[p] = vec4f();
+          if (inside[p]) { a[p] = x[at[p] + c]; }
+        }
+        // The 4 × CHANNELS vec4 of weights that these four input channels meet, eight a load.
+        var b: array<vec4f, CHANNELS / 2u>;
+        for (var l = 0u; l < CHANNELS / 2u; l++) {
+          let q = l * 8u + lane;
+          let o = min(channel + q % CHANNELS, params.out_channels4 - 1u);
+          b[l] = w[((tap * params.in_channels4 + c) * 4u + q / CHANNELS) * params.out_channels4 + o];
+        }
+        for (var k = 0u; k < 4u; k++) {
+          for (var v = 0u; v < CHANNELS; v++) {
+            let q = k * CHANNELS + v;
+            let weights = subgroupShuffle(b[q / 8u], q % 8u);
+            for (var p = 0u; p < PIXELS; p++) { sum[p][v] = fma(vec4f(a[p][k]), weights, sum[p][v]); }
+          }
+        }
+      }
+    }
+  }
+
+  for (var p = 0u; p < PIXELS; p++) {
+    if (image[p] >= params.images) { continue; }
+    let place = ((workgroup.x * PIXELS + p) * WORKGROUP_SIZE + local) % grid;
+    let i = place / params.grid_width * params.step + params.y0;
+    let j = place % params.grid_width * params.step + params.x0;
+    let at = ((image[p] * params.out_height + i) * params.out_width + j) * params.out_channels4;
+    for (var v = 0u; v < CHANNELS; v++) {
+      let o = channel + v;
+      if (o < params.out_channels4) {
+        if (HAS_BIAS) { y[at + o] = sum[p][v] + bias[o]; } else { y[at + o] = sum[p][v]; }
+      }
+    }
+  }
+}

@@ -1,0 +1,80 @@
+// conv2d_weight_gradient.wgsl: the gradient of a convolution in its weights, split along its long sum.
+//
+//   partial[s, ky, kx, c, o] = Σ over the output pixels (n, i, j) of split s of
+//                              x[n, i·stride + ky − padding, j·stride + kx − padding, c] · dy[n, i, j, o]
+//
+// Activations NHWC, weights HWIO, C and O multiples of 4. The splits are summed afterwards, in order, by reduce.wgsl.
+//
+// An invocation owns one vec4 of input channels at one tap and 4·CHANNELS output channels. The lanes of a subgroup
+// share the output channels: eight of them load dy for 8 / CHANNELS pixels at once and hand it round by shuffles.
+enable subgroups;
+
+// @specialize
+const WORKGROUP_SIZE = 32u;
+const CHANNELS = 4u;
+// @end
+
+struct Params {
+  images: u32, in_height: u32, in_width: u32, in_channels4: u32,
+  out_height: u32, out_width: u32, out_channels4: u32,
+  stride: u32, padding: u32, kernel_height: u32, kernel_width: u32,
+  pixels_per_split: u32,   // a multiple of 8
+  first_split: u32,        // where this dispatch's splits begin in partial
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read> dy: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> partial: array<vec4f>;
+
+const STEP = 8u / CHANNELS;   // pixels whose dy one load of eight lanes covers
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+  let lane = subgroup_lane % 8u;
+  let rows = params.kernel_height * params.kernel_width * params.in_channels4;
+  // Lanes beyond the last row do the last one's work again, since their neighbours need their loads.
+  let row = min(workgroup.x * WORKGROUP_SIZE + local, rows - 1u);
+  let tap = row / params.in_channels4;
+  let ky = i32(tap / params.kernel_width) - i32(params.padding);
+  let kx = i32(tap % params.kernel_width) - i32(params.padding);
+  let c = row % params.in_channels4;
+  let channel = workgroup.y * CHANNELS;
+  let pixels = params.images * params.out_height * params.out_width;
+  let begin = workgroup.z * params.pixels_per_split;
+  let end = min(begin + params.pixels_per_split, pixels);
+
+  var sum: array<array<vec4f, CHANNELS>, 4>;
+  for (var pixel = begin; pixel < end; pixel += STEP) {
+    let mine = pixel + lane / CHANNELS;
+    let o = min(channel + lane % CHANNELS, params.out_channels4 - 1u);
+    var g = vec4f();
+    if (mine < end) { g = dy[mine * params.out_channels4 + o]; }
+    for (var k = 0u; k < STEP; k++) {
+      let j = (pixel + k) % params.out_width;
+      let i = (pixel + k) / params.out_width % params.out_height;
+      let n = (pixel + k) / params.out_width / params.out_height;
+      let r = i32(i * params.stride) + ky;
+      let s = i32(j * params.stride) + kx;
+      var a = vec4f();
+      if (pixel + k < end && r >= 0 && r < i32(params.in_height) && s >= 0 && s < i32(params.in_width)) {
+        a = x[((n * params.in_height + u32(r)) * params.in_width + u32(s)) * params.in_channels4 + c];
+      }
+      for (var v = 0u; v < CHANNELS; v++) {
+        let gradient = subgroupShuffle(g, k * CHANNELS + v);
+        for (var q = 0u; q < 4u; q++) { sum[q][v] = fma(vec4f(a[q]), gradient, sum[q][v]); }
+      }
+    }
+  }
+
+  if (workgroup.x * WORKGROUP_SIZE + local >= rows) { return; }
+  let at = ((params.first_split + workgroup.z) * rows + row) * 4u * params.out_channels4;
+  for (var q = 0u; q < 4u; q++) {
+    for (var v = 0u; v < CHANNELS; v++) {
+      if (channel + v < params.out_channels4) { partial[at + q * params.out_channels4 + channel + v] = sum[q][v]; }
+    }
+  }
+}
