@@ -56,7 +56,7 @@ describe('batchNorm', () => {
     expect(() => batchNorm(input('x', [3, 1, 1, 5]), c, c, { groups: 3 })).toThrow(/batchNorm.*\[3, 1, 1, 5\]/)
     expect(() => batchNorm(input('x', [4, 2, 2, 5]), c, c, { groups: 3 })).toThrow(/batchNorm.*\[4, 2, 2, 5\]/)
     expect(() => batchNorm(input('x', [4, 2, 2, 3]), c, c)).toThrow(/batchNorm.*\[5\].*\[4, 2, 2, 3\]/)
-    expect(() => batchNorm(input('x', [4, 5]), c, c, { residual: input('r', [3, 5]) })).toThrow(/batchNorm.*\[4, 5\].*\[3, 5\]/)
+    expect(() => batchNorm(input('x', [4, 5]), c, c, { residual: input('r', [3, 5]) })).toThrow(/batchNorm.*\[3, 5\].*\[4, 5\]/)
   })
 })
 
