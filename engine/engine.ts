@@ -205,7 +205,7 @@ export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
     maxBindingBytes: Math.floor(Math.min(device.limits.maxStorageBufferBindingSize, 2 ** 31 - 4) / 256) * 256,
     maxBufferBytes: device.limits.maxBufferSize,
     maxWorkgroupsPerDimension: device.limits.maxComputeWorkgroupsPerDimension,
-    subgroups: device.features.has('subgroups') && info.subgroupMinSize >= 8,
+    subgroups: device.features.has('subgroups') && (info.subgroupMinSize ?? 0) >= 8,
   }
 }
 

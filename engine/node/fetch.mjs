@@ -108,8 +108,13 @@ export function parseOsRelease(text) {
   return Object.fromEntries([...text.matchAll(/^([A-Z_]+)="?([^"\n]*)"?$/gm)].map((match) => [match[1], match[2]]));
 }
 
+/** Debian 12's Mesa is older than Dawn accepts; its backports suite has a newer one. @param {Record<string, string>} release */
+function needsBackports(release) {
+  return release.ID === 'debian' && release.VERSION_ID === '12';
+}
+
 /** The distribution's own archive out of all sources, as deb822 text: third parties' archives are of no use
- * here and slow. Debian 12's Mesa is too old for Dawn, so its backports suite is added there.
+ * here and slow. The backports suite is added where needed.
  * @param {AptSource[]} sources @param {Record<string, string>} release fields of os-release @returns {string} */
 export function archiveSources(sources, release) {
   const codename = release.VERSION_CODENAME ?? '';
@@ -119,7 +124,7 @@ export function archiveSources(sources, release) {
     .filter((source) => source.suites.length > 0);
   const backports = `${codename}-backports`;
   const base = own.find((source) => source.suites.includes(codename));
-  if (release.ID === 'debian' && release.VERSION_ID === '12' && base && !own.some((source) => source.suites.includes(backports))) {
+  if (needsBackports(release) && base && !own.some((source) => source.suites.includes(backports))) {
     own.push({ ...base, suites: [backports], components: 'main' });
   }
   return own.map((source) => [
@@ -206,12 +211,16 @@ async function installLavapipe(folder, sources, release, line) {
     'Dir::Etc::sourcelist "/dev/null";', `Dir::Etc::sourceparts "${apt}/sources";`, `Dir::State::lists "${apt}/lists";`, `Dir::Cache "${apt}/cache";`,
     'Debug::NoLocking "1";', 'Acquire::Languages "none";', 'Acquire::Retries "2";', 'Acquire::http::Timeout "20";',
     ...(process.getuid?.() === 0 ? ['APT::Sandbox::User "root";'] : []),
-    ...(release.ID === 'debian' && release.VERSION_ID === '12' ? [`APT::Default-Release "${release.VERSION_CODENAME}-backports";`] : []),
+    ...(needsBackports(release) ? [`APT::Default-Release "${release.VERSION_CODENAME}-backports";`] : []),
   ].join('\n') + '\n');
   const env = { ...process.env, APT_CONFIG: join(apt, 'apt.conf'), LC_ALL: 'C' };
 
   line.update('package lists');
   await output('apt-get', ['update'], { env });
+  // `update` succeeds without having reached anything.
+  const suite = needsBackports(release) ? `_${release.VERSION_CODENAME}-backports_` : '';
+  const lists = (await readdir(join(apt, 'lists'))).filter((name) => name.includes('_Packages') && name.includes(suite));
+  if (lists.length === 0) throw new Error('the archive of the distribution cannot be reached');
   const listing = await output('apt-cache', ['depends', '--recurse', '--no-recommends', '--no-suggests', '--no-conflicts', '--no-breaks',
     '--no-replaces', '--no-enhances', 'mesa-vulkan-drivers', 'libvulkan1'], { env });
   const packages = libraryPackages(listing);
@@ -302,7 +311,8 @@ export async function fetchSwiftShader(target) {
     await buildFolder(target, async (folder) => {
       const npm = npmCommand();
       const timer = setInterval(() => line.update(`${((Date.now() - started) / 1000).toFixed(0)} s`), 500);
-      await output(npm.command, [...npm.args, 'pack', SWIFTSHADER.spec, '--pack-destination', folder, '--silent'], { cwd: folder, shell: npm.shell })
+      await output(npm.command, [...npm.args, 'pack', SWIFTSHADER.spec, '--pack-destination', folder, '--silent',
+        '--fetch-retries=1', '--fetch-retry-mintimeout=1000', '--fetch-timeout=60000'], { cwd: folder, shell: npm.shell })
         .finally(() => clearInterval(timer));
       const [name] = (await readdir(folder)).filter((file) => file.endsWith('.tgz'));
       const tarball = await readFile(join(folder, name));

@@ -1,0 +1,115 @@
+/** ResNet-18, -34 and -50 (He et al. 2016; torchvision's stride placement) at any base width. */
+import { globalAveragePool, maxPool2d, type Value } from '../engine/index.js'
+import { batchNormLayer, convLayer, StateDict, type Mode } from './layers.js'
+
+export const architectures = {
+  resnet18: { block: 'basic', blocks: [2, 2, 2, 2] },
+  resnet34: { block: 'basic', blocks: [3, 4, 6, 3] },
+  resnet50: { block: 'bottleneck', blocks: [3, 4, 6, 3] },
+} as const
+
+export type Architecture = keyof typeof architectures
+export type Stem = 'cifar' | 'imagenet'
+
+export interface ResNetOptions {
+  arch: Architecture
+  /** Channels of the first stage; 64 in the literature. A multiple of 4. */
+  width?: number
+  /** 'cifar': 3×3, stride 1, no pooling. 'imagenet': 7×7, stride 2, then a 3×3 max-pool of stride 2. */
+  stem?: Stem
+  /** Starts the last batch-norm scale of every block at 0, so that blocks begin as identities (Goyal et al. 2017). */
+  zeroInitResidual?: boolean
+  /** Seed of the initial weights. */
+  seed?: number
+}
+
+/** A backbone: its Variables and the function they serve. */
+export interface Backbone {
+  readonly dict: StateDict
+  /** Width of the features: 8·width, or 32·width for ResNet-50. */
+  readonly features: number
+  readonly options: Required<ResNetOptions>
+  /** x: [N, H, W, 4] (RGB normalised, the fourth channel zero) → [N, features] */
+  forward(x: Value, mode: Mode): Value
+}
+
+type Block = (x: Value, mode: Mode) => Value
+
+/** conv3×3 – bn – relu – conv3×3 – bn – (+ shortcut) – relu */
+function basicBlock(dict: StateDict, name: string, from: number, planes: number, stride: number, zero: boolean): Block {
+  const conv1 = convLayer(dict, `${name}.conv1`, { from, to: planes, kernel: 3, stride, padding: 1 })
+  const bn1 = batchNormLayer(dict, `${name}.bn1`, planes)
+  const conv2 = convLayer(dict, `${name}.conv2`, { from: planes, to: planes, kernel: 3, padding: 1 })
+  const bn2 = batchNormLayer(dict, `${name}.bn2`, planes, { initialScale: zero ? 0 : 1 })
+  const shortcut = shortcutOf(dict, name, from, planes, stride)
+  return (x, mode) => {
+    const inner = bn1(conv1(x), mode, { relu: true })
+    return bn2(conv2(inner), mode, { relu: true, residual: shortcut(x, mode) })
+  }
+}
+
+/** conv1×1 – bn – relu – conv3×3 (the stride is here) – bn – relu – conv1×1 to 4·planes – bn – (+ shortcut) – relu */
+function bottleneckBlock(dict: StateDict, name: string, from: number, planes: number, stride: number, zero: boolean): Block {
+  const to = 4 * planes
+  const conv1 = convLayer(dict, `${name}.conv1`, { from, to: planes, kernel: 1 })
+  const bn1 = batchNormLayer(dict, `${name}.bn1`, planes)
+  const conv2 = convLayer(dict, `${name}.conv2`, { from: planes, to: planes, kernel: 3, stride, padding: 1 })
+  const bn2 = batchNormLayer(dict, `${name}.bn2`, planes)
+  const conv3 = convLayer(dict, `${name}.conv3`, { from: planes, to, kernel: 1 })
+  const bn3 = batchNormLayer(dict, `${name}.bn3`, to, { initialScale: zero ? 0 : 1 })
+  const shortcut = shortcutOf(dict, name, from, to, stride)
+  return (x, mode) => {
+    const reduced = bn1(conv1(x), mode, { relu: true })
+    const inner = bn2(conv2(reduced), mode, { relu: true })
+    return bn3(conv3(inner), mode, { relu: true, residual: shortcut(x, mode) })
+  }
+}
+
+/** The identity, or conv1×1 – bn where the block changes the shape. */
+function shortcutOf(dict: StateDict, name: string, from: number, to: number, stride: number): Block {
+  if (stride === 1 && from === to) return (x) => x
+  const conv = convLayer(dict, `${name}.downsample.0`, { from, to, kernel: 1, stride })
+  const bn = batchNormLayer(dict, `${name}.downsample.1`, to)
+  return (x, mode) => bn(conv(x), mode)
+}
+
+/**
+ * A ResNet without its classifier.
+ *
+ * @throws where the width is no positive multiple of 4
+ */
+export function resnet(options: ResNetOptions): Backbone {
+  const full: Required<ResNetOptions> = { width: 64, stem: 'cifar', zeroInitResidual: false, seed: 0, ...options }
+  const { arch, width, stem, zeroInitResidual, seed } = full
+  const spec = architectures[arch]
+  if (!spec) throw new Error(`unknown architecture '${arch}': choose one of ${Object.keys(architectures).join(', ')}`)
+  if (!Number.isInteger(width) || width < 4 || width % 4)
+    throw new Error(`width ${width} must be a multiple of 4, and at least 4 (64 is the literature's)`)
+  const dict = new StateDict(seed)
+  const conv1 = convLayer(dict, 'conv1', stem === 'cifar' ? { from: 3, to: width, kernel: 3, padding: 1 } : { from: 3, to: width, kernel: 7, stride: 2, padding: 3 })
+  const bn1 = batchNormLayer(dict, 'bn1', width)
+  const make = spec.block === 'basic' ? basicBlock : bottleneckBlock
+  const expansion = spec.block === 'basic' ? 1 : 4
+  const blocks: Block[] = []
+  let from = width
+  spec.blocks.forEach((count, stage) => {
+    const planes = width * 2 ** stage
+    for (let i = 0; i < count; i++) {
+      blocks.push(make(dict, `layer${stage + 1}.${i}`, from, planes, stage > 0 && i === 0 ? 2 : 1, zeroInitResidual))
+      from = planes * expansion
+    }
+  })
+  dict.seal()
+  return {
+    dict,
+    features: from,
+    options: full,
+    forward(x, mode) {
+      let h = bn1(conv1(x), mode, { relu: true })
+      if (stem === 'imagenet') h = maxPool2d(h, { size: 3, stride: 2, padding: 1 })
+      for (const block of blocks) h = block(h, mode)
+      return globalAveragePool(h)
+    },
+  }
+}
+
