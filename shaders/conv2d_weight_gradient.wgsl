@@ -47,6 +47,10 @@ fn main(
   let begin = workgroup.z * params.pixels_per_split;
   let end = min(begin + params.pixels_per_split, pixels);
 
+  // The output pixel (n, i, j), counted up: dividing at every pixel would cost more than the products.
+  var j = begin % params.out_width;
+  var i = begin / params.out_width % params.out_height;
+  var n = begin / params.out_width / params.out_height;
   var sum: array<array<vec4f, CHANNELS>, 4>;
   for (var pixel = begin; pixel < end; pixel += STEP) {
     let mine = pixel + lane / CHANNELS;
@@ -54,15 +58,17 @@ fn main(
     var g = vec4f();
     if (mine < end) { g = dy[mine * params.out_channels4 + o]; }
     for (var k = 0u; k < STEP; k++) {
-      let j = (pixel + k) % params.out_width;
-      let i = (pixel + k) / params.out_width % params.out_height;
-      let n = (pixel + k) / params.out_width / params.out_height;
       let r = i32(i * params.stride) + ky;
       let s = i32(j * params.stride) + kx;
       var a = vec4f();
       if (pixel + k < end && r >= 0 && r < i32(params.in_height) && s >= 0 && s < i32(params.in_width)) {
         a = x[((n * params.in_height + u32(r)) * params.in_width + u32(s)) * params.in_channels4 + c];
       }
+      j++;
+      i += select(0u, 1u, j == params.out_width);
+      j = select(j, 0u, j == params.out_width);
+      n += select(0u, 1u, i == params.out_height);
+      i = select(i, 0u, i == params.out_height);
       for (var v = 0u; v < CHANNELS; v++) {
         let gradient = subgroupShuffle(g, k * CHANNELS + v);
         for (var q = 0u; q < 4u; q++) { sum[q][v] = fma(vec4f(a[q]), gradient, sum[q][v]); }

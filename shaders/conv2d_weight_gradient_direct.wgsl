@@ -42,15 +42,20 @@ fn main(
   let begin = workgroup.z * params.pixels_per_split;
   let end = min(begin + params.pixels_per_split, pixels);
 
+  // The output pixel (n, i, j), counted up: dividing at every pixel would cost more than the products.
+  var j = begin % params.out_width;
+  var i = begin / params.out_width % params.out_height;
+  var n = begin / params.out_width / params.out_height;
   var sum: array<array<vec4f, CHANNELS>, 4>;
   for (var pixel = begin; pixel < end; pixel++) {
-    let j = pixel % params.out_width;
-    let i = pixel / params.out_width % params.out_height;
-    let n = pixel / params.out_width / params.out_height;
     let r = i32(i * params.stride) + ky;
     let s = i32(j * params.stride) + kx;
+    let image = n * params.in_height;
+    j++;
+    if (j == params.out_width) { j = 0u; i++; }
+    if (i == params.out_height) { i = 0u; n++; }
     if (r < 0 || r >= i32(params.in_height) || s < 0 || s >= i32(params.in_width)) { continue; }
-    let a = x[((n * params.in_height + u32(r)) * params.in_width + u32(s)) * params.in_channels4 + c];
+    let a = x[((image + u32(r)) * params.in_width + u32(s)) * params.in_channels4 + c];
     for (var v = 0u; v < CHANNELS; v++) {
       let gradient = dy[pixel * params.out_channels4 + min(channel + v, params.out_channels4 - 1u)];
       for (var q = 0u; q < 4u; q++) { sum[q][v] = fma(vec4f(a[q]), gradient, sum[q][v]); }

@@ -83,3 +83,9 @@ export const busyWorkgroups = (emit: Emit): number => (emit.target.adapterClass 
 
 /** The register tile's width in vec4s of output channels: as wide as there are channels, so that none idle. */
 export const channelTile = (channels4: number): number => (channels4 <= 2 ? 2 : 4)
+
+/**
+ * Invocations of a workgroup in the register-tiled products. A software driver runs one subgroup of 8 lanes at a time,
+ * and a larger workgroup only leaves lanes idle at the edges; a GPU wants whole wavefronts.
+ */
+export const tileLanes = (emit: Emit): number => (emit.target.adapterClass === 'cpu' ? 8 : 64)

@@ -4,7 +4,7 @@
  */
 import { part, type Emit, type Slice } from '../lowering.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { busyWorkgroups, channelTile, checkFloat, checkRank, padded, resize, sumSplits, transposed, up } from './common.js'
+import { busyWorkgroups, channelTile, checkFloat, checkRank, padded, resize, sumSplits, tileLanes, transposed, up } from './common.js'
 import { sum } from './reduce.js'
 
 export interface Conv2dOptions {
@@ -177,7 +177,8 @@ const weightGradientOp = defineOp<Geometry & { kernelHeight: number; kernelWidth
 
     const tile = channelTile(o4 / 4)
     const rows = (taps * c4) / 4
-    const groups = [Math.ceil(rows / 32), Math.ceil(o4 / 4 / tile)] as const
+    const lanes = tileLanes(emit)
+    const groups = [Math.ceil(rows / lanes), Math.ceil(o4 / 4 / tile)] as const
     const inBytes = 4 * height * width * c4
     const outBytes = 4 * outHeight * outWidth * o4
     // Each run of images makes partial sums of its own; more splits where few workgroups would be.
@@ -194,7 +195,7 @@ const weightGradientOp = defineOp<Geometry & { kernelHeight: number; kernelWidth
       const whole = run.count === n
       emit.dispatch({
         kernel: emit.target.subgroups ? 'conv2d_weight_gradient' : 'conv2d_weight_gradient_direct',
-        constants: { CHANNELS: tile },
+        constants: { WORKGROUP_SIZE: lanes, CHANNELS: tile },
         params: {
           images: run.count,
           in_height: height, in_width: width, in_channels4: c4 / 4,

@@ -1,7 +1,7 @@
 /** Matrix products, plain and batched, in all transpose combinations. */
 import { part } from '../lowering.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { busyWorkgroups, channelTile, checkFloat, checkRank, padded, resize, sumSplits, transposed, up } from './common.js'
+import { busyWorkgroups, channelTile, checkFloat, checkRank, padded, resize, sumSplits, tileLanes, transposed, up } from './common.js'
 import { sum } from './reduce.js'
 
 export interface MatmulOptions {
@@ -67,7 +67,8 @@ const matmulOp = defineOp<Attributes>({
     const target = exact ? emit.of(node.outputs[0]) : emit.temporary(4 * batch * M4 * N4)
 
     const tile = channelTile(N4 / 4)
-    const blocks = Math.ceil(M4 / 128) * Math.ceil(N4 / 4 / tile) * batch
+    const lanes = tileLanes(emit)
+    const blocks = Math.ceil(M4 / 4 / lanes) * Math.ceil(N4 / 4 / tile) * batch
     const splits = Math.max(1, Math.min(Math.ceil(busyWorkgroups(emit) / blocks), Math.floor(K4 / 64)))
     const depthPerSplit = up(Math.ceil(K4 / splits), 4)
     const used = Math.ceil(K4 / depthPerSplit)
@@ -78,7 +79,7 @@ const matmulOp = defineOp<Attributes>({
       const whole = count === M4
       emit.dispatch({
         kernel: emit.target.subgroups ? 'matmul' : 'matmul_direct',
-        constants: { CHANNELS: tile, TRANSPOSE_A: transposeA, HAS_BIAS: !!bias },
+        constants: { WORKGROUP_SIZE: lanes, CHANNELS: tile, TRANSPOSE_A: transposeA, HAS_BIAS: !!bias },
         params: { rows: count, columns4: N4 / 4, depth: K4, batches: batch, splits: used, depth_per_split: depthPerSplit },
         buffers: {
           a: whole ? left : part(left, 4 * K4 * start, 4 * K4 * count),
@@ -86,7 +87,7 @@ const matmulOp = defineOp<Attributes>({
           bias: addend,
           c: whole ? partial : part(partial, 4 * N4 * start, 4 * N4 * count),
         },
-        workgroups: [Math.ceil(count / 128), Math.ceil(N4 / 4 / tile), batch * used],
+        workgroups: [Math.ceil(count / 4 / lanes), Math.ceil(N4 / 4 / tile), batch * used],
       })
     }
     if (used > 1) sumSplits(emit, partial, target, used, batch * M4 * N4)
