@@ -43,6 +43,7 @@ export function formulaParameter(name: string, shape: readonly number[]): Float3
   const of = name.endsWith('running_mean') ? (u: number) => 0.1 * u
     : name.endsWith('running_var') ? (u: number) => 1 + 0.5 * Math.abs(u)
     : name.endsWith('bias') ? (u: number) => 0.1 * u
+    : name.endsWith('bn3.weight') ? (u: number) => 0.2 * (1 + 0.1 * u)
     : shape.length === 1 ? (u: number) => 1 + 0.1 * u
     : (u: number) => Math.sqrt(6 / fanIn) * u
   return Float32Array.from(uniform(name, count), of)
