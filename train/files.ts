@@ -34,11 +34,18 @@ export async function writeAtomically(path: string, data: string | Uint8Array): 
 /**
  * Fills a temporary folder beside `path` and gives it that name when `fill` is done, replacing
  * what was there. When `fill` fails or the process is interrupted, nothing is left behind.
+ *
+ * @param options.finishOnSignal the caller handles SIGINT itself and wants the folder finished all the same
  */
-export async function writeFolderAtomically(path: string, fill: (folder: string) => Promise<void>): Promise<void> {
+export async function writeFolderAtomically(
+  path: string,
+  fill: (folder: string) => Promise<void>,
+  { finishOnSignal = false }: { finishOnSignal?: boolean } = {},
+): Promise<void> {
   await mkdir(dirname(resolve(path)), { recursive: true });
   const temporary = temporaryBeside(path);
-  await removedWhenInterrupted(temporary, async () => {
+  const guard = finishOnSignal ? (_: string, work: () => Promise<void>) => work() : removedWhenInterrupted;
+  await guard(temporary, async () => {
     await mkdir(temporary);
     await fill(temporary);
     // A folder cannot be renamed onto one that has files: the old one steps aside first.

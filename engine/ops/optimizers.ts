@@ -14,23 +14,25 @@ interface Piece {
 }
 
 /**
- * The runs of memory that the update walks over: `columns` are lists of equally many tensors (parameters, moments,
- * gradients). Where each column lies in one storage at the same relative offsets, one run covers them all.
+ * The runs of memory that the update walks over. `columns` are lists of equally many tensors (parameters, moments,
+ * gradients); neighbours that lie at the same distances in every column are one run, gaps included.
  */
-function pieces(emit: Emit, columns: Slice[][], offsets: number[], total: number): Piece[] {
+function pieces(emit: Emit, columns: Slice[][], offsets: number[]): Piece[] {
   const places = columns.map((column) => column.map(resolve))
-  const together = places.every((column) =>
-    column.every((s, i) => s.storage === column[0].storage && s.offset - column[0].offset === offsets[i]),
-  )
-  const whole = together
-    ? [{ slices: places.map(([first]) => ({ ...first, bytes: total })), bytes: total }]
-    : columns[0].map((first, i) => ({ slices: columns.map((column) => column[i]), bytes: first.bytes }))
-  return whole.flatMap(({ slices, bytes }) =>
-    emit.rows(Math.ceil(bytes / 16), 16).map(({ start, count }) => ({
-      slices: slices.map((s) => part(s, 16 * start, 16 * count)),
-      count4: count,
-    })),
-  )
+  const follows = (first: number, i: number): boolean =>
+    places.every(
+      (column) =>
+        column[i].storage === column[first].storage &&
+        column[i].offset - column[first].offset === offsets[i] - offsets[first],
+    )
+  const list: Piece[] = []
+  for (let first = 0, next: number; first < offsets.length; first = next) {
+    for (next = first + 1; next < offsets.length && follows(first, next); ) next++
+    const bytes = offsets[next - 1] - offsets[first] + places[0][next - 1].bytes
+    for (const { start, count } of emit.rows(Math.ceil(bytes / 16), 16))
+      list.push({ slices: places.map((column) => part({ ...column[first], bytes }, 16 * start, 16 * count)), count4: count })
+  }
+  return list
 }
 
 /** Lays the gradients out as the parameters are, where nothing hinders it, and takes parameters and moments in place. */
@@ -47,8 +49,7 @@ function prepare(node: Node, emit: Emit, n: number, states: number): Piece[] {
   const inPlace = Array.from({ length: 1 + states }, (_, s) =>
     parameters.map((_, i) => emit.inPlace(node.outputs[s * n + i], node.inputs[s * n + i])),
   )
-  const list = pieces(emit, [...inPlace, gradients.map((g) => emit.of(g))], offsets, total)
-  return list
+  return pieces(emit, [...inPlace, gradients.map((g) => emit.of(g))], offsets)
 }
 
 interface AdamAttributes {

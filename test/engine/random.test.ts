@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { permutation, philox, Purpose, RandomStream, uniform } from '../../engine/random.js'
-import { kolmogorovSmirnov, normalCdf } from './statistics.js'
+import { kolmogorovSmirnov, normalCdf } from '../train/augment/statistics.js'
 
 const hex = (words: Uint32Array) => [...words].map((word) => word.toString(16).padStart(8, '0')).join(' ')
 

@@ -1,0 +1,129 @@
+/**
+ * A run's folder:
+ *
+ *     config.yaml                     as resolved
+ *     metrics.jsonl                   a line a step
+ *     checkpoints/step-00000390/      whole or absent
+ *       model.safetensors             weights and running statistics under torchvision's names, projector too
+ *       state.safetensors             every Variable bit for bit, for resuming (the newest checkpoint only)
+ *       checkpoint.json               step, epoch, position in it, seconds so far, losses so far, adapter
+ *     summary.json                    when it has ended
+ */
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parse, stringify } from 'yaml'
+import type { Engine, Variable } from '../engine/index.js'
+import {
+  decodeSafetensors, encodeSafetensors, exportStateDict, importStateDict, toFloat32,
+  type SafetensorsTensor, type StateDict,
+} from '../models/index.js'
+import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from './config.js'
+import { errorCode, readJson, writeAtomically, writeFolderAtomically } from './files.js'
+
+/** Where a run stands: enough, with every Variable, to go on bit for bit. */
+export interface Progress {
+  /** Steps done. */
+  step: number
+  /** Epochs done, and steps of the present one. */
+  epoch: number
+  stepInEpoch: number
+  /** Wall-clock spent training, over all sittings. */
+  seconds: number
+  /** The adapter, and the kernels chosen for it: same table, same bits. */
+  adapter: string
+  variants: Record<string, unknown>
+}
+
+export interface Checkpoint extends Progress {
+  /** Holds model.safetensors. */
+  folder: string
+}
+
+const stepFolder = (run: string, step: number): string => join(run, 'checkpoints', `step-${String(step).padStart(8, '0')}`)
+
+/** Makes the run's folder; one that holds a run already is refused, unless it is to be resumed. */
+export async function createRun(folder: string, config: PretrainConfig): Promise<void> {
+  if (existsSync(join(folder, 'config.yaml')))
+    throw new ConfigError(`--out ${folder} holds a run already: continue it with --resume, or choose another folder`)
+  await mkdir(folder, { recursive: true })
+  await writeAtomically(join(folder, 'config.yaml'), stringify(config))
+}
+
+/**
+ * Opens a run's folder: its configuration and its newest checkpoint.
+ *
+ * @throws in one line where it is no run's folder
+ */
+export async function openRun(folder: string): Promise<{ folder: string; config: PretrainConfig; latest?: Checkpoint }> {
+  let text: string
+  try {
+    text = await readFile(join(folder, 'config.yaml'), 'utf8')
+  } catch {
+    throw new ConfigError(`${folder} holds no run (it has no config.yaml): name a folder that \`npm run pretrain\` wrote with --out`)
+  }
+  const config = resolveConfig(parse(text) as PartialConfig)
+  const names = await readdir(join(folder, 'checkpoints')).catch(() => [] as string[])
+  const newest = names.filter((n) => /^step-\d+$/.test(n)).sort().pop()
+  if (!newest) return { folder, config }
+  const at = join(folder, 'checkpoints', newest)
+  return { folder, config, latest: { ...((await readJson(join(at, 'checkpoint.json'))) as Progress), folder: at } }
+}
+
+/** Writes a checkpoint; older ones keep their weights and give up what only resuming needs. */
+export async function saveCheckpoint(
+  engine: Engine, folder: string, dicts: readonly StateDict[], state: readonly Variable[], progress: Progress, config: PretrainConfig,
+): Promise<string> {
+  const model: Record<string, SafetensorsTensor> = {}
+  for (const dict of dicts) Object.assign(model, await exportStateDict(engine, dict))
+  const exact: Record<string, SafetensorsTensor> = {}
+  for (const v of [...dicts.flatMap((d) => d.variables), ...state])
+    exact[v.name] = { dtype: v.dtype === 'u32' ? 'U32' : 'F32', shape: [...v.shape], data: await engine.read(v) }
+  const { arch, width, stem, imageSize } = { ...config, imageSize: config.augmentation.size }
+  const metadata = { arch, width: String(width), stem, imageSize: String(imageSize), step: String(progress.step) }
+  const target = stepFolder(folder, progress.step)
+  await writeFolderAtomically(
+    target,
+    async (temporary) => {
+      await writeFile(join(temporary, 'model.safetensors'), encodeSafetensors(model, metadata))
+      await writeFile(join(temporary, 'state.safetensors'), encodeSafetensors(exact))
+      await writeFile(join(temporary, 'checkpoint.json'), JSON.stringify(progress, null, 2))
+    },
+    { finishOnSignal: true },
+  )
+  for (const name of await readdir(join(folder, 'checkpoints')))
+    if (name.startsWith('step-') && join(folder, 'checkpoints', name) !== target)
+      await rm(join(folder, 'checkpoints', name, 'state.safetensors'), { force: true })
+  return target
+}
+
+/** Reads a safetensors file; a missing or damaged one gives one line. */
+export async function readTensors(file: string): Promise<Record<string, SafetensorsTensor>> {
+  let bytes: Uint8Array
+  try {
+    bytes = await readFile(file)
+  } catch (error) {
+    throw new ConfigError(`${file}: cannot be read (${errorCode(error) ?? String(error)})`)
+  }
+  return decodeSafetensors(bytes, file).tensors
+}
+
+/** Loads a network's weights from a torchvision-named safetensors file. */
+export async function loadModel(engine: Engine, dict: StateDict, file: string): Promise<void> {
+  importStateDict(engine, dict, await readTensors(file), file)
+}
+
+/** Sets every Variable to what a checkpoint holds; nothing is written unless all of it fits. */
+export async function restoreState(engine: Engine, checkpoint: Checkpoint, variables: readonly Variable[]): Promise<void> {
+  const file = join(checkpoint.folder, 'state.safetensors')
+  const tensors = await readTensors(file)
+  for (const v of variables) {
+    const tensor = tensors[v.name]
+    if (!tensor || tensor.shape.join() !== v.shape.join())
+      throw new ConfigError(`${file}: '${v.name}' is missing or of another shape: it is a checkpoint of another architecture`)
+  }
+  for (const v of variables) {
+    const tensor = tensors[v.name]
+    engine.write(v, tensor.dtype === 'U32' ? (tensor.data as Uint32Array) : toFloat32(tensor))
+  }
+}

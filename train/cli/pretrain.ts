@@ -1,0 +1,145 @@
+/** `npm run pretrain`: pretrains a ResNet; see `--help`. */
+import { readFile } from 'node:fs/promises'
+import { SingleBar } from 'cli-progress'
+import { Command } from 'commander'
+import { parse } from 'yaml'
+import { architectures } from '../../models/index.js'
+import { openRun } from '../checkpoint.js'
+import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from '../config.js'
+import { datasetNames, loadDataset } from '../data/dataset.js'
+import { pretrain, type StepMetrics } from '../pretrain.js'
+import { number, openWithNote, runCommand, withAdapter } from './common.js'
+
+interface Options extends Omit<PartialConfig, 'augmentation'> {
+  config?: string
+  imageSize?: number
+  out?: string
+  resume?: boolean
+  maxMinutes?: number
+  adapter?: string
+}
+
+const numeric = (flags: string): [string, (text: string) => number] => [flags, number(flags.split(' ')[0])]
+
+const command = withAdapter(
+  new Command('pretrain')
+    .description('Pretrain a ResNet with multi-view Barlow Twins.')
+    .option('--data <name>', `data set: ${datasetNames.join(', ')} (default cifar10)`)
+    .option('--data-dir <folder>', 'folder that holds it in its official format (default: fetched into the cache)'),
+)
+for (const [flags, description, parse] of [
+  ['--fraction <share>', 'share of the training images to pretrain on (1)'],
+  ['--arch <name>', `${Object.keys(architectures).join(', ')} (resnet18)`, String],
+  ['--width <channels>', 'channels of the first stage (64)'],
+  ['--stem <name>', 'cifar or imagenet (cifar)', String],
+  ['--image-size <pixels>', 'height and width of a view (32)'],
+  ['--bn <mode>', "joint or per-view: whose rows batch-norm's statistics are taken over (joint)", String],
+  ['--views <m>', 'views an image, at least 2 (4)'],
+  ['--projector-dim <d>', 'projector width (256)'],
+  ['--lambda <weight>', 'weight of the orthogonality constraint (0.01)'],
+  ['--batch <images>', 'images a step (128)'],
+  ['--epochs <count>', 'epochs (100)'],
+  ['--steps <count>', 'end after so many steps'],
+  ['--lr <rate>', "Adam's learning rate (0.001)"],
+  ['--weight-decay <rate>', 'added to the gradient (0.000001)'],
+  ['--seed <number>', 'of the weights, the order and the views (1)'],
+  ['--checkpoint-every <epochs>', 'epochs between checkpoints (5)'],
+  ['--max-minutes <minutes>', 'save and stop after so long'],
+] as [string, string, ((text: string) => string)?][])
+  command.option(flags, description, parse ?? (numeric(flags)[1] as unknown as (text: string) => string))
+command
+  .option('--zero-init-residual', 'start every block as the identity')
+  .option('--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line wins")
+  .option('--out <folder>', 'where the run is kept')
+  .option('--resume', "go on with the run in --out, as its config.yaml says; --epochs and --steps may be changed")
+
+/** Fields of the configuration among the command line's options, under the configuration's names. */
+function fieldsOf({ config: _, imageSize, out: _out, resume: _resume, maxMinutes: _minutes, adapter: _adapter, ...fields }: Options): PartialConfig {
+  return { ...fields, ...(imageSize === undefined ? {} : { augmentation: { size: imageSize } }) }
+}
+
+async function configOf(options: Options): Promise<PretrainConfig> {
+  const fields = fieldsOf(options)
+  if (options.resume) {
+    if (!options.out) throw new ConfigError('--resume: name the run with --out')
+    const { config } = await openRun(options.out)
+    const fixed = Object.keys(fields).filter((name) => !['epochs', 'steps', 'checkpointEvery', 'dataDir'].includes(name))
+    const changed = resolveConfig({ ...config, ...fields, augmentation: { ...config.augmentation, ...fields.augmentation } })
+    for (const name of fixed as (keyof PretrainConfig)[])
+      if (JSON.stringify(changed[name]) !== JSON.stringify(config[name]))
+        throw new ConfigError(`--resume: the run in ${options.out} has ${name} ${JSON.stringify(config[name])}, not ${JSON.stringify(changed[name])}: start another run with another --out`)
+    return changed
+  }
+  let file: PartialConfig = {}
+  if (options.config) {
+    const text = await readFile(options.config, 'utf8').catch(() => {
+      throw new ConfigError(`--config ${options.config}: no such file`)
+    })
+    file = (parse(text) ?? {}) as PartialConfig
+  }
+  return resolveConfig({ ...file, ...fields, augmentation: { ...file.augmentation, ...fields.augmentation } })
+}
+
+/** A bar on a terminal, a line every 10 s elsewhere. */
+function display(): { step(m: StepMetrics): void; stop(): void } {
+  if (process.stderr.isTTY) {
+    const bar = new SingleBar({ stream: process.stderr, hideCursor: true, format: ' {bar} {value}/{total} · loss {loss} · {rate} images/s · {left} left' })
+    let started = false
+    return {
+      step(m) {
+        const payload = { loss: m.loss.toPrecision(5), rate: m.imagesPerSecond.toFixed(1), left: timeLeft(m) }
+        if (!started) bar.start(m.steps, m.step, payload)
+        started = true
+        bar.update(m.step, payload)
+      },
+      stop: () => bar.stop(),
+    }
+  }
+  let last = -Infinity
+  return {
+    step(m) {
+      if (performance.now() - last < 10_000 && m.step !== m.steps) return
+      last = performance.now()
+      console.error(`step ${m.step}/${m.steps} · epoch ${m.epoch} · loss ${m.loss.toPrecision(5)} · ${m.imagesPerSecond.toFixed(1)} images/s · ${timeLeft(m)} left`)
+    },
+    stop: () => undefined,
+  }
+}
+
+function timeLeft({ step, steps, seconds }: StepMetrics): string {
+  const left = Math.round((seconds / step) * (steps - step))
+  if (step < 2) return '…'
+  return left >= 3600 ? `${Math.floor(left / 3600)} h ${Math.round((left % 3600) / 60)} min` : left >= 60 ? `${Math.floor(left / 60)} min ${left % 60} s` : `${left} s`
+}
+
+await runCommand(async () => {
+  command.exitOverride().parse()
+  const options = command.opts<Options>()
+  const config = await configOf(options)
+  const dataset = await loadDataset(config.data, 'train', { dataDir: config.dataDir })
+  const engine = await openWithNote(options.adapter)
+  const abort = new AbortController()
+  process.on('SIGINT', () => {
+    if (abort.signal.aborted) process.exit(130)
+    console.error('\nstopping after this step; Ctrl-C again to quit at once')
+    abort.abort()
+  })
+  process.on('SIGTERM', () => abort.abort())
+  const shown = display()
+  try {
+    const result = await pretrain({
+      engine, dataset, config,
+      out: options.out, resume: options.resume, maxMinutes: options.maxMinutes, signal: abort.signal,
+      onStep: (m) => shown.step(m),
+      onMessage: (line) => console.error(line),
+    })
+    shown.stop()
+    const how = { done: 'done', signal: 'stopped by a signal', time: 'stopped at --max-minutes' }[result.stopped]
+    console.log(
+      `${how}: ${result.steps.toLocaleString('en')} steps, ${result.epochs} epochs in ${result.seconds.toFixed(0)} s at ${result.imagesPerSecond.toFixed(1)} images/s` +
+        (options.out ? `; saved in ${options.out}${result.stopped === 'done' ? '' : ' (go on with --resume)'}` : ''),
+    )
+  } finally {
+    shown.stop()
+  }
+})

@@ -1,0 +1,99 @@
+/** What a pretraining run is: every choice in one validated object, as it is written to config.yaml. */
+import { z } from 'zod'
+import { architectures, type Architecture } from '../models/index.js'
+import { augmentationRecipe, recipes } from './augment/recipe.js'
+
+/** What the caller got wrong, in one line that names the option and the remedy. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+}
+
+const whole = (least: number) => z.number().int().min(least)
+
+const schema = z.strictObject({
+  /** Name of the data set, or of the caller's own images. */
+  data: z.string(),
+  /** Folder that holds it in its official format; the cache by default. */
+  dataDir: z.string().optional(),
+  /** Share of the training images to pretrain on. */
+  fraction: z.number().gt(0).max(1),
+  arch: z.enum(Object.keys(architectures) as [Architecture, ...Architecture[]]),
+  /** Channels of the first stage. */
+  width: whole(4).multipleOf(4),
+  stem: z.enum(['cifar', 'imagenet']),
+  zeroInitResidual: z.boolean(),
+  /** 'joint': batch-norm over all views' rows together; 'per-view': over each view's. */
+  bn: z.enum(['joint', 'per-view']),
+  objective: z.enum(['barlow-twins']),
+  /** Views an image, m. */
+  views: whole(2),
+  /** Projector width, d. */
+  projectorDim: whole(1),
+  /** Weight of the orthogonality constraint. */
+  lambda: z.number().min(0),
+  /** Images a step; each gives `views` rows. */
+  batch: whole(2),
+  epochs: whole(1),
+  /** Ends the run after so many steps, before or after `epochs`; optional. */
+  steps: whole(1).optional(),
+  /** Adam's learning rate, constant. */
+  lr: z.number().positive(),
+  /** Added to the gradient as weightDecay · parameter. */
+  weightDecay: z.number().min(0),
+  seed: whole(0),
+  /** Epochs between checkpoints. */
+  checkpointEvery: whole(1),
+  augmentation: augmentationRecipe,
+})
+
+/** A resolved configuration: nothing is left to defaults. */
+export type PretrainConfig = z.infer<typeof schema>
+
+/** The paper's multi-view Barlow Twins on CIFAR-10, with a ResNet-18. */
+const defaults = {
+  data: 'cifar10',
+  fraction: 1,
+  arch: 'resnet18',
+  width: 64,
+  stem: 'cifar',
+  zeroInitResidual: false,
+  bn: 'joint',
+  objective: 'barlow-twins',
+  views: 4,
+  projectorDim: 256,
+  lambda: 0.01,
+  batch: 128,
+  epochs: 100,
+  lr: 1e-3,
+  weightDecay: 1e-6,
+  seed: 1,
+  checkpointEvery: 5,
+} as const
+
+export type PartialConfig = Partial<Omit<PretrainConfig, 'augmentation'>> & {
+  augmentation?: Partial<PretrainConfig['augmentation']>
+}
+
+/** The option of the command line that a field comes from. */
+const optionOf = (field: PropertyKey): string => `--${String(field).replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
+
+/**
+ * Fills in the defaults (the paper's CIFAR recipe) and checks every field.
+ *
+ * @throws ConfigError naming the option, what it was given and what it takes
+ */
+export function resolveConfig(partial: PartialConfig): PretrainConfig {
+  const merged = { ...defaults, ...withoutUndefined(partial), augmentation: { ...recipes.cifar, ...withoutUndefined(partial.augmentation ?? {}) } }
+  const result = schema.safeParse(merged)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]
+  if (issue.code === 'unrecognized_keys') throw new ConfigError(`unknown option ${issue.keys.map((k) => `'${k}'`).join(', ')} in the configuration`)
+  const given = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], merged)
+  const name = issue.path.length === 1 ? optionOf(issue.path[0]) : issue.path.join('.')
+  throw new ConfigError(`${name}: ${typeof given === 'number' ? String(given) : JSON.stringify(given)} will not do: ${lower(issue.message)}`)
+}
+
+const lower = (message: string): string => message.charAt(0).toLowerCase() + message.slice(1)
+
+const withoutUndefined = <T extends object>(object: T): T =>
+  Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T

@@ -1,0 +1,225 @@
+/** Pretraining: one recorded program a step, replayed over shuffled batches; resumable bit for bit. */
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { adam, gradients, input, permutation, type Assignment, type Engine, type Program, type Variable } from '../engine/index.js'
+import type { Backbone, Projector } from '../models/index.js'
+import { ROW_FLOATS, drawViews } from './augment/draw.js'
+import { augmentViews, deviceImages, type DeviceImages } from './augment/views.js'
+import { createRun, openRun, restoreState, saveCheckpoint, type Progress } from './checkpoint.js'
+import { ConfigError, type PretrainConfig } from './config.js'
+import { fractionIndices, type ImageDataset } from './data/dataset.js'
+import { writeAtomically } from './files.js'
+import { buildNetwork } from './network.js'
+import { barlowTwins } from './objectives/barlow_twins.js'
+
+/** One line of metrics.jsonl. */
+export interface StepMetrics {
+  /** Steps done, of `steps` in all. */
+  step: number
+  steps: number
+  epoch: number
+  loss: number
+  /** Images (not views) a second over the last steps. */
+  imagesPerSecond: number
+  /** Wall-clock spent training so far, over all sittings. */
+  seconds: number
+}
+
+export interface PretrainOptions {
+  engine: Engine
+  dataset: ImageDataset
+  config: PretrainConfig
+  /** Folder for checkpoints, metrics and the summary; without it nothing is written. */
+  out?: string
+  /** Goes on from the newest checkpoint in `out`. */
+  resume?: boolean
+  /** Saves and stops when so much wall-clock has been spent in this sitting. */
+  maxMinutes?: number
+  /** Saves and stops after the step in flight. */
+  signal?: AbortSignal
+  /** Called for every step, in order, shortly after it has run. */
+  onStep?(metrics: StepMetrics): void
+  onMessage?(line: string): void
+}
+
+export interface PretrainResult {
+  backbone: Backbone
+  projector: Projector
+  /** Steps and whole epochs done, over all sittings. */
+  steps: number
+  epochs: number
+  /** The loss at each step of this sitting. */
+  losses: number[]
+  /** Wall-clock spent training, over all sittings, and until the first step of this one was done. */
+  seconds: number
+  secondsToFirstStep: number
+  imagesPerSecond: number
+  peakBytes: number
+  stopped: 'done' | 'signal' | 'time'
+}
+
+/** The loss became infinite or not a number. */
+export class DivergedError extends Error {
+  override name = 'DivergedError'
+}
+
+/** One training step as a program, and the Variables that it keeps beside the network's. */
+export interface TrainingStep {
+  program: Program
+  /** Moments and counters of the optimiser. */
+  state: Variable[]
+}
+
+/** Builds the step: views on the GPU, backbone, projector, loss, gradients, Adam, running statistics. */
+export async function buildStep(
+  engine: Engine, images: DeviceImages, backbone: Backbone, head: Projector, config: PretrainConfig,
+  onProgress?: (done: number, total: number) => void,
+): Promise<TrainingStep> {
+  const { views, batch, augmentation, lambda, weightDecay, bn } = config
+  const rows = input('rows', [views * batch, ROW_FLOATS])
+  const rate = input('rate', [1])
+  const updates: Assignment[] = []
+  const mode = { training: true, groups: bn === 'per-view' ? views : 1, updates }
+  const z = head.forward(backbone.forward(augmentViews(images, rows, augmentation), mode), mode)
+  const loss = barlowTwins(z, { views, lambda })
+  const parameters = [...backbone.dict.parameters, ...head.dict.parameters]
+  const optimizer = adam(parameters, { weightDecay })
+  updates.push(...optimizer.updates(gradients(loss, parameters), rate))
+  const program = await engine.compile({ label: 'training step', outputs: { loss }, updates }, onProgress)
+  return { program, state: [...optimizer.state] }
+}
+
+/**
+ * Pretrains a network on a data set.
+ *
+ * The order of images and every view are functions of (seed, epoch, image, view), so that a run that is stopped and
+ * resumed goes on exactly as if it had not been. Epochs drop the last partial batch.
+ *
+ * @throws ConfigError where the configuration does not fit the data; DivergedError naming the step where the loss is
+ *   not finite
+ */
+export async function pretrain(options: PretrainOptions): Promise<PretrainResult> {
+  const { engine, dataset, config, out, resume = false, maxMinutes, signal, onStep, onMessage } = options
+  const indices = fractionIndices(dataset.count, config.fraction, config.seed)
+  if (config.batch > indices.length)
+    throw new ConfigError(`--batch ${config.batch} is larger than the data set: ${indices.length} images of ${dataset.name}${config.fraction < 1 ? ` (--fraction ${config.fraction})` : ''}`)
+  const stepsPerEpoch = Math.floor(indices.length / config.batch)
+  const steps = Math.min(config.steps ?? Infinity, config.epochs * stepsPerEpoch)
+
+  const opened = out && resume ? await openRun(out) : undefined
+  if (resume && !opened?.latest) throw new ConfigError(`--resume: ${out ?? 'no --out'} holds no checkpoint to go on from`)
+  const { backbone, projector } = buildNetwork(config)
+  const started = performance.now()
+  onMessage?.(`${config.arch}, width ${config.width}: ${backbone.dict.parameterCount.toLocaleString('en')} parameters; ${steps.toLocaleString('en')} steps of ${config.batch} images × ${config.views} views`)
+  const images = deviceImages(dataset, engine.target.maxBindingBytes)
+  const { program, state } = await buildStep(engine, images, backbone, projector, config)
+  onMessage?.(`recorded ${program.dispatches} dispatches, ${mebibytes(program.peakBytes)} beside the weights`)
+  const networkVariables = [...backbone.dict.variables, ...projector.dict.variables]
+
+  const progress: Progress = { step: 0, epoch: 0, stepInEpoch: 0, seconds: 0, adapter: engine.description, variants: { class: engine.target.adapterClass, subgroups: engine.target.subgroups } }
+  if (opened?.latest) {
+    const { latest } = opened
+    if (JSON.stringify(latest.variants) !== JSON.stringify(progress.variants))
+      onMessage?.(`this adapter runs other kernels than the run so far (${latest.adapter}): the results will agree, but not bit for bit`)
+    await restoreState(engine, latest, [...networkVariables, ...state])
+    Object.assign(progress, { step: latest.step, epoch: latest.epoch, stepInEpoch: latest.stepInEpoch, seconds: latest.seconds })
+    await truncateMetrics(join(out!, 'metrics.jsonl'), progress.step)
+    onMessage?.(`resumed ${out} at step ${progress.step}`)
+  } else if (out) await createRun(out, config)
+
+  const secondsBefore = progress.seconds
+  const dicts = [backbone.dict, projector.dict]
+  let savedAt = progress.step
+  const save = async (): Promise<void> => {
+    if (!out) return
+    await saveCheckpoint(engine, out, dicts, state, progress, config)
+    savedAt = progress.step
+  }
+
+  const losses: number[] = []
+  const pending: Promise<void>[] = []
+  const rate = Float32Array.of(config.lr)
+  const rows = new Float32Array(config.views * config.batch * ROW_FLOATS)
+  const times: number[] = []
+  let secondsToFirstStep = 0
+  let clock = 0
+  let stopped: PretrainResult['stopped'] = 'done'
+  let order: Uint32Array | undefined
+
+  const observe = async (step: number, epoch: number, reading: Promise<Float32Array>): Promise<void> => {
+    const [loss] = await reading
+    if (!Number.isFinite(loss)) throw new DivergedError(`the loss is ${loss} at step ${step}: lower --lr (now ${config.lr}) or --lambda (now ${config.lambda})`)
+    const now = performance.now()
+    if (times.length === 0) {
+      secondsToFirstStep = (now - started) / 1000
+      // The clock of a run counts training, not compilation.
+      clock = now - 1000 * secondsBefore
+    }
+    times.push(now)
+    losses.push(loss)
+    progress.seconds = (now - clock) / 1000
+    const window = times.slice(-20)
+    const rateNow = window.length > 1 ? (1000 * config.batch * (window.length - 1)) / (now - window[0]) : 0
+    const metrics: StepMetrics = { step, steps, epoch, loss, imagesPerSecond: rateNow, seconds: progress.seconds }
+    if (out) appendFileSync(join(out, 'metrics.jsonl'), `${JSON.stringify(metrics)}\n`)
+    onStep?.(metrics)
+  }
+  const settle = async (): Promise<void> => {
+    await Promise.all(pending.splice(0))
+  }
+
+  while (progress.step < steps) {
+    order ??= permutation(config.seed, progress.epoch, indices.length)
+    const batch = Uint32Array.from({ length: config.batch }, (_, i) => indices[order![progress.stepInEpoch * config.batch + i]])
+    const { seed, augmentation } = config
+    drawViews(augmentation, { seed, epoch: progress.epoch, images: batch, views: config.views, sourceHeight: dataset.height, sourceWidth: dataset.width }, rows)
+    await program.run({ rows, rate })
+    progress.step++
+    progress.stepInEpoch++
+    const reading = observe(progress.step, progress.epoch, program.read('loss'))
+    // What went wrong is thrown when it is awaited, a step or two later.
+    reading.catch(() => undefined)
+    pending.push(reading)
+    if (pending.length > 2) await pending.shift()
+    const epochEnds = progress.stepInEpoch === stepsPerEpoch
+    if (epochEnds) {
+      progress.epoch++
+      progress.stepInEpoch = 0
+      order = undefined
+    }
+    if (epochEnds && progress.epoch % config.checkpointEvery === 0) {
+      await settle()
+      await save()
+    }
+    if (signal?.aborted) stopped = 'signal'
+    else if (maxMinutes !== undefined && performance.now() - started > 60_000 * maxMinutes) stopped = 'time'
+    if (stopped !== 'done') break
+  }
+  await settle()
+  await engine.idle()
+  if (progress.step === steps) stopped = 'done'
+  if (savedAt !== progress.step || progress.step === 0) await save()
+  program.destroy()
+  for (const shard of images.shards) engine.release(shard.words)
+
+  const imagesPerSecond = times.length > 1 ? (1000 * config.batch * (times.length - 1)) / (times[times.length - 1] - times[0]) : 0
+  const result: PretrainResult = {
+    backbone, projector, steps: progress.step, epochs: progress.epoch, losses, seconds: progress.seconds, secondsToFirstStep,
+    imagesPerSecond, peakBytes: program.peakBytes, stopped,
+  }
+  if (out)
+    await writeAtomically(join(out, 'summary.json'), `${JSON.stringify({
+      stopped, steps: progress.step, totalSteps: steps, epochs: progress.epoch, finalLoss: losses[losses.length - 1], seconds: progress.seconds,
+      secondsToFirstStep, imagesPerSecond, peakBytes: program.peakBytes, adapter: engine.description, date: new Date().toISOString(),
+    }, null, 2)}\n`)
+  return result
+}
+
+/** Lines beyond the checkpoint that a run goes on from were steps that will be done again. */
+async function truncateMetrics(file: string, step: number): Promise<void> {
+  if (!existsSync(file)) return
+  const kept = readFileSync(file, 'utf8').split('\n').filter((line) => line !== '' && (JSON.parse(line) as StepMetrics).step <= step)
+  await writeAtomically(file, kept.map((line) => `${line}\n`).join(''))
+}
+
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`

@@ -1,0 +1,145 @@
+/** Pictures of pictures: images and their views enlarged side by side, as PNG files in memory. */
+import sharp from 'sharp'
+import { input, type Engine } from '../../engine/index.js'
+import { drawViews, ROW_FLOATS } from '../augment/draw.js'
+import type { AugmentationRecipe } from '../augment/recipe.js'
+import { augmentViews, deviceImages } from '../augment/views.js'
+import { subset, type ImageDataset } from '../data/dataset.js'
+
+/** One picture: [height, width, 3] bytes. */
+export interface Tile {
+  pixels: Uint8Array
+  /** Pixels. */
+  height: number
+  /** Pixels. */
+  width: number
+}
+
+export interface SheetLayout {
+  /** Side of the square that every tile is enlarged to, in pixels. */
+  tile: number
+  /** Clear pixels between tiles and around them. */
+  gutter?: number
+  /** Clear pixels after the first column in place of a gutter, to set originals apart. */
+  afterFirst?: number
+}
+
+/** Gutters are see-through, so that a sheet sits well on light and on dark pages. */
+const CHANNELS = 4
+
+/** A row of a data set as a tile. */
+export function imageTile({ images, height, width }: ImageDataset, index: number): Tile {
+  const bytes = height * width * 3
+  return { pixels: images.subarray(index * bytes, (index + 1) * bytes), height, width }
+}
+
+/** PNG bytes of one tile in its own size. */
+export async function tilePng({ pixels, height, width }: Tile): Promise<Uint8Array> {
+  return sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer()
+}
+
+/**
+ * The pixels of a contact sheet: tiles in rows, each enlarged by nearest neighbour, so that what is seen
+ * are the pixels that there are.
+ *
+ * @returns RGBA bytes [height, width, 4]
+ * @throws when a row is longer than the first
+ */
+export function composeSheet(rows: readonly (readonly Tile[])[], { tile, gutter = 4, afterFirst = gutter }: SheetLayout) {
+  const columns = rows[0].length
+  const left = (column: number) => gutter + column * (tile + gutter) + (column > 0 ? afterFirst - gutter : 0)
+  const width = left(columns - 1) + tile + gutter
+  const height = gutter + rows.length * (tile + gutter)
+  const pixels = new Uint8Array(width * height * CHANNELS)
+  rows.forEach((row, r) => {
+    if (row.length > columns) throw new RangeError(`contact sheet: row ${r} has ${row.length} tiles, the first ${columns}`)
+    row.forEach((picture, c) => {
+      for (let y = 0; y < tile; y++) {
+        const sourceRow = Math.floor((y * picture.height) / tile) * picture.width
+        for (let x = 0; x < tile; x++) {
+          const from = 3 * (sourceRow + Math.floor((x * picture.width) / tile))
+          const to = CHANNELS * ((gutter + r * (tile + gutter) + y) * width + left(c) + x)
+          pixels[to] = picture.pixels[from]
+          pixels[to + 1] = picture.pixels[from + 1]
+          pixels[to + 2] = picture.pixels[from + 2]
+          pixels[to + 3] = 255
+        }
+      }
+    })
+  })
+  return { pixels, width, height }
+}
+
+/** A contact sheet as PNG bytes; see `composeSheet`. */
+export async function contactSheet(rows: readonly (readonly Tile[])[], layout: SheetLayout): Promise<Uint8Array> {
+  const { pixels, width, height } = composeSheet(rows, layout)
+  return sharp(pixels, { raw: { width, height, channels: CHANNELS } }).png({ compressionLevel: 9 }).toBuffer()
+}
+
+export interface ViewsOptions {
+  recipe: AugmentationRecipe
+  /** Views an image. */
+  views: number
+  /** Indices of the images. */
+  images: readonly number[]
+  seed: number
+}
+
+/**
+ * Each image followed by its views: those that a run of the same seed trains on in its first epoch, made on
+ * the device by the same kernel and left without normalisation.
+ *
+ * @returns one row an image, the original first
+ */
+export async function imagesWithViews(
+  engine: Engine,
+  dataset: ImageDataset,
+  { recipe, views, images, seed }: ViewsOptions,
+): Promise<Tile[][]> {
+  const { height: sourceHeight, width: sourceWidth } = dataset
+  const shown = subset(dataset, images)
+  const onDevice = deviceImages(shown, engine.target.maxBindingBytes)
+  const count = images.length
+  const rows = drawViews(recipe, { seed, epoch: 0, images, views, sourceHeight, sourceWidth })
+  // Drawn for the images' places in the data set; on the device are the shown ones alone.
+  for (let row = 0; row < views * count; row++) rows[row * ROW_FLOATS] = row % count
+  const { size } = recipe
+  const pictures = augmentViews(onDevice, input('rows', [views * count, ROW_FLOATS]), {
+    size,
+    mean: [0, 0, 0],
+    std: [1, 1, 1],
+  })
+  const program = await engine.compile({ label: 'views', outputs: { pictures } })
+  try {
+    await program.run({ rows })
+    const values = await program.read('pictures')
+    return images.map((_, b) => [
+      imageTile(shown, b),
+      ...Array.from({ length: views }, (_, view) => viewTile(values, view * count + b, size)),
+    ])
+  } finally {
+    program.destroy()
+    for (const { words } of onDevice.shards) engine.release(words)
+  }
+}
+
+/** @param values [views, size, size, 4], red, green and blue in [0, 1] */
+function viewTile(values: ArrayLike<number>, view: number, size: number): Tile {
+  const pixels = new Uint8Array(size * size * 3)
+  for (let pixel = 0; pixel < size * size; pixel++)
+    for (let channel = 0; channel < 3; channel++)
+      pixels[3 * pixel + channel] = Math.round(255 * Math.min(1, Math.max(0, values[4 * (view * size * size + pixel) + channel])))
+  return { pixels, height: size, width: size }
+}
+
+/**
+ * Indices of the first `perClass` images of each class, in the data set's order: a fixed list that anyone can
+ * make again. The first images regardless of class where there are no labels.
+ */
+export function firstOfEachClass({ count, labels, classes }: ImageDataset, perClass: number): number[] {
+  if (labels.length === 0) return Array.from({ length: Math.min(count, perClass) }, (_, index) => index)
+  const taken = new Array<number>(classes.length).fill(0)
+  const indices: number[] = []
+  for (let index = 0; index < count; index++) if (taken[labels[index]]++ < perClass) indices.push(index)
+  return indices
+}
