@@ -42,10 +42,15 @@ export interface Checkpoint extends Progress {
 
 const stepFolder = (run: string, step: number): string => join(run, 'checkpoints', `step-${String(step).padStart(8, '0')}`)
 
-/** Makes the run's folder; one that holds a run already is refused, unless it is to be resumed. */
-export async function createRun(folder: string, config: PretrainConfig): Promise<void> {
+/** Throws where a folder holds a run already, so that none is overwritten. */
+export function refuseExistingRun(folder: string): void {
   if (existsSync(join(folder, 'config.yaml')))
     throw new ConfigError(`--out ${folder} holds a run already: continue it with --resume, or choose another folder`)
+}
+
+/** Makes the run's folder and writes its configuration. */
+export async function createRun(folder: string, config: PretrainConfig): Promise<void> {
+  refuseExistingRun(folder)
   await mkdir(folder, { recursive: true })
   await writeAtomically(join(folder, 'config.yaml'), stringify(config))
 }

@@ -90,10 +90,26 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
   if (issue.code === 'unrecognized_keys') throw new ConfigError(`unknown option ${issue.keys.map((k) => `'${k}'`).join(', ')} in the configuration`)
   const given = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], merged)
   const name = issue.path.length === 1 ? optionOf(issue.path[0]) : issue.path.join('.')
-  throw new ConfigError(`${name}: ${typeof given === 'number' ? String(given) : JSON.stringify(given)} will not do: ${lower(issue.message)}`)
+  throw new ConfigError(`${name} ${typeof given === 'string' ? `'${given}'` : String(given)}: ${requirement(issue)}`)
 }
 
-const lower = (message: string): string => message.charAt(0).toLowerCase() + message.slice(1)
+/** What a field takes, from what the validator found wrong. */
+function requirement(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'too_small':
+      return `must be ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`
+    case 'too_big':
+      return `must be at most ${issue.maximum}`
+    case 'not_multiple_of':
+      return `must be a multiple of ${issue.divisor}`
+    case 'invalid_value':
+      return `choose one of ${issue.values.join(', ')}`
+    case 'invalid_type':
+      return `must be ${{ int: 'a whole number', number: 'a number', string: 'a text' }[issue.expected as string] ?? issue.expected}`
+    default:
+      return issue.message
+  }
+}
 
 const withoutUndefined = <T extends object>(object: T): T =>
   Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T

@@ -5,7 +5,7 @@ import { adam, gradients, input, permutation, type Assignment, type Engine, type
 import type { Backbone, Projector } from '../models/index.js'
 import { ROW_FLOATS, drawViews } from './augment/draw.js'
 import { augmentViews, deviceImages, type DeviceImages } from './augment/views.js'
-import { createRun, openRun, restoreState, saveCheckpoint, type Progress } from './checkpoint.js'
+import { createRun, openRun, refuseExistingRun, restoreState, saveCheckpoint, type Progress } from './checkpoint.js'
 import { ConfigError, type PretrainConfig } from './config.js'
 import { fractionIndices, type ImageDataset } from './data/dataset.js'
 import { writeAtomically } from './files.js'
@@ -107,6 +107,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   const steps = Math.min(config.steps ?? Infinity, config.epochs * stepsPerEpoch)
 
   const opened = out && resume ? await openRun(out) : undefined
+  if (out && !resume) refuseExistingRun(out)
   if (resume && !opened?.latest) throw new ConfigError(`--resume: ${out ?? 'no --out'} holds no checkpoint to go on from`)
   const { backbone, projector } = buildNetwork(config)
   const started = performance.now()

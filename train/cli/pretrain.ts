@@ -8,7 +8,7 @@ import { openRun } from '../checkpoint.js'
 import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from '../config.js'
 import { datasetNames, loadDataset } from '../data/dataset.js'
 import { pretrain, type StepMetrics } from '../pretrain.js'
-import { number, openWithNote, runCommand, withAdapter } from './common.js'
+import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 
 interface Options extends Omit<PartialConfig, 'augmentation'> {
   config?: string
@@ -113,15 +113,17 @@ function timeLeft({ step, steps, seconds }: StepMetrics): string {
 }
 
 await runCommand(async () => {
-  command.exitOverride().parse()
-  const options = command.opts<Options>()
+  const options = parseOptions<Options>(command)
   const config = await configOf(options)
   const dataset = await loadDataset(config.data, 'train', { dataDir: config.dataDir })
   const engine = await openWithNote(options.adapter)
   const abort = new AbortController()
+  let asked = 0
   process.on('SIGINT', () => {
-    if (abort.signal.aborted) process.exit(130)
+    // A wrapper may pass on the signal that a terminal has sent already: only a later one means "at once".
+    if (abort.signal.aborted) return Date.now() - asked > 1000 ? process.exit(130) : undefined
     console.error('\nstopping after this step; Ctrl-C again to quit at once')
+    asked = Date.now()
     abort.abort()
   })
   process.on('SIGTERM', () => abort.abort())

@@ -4,7 +4,7 @@ import { openEngine } from '../../engine/node/index.js'
 import { recipes } from '../augment/recipe.js'
 import { datasetNames, loadDataset } from '../data/dataset.js'
 import { writeAtomically } from '../files.js'
-import { contactSheet, firstOfEachClass, imagesWithViews } from '../report/contact_sheet.js'
+import { acrossClasses, contactSheet, imagesWithViews } from '../report/contact_sheet.js'
 
 interface ViewsArguments {
   out: string
@@ -28,34 +28,24 @@ const wholeNumber = (least: number) => (text: string) => {
   return value
 }
 
-/** As many images as asked for, one class after the other. */
-function pick(dataset: Awaited<ReturnType<typeof loadDataset>>, count: number): number[] {
-  const perClass = Math.ceil(count / Math.max(1, dataset.classes.length))
-  const byClass = firstOfEachClass(dataset, dataset.classes.length ? perClass : count)
-  const seen = new Map<number, number>()
-  const turn = byClass.map((index) => {
-    const label = dataset.labels[index] ?? 0
-    seen.set(label, (seen.get(label) ?? 0) + 1)
-    return { index, label, round: seen.get(label)! }
-  })
-  turn.sort((a, b) => a.round - b.round || a.label - b.label || a.index - b.index)
-  return turn.slice(0, count).map(({ index }) => index)
-}
-
 async function views(options: ViewsArguments): Promise<void> {
   if (options.images * (options.views + 1) > MOST_TILES)
-    throw new Error(`${options.images} images × ${options.views} views are more than ${MOST_TILES} pictures: ask for fewer`)
+    throw new Error(
+      `${options.images} images × ${options.views} views are more than ${MOST_TILES} pictures: ask for fewer`,
+    )
   const preset = recipes[options.recipe]
   const recipe = { ...preset, size: options.imageSize ?? preset.size }
   const dataset = await loadDataset(options.data, 'train', { dataDir: options.dataDir })
   const engine = await openEngine({ adapter: options.adapter })
   try {
     console.error(engine.driver.note)
-    const images = pick(dataset, options.images)
+    const images = acrossClasses(dataset, options.images)
     const rows = await imagesWithViews(engine, dataset, { recipe, views: options.views, images, seed: options.seed })
     const tile = Math.max(1, Math.round(128 / recipe.size)) * recipe.size
     await writeAtomically(options.out, await contactSheet(rows, { tile, afterFirst: 16 }))
-    console.log(`${options.out}: ${images.length} images, each with ${options.views} views of ${recipe.size}×${recipe.size} pixels`)
+    console.log(
+      `${options.out}: ${images.length} images, each with ${options.views} views of ${recipe.size}×${recipe.size} pixels`,
+    )
   } finally {
     engine.close()
   }
@@ -65,7 +55,7 @@ const program = new Command('views')
   .description('Draw a contact sheet: each row one image of the train split, then its views as training makes them.')
   .option('--out <file>', 'PNG file to write', 'views.png')
   .addOption(new Option('--data <name>', 'data set').choices([...datasetNames]).default('cifar10'))
-  .option('--data-dir <folder>', "folder with the data set in its official format; nothing is downloaded then")
+  .option('--data-dir <folder>', 'folder with the data set in its official format; nothing is downloaded then')
   .option('--views <m>', 'views an image', wholeNumber(1), 8)
   .option('--images <n>', 'images, one class after the other', wholeNumber(1), 8)
   .option('--seed <seed>', 'seed of the draws', wholeNumber(0), 1)

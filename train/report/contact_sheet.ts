@@ -35,7 +35,9 @@ export function imageTile({ images, height, width }: ImageDataset, index: number
 
 /** PNG bytes of one tile in its own size. */
 export async function tilePng({ pixels, height, width }: Tile): Promise<Uint8Array> {
-  return sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer()
+  return sharp(pixels, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer()
 }
 
 /**
@@ -45,14 +47,18 @@ export async function tilePng({ pixels, height, width }: Tile): Promise<Uint8Arr
  * @returns RGBA bytes [height, width, 4]
  * @throws when a row is longer than the first
  */
-export function composeSheet(rows: readonly (readonly Tile[])[], { tile, gutter = 4, afterFirst = gutter }: SheetLayout) {
+export function composeSheet(
+  rows: readonly (readonly Tile[])[],
+  { tile, gutter = 4, afterFirst = gutter }: SheetLayout,
+) {
   const columns = rows[0].length
   const left = (column: number) => gutter + column * (tile + gutter) + (column > 0 ? afterFirst - gutter : 0)
   const width = left(columns - 1) + tile + gutter
   const height = gutter + rows.length * (tile + gutter)
   const pixels = new Uint8Array(width * height * CHANNELS)
   rows.forEach((row, r) => {
-    if (row.length > columns) throw new RangeError(`contact sheet: row ${r} has ${row.length} tiles, the first ${columns}`)
+    if (row.length > columns)
+      throw new RangeError(`contact sheet: row ${r} has ${row.length} tiles, the first ${columns}`)
     row.forEach((picture, c) => {
       for (let y = 0; y < tile; y++) {
         const sourceRow = Math.floor((y * picture.height) / tile) * picture.width
@@ -73,7 +79,9 @@ export function composeSheet(rows: readonly (readonly Tile[])[], { tile, gutter 
 /** A contact sheet as PNG bytes; see `composeSheet`. */
 export async function contactSheet(rows: readonly (readonly Tile[])[], layout: SheetLayout): Promise<Uint8Array> {
   const { pixels, width, height } = composeSheet(rows, layout)
-  return sharp(pixels, { raw: { width, height, channels: CHANNELS } }).png({ compressionLevel: 9 }).toBuffer()
+  return sharp(pixels, { raw: { width, height, channels: CHANNELS } })
+    .png({ compressionLevel: 9 })
+    .toBuffer()
 }
 
 export interface ViewsOptions {
@@ -128,7 +136,9 @@ function viewTile(values: ArrayLike<number>, view: number, size: number): Tile {
   const pixels = new Uint8Array(size * size * 3)
   for (let pixel = 0; pixel < size * size; pixel++)
     for (let channel = 0; channel < 3; channel++)
-      pixels[3 * pixel + channel] = Math.round(255 * Math.min(1, Math.max(0, values[4 * (view * size * size + pixel) + channel])))
+      pixels[3 * pixel + channel] = Math.round(
+        255 * Math.min(1, Math.max(0, values[4 * (view * size * size + pixel) + channel])),
+      )
   return { pixels, height: size, width: size }
 }
 
@@ -142,4 +152,16 @@ export function firstOfEachClass({ count, labels, classes }: ImageDataset, perCl
   const indices: number[] = []
   for (let index = 0; index < count; index++) if (taken[labels[index]]++ < perClass) indices.push(index)
   return indices
+}
+
+/** `count` images (or fewer, where there are fewer) that take one of each class in turn, always the same ones. */
+export function acrossClasses(dataset: ImageDataset, count: number): number[] {
+  const { labels, classes } = dataset
+  if (labels.length === 0) return firstOfEachClass(dataset, count)
+  const rounds = Math.ceil(count / classes.length)
+  const byClass = classes.map((): number[] => [])
+  for (const index of firstOfEachClass(dataset, rounds)) byClass[labels[index]].push(index)
+  return Array.from({ length: rounds }, (_, round) => byClass.flatMap((of) => of.slice(round, round + 1)))
+    .flat()
+    .slice(0, count)
 }

@@ -1,0 +1,165 @@
+/** Charts as SVG text, drawn by Vega without a browser. Their ink is the colour of the text around them. */
+import * as vega from 'vega'
+import { compile, type TopLevelSpec } from 'vega-lite'
+
+/** A line of a chart. */
+export interface Series {
+  name: string
+  color: string
+  points: readonly { x: number; y: number }[]
+}
+
+/** Narrow enough to be read on a phone without shrinking much. */
+const WIDTH = 360
+const HEIGHT = 220
+/** More points than pixels only make the page heavy. */
+const MOST_POINTS = 300
+/** Share of a curve that its smoothed line averages over. */
+const SMOOTHING = 0.05
+
+const soft = { gridColor: 'currentColor', gridOpacity: 0.12, domainColor: 'currentColor', domainOpacity: 0.4 }
+const config = {
+  background: 'transparent',
+  font: 'system-ui, sans-serif',
+  view: { stroke: null },
+  axis: {
+    ...soft,
+    labelColor: 'currentColor',
+    titleColor: 'currentColor',
+    tickColor: 'currentColor',
+    tickOpacity: 0.4,
+    labelFontSize: 12,
+    titleFontSize: 12,
+    titleFontWeight: 'normal',
+  },
+  legend: {
+    labelColor: 'currentColor',
+    labelFontSize: 13,
+    orient: 'top',
+    title: null,
+    symbolOpacity: 1,
+    symbolStrokeWidth: 3,
+  },
+  text: { color: 'currentColor', fontSize: 12 },
+} as const
+
+/**
+ * Draws a Vega-Lite specification.
+ *
+ * @param description said to readers who do not see the chart
+ * @returns an `<svg>` element for use inside a page
+ */
+export async function chart(spec: object, description: string): Promise<string> {
+  const { spec: compiled } = compile({ ...spec, description, config } as unknown as TopLevelSpec)
+  const view = new vega.View(vega.parse(compiled), { renderer: 'none', logLevel: vega.Error })
+  try {
+    const svg = await view.toSVG()
+    // Inside a page the namespaces are known; without them the file names no address at all.
+    return svg.replace(/ xmlns(:xlink)?="[^"]*"/g, '')
+  } finally {
+    view.finalize()
+  }
+}
+
+/** Means of consecutive points, so that at most `most` remain. */
+export function thin(points: readonly { x: number; y: number }[], most = MOST_POINTS): { x: number; y: number }[] {
+  const group = Math.max(1, Math.ceil(points.length / most))
+  return Array.from({ length: Math.ceil(points.length / group) }, (_, i) => {
+    const members = points.slice(i * group, (i + 1) * group)
+    return { x: mean(members.map(({ x }) => x)), y: mean(members.map(({ y }) => y)) }
+  })
+}
+
+/** Centred running means over a share of the curve. */
+export function smooth(points: readonly { x: number; y: number }[]): { x: number; y: number }[] {
+  const reach = Math.floor((SMOOTHING * points.length) / 2)
+  return points.map(({ x }, i) => {
+    const near = Math.min(reach, i, points.length - 1 - i)
+    return { x, y: mean(points.slice(i - near, i + near + 1).map(({ y }) => y)) }
+  })
+}
+
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length
+
+const colorOf = (series: readonly { name: string; color: string }[], legend: object | null = {}) => ({
+  field: 'name',
+  type: 'nominal',
+  scale: { domain: series.map(({ name }) => name), range: series.map(({ color }) => color) },
+  legend,
+})
+
+/** Curves over one axis: every value faint, and their running mean. */
+export async function lineChart(options: {
+  series: readonly Series[]
+  x: string
+  y: string
+  description: string
+}): Promise<string> {
+  const { series, x, y, description } = options
+  const rows = series.flatMap(({ name, points }) => {
+    const thinned = thin(points)
+    const smoothed = smooth(thinned)
+    return thinned.map((point, i) => ({ name, x: point.x, y: point.y, smooth: smoothed[i].y }))
+  })
+  const axis = { title: x, grid: false, tickCount: 6 }
+  const line = (field: string, mark: object) => ({
+    mark: { type: 'line', ...mark },
+    encoding: {
+      x: { field: 'x', type: 'quantitative', axis },
+      y: { field, type: 'quantitative', title: y, scale: { zero: false, nice: true }, axis: { tickCount: 6 } },
+      color: colorOf(series),
+    },
+  })
+  const layer = [line('y', { opacity: 0.3, strokeWidth: 1 }), line('smooth', { strokeWidth: 2.2 })]
+  return chart({ width: WIDTH, height: HEIGHT, data: { values: rows }, layer }, description)
+}
+
+/** A bar: an accuracy and its standard error, both in [0, 1]. */
+export interface Bar {
+  group: string
+  name: string
+  value: number
+  error?: number
+}
+
+/** Accuracies side by side in groups, with one standard error up and down, in per cent. */
+export async function barChart(options: {
+  bars: readonly Bar[]
+  names: readonly { name: string; color: string }[]
+  y: string
+  /** Accuracy of guessing, drawn as a dashed line. */
+  chance?: number
+  description: string
+}): Promise<string> {
+  const { bars, names, y, chance, description } = options
+  const values = bars.map(({ group, name, value, error = 0 }) => ({
+    group,
+    name,
+    value: 100 * value,
+    low: 100 * (value - error),
+    high: 100 * (value + error),
+    label: (100 * value).toFixed(1),
+  }))
+  const groups = [...new Set(bars.map(({ group }) => group))]
+  const order = names.map(({ name }) => name)
+  const quantity = (field: string) => ({ field, type: 'quantitative', title: y, axis: { tickCount: 5 } })
+  const encoding = {
+    x: {
+      field: 'group',
+      type: 'nominal',
+      sort: groups,
+      axis: { title: null, labelAngle: 0, ticks: false, labelFontSize: 13 },
+    },
+    xOffset: { field: 'name', type: 'nominal', sort: order, scale: { domain: order, paddingInner: 0.15 } },
+  }
+  const rule = { type: 'rule', color: 'currentColor' }
+  const layer = [
+    { mark: { type: 'bar' }, encoding: { ...encoding, y: quantity('value'), color: colorOf(names) } },
+    { mark: rule, encoding: { ...encoding, y: quantity('low'), y2: { field: 'high' } } },
+    { mark: { type: 'text', dy: -8 }, encoding: { ...encoding, y: quantity('high'), text: { field: 'label' } } },
+    ...(chance === undefined
+      ? []
+      : [{ mark: { ...rule, strokeDash: [4, 4], opacity: 0.5 }, encoding: { y: { datum: 100 * chance } } }]),
+  ]
+  return chart({ width: WIDTH, height: HEIGHT, data: { values }, layer }, description)
+}
