@@ -1,0 +1,85 @@
+/**
+ * The same ops lowered for adapters other than the one at hand: without subgroups, with sums split for a
+ * wide GPU, and with bindings so small that activations are cut along the batch.
+ */
+import { describe, expect, test } from 'vitest'
+import { batchNorm, conv2d, Engine, gradients, input, matmul, maxPool2d, multiply, relu, sum, type Target, type Value } from '../../engine/index.js'
+import { readKernels } from '../../engine/node/index.js'
+import { expectClose } from '../support/check.js'
+import { engine } from '../support/engine.js'
+import { formulaTensor } from '../support/formula.js'
+
+interface Network {
+  inputs: Record<string, number[]>
+  build(v: Record<string, Value>): Value
+  /** Its gradients need an operand whole that its value takes in cuts. */
+  valueOnly?: boolean
+  /** Small enough for every binding here. */
+  fits?: boolean
+}
+
+/** Small networks that between them use every family of kernels that looks at the target. */
+const networks: Record<string, Network> = {
+  'conv, batch-norm, pool': {
+    inputs: { x: [16, 16, 16, 4], w1: [3, 3, 4, 8], scale: [8], shift: [8], w2: [3, 3, 8, 12] },
+    build: (v) => {
+      const h = batchNorm(conv2d(v['x'], v['w1'], { padding: 1 }), v['scale'], v['shift'], { relu: true }).y
+      return maxPool2d(conv2d(h, v['w2'], { stride: 2, padding: 1 }), { size: 3, stride: 2, padding: 1 })
+    },
+  },
+  'residual, groups': {
+    inputs: { x: [16, 16, 16, 8], w: [1, 1, 8, 8], scale: [8], shift: [8] },
+    build: (v) => batchNorm(conv2d(v['x'], v['w']), v['scale'], v['shift'], { groups: 2, relu: true, residual: v['x'] }).y,
+  },
+  matmul: {
+    inputs: { a: [100, 64], b: [64, 100], bias: [100] },
+    build: (v) => relu(matmul(v['a'], v['b'], { bias: v['bias'] })),
+    fits: true,
+  },
+  'matmul of many rows': {
+    inputs: { a: [700, 64], b: [64, 20], bias: [20] },
+    build: (v) => matmul(v['a'], v['b'], { bias: v['bias'] }),
+    valueOnly: true,
+  },
+  'a long sum': {
+    inputs: { a: [4000, 8], b: [8] },
+    build: (v) => sum(multiply(v['a'], v['b']), [0]),
+  },
+}
+
+async function evaluate(target: Partial<Target>, name: string): Promise<{ read: Record<string, Float32Array>; dispatches: number }> {
+  const { inputs, build, valueOnly } = networks[name]
+  const own = await engine()
+  const gpu = new Engine(own.device, own.info, readKernels())
+  Object.assign(gpu, { target: { ...own.target, ...target } })
+  const values = Object.fromEntries(Object.entries(inputs).map(([key, shape]) => [key, input(key, shape)]))
+  const y = build(values)
+  const outputs: Record<string, Value> = { y }
+  if (!valueOnly)
+    gradients(sum(multiply(y, input('r', y.shape))), Object.values(values)).forEach((g, i) => (outputs[Object.keys(inputs)[i]] = g))
+  const program = await gpu.compile({ outputs })
+  const given = Object.fromEntries(Object.entries(inputs).map(([key, shape]) => [key, formulaTensor(`targets/${name}/${key}`, shape)]))
+  await program.run(valueOnly ? given : { ...given, r: formulaTensor(`targets/${name}/r`, y.shape) })
+  const read: Record<string, Float32Array> = {}
+  for (const key of Object.keys(outputs)) read[key] = await program.read(key)
+  const { dispatches } = program
+  program.destroy()
+  return { read, dispatches }
+}
+
+const targets: Record<string, Partial<Target>> = {
+  'an adapter without subgroups': { subgroups: false },
+  'a GPU': { adapterClass: 'gpu' },
+  'a GPU without subgroups': { adapterClass: 'gpu', subgroups: false },
+  // Half of the larger activations; weights and their partial gradients fit.
+  'bindings of 64 KiB': { maxBindingBytes: 64 * 1024 },
+}
+
+describe.each(Object.keys(targets))('%s', (target) => {
+  test.each(Object.keys(networks))('%s', async (name) => {
+    const plain = await evaluate({}, name)
+    const other = await evaluate(targets[target], name)
+    for (const key of Object.keys(plain.read)) expectClose(key, other.read[key], plain.read[key], 1e-4)
+    if (targets[target].maxBindingBytes && !networks[name].fits) expect(other.dispatches).toBeGreaterThan(plain.dispatches)
+  })
+})
