@@ -237,20 +237,24 @@ export class Emit {
       if (u.value.node.op !== variableOp) this.updated.set(u.value, u.variable)
     }
     for (const v of roots) this.kept.add(v)
+    // A Variable asked for as an output is its value before the updates.
+    const early = outputs.filter(([, v]) => v.node.op === variableOp)
     const nodes = schedule(reachable(roots), new Set(updates.map((u) => u.value.node)))
     for (const node of nodes) for (const v of node.inputs) this.uses.set(v, (this.uses.get(v) ?? 0) + 1)
 
     const inputs = new Map<string, { value: Value; slice: Slice }>()
+    const copies = new Map<string, Slice>()
     for (const node of nodes) {
       this.current = node
       if (isSource(node.op)) this.source(node, inputs)
       else node.op.lower(node, this)
       for (const v of node.outputs) if (this.uses.has(v) || this.kept.has(v)) this.of(v)
       for (const v of node.inputs) this.uses.set(v, this.uses.get(v)! - 1)
+      for (const [name, v] of early) if (v.node === node) copies.set(name, this.output(name, v))
     }
     this.current = { op: { name: 'assign' } } as unknown as Node
     this.assign(updates)
-    const named = new Map(outputs.map(([name, value]) => [name, { value, slice: this.output(name, value) }]))
+    const named = new Map(outputs.map(([name, value]) => [name, { value, slice: copies.get(name) ?? this.output(name, value) }]))
     return {
       label: spec.label ?? 'program',
       dispatches: this.dispatches,

@@ -11,8 +11,10 @@ const WORKGROUP_SIZE = 64u;
 const DECOUPLED = false;
 // @end
 
-// log_beta: ln β, taken in double precision, since 1 − βᵗ cancels in single.
-struct Params { count4: u32, beta1: f32, beta2: f32, log_beta1: f32, log_beta2: f32, epsilon: f32, decay: f32 }
+// What cancels in single precision is taken in double before it comes here: 1 − β (as rest) and ln β.
+struct Params {
+  count4: u32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, log_beta1: f32, log_beta2: f32, epsilon: f32, decay: f32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradients: array<vec4f>;
 @group(0) @binding(2) var<storage, read> rate: array<f32>;
@@ -37,8 +39,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
     var p = parameters[i];
     var g = gradients[i];
     if (DECOUPLED) { p -= rate[0] * params.decay * p; } else { g = fma(vec4f(params.decay), p, g); }
-    let first = fma(vec4f(params.beta1), m[i], (1.0 - params.beta1) * g);
-    let second = fma(vec4f(params.beta2), v[i], (1.0 - params.beta2) * g * g);
+    let first = fma(vec4f(params.beta1), m[i], params.rest1 * g);
+    let second = fma(vec4f(params.beta2), v[i], params.rest2 * g * g);
     m[i] = first;
     v[i] = second;
     parameters[i] = p - rate[0] * (first / correction1) / (sqrt(second / correction2) + params.epsilon);

@@ -1,13 +1,13 @@
 // reduce.wgsl: y[s, o, i] = factor · Σ over r of split s of x[o, r, i].
 //
 // x: [outer, length, inner], row-major. A long sum is cut into splits, which a second dispatch sums in order
-// (outer = 1, length = splits, inner = the rest). One invocation: one element of y.
+// (outer = 1, length = splits, inner = the rest); first_split is where this dispatch's begin in y. One invocation: one element of y.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
 // @end
 
-struct Params { outer: u32, length: u32, inner: u32, splits: u32, length_per_split: u32, factor: f32 }
+struct Params { outer: u32, length: u32, inner: u32, splits: u32, length_per_split: u32, first_split: u32, factor: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
@@ -23,6 +23,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
     let end = min(begin + params.length_per_split, params.length);
     var sum = 0.0;
     for (var r = begin; r < end; r++) { sum += x[(o * params.length + r) * params.inner + i]; }
-    y[k] = params.factor * sum;
+    y[params.first_split * count + k] = params.factor * sum;
   }
 }

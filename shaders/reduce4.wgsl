@@ -6,7 +6,7 @@
 const WORKGROUP_SIZE = 64u;
 // @end
 
-struct Params { outer: u32, length: u32, inner4: u32, splits: u32, length_per_split: u32, factor: f32 }
+struct Params { outer: u32, length: u32, inner4: u32, splits: u32, length_per_split: u32, first_split: u32, factor: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
@@ -22,6 +22,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
     let end = min(begin + params.length_per_split, params.length);
     var sum = vec4f();
     for (var r = begin; r < end; r++) { sum += x[(o * params.length + r) * params.inner4 + i]; }
-    y[k] = params.factor * sum;
+    y[params.first_split * count + k] = params.factor * sum;
   }
 }

@@ -114,11 +114,14 @@ function writeJson(file, value) {
   renameSync(`${file}.${process.pid}`, file);
 }
 
+/** As the process was started: activating a driver adds variables of its own, which must not change what is found. */
+const environment = { ...process.env };
+
 /** The adapters Dawn offers on one home's driver, best first; from the cache where nothing changed.
  * @param {DriverHome} home @returns {Promise<AdapterReport[]>} */
 async function adaptersOf(home) {
   const file = join(cacheFolder(), `adapters-${home}.json`);
-  const key = verdictKey(home, driverFiles(home), process.env);
+  const key = verdictKey(home, driverFiles(home), environment);
   const known = readJson(file);
   if (known?.key === key) return known.adapters;
   const adapters = await probeInChild(home);
@@ -136,7 +139,7 @@ export function forgetVerdict(home) {
 function probeInChild(home) {
   return new Promise((resolve) => {
     // Dawn and Vulkan's loader write every driver they refuse to stderr; the answer on stdout is all we want.
-    const child = spawn(process.execPath, [fileURLToPath(import.meta.url), 'probe', home], { stdio: ['ignore', 'pipe', 'ignore'], timeout: 60_000 });
+    const child = spawn(process.execPath, [fileURLToPath(import.meta.url), 'probe', home], { env: environment, stdio: ['ignore', 'pipe', 'ignore'], timeout: 60_000 });
     let out = '';
     child.stdout.on('data', (data) => { out += data; });
     child.on('error', () => resolve(undefined));

@@ -71,6 +71,7 @@ export function sumSplits(emit: Emit, x: Slice, y: Slice, splits: number, count:
       [vector ? 'inner4' : 'inner']: vector ? count / 4 : count,
       splits: 1,
       length_per_split: splits,
+      first_split: 0,
       factor,
     },
     buffers: { x, y },

@@ -4,7 +4,7 @@
  */
 import { part, type Emit, type Slice } from '../lowering.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { busyWorkgroups, channelTile, checkFloat, checkRank, padded, resize, sumSplits, tileLanes, transposed, up } from './common.js'
+import { busyWorkgroups, channelTile, checkFloat, padded, resize, sumSplits, tileLanes, transposed, up } from './common.js'
 import { sum } from './reduce.js'
 
 export interface Conv2dOptions {
@@ -85,8 +85,8 @@ const conv2dOp = defineOp<Geometry>({
   infer: ([x, w, bias], geometry) => {
     check('conv2d', geometry)
     checkFloat('conv2d', x, w)
-    checkRank('conv2d', 'x (NHWC)', x, 4)
-    checkRank('conv2d', 'w (HWIO)', w, 4)
+    if (x.shape.length !== 4 || w.shape.length !== 4)
+      throw new ShapeError(`conv2d: x ${show(x.shape)} must be [N, H, W, C] and w ${show(w.shape)} [kh, kw, C, O]`)
     const [n, height, width, c] = x.shape
     const [kh, kw, i, o] = w.shape
     const out = [n, outSize(height, kh, geometry), outSize(width, kw, geometry), o]

@@ -72,7 +72,7 @@ const adamOp = defineOp<AdamAttributes>({
       emit.dispatch({
         kernel: 'adam',
         constants: { DECOUPLED: decoupled },
-        params: { count4, beta1, beta2, log_beta1: Math.log(beta1), log_beta2: Math.log(beta2), epsilon, decay: weightDecay },
+        params: { count4, beta1, beta2, rest1: 1 - beta1, rest2: 1 - beta2, log_beta1: Math.log(beta1), log_beta2: Math.log(beta2), epsilon, decay: weightDecay },
         buffers: { parameters: slices[0], m: slices[1], v: slices[2], gradients: slices[3], rate: emit.of(rate), step: emit.of(step) },
         workgroups: [emit.grid(count4, 64)],
       })

@@ -32,11 +32,11 @@ const reduce = defineOp<Attributes>({
     const vector = inner % 4 === 0
     const width = vector ? inner / 4 : inner
     const results = outer * inner
-    const dispatch = (x: typeof from, y: typeof from, o: number, l: number, splits: number, by: number): void => {
+    const dispatch = (x: typeof from, y: typeof from, o: number, l: number, splits: number, by: number, firstSplit = 0): void => {
       const each = Math.ceil(l / splits)
       emit.dispatch({
         kernel: vector ? 'reduce4' : 'reduce',
-        params: { outer: o, length: l, [vector ? 'inner4' : 'inner']: width, splits, length_per_split: each, factor: by },
+        params: { outer: o, length: l, [vector ? 'inner4' : 'inner']: width, splits, length_per_split: each, first_split: firstSplit, factor: by },
         buffers: { x, y },
         workgroups: [emit.grid(o * width * splits, 64)],
       })
@@ -66,11 +66,9 @@ const reduce = defineOp<Attributes>({
     const partial = emit.temporary(up(4 * results * total, 16))
     let at = 0
     runs.forEach(({ start, count }, i) => {
-      // ceil-divided splits may leave the last one empty; count them again so that none is.
       dispatch(
         runs.length === 1 ? from : part(from, start * 4 * inner, count * 4 * inner),
-        { ...partial, offset: partial.offset + 4 * at * inner, bytes: 4 * splits[i] * inner },
-        1, count, splits[i], 1,
+        partial, 1, count, splits[i], 1, at,
       )
       at += splits[i]
     })

@@ -1,0 +1,266 @@
+/**
+ * Ops on a caller's own device and buffers: a graph of one op, lowered to a plan as every program is, but
+ * with the caller's buffers in the place of inputs, outputs and Variables, and in the caller's compute pass.
+ */
+import { KernelLibrary, PipelineCache, type Constants } from './kernel.js'
+import { Emit, resolve, type Plan, type ProgramSpec, type Storage, type Target } from './lowering.js'
+import { targetOf } from './engine.js'
+import { fetchKernels } from './shader_source.js'
+import type { DType, Value } from './value.js'
+
+/** A buffer of the caller's, from `offset` bytes on (a multiple of 256). It needs usage STORAGE. */
+export type Operand = GPUBuffer | { readonly buffer: GPUBuffer; readonly offset?: number }
+
+/** What a recorded kernel expects under one name. */
+export interface OperandSpec {
+  readonly shape: readonly number[]
+  readonly dtype: DType
+  /** What the buffer must hold from its offset on: the dense tensor, rounded up to 16 bytes. */
+  readonly bytes: number
+  readonly access: 'read' | 'write' | 'read_write'
+}
+
+/** An op compiled for a device and for shapes; `N` are the names of its operands. */
+export interface RecordedKernel<N extends string> {
+  readonly operands: Readonly<Record<N, OperandSpec>>
+  /** Device memory that it keeps for intermediate results until `destroy`. */
+  readonly workspaceBytes: number
+  /**
+   * Records the op's dispatches into a compute pass, any number of times. Bind groups are kept by the
+   * buffers' identity, so that encoding with the same buffers again creates nothing.
+   *
+   * @throws Error in one line for a missing, unknown or too small operand
+   */
+  encode(pass: GPUComputePassEncoder, operands: Readonly<Record<N, Operand>>): void
+  /** Frees the workspace. */
+  destroy(): void
+}
+
+type Texts = Readonly<Record<string, string>>
+let loadTexts: () => Texts | Promise<Texts> = () => fetchKernels()
+
+/** Says where the kernels' texts come from; the Node entry reads files, and by default they are fetched. */
+export function useKernelTexts(load: () => Texts | Promise<Texts>): void {
+  loadTexts = load
+}
+
+interface DeviceState {
+  readonly library: KernelLibrary
+  readonly pipelines: PipelineCache
+  readonly target: Target
+}
+
+const devices = new WeakMap<GPUDevice, Promise<DeviceState>>()
+
+/** The pipelines made on a device so far, and what lowering needs to know of it. */
+export function stateOf(device: GPUDevice): Promise<DeviceState> {
+  let state = devices.get(device)
+  if (!state) {
+    state = (async () => {
+      const library = new KernelLibrary(await loadTexts())
+      // Older browsers do not tell a device's adapter: it then counts as a GPU without subgroups.
+      const info = device.adapterInfo ?? ({} as GPUAdapterInfo)
+      return { library, pipelines: new PipelineCache(device, library), target: targetOf(device, info) }
+    })()
+    state.catch(() => devices.delete(device))
+    devices.set(device, state)
+  }
+  return state
+}
+
+const STORAGE = 0x80 | 0x08 // STORAGE | COPY_DST: Node has no GPUBufferUsage global
+const UNIFORM = 0x40 | 0x08 // UNIFORM | COPY_DST
+/** Sets of buffers whose bind groups are kept; a caller that alternates between a few never makes them anew. */
+const KEPT_SETS = 32
+
+/**
+ * Compiles a graph whose `input`s, outputs and Variables are all operands, by their names.
+ *
+ * @throws Error naming the op where shapes do not fit, memory is short or a kernel does not compile
+ */
+export async function record<N extends string>(device: GPUDevice, label: string, spec: ProgramSpec): Promise<RecordedKernel<N>> {
+  const state = await stateOf(device)
+  const plan = new Emit(state.target, state.library).run({ ...spec, label })
+  const pipelines = await Promise.all(plan.dispatches.map((d) => state.pipelines.pipeline(d.kernel, d.constants)))
+  device.pushErrorScope('out-of-memory')
+  const recording = new Recording(device, state, plan, pipelines)
+  const short = await device.popErrorScope()
+  if (short) {
+    recording.destroy()
+    throw new Error(`${label}: a workspace of ${recording.workspaceBytes} bytes is more than the device has: ${short.message}`)
+  }
+  return recording
+}
+
+class Recording implements RecordedKernel<string> {
+  readonly operands: Readonly<Record<string, OperandSpec>>
+  readonly workspaceBytes: number
+  private readonly owned: GPUBuffer[] = []
+  private readonly nameOf = new Map<Storage, string>()
+  private readonly bufferOf = new Map<Storage, GPUBuffer>()
+  private readonly places: number[] = []
+  private readonly params: GPUBuffer
+  private readonly groups = new Map<string, GPUBindGroup[]>()
+
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly state: DeviceState,
+    private readonly plan: Plan,
+    private readonly pipelines: readonly GPUComputePipeline[],
+  ) {
+    this.operands = this.nameOperands()
+    this.workspaceBytes = plan.memory.pool.reduce((a, b) => a + b, 0)
+    const pool = plan.memory.pool.map((bytes) => this.make(bytes, STORAGE))
+    for (const [storage, k] of plan.memory.slot) this.bufferOf.set(storage, pool[k])
+    for (const storage of plan.storages)
+      if (storage.data) {
+        const buffer = this.make(storage.bytes, STORAGE)
+        device.queue.writeBuffer(buffer, 0, storage.data.buffer, storage.data.byteOffset, storage.data.byteLength)
+        this.bufferOf.set(storage, buffer)
+      }
+    let bytes = 0
+    for (const { params } of plan.dispatches) {
+      this.places.push(bytes)
+      bytes += Math.ceil(params.byteLength / 256) * 256
+    }
+    const words = new Uint32Array(bytes / 4)
+    plan.dispatches.forEach(({ params }, i) => words.set(params, this.places[i] / 4))
+    this.params = this.make(bytes, UNIFORM)
+    device.queue.writeBuffer(this.params, 0, words)
+  }
+
+  encode(pass: GPUComputePassEncoder, operands: Readonly<Record<string, Operand>>): void {
+    const groups = this.bindGroups(operands)
+    this.plan.dispatches.forEach(({ workgroups }, i) => {
+      pass.setPipeline(this.pipelines[i])
+      pass.setBindGroup(0, groups[i])
+      pass.dispatchWorkgroups(...workgroups)
+    })
+  }
+
+  destroy(): void {
+    for (const buffer of this.owned) buffer.destroy()
+    this.groups.clear()
+  }
+
+  private make(size: number, usage: number): GPUBuffer {
+    const buffer = this.device.createBuffer({ size, usage, label: this.plan.label })
+    this.owned.push(buffer)
+    return buffer
+  }
+
+  private nameOperands(): Record<string, OperandSpec> {
+    const { inputs, outputs, storages } = this.plan
+    const specs: Record<string, OperandSpec> = {}
+    const name = (key: string, value: Value, storage: Storage, access: OperandSpec['access']): void => {
+      this.nameOf.set(storage, key)
+      specs[key] = { shape: value.shape, dtype: value.dtype, bytes: storage.bytes, access }
+    }
+    for (const [key, { value, slice }] of inputs) name(key, value, slice.storage, 'read')
+    for (const s of storages) if (s.variable) name(s.variable.name, s.variable, s, 'read_write')
+    for (const [key, { value, slice }] of outputs) name(key, value, slice.storage, 'write')
+    return specs
+  }
+
+  private bindGroups(given: Readonly<Record<string, Operand>>): GPUBindGroup[] {
+    const operands = this.check(given)
+    const key = Object.values(operands)
+      .map(({ buffer, offset }) => `${identityOf(buffer)}+${offset}`)
+      .join()
+    let groups = this.groups.get(key)
+    if (!groups) {
+      groups = this.plan.dispatches.map((dispatch, i) => {
+        const kernel = this.state.library.get(dispatch.kernel)
+        const entries: GPUBindGroupEntry[] = kernel.storageBindings.map(({ binding }, j) => {
+          const { storage, offset, bytes } = resolve(dispatch.bindings[j])
+          const name = this.nameOf.get(storage)
+          const place = name === undefined ? { buffer: this.bufferOf.get(storage)!, offset: 0 } : operands[name]
+          return { binding, resource: { buffer: place.buffer, offset: place.offset + offset, size: bytes } }
+        })
+        const params = { buffer: this.params, offset: this.places[i], size: dispatch.params.byteLength }
+        if (kernel.paramsBinding !== undefined) entries.push({ binding: kernel.paramsBinding, resource: params })
+        return this.device.createBindGroup({ layout: this.state.pipelines.layout(dispatch.kernel), entries })
+      })
+      if (this.groups.size >= KEPT_SETS) this.groups.delete(this.groups.keys().next().value!)
+      this.groups.set(key, groups)
+    }
+    return groups
+  }
+
+  /** The operands in the order of `this.operands`, each with an offset. */
+  private check(given: Readonly<Record<string, Operand>>): Record<string, { buffer: GPUBuffer; offset: number }> {
+    const { label } = this.plan
+    const operands: Record<string, { buffer: GPUBuffer; offset: number }> = {}
+    const use = new Map<GPUBuffer, { name: string; writes: boolean }>()
+    for (const [name, { shape, bytes, access }] of Object.entries(this.operands)) {
+      const operand = given[name]
+      if (!operand) throw new Error(`${label}: buffer '${name}' [${shape.join(', ')}] is not given`)
+      const { buffer, offset = 0 } = 'buffer' in operand ? operand : { buffer: operand }
+      if (buffer.size - offset < bytes)
+        throw new Error(
+          `${label}: buffer '${name}' [${shape.join(', ')}] needs ${bytes} bytes (whole vec4s), ` +
+            `and has ${buffer.size - offset} from offset ${offset}`,
+        )
+      if (offset % 256) throw new Error(`${label}: offset ${offset} of buffer '${name}' is no multiple of 256`)
+      const writes = access !== 'read'
+      const other = use.get(buffer)
+      if (other && other.writes !== writes)
+        throw new Error(`${label}: '${name}' and '${other.name}' share a buffer, of which one is written: WebGPU needs two`)
+      use.set(buffer, { name, writes })
+      operands[name] = { buffer, offset }
+    }
+    for (const name of Object.keys(given))
+      if (!(name in this.operands))
+        throw new Error(`${label}: has no buffer '${name}'; it takes ${Object.keys(this.operands).join(', ')}`)
+    return operands
+  }
+}
+
+const identities = new WeakMap<GPUBuffer, number>()
+let nextIdentity = 0
+
+function identityOf(buffer: GPUBuffer): number {
+  let identity = identities.get(buffer)
+  if (identity === undefined) identities.set(buffer, (identity = nextIdentity++))
+  return identity
+}
+
+/** A `.wgsl` file as a pipeline, for dispatches of the caller's own. */
+export interface RawKernel {
+  readonly pipeline: GPUComputePipeline
+  /** The shader's text as compiled: its first lines say what it computes, on which shapes. */
+  readonly source: string
+  /** The storage buffers by their names in the shader. */
+  readonly buffers: readonly { readonly name: string; readonly binding: number; readonly write: boolean }[]
+  /** The bytes of the uniform `Params`, by the fields' names in the shader. */
+  packParams(values: Readonly<Record<string, number>>): Uint32Array
+  /** Bind group 0; `params` is a buffer of the caller's with usage UNIFORM that holds what `packParams` gave. */
+  bindGroup(params: GPUBuffer, buffers: Readonly<Record<string, Operand>>): GPUBindGroup
+}
+
+/**
+ * The pipeline of one file of `shaders/`, specialised.
+ *
+ * @param name the file's name without `.wgsl`
+ * @param constants replacements for the lines of its `@specialize` block; the rest keep the defaults
+ */
+export async function kernel(device: GPUDevice, name: string, constants: Constants = {}): Promise<RawKernel> {
+  const { library, pipelines } = await stateOf(device)
+  const file = library.get(name)
+  const source = file.specialize(constants)
+  return {
+    pipeline: await pipelines.pipeline(name, constants),
+    source,
+    buffers: file.storageBindings,
+    packParams: (values) => file.packParams(values),
+    bindGroup: (params, buffers) => {
+      const entries: GPUBindGroupEntry[] = file.storageBindings.map(({ name: key, binding }) => {
+        const operand = buffers[key]
+        if (!operand) throw new Error(`${name}: buffer '${key}' is not given`)
+        return { binding, resource: 'buffer' in operand ? { ...operand } : { buffer: operand } }
+      })
+      if (file.paramsBinding !== undefined) entries.push({ binding: file.paramsBinding, resource: { buffer: params } })
+      return device.createBindGroup({ label: name, layout: pipelines.layout(name), entries })
+    },
+  }
+}

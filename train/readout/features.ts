@@ -1,0 +1,150 @@
+/** Features of a frozen backbone, and the batch-norm statistics that an untrained one lacks. */
+import { input, permutation, type Assignment, type Engine } from '../../engine/index.js'
+import type { Backbone } from '../../models/index.js'
+import { ROW_FLOATS, cleanViews, drawViews } from '../augment/draw.js'
+import type { AugmentationRecipe } from '../augment/recipe.js'
+import { augmentViews, deviceImages, type DeviceImages } from '../augment/views.js'
+import type { ImageDataset } from '../data/dataset.js'
+
+/** Views of the readout are drawn as those of an epoch that no pretraining reaches. */
+const READOUT_EPOCH = 2 ** 32 - 1
+
+/** Pixels times channels after the stem, over a batch: bounds the memory of a batch at 64 MiB an activation. */
+const BATCH_ACTIVATIONS = 2 ** 24
+const LARGEST_BATCH = 256
+
+export interface FeatureOptions {
+  recipe: AugmentationRecipe
+  /** Views whose features are averaged: the clean one and views − 1 random ones. */
+  views?: number
+  /** Images to read, in this order; all by default. */
+  indices?: ArrayLike<number>
+  /** Images at a time; by default as many as keep an activation at 64 MiB. */
+  batch?: number
+  /** Of the random views. */
+  seed: number
+  /** Called after each batch with the images done so far. */
+  onProgress?(done: number, total: number): void
+}
+
+/** Images at a time in eval mode. */
+const batchFor = (backbone: Backbone, size: number): number =>
+  Math.max(1, Math.min(LARGEST_BATCH, Math.floor(BATCH_ACTIVATIONS / (size * size * backbone.options.width))))
+
+/**
+ * The backbone's features in eval mode, averaged over views.
+ *
+ * @returns [N, D] f32, a row for each of `indices`
+ * @throws where `views` or `batch` is no positive whole number, or a feature is not finite
+ */
+export async function extractFeatures(
+  engine: Engine,
+  backbone: Backbone,
+  dataset: ImageDataset,
+  options: FeatureOptions,
+): Promise<Float32Array<ArrayBuffer>> {
+  const { recipe, views = 1, seed, onProgress } = options
+  const indices = options.indices ?? Uint32Array.from({ length: dataset.count }, (_, i) => i)
+  const total = indices.length
+  const batch = Math.min(options.batch ?? batchFor(backbone, recipe.size), total)
+  for (const [name, value] of Object.entries({ views, batch }))
+    if (!Number.isInteger(value) || value < 1) throw new Error(`features: ${name} ${value} must be a positive whole number`)
+
+  const width = backbone.features
+  const features = new Float32Array(total * width)
+  const images = deviceImages(dataset, engine.target.maxBindingBytes)
+  const rows = input('rows', [batch, ROW_FLOATS])
+  const y = backbone.forward(augmentViews(images, rows, recipe), { training: false })
+  const program = await engine.compile({ label: 'features', outputs: { y } })
+  try {
+    const scratch = new Float32Array(batch * ROW_FLOATS)
+    // The last batch is filled up with its own last image; what comes of that is not read.
+    const chosen = new Uint32Array(batch)
+    let before: (() => Promise<void>) | undefined
+    for (let start = 0; start < total; start += batch) {
+      const count = Math.min(batch, total - start)
+      for (let i = 0; i < batch; i++) chosen[i] = indices[start + Math.min(i, count - 1)]
+      const readings: Promise<Float32Array>[] = []
+      for (let view = 0; view < views; view++) {
+        if (view === 0) cleanViews(recipe, chosen, images, scratch)
+        else {
+          const place = { seed, epoch: READOUT_EPOCH, images: chosen, views: 1, firstView: view }
+          drawViews(recipe, { ...place, ...images }, scratch)
+        }
+        await program.run({ rows: scratch })
+        readings.push(program.read('y'))
+      }
+      // A batch is fetched while the next one runs.
+      await before?.()
+      before = async () => {
+        const sum = new Float64Array(count * width)
+        for (const reading of await Promise.all(readings))
+          for (let i = 0; i < sum.length; i++) sum[i] += reading[i]
+        for (let i = 0; i < sum.length; i++) features[start * width + i] = sum[i] / views
+        onProgress?.(start + count, total)
+      }
+    }
+    await before?.()
+  } finally {
+    program.destroy()
+    releaseImages(engine, images)
+  }
+  const bad = features.findIndex((value) => !Number.isFinite(value))
+  if (bad >= 0)
+    throw new Error(
+      `features: image ${indices[Math.floor(bad / width)]} has a feature that is not finite; the weights have diverged or are damaged`,
+    )
+  return features
+}
+
+export interface StatisticsOptions {
+  recipe: AugmentationRecipe
+  /** Views an image in a batch. */
+  views: number
+  /** Images a batch; at most the data set's. */
+  batch: number
+  batches?: number
+  /** Of the order and the views. */
+  seed: number
+  /** Batch-norm by runs of rows, as in pretraining with `--bn per-view`; 1 by default: jointly. */
+  groups?: number
+  onProgress?(done: number, total: number): void
+}
+
+/**
+ * Estimates the running statistics of a network that has never trained: forward passes in training mode over augmented
+ * batches update them, and nothing else. After 50 batches (momentum .1) half a percent of the initial value is left.
+ */
+export async function estimateStatistics(
+  engine: Engine,
+  backbone: Backbone,
+  dataset: ImageDataset,
+  { recipe, views, batch: wanted, batches = 50, seed, groups = 1, onProgress }: StatisticsOptions,
+): Promise<void> {
+  const batch = Math.min(wanted, dataset.count)
+  const images = deviceImages(dataset, engine.target.maxBindingBytes)
+  const rows = input('rows', [views * batch, ROW_FLOATS])
+  const updates: Assignment[] = []
+  backbone.forward(augmentViews(images, rows, recipe), { training: true, groups, updates })
+  const program = await engine.compile({ label: 'statistics', updates })
+  try {
+    const perEpoch = Math.floor(dataset.count / batch)
+    let order = new Uint32Array(0)
+    for (let k = 0; k < batches; k++) {
+      const epoch = Math.floor(k / perEpoch)
+      const start = (k % perEpoch) * batch
+      if (start === 0) order = permutation(seed, epoch, dataset.count) as Uint32Array<ArrayBuffer>
+      const place = { seed, epoch, images: order.subarray(start, start + batch), views }
+      await program.run({ rows: drawViews(recipe, { ...place, ...images }) })
+      onProgress?.(k + 1, batches)
+    }
+    await engine.idle()
+  } finally {
+    program.destroy()
+    releaseImages(engine, images)
+  }
+}
+
+function releaseImages(engine: Engine, images: DeviceImages): void {
+  for (const { words } of images.shards) engine.release(words)
+}

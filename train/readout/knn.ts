@@ -1,0 +1,210 @@
+/** Weighted k-nearest-neighbour classification by cosine similarity (Wu et al. 2018, "instance discrimination"). */
+import { input, matmul, variable, type Engine } from '../../engine/index.js'
+import { widthOf, type LabelledFeatures } from './linear_probe.js'
+
+const TEMPERATURE = 0.07
+const QUERY_ROWS = 256
+const BLOCK_ROWS = 16384
+const SMALLEST_NORM = 1e-12
+
+/** The k nearest rows of each query, nearest first; equal similarities in order of row. */
+export interface Neighbours {
+  /** At most the number of rows searched. */
+  k: number
+  /** [queries, k] */
+  indices: Uint32Array
+  /** Cosine similarities, [queries, k]. */
+  similarities: Float32Array
+}
+
+/**
+ * Exact nearest neighbours by cosine similarity: products on the GPU, selection here. The rows are searched in blocks,
+ * so that neither they nor the similarities need fit in memory at once.
+ *
+ * @param rows searched among, [N, width]
+ * @param queries [Q, width]
+ */
+export async function nearestNeighbours(
+  engine: Engine,
+  rows: Float32Array,
+  queries: Float32Array,
+  { width, k: wanted, onProgress }: { width: number; k: number; onProgress?(done: number, total: number): void },
+): Promise<Neighbours> {
+  const rowCount = rows.length / width
+  const queryCount = queries.length / width
+  const k = Math.min(wanted, rowCount)
+  const fitting = Math.floor(engine.target.maxBindingBytes / (4 * width))
+  const blockRows = Math.min(Math.ceil(rowCount / 4) * 4, BLOCK_ROWS, fitting - (fitting % 4))
+  const chunkRows = Math.min(QUERY_ROWS, queryCount)
+  const block = variable('knn.block', [width, blockRows])
+  const chunk = input('chunk', [chunkRows, width])
+  const program = await engine.compile({ label: 'similarities', outputs: { y: matmul(chunk, block) } })
+  try {
+    const nearest = new Nearest(queryCount, k)
+    const unitQueries = normalized(queries, width)
+    const unitRows = normalized(rows, width)
+    const total = queryCount * Math.ceil(rowCount / blockRows)
+    let done = 0
+    for (let first = 0; first < rowCount; first += blockRows) {
+      const count = Math.min(blockRows, rowCount - first)
+      engine.write(block, columns(unitRows.subarray(first * width, (first + count) * width), width, blockRows))
+      let before: (() => Promise<void>) | undefined
+      for (let start = 0; start < queryCount; start += chunkRows) {
+        const held = Math.min(chunkRows, queryCount - start)
+        const padded = new Float32Array(chunkRows * width)
+        padded.set(unitQueries.subarray(start * width, (start + held) * width))
+        await program.run({ chunk: padded })
+        const reading = program.read('y')
+        // One chunk is searched while the next one is multiplied.
+        await before?.()
+        before = async () => {
+          const similarities = await reading
+          for (let q = 0; q < held; q++)
+            nearest.offer(start + q, similarities.subarray(q * blockRows, q * blockRows + count), first)
+          onProgress?.((done += held), total)
+        }
+      }
+      await before?.()
+    }
+    return nearest.sorted()
+  } finally {
+    program.destroy()
+    engine.release(block)
+  }
+}
+
+export interface KnnResult {
+  k: number
+  /** Share of the test features that are given their label. */
+  top1: number
+  /** [N] */
+  predictions: Uint32Array
+}
+
+/**
+ * Classifies the test features by a vote of their k nearest training features, each weighing exp(similarity / .07);
+ * equal votes go to the smaller class.
+ *
+ * @param ks numbers of neighbours; more than there are training features counts as all of them
+ */
+export async function knn(
+  engine: Engine,
+  train: LabelledFeatures,
+  test: LabelledFeatures,
+  { classes, ks, onProgress }: { classes: number; ks: readonly number[]; onProgress?(done: number, total: number): void },
+): Promise<KnnResult[]> {
+  const width = widthOf(train, test)
+  const options = { width, k: Math.max(...ks), onProgress }
+  const found = await nearestNeighbours(engine, train.features, test.features, options)
+  return ks.map((k) => {
+    const predictions = new Uint32Array(test.labels.length)
+    const votes = new Float64Array(classes)
+    for (let q = 0; q < predictions.length; q++) {
+      votes.fill(0)
+      for (let i = q * found.k; i < q * found.k + Math.min(k, found.k); i++)
+        votes[train.labels[found.indices[i]]] += Math.exp(found.similarities[i] / TEMPERATURE)
+      predictions[q] = votes.indexOf(votes.reduce((a, b) => Math.max(a, b)))
+    }
+    const right = predictions.filter((label, q) => label === test.labels[q]).length
+    return { k, top1: right / predictions.length, predictions }
+  })
+}
+
+/** Rows divided by their length; rows of zeros stay. */
+function normalized(rows: Float32Array, width: number): Float32Array {
+  const unit = new Float32Array(rows.length)
+  for (let at = 0; at < rows.length; at += width) {
+    let square = 0
+    for (let d = 0; d < width; d++) square += rows[at + d] ** 2
+    const scale = 1 / Math.max(Math.sqrt(square), SMALLEST_NORM)
+    for (let d = 0; d < width; d++) unit[at + d] = rows[at + d] * scale
+  }
+  return unit
+}
+
+/** [n, width] → [width, stride], the columns from n on zero. */
+function columns(rows: Float32Array, width: number, stride: number): Float32Array<ArrayBuffer> {
+  const transposed = new Float32Array(width * stride)
+  const count = rows.length / width
+  for (let d = 0; d < width; d++) for (let i = 0; i < count; i++) transposed[d * stride + i] = rows[i * width + d]
+  return transposed
+}
+
+/** The k largest similarities of each query so far: a binary heap a query, the worst of them at its root. */
+class Nearest {
+  private readonly similarities: Float32Array
+  private readonly indices: Uint32Array
+  private readonly held: Uint32Array
+
+  constructor(
+    private readonly queries: number,
+    private readonly k: number,
+  ) {
+    this.similarities = new Float32Array(queries * k)
+    this.indices = new Uint32Array(queries * k)
+    this.held = new Uint32Array(queries)
+  }
+
+  /** Offers a query the rows firstRow, firstRow + 1, …; rows come in ascending order. */
+  offer(query: number, similarities: Float32Array, firstRow: number): void {
+    const at = query * this.k
+    for (let i = 0; i < similarities.length; i++) {
+      const similarity = similarities[i]
+      if (this.held[query] < this.k) this.rise(at, this.held[query]++, similarity, firstRow + i)
+      // Of equals the earlier row stays.
+      else if (similarity > this.similarities[at]) this.sink(at, similarity, firstRow + i)
+    }
+  }
+
+  private rise(at: number, place: number, similarity: number, index: number): void {
+    while (place > 0) {
+      const parent = (place - 1) >> 1
+      const up = at + parent
+      // Newcomers have the largest index: among equals they are the worst.
+      if (this.similarities[up] < similarity) break
+      this.put(at + place, this.similarities[up], this.indices[up])
+      place = parent
+    }
+    this.put(at + place, similarity, index)
+  }
+
+  private sink(at: number, similarity: number, index: number): void {
+    let place = 0
+    for (;;) {
+      let child = 2 * place + 1
+      if (child >= this.k) break
+      if (child + 1 < this.k && this.worse(at + child + 1, this.similarities[at + child], this.indices[at + child])) child++
+      if (!this.worse(at + child, similarity, index)) break
+      this.put(at + place, this.similarities[at + child], this.indices[at + child])
+      place = child
+    }
+    this.put(at + place, similarity, index)
+  }
+
+  private worse(a: number, similarity: number, index: number): boolean {
+    return this.similarities[a] < similarity || (this.similarities[a] === similarity && this.indices[a] > index)
+  }
+
+  private put(at: number, similarity: number, index: number): void {
+    this.similarities[at] = similarity
+    this.indices[at] = index
+  }
+
+  sorted(): Neighbours {
+    const { k } = this
+    const result = {
+      k,
+      indices: new Uint32Array(this.indices.length),
+      similarities: new Float32Array(this.indices.length),
+    }
+    for (let at = 0; at < this.queries * k; at += k) {
+      const order = Array.from({ length: k }, (_, i) => at + i)
+      order.sort((a, b) => this.similarities[b] - this.similarities[a] || this.indices[a] - this.indices[b])
+      order.forEach((from, i) => {
+        result.indices[at + i] = this.indices[from]
+        result.similarities[at + i] = this.similarities[from]
+      })
+    }
+    return result
+  }
+}
