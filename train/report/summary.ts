@@ -1,0 +1,134 @@
+/** What the quickstart found out: the contents of its summary.json, and the sentences that follow from them. */
+import { type Bar } from './plots.js'
+
+/** Shares of the test images in [0, 1]. */
+export interface Accuracy {
+  top1: number
+  /** Of the mean over probe seeds, from the number of test images and the spread over seeds. */
+  standardError: number
+}
+
+/** A network that was probed: pretrained, or as it was initialised. */
+export interface Arm {
+  name: string
+  /** Absent where the network was not trained. */
+  training?: {
+    views: number
+    batch: number
+    steps: number
+    /** Wall-clock of the steps, compilation apart. */
+    seconds: number
+    viewsPerSecond: number
+    /** The loss after each step, and when it was known, in seconds from the first one. */
+    losses: number[]
+    times: number[]
+    /** Folder with the checkpoint. */
+    folder: string
+  }
+  linear?: Accuracy
+  knn20?: Accuracy
+}
+
+export interface QuickstartSummary {
+  /** When it began, ISO 8601. */
+  date: string
+  adapter: { kind: string; description: string }
+  /** Seconds that all of it took. */
+  seconds: number
+  dataset: { name: string; count: number; classes: string[] }
+  network: {
+    arch: string
+    width: number
+    parameters: number
+    features: number
+    imageSize: number
+    projectorDim: number
+    lambda: number
+    lr: number
+    weightDecay: number
+    seed: number
+  }
+  /** How accuracies were read: images of the fixed lists, views averaged an image, probes' seeds. */
+  readout: { trainCount: number; testCount: number; views: number; seeds: number[] }
+  arms: Arm[]
+}
+
+export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+
+/** `37.5 ± 1.1 %`, or a dash where there is none. */
+export const withError = (accuracy: Accuracy | undefined): string =>
+  accuracy ? `${(100 * accuracy.top1).toFixed(1)} ± ${(100 * accuracy.standardError).toFixed(1)} %` : '–'
+
+export const duration = (seconds: number): string => {
+  const whole = Math.round(seconds)
+  if (whole < 60) return `${whole} s`
+  const minutes = Math.floor(whole / 60)
+  return whole % 60 === 0 ? `${minutes} min` : `${minutes} min ${whole % 60} s`
+}
+
+const points = (gain: number): string => (100 * Math.abs(gain)).toFixed(1)
+
+/** One or two sentences on what the probes say: what pretraining gave, and what more views gave beyond noise. */
+export function findings({ arms }: QuickstartSummary): string {
+  const untrained = arms.find(({ training, linear }) => !training && linear)?.linear
+  const trained = arms.filter(({ training, linear }) => training && linear)
+  if (!untrained || trained.length === 0) return ''
+  const best = trained.reduce((a, b) => (b.linear!.top1 > a.linear!.top1 ? b : a))
+  const gain = best.linear!.top1 - untrained.top1
+  const first =
+    `The linear probe reads ${percent(best.linear!.top1)} from the features of ${best.name}, ` +
+    `${points(gain)} points ${gain < 0 ? 'below' : 'above'} the same network untrained.`
+  if (trained.length < 2) return first
+  const [few, many] = [...trained].sort((a, b) => a.training!.views - b.training!.views)
+  const difference = many.linear!.top1 - few.linear!.top1
+  const error = Math.hypot(many.linear!.standardError, few.linear!.standardError)
+  const verdict =
+    Math.abs(difference) > 2 * error
+      ? 'more than two standard errors'
+      : 'within two standard errors, so more steps would have to tell'
+  return (
+    `${first} At equal compute ${many.name} are ${points(difference)} points ${difference < 0 ? 'behind' : 'ahead of'} ${few.name}: ` +
+    `${verdict}.`
+  )
+}
+
+/** The accuracies as bars, by kind of readout. */
+export const bars = ({ arms }: QuickstartSummary): Bar[] =>
+  (['linear', 'knn20'] as const).flatMap((kind) =>
+    arms.flatMap(({ name, [kind]: accuracy }) =>
+      accuracy
+        ? [
+            {
+              group: kind === 'linear' ? 'linear probe' : 'kNN, k = 20',
+              name,
+              value: accuracy.top1,
+              error: accuracy.standardError,
+            },
+          ]
+        : [],
+    ),
+  )
+
+/** The same numbers as a table for a terminal. */
+export function terminalTable(summary: QuickstartSummary): string {
+  const rows = [
+    ['', 'images × views', 'steps', 'time', 'linear probe', 'kNN-20'],
+    ...summary.arms.map(({ name, training: t, linear, knn20 }) => [
+      name,
+      t ? `${t.batch} × ${t.views}` : '–',
+      t ? t.steps.toLocaleString('en') : '–',
+      t ? duration(t.seconds) : '–',
+      withError(linear),
+      withError(knn20),
+    ]),
+  ]
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
+  return rows
+    .map((row) =>
+      row
+        .map((cell, c) => (c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c])))
+        .join('   ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
