@@ -78,7 +78,11 @@ const KEPT_SETS = 32
  *
  * @throws Error naming the op where shapes do not fit, memory is short or a kernel does not compile
  */
-export async function record<N extends string>(device: GPUDevice, label: string, spec: ProgramSpec): Promise<RecordedKernel<N>> {
+export async function record<N extends string>(
+  device: GPUDevice,
+  label: string,
+  spec: ProgramSpec,
+): Promise<RecordedKernel<N>> {
   const state = await stateOf(device)
   const plan = new Emit(state.target, state.library).run({ ...spec, label })
   const pipelines = await Promise.all(plan.dispatches.map((d) => state.pipelines.pipeline(d.kernel, d.constants)))
@@ -87,7 +91,9 @@ export async function record<N extends string>(device: GPUDevice, label: string,
   const short = await device.popErrorScope()
   if (short) {
     recording.destroy()
-    throw new Error(`${label}: a workspace of ${recording.workspaceBytes} bytes is more than the device has: ${short.message}`)
+    throw new Error(
+      `${label}: a workspace of ${recording.workspaceBytes} bytes is more than the device has: ${short.message}`,
+    )
   }
   return recording
 }
@@ -205,7 +211,9 @@ class Recording implements RecordedKernel<string> {
       const writes = access !== 'read'
       const other = use.get(buffer)
       if (other && other.writes !== writes)
-        throw new Error(`${label}: '${name}' and '${other.name}' share a buffer, of which one is written: WebGPU needs two`)
+        throw new Error(
+          `${label}: '${name}' and '${other.name}' share a buffer, of which one is written: WebGPU needs two`,
+        )
       use.set(buffer, { name, writes })
       operands[name] = { buffer, offset }
     }

@@ -61,7 +61,7 @@ interface AdamAttributes {
 }
 
 /** Inputs: parameters…, m…, v…, gradients…, rate, step. Outputs: parameters…, m…, v…. */
-const adamOp = defineOp<AdamAttributes>({
+export const adamOp = defineOp<AdamAttributes>({
   name: 'adam',
   infer: (inputs) => inputs.slice(0, (3 * (inputs.length - 2)) / 4).map(({ shape, dtype }) => ({ shape, dtype })),
   lower: (node, emit) => {
@@ -86,7 +86,7 @@ interface SgdAttributes {
 }
 
 /** Inputs: parameters…, buffers…, gradients…, rate. Outputs: parameters…, buffers…. */
-const sgdOp = defineOp<SgdAttributes>({
+export const sgdOp = defineOp<SgdAttributes>({
   name: 'sgd',
   infer: (inputs) => inputs.slice(0, (2 * (inputs.length - 1)) / 3).map(({ shape, dtype }) => ({ shape, dtype })),
   lower: (node, emit) => {
