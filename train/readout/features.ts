@@ -27,8 +27,8 @@ export interface FeatureOptions {
   onProgress?(done: number, total: number): void
 }
 
-/** Images at a time in eval mode. */
-const batchFor = (backbone: Backbone, size: number): number =>
+/** Images at a time in eval mode, for views of `size` pixels. */
+export const batchFor = (backbone: Backbone, size: number): number =>
   Math.max(1, Math.min(LARGEST_BATCH, Math.floor(BATCH_ACTIVATIONS / (size * size * backbone.options.width))))
 
 /**
@@ -48,7 +48,8 @@ export async function extractFeatures(
   const total = indices.length
   const batch = Math.min(options.batch ?? batchFor(backbone, recipe.size), total)
   for (const [name, value] of Object.entries({ views, batch }))
-    if (!Number.isInteger(value) || value < 1) throw new Error(`features: ${name} ${value} must be a positive whole number`)
+    if (!Number.isInteger(value) || value < 1)
+      throw new Error(`features: ${name} ${value} must be a positive whole number`)
 
   const width = backbone.features
   const features = new Float32Array(total * width)
@@ -78,8 +79,7 @@ export async function extractFeatures(
       await before?.()
       before = async () => {
         const sum = new Float64Array(count * width)
-        for (const reading of await Promise.all(readings))
-          for (let i = 0; i < sum.length; i++) sum[i] += reading[i]
+        for (const reading of await Promise.all(readings)) for (let i = 0; i < sum.length; i++) sum[i] += reading[i]
         for (let i = 0; i < sum.length; i++) features[start * width + i] = sum[i] / views
         onProgress?.(start + count, total)
       }

@@ -43,6 +43,7 @@ export async function nearestNeighbours(
     const nearest = new Nearest(queryCount, k)
     const unitQueries = normalized(queries, width)
     const unitRows = normalized(rows, width)
+    const scratch = new Float32Array(chunkRows * width)
     const total = queryCount * Math.ceil(rowCount / blockRows)
     let done = 0
     for (let first = 0; first < rowCount; first += blockRows) {
@@ -51,9 +52,9 @@ export async function nearestNeighbours(
       let before: (() => Promise<void>) | undefined
       for (let start = 0; start < queryCount; start += chunkRows) {
         const held = Math.min(chunkRows, queryCount - start)
-        const padded = new Float32Array(chunkRows * width)
-        padded.set(unitQueries.subarray(start * width, (start + held) * width))
-        await program.run({ chunk: padded })
+        // Behind a last, shorter chunk stay rows of the one before, whose products are not read.
+        scratch.set(unitQueries.subarray(start * width, (start + held) * width))
+        await program.run({ chunk: scratch })
         const reading = program.read('y')
         // One chunk is searched while the next one is multiplied.
         await before?.()
@@ -91,7 +92,11 @@ export async function knn(
   engine: Engine,
   train: LabelledFeatures,
   test: LabelledFeatures,
-  { classes, ks, onProgress }: { classes: number; ks: readonly number[]; onProgress?(done: number, total: number): void },
+  {
+    classes,
+    ks,
+    onProgress,
+  }: { classes: number; ks: readonly number[]; onProgress?(done: number, total: number): void },
 ): Promise<KnnResult[]> {
   const width = widthOf(train, test)
   const options = { width, k: Math.max(...ks), onProgress }
@@ -148,11 +153,15 @@ class Nearest {
   /** Offers a query the rows firstRow, firstRow + 1, …; rows come in ascending order. */
   offer(query: number, similarities: Float32Array, firstRow: number): void {
     const at = query * this.k
-    for (let i = 0; i < similarities.length; i++) {
-      const similarity = similarities[i]
-      if (this.held[query] < this.k) this.rise(at, this.held[query]++, similarity, firstRow + i)
+    let i = 0
+    while (i < similarities.length && this.held[query] < this.k)
+      this.rise(at, this.held[query]++, similarities[i], firstRow + i++)
+    let worst = this.similarities[at]
+    for (; i < similarities.length; i++) {
       // Of equals the earlier row stays.
-      else if (similarity > this.similarities[at]) this.sink(at, similarity, firstRow + i)
+      if (!(similarities[i] > worst)) continue
+      this.sink(at, similarities[i], firstRow + i)
+      worst = this.similarities[at]
     }
   }
 
@@ -173,7 +182,8 @@ class Nearest {
     for (;;) {
       let child = 2 * place + 1
       if (child >= this.k) break
-      if (child + 1 < this.k && this.worse(at + child + 1, this.similarities[at + child], this.indices[at + child])) child++
+      if (child + 1 < this.k && this.worse(at + child + 1, this.similarities[at + child], this.indices[at + child]))
+        child++
       if (!this.worse(at + child, similarity, index)) break
       this.put(at + place, this.similarities[at + child], this.indices[at + child])
       place = child
