@@ -26,6 +26,7 @@ const UNTRAINED = '#8b95a1'
 const PRETRAINED = ['#e08214', '#3b82d6']
 
 const style = `
+.findings { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); column-gap: 2rem }
 .finding { display: grid; grid-template-columns: minmax(3.4rem, 4.5rem) 1fr; gap: .7rem; padding: .7rem 0; border-bottom: 1px solid var(--line); align-items: center }
 .finding img { width: 100%; display: block; border-radius: 3px }
 .finding .row { display: grid; grid-template-columns: 4.6rem repeat(6, minmax(1.5rem, 3.6rem)); gap: .3rem; align-items: center; font-size: .8rem; color: var(--soft); margin: .15rem 0 }
@@ -51,7 +52,7 @@ const coloured = (arms: readonly Arm[]): { name: string; color: string }[] => {
 export async function quickstartReport(summary: QuickstartSummary, pictures: QuickstartPictures = {}): Promise<string> {
   const { dataset, network, readout, adapter } = summary
   const body = html` <p class="soft">webgpu-ssl · quickstart · ${day(summary.date)}</p>
-    <h1>What a network learns from unlabelled pictures in ${duration(longest(summary))}</h1>
+    <h1>What a network learns from unlabelled pictures in ${roughly(longest(summary))}</h1>
     <p class="lead">${findings(summary)}</p>
     <p>
       Two copies of one ${network.arch} were pretrained on ${dataset.name} with multi-view Barlow Twins, without labels:
@@ -109,30 +110,31 @@ async function results(summary: QuickstartSummary): Promise<Html | undefined> {
       <td class="n">${withError(linear)}</td>
       <td class="n">${withError(knn20)}</td>
     </tr>`
+  const spread = Math.max(0, ...arms.map(({ linear }) => linear?.seedStandardError ?? 0))
   return html`<h2>Accuracy of what was learnt</h2>
+    <div class="table">
+      <table>
+        <tr>
+          <th></th>
+          <th class="n">images × views</th>
+          <th class="n">steps</th>
+          <th class="n">time</th>
+          <th class="n">linear probe</th>
+          <th class="n">kNN-20</th>
+        </tr>
+        ${arms.map(row)}
+      </table>
+    </div>
     <div class="side">
-      <figure>
-        ${new Html(svg)}
-        <figcaption>Bars: ± one standard error. Dashed: guessing.</figcaption>
-      </figure>
-      <div class="table">
-        <table>
-          <tr>
-            <th></th>
-            <th class="n">images × views</th>
-            <th class="n">steps</th>
-            <th class="n">time</th>
-            <th class="n">linear probe</th>
-            <th class="n">kNN-20</th>
-          </tr>
-          ${arms.map(row)}
-          <caption>
-            Top-1 on ${count(readout.testCount)} test images, read with
-            ${readout.views === 1 ? 'one clean view' : `${readout.views} views`} an image. Figures read with more views,
-            more labelled images or longer training are not comparable.
-          </caption>
-        </table>
-      </div>
+      <figure>${new Html(svg)}</figure>
+      <p class="soft">
+        Top-1 on ${count(readout.testCount)} test images, read with
+        ${readout.views === 1 ? 'one clean view' : `${readout.views} views`} an image. ± and the bars’ whiskers: one
+        standard error over the test
+        images${spread > 0 ? `; over the probes’ seeds it is at most ${(100 * spread).toFixed(1)} points` : ''}. Dashed:
+        guessing. Figures read with more views, from more labelled images or at another size are not comparable with
+        these.
+      </p>
     </div>`
 }
 
@@ -221,6 +223,9 @@ npm run pretrain -- --data cifar10 --arch resnet18 --width ${network.width} --im
 
 const longest = ({ arms, seconds }: QuickstartSummary): number =>
   Math.max(0, ...arms.map(({ training }) => training?.seconds ?? 0)) || seconds
+
+/** For a headline: whole minutes from two on. */
+const roughly = (seconds: number): string => (seconds < 90 ? duration(seconds) : `${Math.round(seconds / 60)} minutes`)
 
 const count = (n: number): string => n.toLocaleString('en')
 

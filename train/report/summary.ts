@@ -4,8 +4,10 @@ import { type Bar } from './plots.js'
 /** Shares of the test images in [0, 1]. */
 export interface Accuracy {
   top1: number
-  /** Of the mean over probe seeds, from the number of test images and the spread over seeds. */
+  /** Over the test images: √(p (1 − p) / N). */
   standardError: number
+  /** Over the probe seeds, where several were trained: their standard deviation / √seeds. */
+  seedStandardError?: number
 }
 
 /** A network that was probed: pretrained, or as it was initialised. */
