@@ -17,8 +17,9 @@ export interface Readout {
   linear: {
     top1: number
     top5: number
-    /** Of top1 over the test images: √(p (1 − p) / N). */
+    /** Of top1 and top5 over the test images: √(p (1 − p) / N). */
     standardError: number
+    top5StandardError: number
     /** Of top1 over the probe seeds: their standard deviation / √seeds. Absent with one seed. */
     seedStandardError?: number
     perSeed: { seed: number; top1: number; top5: number }[]
@@ -72,6 +73,7 @@ export async function readout(
   const [near, far] = await knn(engine, given, asked, neighbours)
 
   const top1 = mean(probes.map((p) => p.top1))
+  const top5 = mean(probes.map((p) => p.top5))
   const error = (share: number): number => Math.sqrt((share * (1 - share)) / test.count)
   return {
     views,
@@ -79,8 +81,9 @@ export async function readout(
     testCount: test.count,
     linear: {
       top1,
-      top5: mean(probes.map((p) => p.top5)),
+      top5,
       standardError: error(top1),
+      top5StandardError: error(top5),
       ...(probes.length > 1 ? { seedStandardError: errorOfMean(probes.map((p) => p.top1)) } : {}),
       perSeed: probes.map(({ seed, top1, top5 }) => ({ seed, top1, top5 })),
     },

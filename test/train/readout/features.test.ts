@@ -1,0 +1,140 @@
+/** Features by batches and views, and the statistics of an untrained network. */
+import { describe, expect, test } from 'vitest'
+import { Purpose, RandomStream } from '../../../engine/index.js'
+import { resnet } from '../../../models/index.js'
+import { recipes } from '../../../train/augment/recipe.js'
+import { fromArrays, subset } from '../../../train/data/dataset.js'
+import { readout } from '../../../train/readout/evaluate.js'
+import { estimateStatistics, extractFeatures } from '../../../train/readout/features.js'
+import { expectClose } from '../../support/check.js'
+import { engine } from '../../support/engine.js'
+import { fillByFormula } from '../../support/networks.js'
+
+const recipe = { ...recipes.cifar, size: 16 }
+
+/** Images of noise about a colour that tells their class. */
+function coloured(count: number, split: 'train' | 'test') {
+  const stream = new RandomStream(split === 'train' ? 1 : 2, Purpose.subset)
+  const labels = Array.from({ length: count }, (_, i) => i % 3)
+  const images = Uint8Array.from(
+    { length: count * 12 * 12 * 3 },
+    (_, k) => 60 + stream.integer(60) + (k % 3 === labels[Math.floor(k / (12 * 12 * 3))] ? 130 : 0),
+  )
+  return fromArrays({ images, labels, height: 12, width: 12, split, classes: ['red', 'green', 'blue'] })
+}
+
+const network = () => resnet({ arch: 'resnet18', width: 4, seed: 3 })
+
+describe('features', () => {
+  test('of a last, partly filled batch equal those of each image alone, in the order of the indices', async () => {
+    const gpu = await engine()
+    const backbone = network()
+    fillByFormula(gpu, backbone.dict)
+    const dataset = coloured(11, 'train')
+    const indices = [4, 10, 0, 7, 9, 2, 1]
+    const together = await extractFeatures(gpu, backbone, dataset, { recipe, seed: 1, batch: 3, indices })
+    expect(together).toHaveLength(7 * backbone.features)
+    for (const [row, i] of indices.entries()) {
+      const alone = await extractFeatures(gpu, backbone, subset(dataset, [i]), { recipe, seed: 1 })
+      expectClose(`image ${i}`, together.subarray(row * backbone.features, (row + 1) * backbone.features), alone, 1e-5)
+    }
+    expect(together.slice(0, backbone.features)).not.toEqual(together.slice(backbone.features, 2 * backbone.features))
+  })
+
+  test('of k views are a mean of which the clean view is one, the others drawn from the seed', async () => {
+    const gpu = await engine()
+    const backbone = network()
+    fillByFormula(gpu, backbone.dict)
+    const dataset = coloured(5, 'train')
+    const read = (views: number, seed: number, batch = 2) =>
+      extractFeatures(gpu, backbone, dataset, { recipe, views, seed, batch })
+    const [one, two, three] = [await read(1, 1), await read(2, 1), await read(3, 1)]
+    expect(await read(3, 1, 5)).toEqual(three)
+    expect(await read(1, 2)).toEqual(one)
+    expect(await read(2, 2)).not.toEqual(two)
+    // Without anything random, all views are the clean one.
+    const jitter = { ...recipe.jitter, probability: 0 }
+    const tame = { ...recipe, scale: [1, 1], ratio: [1, 1], flip: 0, greyscale: 0, jitter } as typeof recipe
+    const still = await extractFeatures(gpu, backbone, dataset, { recipe: tame, views: 3, seed: 1, batch: 2 })
+    expectClose('mean of equal views', still, one, 1e-6)
+    // 2 · mean of two − clean = the second view: it is part of the mean of three as well.
+    const second = two.map((v, i) => 2 * v - one[i])
+    const third = three.map((v, i) => 3 * v - one[i] - second[i])
+    const [a, b] = [second, third].map((view) => Math.hypot(...view.map((v, i) => v - one[i])))
+    expect(Math.min(a, b)).toBeGreaterThan(1e-3 * Math.hypot(...one))
+    expect(Math.max(a, b)).toBeLessThan(2 * Math.hypot(...one))
+  })
+
+  test('that are not finite name the image, and a batch of 0 is refused', async () => {
+    const gpu = await engine()
+    const backbone = network()
+    fillByFormula(gpu, backbone.dict)
+    const [shift] = backbone.dict.parameters.filter((v) => v.name.endsWith('layer4.1.bn2.bias'))
+    gpu.write(shift, new Float32Array(shift.size).fill(Infinity))
+    const dataset = coloured(3, 'train')
+    await expect(extractFeatures(gpu, backbone, dataset, { recipe, seed: 1, indices: [2, 1] })).rejects.toThrow(
+      /^features: image 2 [^\n]*not finite[^\n]*$/,
+    )
+    await expect(extractFeatures(gpu, backbone, dataset, { recipe, seed: 1, batch: 0 })).rejects.toThrow(/batch 0/)
+  })
+})
+
+describe('statistics of an untrained network', () => {
+  test('move to those of the data, and no weight moves', async () => {
+    const gpu = await engine()
+    const backbone = network()
+    const dataset = coloured(40, 'train')
+    const { entries } = backbone.dict
+    const before = new Map<string, Float32Array>()
+    for (const [name, { variable }] of entries) before.set(name, await gpu.read(variable))
+    const options = { recipe, views: 2, batch: 16, batches: 50, seed: 1 }
+    await estimateStatistics(gpu, backbone, dataset, options)
+    for (const [name, { variable, trainable }] of entries) {
+      const after = await gpu.read(variable)
+      if (trainable) expect(after, name).toEqual(before.get(name))
+      else expect(after, name).not.toEqual(before.get(name))
+    }
+    // Inputs of the last block's first norm have these statistics: after it, features are of the order of 1.
+    const features = await extractFeatures(gpu, backbone, dataset, { recipe, seed: 1 })
+    const size = Math.sqrt(features.reduce((sum, v) => sum + v * v, 0) / features.length)
+    expect(size).toBeGreaterThan(0.1)
+    expect(size).toBeLessThan(10)
+  })
+})
+
+describe('readout', () => {
+  test('reads colours from an untrained network, with both standard errors', async () => {
+    const gpu = await engine()
+    const backbone = network()
+    const [train, held] = [coloured(120, 'train'), coloured(60, 'test')]
+    await estimateStatistics(gpu, backbone, train, { recipe, views: 2, batch: 30, batches: 20, seed: 1 })
+    const phases = new Set<string>()
+    const result = await readout(gpu, backbone, train, held, {
+      recipe,
+      views: 1,
+      seeds: [1, 2, 3],
+      onProgress: (phase) => phases.add(phase),
+    })
+    expect(phases.size).toBe(4)
+    expect(result).toMatchObject({ views: 1, trainCount: 120, testCount: 60 })
+    const { linear, knn20, knn200 } = result
+    expect(knn20.top1).toBe(1)
+    expect(knn20.standardError).toBe(0)
+    expect(knn200.top1).toBeGreaterThan(0.5)
+    expect(linear.perSeed.map((p) => p.seed)).toEqual([1, 2, 3])
+    const accuracies = linear.perSeed.map((p) => p.top1)
+    const mean = accuracies.reduce((a, b) => a + b) / 3
+    const deviation = Math.sqrt(accuracies.reduce((sum, a) => sum + (a - mean) ** 2, 0) / 2)
+    expect(linear.top1).toBeCloseTo(mean, 12)
+    expect(linear.seedStandardError).toBeCloseTo(deviation / Math.sqrt(3), 12)
+    expect(linear.standardError).toBeCloseTo(Math.sqrt((mean * (1 - mean)) / 60), 12)
+    expect(linear.top1).toBeGreaterThan(0.6)
+  })
+
+  test('needs labels', async () => {
+    const gpu = await engine()
+    const train = coloured(6, 'train')
+    const bare = fromArrays({ images: train.images, height: 12, width: 12 })
+    await expect(readout(gpu, network(), bare, train, { recipe, views: 1, seeds: [1] })).rejects.toThrow(/no labels/)
+  })
+})
