@@ -43,7 +43,7 @@ const command = withAdapter(
 await runCommand(async () => {
   const { weights, split, limit, imageSize, out, adapter, ...fields } = parseOptions<Options>(command)
   if (limit !== undefined && (!Number.isInteger(limit) || limit < 1))
-    throw new ConfigError(`--limit: ${limit} must be a whole number of at least 1`)
+    throw new ConfigError(`--limit ${limit}: must be a whole number of at least 1`)
   const config = resolveConfig({ ...fields, augmentation: imageSize === undefined ? {} : { size: imageSize } })
   const { arch, width, stem, data, dataDir, augmentation: recipe } = config
   const tensors = await readTensors(weights)

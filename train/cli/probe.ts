@@ -43,18 +43,21 @@ function statisticsOf(config: PretrainConfig): StatisticsOptions {
   return { recipe, views, batch, batches: BATCHES, seed, groups: bn === 'per-view' ? views : 1 }
 }
 
-/** Seconds that estimating the statistics will take, from three batches (small ones on a software driver). */
+/** Seconds that estimating the statistics will take, from a few batches (small ones on a software driver). */
 async function timeStatistics(engine: Engine, train: ImageDataset, config: PretrainConfig): Promise<number> {
   const { backbone } = buildNetwork(config)
   const batch = Math.min(config.batch, train.count, engine.target.adapterClass === 'cpu' ? 8 : Infinity)
-  const options = { ...statisticsOf(config), batch }
-  // The first batch builds the pipelines.
-  await estimateStatistics(engine, backbone, train, { ...options, batches: 1 })
-  const begun = performance.now()
-  await estimateStatistics(engine, backbone, train, { ...options, batches: 3 })
-  const each = (performance.now() - begun) / 3000
+  const time = async (batches: number): Promise<number> => {
+    const begun = performance.now()
+    await estimateStatistics(engine, backbone, train, { ...statisticsOf(config), batch, batches })
+    return (performance.now() - begun) / 1000
+  }
+  // The first time builds the pipelines; the difference of the others is without what recording a program takes.
+  await time(1)
+  const one = await time(1)
+  const each = Math.max(0, (await time(4)) - one) / 3
   for (const variable of backbone.dict.variables) engine.release(variable)
-  return BATCHES * each * (Math.min(config.batch, train.count) / batch)
+  return (BATCHES * each * Math.min(config.batch, train.count)) / batch
 }
 
 /** A readout with a line or a bar for each of its phases. */
@@ -112,7 +115,7 @@ await runCommand(async () => {
   const options = parseOptions<Options>(command)
   for (const name of ['views', 'seeds'] as const)
     if (!Number.isInteger(options[name]) || options[name] < 1)
-      throw new ConfigError(`--${name}: ${options[name]} must be a whole number of at least 1`)
+      throw new ConfigError(`--${name} ${options[name]}: must be a whole number of at least 1`)
   const { config, latest } = await openRun(options.run)
   if (!latest)
     throw new ConfigError(`--run ${options.run}: holds no checkpoint yet; let it reach one, or stop it with Ctrl-C`)

@@ -1,0 +1,182 @@
+/** `embed` and `probe` as a user runs them: on a folder of CIFAR-10 records, in a process of their own. */
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Purpose, RandomStream, input } from '../../../engine/index.js'
+import { decodeSafetensors, encodeSafetensors, resnet, type SafetensorsTensor } from '../../../models/index.js'
+import { loadModel } from '../../../train/checkpoint.js'
+import { resolveConfig } from '../../../train/config.js'
+import { loadDataset } from '../../../train/data/dataset.js'
+import { pretrain } from '../../../train/pretrain.js'
+import { expectClose } from '../../support/check.js'
+import { engine } from '../../support/engine.js'
+import { formulaParameter, formulaTensor } from '../../support/formula.js'
+import { readGoldens } from '../../support/goldens.js'
+import { withZeroChannel } from '../../support/networks.js'
+
+const RECORD = 3073
+const PIXELS = 1024
+let folder: string
+let weights: string
+
+/** Records of a label and planes of noise. */
+function records(count: number, seed: number): Uint8Array {
+  const stream = new RandomStream(seed, Purpose.subset)
+  return Uint8Array.from({ length: count * RECORD }, (_, k) =>
+    k % RECORD ? stream.integer(256) : Math.floor(k / RECORD) % 10,
+  )
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'webgpu-ssl-readout-'))
+  weights = join(folder, 'resnet18.safetensors')
+  await writeFile(join(folder, 'data_batch_1.bin'), records(60, 1))
+  await writeFile(join(folder, 'test_batch.bin'), records(30, 2))
+  // As PyTorch would save the golden network: torchvision's names, a classifier and batch counters among them.
+  const tensors: Record<string, SafetensorsTensor> = {
+    'fc.weight': { dtype: 'F32', shape: [10, 64], data: new Float32Array(640).fill(7) },
+    'fc.bias': { dtype: 'F32', shape: [10], data: new Float32Array(10) },
+  }
+  for (const [name, { torchShape }] of resnet({ arch: 'resnet18', width: 8 }).dict.entries) {
+    tensors[name] = { dtype: 'F32', shape: [...torchShape], data: formulaParameter(name, torchShape) }
+    if (name.endsWith('running_mean'))
+      tensors[name.replace('running_mean', 'num_batches_tracked')] = {
+        dtype: 'I64',
+        shape: [],
+        data: new BigInt64Array([9n]),
+      }
+  }
+  await writeFile(weights, encodeSafetensors(tensors))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+/** Runs a command as npm does; rejects when it exits with an error. */
+const command = (name: string, ...args: string[]) =>
+  promisify(execFile)(process.execPath, ['--import', 'tsx', `train/cli/${name}.ts`, ...args])
+
+describe('embed', () => {
+  const embed = (...args: string[]) =>
+    command('embed', '--arch', 'resnet18', '--width', '8', '--data-dir', folder, '--split', 'test', ...args)
+
+  test('the file that it is given below holds the network of the golden features', async () => {
+    const gpu = await engine()
+    const backbone = resnet({ arch: 'resnet18', width: 8 })
+    await loadModel(gpu, backbone.dict, weights)
+    const y = backbone.forward(input('x', [2, 32, 32, 4]), { training: false })
+    const program = await gpu.compile({ outputs: { y } })
+    await program.run({ x: withZeroChannel(formulaTensor('resnet18.cifar/x', [2, 32, 32, 3])) })
+    const golden = readGoldens('resnets.safetensors').get('resnet18.cifar/eval')!
+    expectClose('features', await program.read('y'), golden.data, 1e-4)
+    program.destroy()
+  })
+
+  test('writes eval-mode features of the images as they are, and their labels', async () => {
+    const out = join(folder, 'features.safetensors')
+    const { stdout } = await embed('--weights', weights, '--limit', '7', '--out', out)
+    expect(stdout).toBe(`${out}: features [7, 64] of the first 7 test images of cifar10\n`)
+    const { tensors, metadata } = decodeSafetensors(await readFile(out))
+    expect(metadata).toMatchObject({ arch: 'resnet18', width: '8', split: 'test', views: '1 clean view' })
+    expect(tensors.labels).toMatchObject({ dtype: 'I64', shape: [7] })
+    expect([...(tensors.labels.data as BigInt64Array)]).toEqual([0n, 1n, 2n, 3n, 4n, 5n, 6n])
+    expect(tensors.features).toMatchObject({ dtype: 'F32', shape: [7, 64] })
+
+    // The recipe's normalisation, by hand: (byte − mean) / std on the 0–255 scale.
+    const bytes = records(30, 2)
+    const [mean, std] = [
+      [125.307, 122.961, 113.8575],
+      [51.5865, 50.847, 51.255],
+    ]
+    const rgb = Float64Array.from({ length: 7 * PIXELS * 3 }, (_, k) => {
+      const [image, pixel, channel] = [Math.floor(k / 3 / PIXELS), Math.floor(k / 3) % PIXELS, k % 3]
+      return (bytes[image * RECORD + 1 + channel * PIXELS + pixel] - mean[channel]) / std[channel]
+    })
+    const gpu = await engine()
+    const backbone = resnet({ arch: 'resnet18', width: 8 })
+    await loadModel(gpu, backbone.dict, weights)
+    const program = await gpu.compile({
+      outputs: { y: backbone.forward(input('x', [7, 32, 32, 4]), { training: false }) },
+    })
+    await program.run({ x: withZeroChannel(rgb) })
+    expectClose('features', tensors.features.data as Float32Array, await program.read('y'), 1e-4)
+    program.destroy()
+  })
+
+  test('bad input: one line, exit code 1, nothing written', async () => {
+    const out = join(folder, 'none.safetensors')
+    const cut = join(folder, 'cut.safetensors')
+    await writeFile(cut, (await readFile(weights)).subarray(0, 100_000))
+    for (const [args, message] of [
+      [['--weights', weights, '--arch', 'resnet34'], 'holds another architecture'],
+      [['--weights', cut], 'truncated'],
+      [['--weights', join(folder, 'absent')], 'absent: cannot be read'],
+      [['--weights', weights, '--limit', '0'], '--limit 0: must'],
+      [['--weights', weights, '--width', '0'], '--width 0: must'],
+      [['--weights', weights, '--data', 'mnist'], 'unknown data set "mnist"'],
+    ] as const) {
+      const { code, stderr } = await embed(...args, '--out', out).then(
+        () => expect.unreachable(args.join(' ')),
+        (error: { code: number; stderr: string }) => error,
+      )
+      const lines = stderr
+        .trimEnd()
+        .split('\n')
+        .filter((line) => line.startsWith('error: '))
+      expect(code).toBe(1)
+      expect(lines).toHaveLength(1)
+      expect(stderr.trimEnd().split('\n').pop()).toContain(message)
+      expect(existsSync(out)).toBe(false)
+    }
+  })
+})
+
+describe('probe', () => {
+  const config = () =>
+    resolveConfig({
+      dataDir: folder,
+      width: 4,
+      views: 2,
+      batch: 20,
+      projectorDim: 8,
+      steps: 2,
+      seed: 5,
+      augmentation: { size: 8 },
+    })
+
+  test('prints and writes both readouts, with what they were read with, after saying how long it takes', async () => {
+    const out = join(folder, 'run')
+    const dataset = await loadDataset('cifar10', 'train', { dataDir: folder })
+    await pretrain({ engine: await engine(), dataset, config: config(), out })
+    const json = join(folder, 'figures', 'probe.json')
+    const { stdout, stderr } = await command('probe', '--run', out, '--views', '2', '--seeds', '2', '--json', json)
+    expect(stderr).toMatch(/60 training and 30 test images .* 1 clean and 1 random view each\. This takes about/)
+    expect(stdout).toMatch(
+      /^ +linear top-1 +linear top-5 +kNN-20 +kNN-200\nstep 2 .*±.*\nuntrained .*±.*\nRead with 1 clean and 1 random view/,
+    )
+    const figures = JSON.parse(await readFile(json, 'utf8')) as Record<string, unknown>
+    const readout = { views: 2, trainCount: 60, testCount: 30, linear: { perSeed: [{ seed: 1 }, { seed: 2 }] } }
+    expect(figures).toMatchObject({ step: 2, views: 2, seeds: [1, 2], pretrained: readout, untrained: readout })
+    expect(figures.pretrained).not.toEqual(figures.untrained)
+  })
+
+  test('a folder without a run or a checkpoint, and impossible counts, are one line', async () => {
+    const empty = join(folder, 'empty')
+    const started = join(folder, 'started')
+    for (const made of [empty, started]) await mkdir(made)
+    await writeFile(join(started, 'config.yaml'), JSON.stringify(config()))
+    for (const [args, message] of [
+      [['--run', empty], /^error: .*empty holds no run [^\n]*\n$/],
+      [['--run', started], /^error: .*started: holds no checkpoint [^\n]*\n$/],
+      [['--run', started, '--views', '0'], /^error: --views 0: must [^\n]*\n$/],
+      [['--run', started, '--seeds', 'two'], /^error: --seeds: 'two' is not a number\n$/],
+    ] as const)
+      await expect(command('probe', ...args)).rejects.toMatchObject({
+        code: 1,
+        stdout: '',
+        stderr: expect.stringMatching(message),
+      })
+  })
+})
