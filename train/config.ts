@@ -56,7 +56,8 @@ const defaults = {
   arch: 'resnet18',
   width: 64,
   stem: 'cifar',
-  zeroInitResidual: false,
+  // As the original Barlow Twins and VICReg start: a network of identities learns sooner.
+  zeroInitResidual: true,
   bn: 'joint',
   objective: 'barlow-twins',
   views: 4,

@@ -48,7 +48,7 @@ for (const [flags, description, parse] of [
 ] as [string, string, ((text: string) => string)?][])
   command.option(flags, description, parse ?? (numeric(flags)[1] as unknown as (text: string) => string))
 command
-  .option('--zero-init-residual', 'start every block as the identity')
+  .option('--no-zero-init-residual', 'start the blocks at full strength instead of as identities')
   .option('--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line wins")
   .option('--out <folder>', 'where the run is kept')
   .option('--resume', "go on with the run in --out, as its config.yaml says; --epochs and --steps may be changed")
@@ -114,6 +114,8 @@ function timeLeft({ step, steps, seconds }: StepMetrics): string {
 
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
+  // A `--no-…` option counts as given even when it is not: a configuration file or a run to resume has its say first.
+  if (command.getOptionValueSource('zeroInitResidual') !== 'cli') delete options.zeroInitResidual
   const config = await configOf(options)
   const dataset = await loadDataset(config.data, 'train', { dataDir: config.dataDir })
   const engine = await openWithNote(options.adapter)
