@@ -1,3 +1,4 @@
+/// <reference types="@webgpu/types" preserve="true" />
 /** The engine: graph, autograd, Variables, programs and ops. Runs wherever there is a GPUDevice. */
 export { ShapeError, apply, defineOp, show, sizeOf, type DType, type Node, type Op, type TensorSpec, type Value } from './value.js'
 export { Arena, Variable, assign, constant, input, variable, type Assignment, type Initial, type TypedArray } from './sources.js'
@@ -6,6 +7,7 @@ export { part, type DispatchRequest, type Emit, type Plan, type ProgramSpec, typ
 export { Engine, EngineError, targetOf, type Counters } from './engine.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
+export { fetchKernels } from './shader_source.js'
 export * from './random.js'
 
 export { affine, exp, log, relu, scale, sqrt, square } from './ops/unary.js'

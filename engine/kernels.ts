@@ -1,3 +1,4 @@
+/// <reference types="@webgpu/types" preserve="true" />
 /**
  * Each kernel as a function on the caller's own GPUDevice and GPUBuffers, with no engine behind it:
  *

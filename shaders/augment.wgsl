@@ -1,4 +1,4 @@
-// augment.wgsl — views of images: crop and resize, flip, colour jitter, greyscale, solarise, normalise.
+// augment.wgsl: views of images: crop and resize, flip, colour jitter, greyscale, solarise, normalise.
 //
 //   images  bytes [shard_images, source_height, source_width, 3], packed, red first; the data set's
 //           images from first_image on. A data set larger than a binding comes in several shards, one

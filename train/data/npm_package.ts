@@ -57,7 +57,7 @@ export async function unpackPackage(
     };
     await pacote.tarball.stream(spec, save, { ...network, integrity });
   } catch (error) {
-    throw new Error(`cannot download ${spec}: ${downloadProblem(error)}`);
+    throw new Error(`cannot download ${spec}: ${downloadProblem(error)}`, { cause: error });
   } finally {
     task.finish();
   }

@@ -1,0 +1,47 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { Kernel } from '../../engine/index.js'
+import { kernelNames } from '../../engine/shader_source.js'
+import { engine } from '../support/engine.js'
+
+const folder = new URL('../../shaders/', import.meta.url)
+const files = readdirSync(folder)
+const text = (file: string): string => readFileSync(new URL(file, folder), 'utf8')
+
+test('the list that browsers fetch by is the folder', () => {
+  expect([...kernelNames].map((name) => `${name}.wgsl`)).toEqual(files.sort())
+})
+
+describe.each(files)('%s', (file) => {
+  test('compiles as shipped', async ({ skip }) => {
+    const { device } = await engine()
+    const needed = /^enable ([\w, ]+);$/m.exec(text(file))?.[1].split(/, */) ?? []
+    const names: Record<string, GPUFeatureName> = { subgroups: 'subgroups', f16: 'shader-f16' }
+    const missing = needed.filter((feature) => !device.features.has(names[feature]))
+    skip(missing.length > 0, `the adapter has no ${missing.join(', ')}`)
+    device.pushErrorScope('validation')
+    const module = device.createShaderModule({ code: text(file), label: file })
+    const { messages } = await module.getCompilationInfo()
+    expect(
+      messages.filter(({ type }) => type === 'error').map(({ lineNum, message }) => `${lineNum}: ${message}`),
+    ).toEqual([])
+    device.createComputePipeline({ layout: 'auto', compute: { module, entryPoint: 'main' } })
+    expect((await device.popErrorScope())?.message).toBeUndefined()
+  })
+
+  test('opens with its name, what it computes and on which shapes', () => {
+    const comment = /^(\/\/[^\n]*\n)+/.exec(text(file))?.[0] ?? ''
+    const [first] = comment.split('\n')
+    expect(first.startsWith(`// ${file}: `), first).toBe(true)
+    expect(first.length).toBeGreaterThan(`// ${file}: `.length + 15)
+    // In the field's notation: a formula, or an assignment in place.
+    expect(comment).toMatch(/=|←/)
+    const { storageBindings } = new Kernel(file, text(file))
+    const spoken = comment.match(/\w+/g)
+    expect(spoken, 'names a buffer').toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(new RegExp(`^(${storageBindings.map(({ name }) => name).join('|')})$`)),
+      ]),
+    )
+  })
+})

@@ -1,0 +1,23 @@
+/** The package's main entry, for Node: the engine on this machine's best adapter, models, pretraining, features. */
+export * from '../engine/index.js'
+export * from '../models/index.js'
+export {
+  AdapterError,
+  openEngine,
+  requestAdapter,
+  requestDevice,
+  type DriverChoice,
+  type NodeEngine,
+} from '../engine/node/index.js'
+
+export { barlowTwins } from './objectives/barlow_twins.js'
+export { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from './config.js'
+export { buildNetwork } from './network.js'
+export { DivergedError, pretrain, type PretrainOptions, type PretrainResult, type StepMetrics } from './pretrain.js'
+export { loadModel, openRun, type Checkpoint } from './checkpoint.js'
+export { estimateStatistics, extractFeatures, type FeatureOptions, type StatisticsOptions } from './readout/features.js'
+
+export { fromArrays, loadDataset, subset, type ImageArrays, type ImageDataset, type Split } from './data/dataset.js'
+export { cleanViews, drawViews, ROW_FLOATS, type DrawOptions } from './augment/draw.js'
+export { recipes, type AugmentationRecipe } from './augment/recipe.js'
+export { augmentViews, deviceImages, type DeviceImages } from './augment/views.js'
