@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Kernel } from '../../engine/index.js'
-import { kernelNames } from '../../engine/shader_source.js'
+import { fetchKernels, kernelNames } from '../../engine/shader_source.js'
+import { readKernels } from '../../engine/node/index.js'
 import { engine } from '../support/engine.js'
 
 const folder = new URL('../../shaders/', import.meta.url)
@@ -10,6 +11,22 @@ const text = (file: string): string => readFileSync(new URL(file, folder), 'utf8
 
 test('the list that browsers fetch by is the folder', () => {
   expect([...kernelNames].map((name) => `${name}.wgsl`)).toEqual(files.sort())
+})
+
+describe('fetched, as in a browser', () => {
+  afterEach(() => vi.unstubAllGlobals())
+
+  test('the texts are those of the files', async () => {
+    vi.stubGlobal('fetch', async (url: URL) => new Response(readFileSync(url)))
+    expect(await fetchKernels()).toEqual(readKernels())
+  })
+
+  test('from where the caller serves them; a missing one is named', async () => {
+    vi.stubGlobal('fetch', async () => new Response('', { status: 404, statusText: 'Not Found' }))
+    await expect(fetchKernels('https://example.org/wgsl/')).rejects.toThrow(
+      "https://example.org/wgsl/adam.wgsl: 404 Not Found; serve the package's shaders there",
+    )
+  })
 })
 
 describe.each(files)('%s', (file) => {
