@@ -4,8 +4,16 @@ import { checkFloat, sumSplits } from './common.js'
 import { matmul } from './matmul.js'
 import { scale } from './unary.js'
 
-/** Aᵀ·B / rows: the cross-correlation of columns of standardised embeddings. a: [B, d], b: [B, e] → [d, e]. */
-export const crossCorrelation = (a: Value, b: Value): Value => scale(matmul(a, b, { transposeA: true }), 1 / a.shape[0])
+/**
+ * Aᵀ·B / rows: the cross-correlation of the columns of standardised embeddings. a: [B, d], b: [B, e] → [d, e].
+ *
+ * @throws ShapeError where there is a single row, of which columns have no correlation
+ */
+export function crossCorrelation(a: Value, b: Value): Value {
+  if (a.shape[0] < 2)
+    throw new ShapeError(`crossCorrelation: ${show(a.shape)} and ${show(b.shape)} need at least 2 rows: use a larger batch`)
+  return scale(matmul(a, b, { transposeA: true }), 1 / a.shape[0])
+}
 
 /** Z·Zᵀ / divisor: the Gram matrix of rows. z: [B, d] → [B, B]. */
 export const gram = (z: Value, divisor = 1): Value => scale(matmul(z, z, { transposeB: true }), 1 / divisor)
