@@ -104,11 +104,11 @@ async function results(summary: QuickstartSummary): Promise<Html | undefined> {
   const row = ({ name, training: t, linear, knn20 }: Arm) =>
     html` <tr>
       <th scope="row">${name}</th>
+      <td class="n">${withError(linear)}</td>
+      <td class="n">${withError(knn20)}</td>
       <td class="n">${t ? `${t.batch} × ${t.views}` : '–'}</td>
       <td class="n">${t ? count(t.steps) : '–'}</td>
       <td class="n">${t ? duration(t.seconds) : '–'}</td>
-      <td class="n">${withError(linear)}</td>
-      <td class="n">${withError(knn20)}</td>
     </tr>`
   const spread = Math.max(0, ...arms.map(({ linear }) => linear?.seedStandardError ?? 0))
   return html`<h2>Accuracy of what was learnt</h2>
@@ -116,11 +116,11 @@ async function results(summary: QuickstartSummary): Promise<Html | undefined> {
       <table>
         <tr>
           <th></th>
+          <th class="n">linear probe</th>
+          <th class="n">kNN-20</th>
           <th class="n">images × views</th>
           <th class="n">steps</th>
           <th class="n">time</th>
-          <th class="n">linear probe</th>
-          <th class="n">kNN-20</th>
         </tr>
         ${arms.map(row)}
       </table>
@@ -187,18 +187,20 @@ function neighboursSection(rows: readonly NeighbourRow[]): Html {
       cosine similarity, nearest first. A green frame marks the same class: ${tally.join(', ')}. The labels served only
       for the frames.
     </p>
-    ${rows.map(
-      ({ query, found }) =>
-        html`<div class="finding">
-          <div class="query">${picture(query)}${query.label}</div>
-          <div>
-            ${found.map(
-              ({ name, neighbours }) =>
-                html`<div class="row"><span>${name}</span>${neighbours.map((n) => picture(n, query.label))}</div>`,
-            )}
-          </div>
-        </div> `,
-    )}`
+    <div class="findings">
+      ${rows.map(
+        ({ query, found }) =>
+          html`<div class="finding">
+            <div class="query">${picture(query)}${query.label}</div>
+            <div>
+              ${found.map(
+                ({ name, neighbours }) =>
+                  html`<div class="row"><span>${name}</span>${neighbours.map((n) => picture(n, query.label))}</div>`,
+              )}
+            </div>
+          </div> `,
+      )}
+    </div>`
 }
 
 function nextSection({ arms, adapter, network }: QuickstartSummary): Html {
@@ -224,8 +226,9 @@ npm run pretrain -- --data cifar10 --arch resnet18 --width ${network.width} --im
 const longest = ({ arms, seconds }: QuickstartSummary): number =>
   Math.max(0, ...arms.map(({ training }) => training?.seconds ?? 0)) || seconds
 
-/** For a headline: whole minutes from two on. */
-const roughly = (seconds: number): string => (seconds < 90 ? duration(seconds) : `${Math.round(seconds / 60)} minutes`)
+/** For a headline: `80 seconds`, `3 minutes`. */
+const roughly = (seconds: number): string =>
+  seconds < 105 ? `${Math.max(1, 10 * Math.round(seconds / 10))} seconds` : `${Math.round(seconds / 60)} minutes`
 
 const count = (n: number): string => n.toLocaleString('en')
 

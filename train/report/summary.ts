@@ -114,14 +114,14 @@ export const bars = ({ arms }: QuickstartSummary): Bar[] =>
 /** The same numbers as a table for a terminal. */
 export function terminalTable(summary: QuickstartSummary): string {
   const rows = [
-    ['', 'images × views', 'steps', 'time', 'linear probe', 'kNN-20'],
+    ['', 'linear probe', 'kNN-20', 'images × views', 'steps', 'time'],
     ...summary.arms.map(({ name, training: t, linear, knn20 }) => [
       name,
+      withError(linear),
+      withError(knn20),
       t ? `${t.batch} × ${t.views}` : '–',
       t ? t.steps.toLocaleString('en') : '–',
       t ? duration(t.seconds) : '–',
-      withError(linear),
-      withError(knn20),
     ]),
   ]
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
