@@ -41,8 +41,7 @@ export function backward(
   // Only nodes between the targets and the loss are differentiated.
   const wanted = new Set<Node>(targets.map((t) => t.node))
   const needed = new Set<Node>()
-  for (const node of nodes)
-    if (wanted.has(node) || node.inputs.some((v) => needed.has(v.node))) needed.add(node)
+  for (const node of nodes) if (wanted.has(node) || node.inputs.some((v) => needed.has(v.node))) needed.add(node)
 
   const gradientOf = new Map<Value, Value>()
   const accumulate = (value: Value, gradient: Value): void => {

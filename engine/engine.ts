@@ -138,7 +138,12 @@ export class Engine {
 
   /** Reads a Variable's present value. */
   async read(variable: Variable): Promise<Float32Array> {
-    return this.readBuffer(this.bufferOf(variable), variable.arena?.offset ?? 0, variable.bytes, variable.dtype as 'f32')
+    return this.readBuffer(
+      this.bufferOf(variable),
+      variable.arena?.offset ?? 0,
+      variable.bytes,
+      variable.dtype as 'f32',
+    )
   }
 
   /** Frees a Variable's buffer (its whole arena's); using it again starts from its initial value. */
@@ -155,7 +160,8 @@ export class Engine {
     this.check()
     if (bytesOf[dtype] !== 4) throw new EngineError('read-back of f16 is not offered: cast to f32 in the graph')
     const k = this.staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
-    const staging = k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_USAGE, 'read-back')
+    const staging =
+      k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_USAGE, 'read-back')
     const encoder = this.device.createCommandEncoder()
     encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
     this.device.queue.submit([encoder.finish()])

@@ -1,9 +1,38 @@
 /// <reference types="@webgpu/types" preserve="true" />
 /** The engine: graph, autograd, Variables, programs and ops. Runs wherever there is a GPUDevice. */
-export { ShapeError, apply, defineOp, show, sizeOf, type DType, type Node, type Op, type TensorSpec, type Value } from './value.js'
-export { Arena, Variable, assign, constant, input, variable, type Assignment, type Initial, type TypedArray } from './sources.js'
+export {
+  ShapeError,
+  apply,
+  defineOp,
+  show,
+  sizeOf,
+  type DType,
+  type Node,
+  type Op,
+  type TensorSpec,
+  type Value,
+} from './value.js'
+export {
+  Arena,
+  Variable,
+  assign,
+  constant,
+  input,
+  variable,
+  type Assignment,
+  type Initial,
+  type TypedArray,
+} from './sources.js'
 export { backward, gradients } from './autograd.js'
-export { part, type DispatchRequest, type Emit, type Plan, type ProgramSpec, type Slice, type Target } from './lowering.js'
+export {
+  part,
+  type DispatchRequest,
+  type Emit,
+  type Plan,
+  type ProgramSpec,
+  type Slice,
+  type Target,
+} from './lowering.js'
 export { Engine, EngineError, targetOf, type Counters } from './engine.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
@@ -16,7 +45,13 @@ export { mean, sum } from './ops/reduce.js'
 export { filled, padChannels, placeRows, reshape, sliceRows, stopGradient } from './ops/layout.js'
 export { matmul, type MatmulOptions } from './ops/matmul.js'
 export { conv2d, type Conv2dOptions } from './ops/conv2d.js'
-export { batchNorm, batchNormInference, standardizeColumns, updateRunningStatistics, type BatchNormOptions } from './ops/batch_norm.js'
+export {
+  batchNorm,
+  batchNormInference,
+  standardizeColumns,
+  updateRunningStatistics,
+  type BatchNormOptions,
+} from './ops/batch_norm.js'
 export { globalAveragePool, maxPool2d } from './ops/pool.js'
 export { l2NormalizeRows } from './ops/normalize.js'
 export { crossCorrelation, gram, orthogonalityLoss } from './ops/correlation.js'

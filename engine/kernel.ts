@@ -21,15 +21,24 @@ export class Kernel {
     readonly name: string,
     readonly source: string,
   ) {
-    const storages = [...source.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read_write|read)>\s*(\w+)/g)]
-    this.storageBindings = storages.map(([, binding, access, id]) => ({ name: id, binding: Number(binding), write: access === 'read_write' }))
+    const storages = [
+      ...source.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read_write|read)>\s*(\w+)/g),
+    ]
+    this.storageBindings = storages.map(([, binding, access, id]) => ({
+      name: id,
+      binding: Number(binding),
+      write: access === 'read_write',
+    }))
     const uniform = /@group\(0\)\s*@binding\((\d+)\)\s*var<uniform>\s*params\s*:\s*Params/.exec(source)
     this.paramsBinding = uniform ? Number(uniform[1]) : undefined
     const struct = /struct Params \{([^}]*)\}/.exec(source)
-    this.fields = [...(struct?.[1] ?? '').replace(/\/\/.*$/gm, '').matchAll(/(\w+)\s*:\s*(\w+)/g)].map(([, name, type]) => {
-      if (type !== 'u32' && type !== 'i32' && type !== 'f32') throw new Error(`${this.name}.wgsl: Params.${name} must be a 32-bit scalar`)
-      return { name, type }
-    })
+    this.fields = [...(struct?.[1] ?? '').replace(/\/\/.*$/gm, '').matchAll(/(\w+)\s*:\s*(\w+)/g)].map(
+      ([, name, type]) => {
+        if (type !== 'u32' && type !== 'i32' && type !== 'f32')
+          throw new Error(`${this.name}.wgsl: Params.${name} must be a 32-bit scalar`)
+        return { name, type }
+      },
+    )
   }
 
   /** The words of the uniform Params, in the order of the struct. */
@@ -39,7 +48,8 @@ export class Kernel {
       const value = values[name]
       if (value === undefined) throw new Error(`${this.name}.wgsl: Params.${name} is not given`)
       if (type === 'f32') words.setFloat32(4 * i, value, true)
-      else if (!Number.isInteger(value)) throw new Error(`${this.name}.wgsl: Params.${name} = ${value} is no whole number`)
+      else if (!Number.isInteger(value))
+        throw new Error(`${this.name}.wgsl: Params.${name} = ${value} is no whole number`)
       else if (type === 'i32') words.setInt32(4 * i, value, true)
       else words.setUint32(4 * i, value, true)
     })
@@ -116,7 +126,8 @@ export class PipelineCache {
         visibility,
         buffer: { type: write ? 'storage' : 'read-only-storage' },
       }))
-      if (kernel.paramsBinding !== undefined) entries.push({ binding: kernel.paramsBinding, visibility, buffer: { type: 'uniform' } })
+      if (kernel.paramsBinding !== undefined)
+        entries.push({ binding: kernel.paramsBinding, visibility, buffer: { type: 'uniform' } })
       this.layouts.set(name, (layout = this.device.createBindGroupLayout({ label: name, entries })))
     }
     return layout

@@ -5,7 +5,16 @@
 import type { KernelLibrary, Constants } from './kernel.js'
 import { assignStorages, type MemoryPlan } from './memory.js'
 import { reachable } from './autograd.js'
-import { align, inputOp, constantOp, isSource, variableOp, Variable, type Assignment, type TypedArray } from './sources.js'
+import {
+  align,
+  inputOp,
+  constantOp,
+  isSource,
+  variableOp,
+  Variable,
+  type Assignment,
+  type TypedArray,
+} from './sources.js'
 import { show, Value, type Node } from './value.js'
 
 /** What lowering needs to know of an adapter; a plain object, so that plans can be made without one. */
@@ -117,7 +126,8 @@ export class Emit {
   of(value: Value): Slice {
     let slice = this.slices.get(value)
     if (!slice) {
-      if (value.node !== this.current) throw new Error(`${this.current.op.name}: reads ${value.node.op.name} before it is computed`)
+      if (value.node !== this.current)
+        throw new Error(`${this.current.op.name}: reads ${value.node.op.name} before it is computed`)
       slice = this.allocate(value)
       this.place(value, slice)
     }
@@ -173,12 +183,16 @@ export class Emit {
     const where = `${this.current?.op.name ?? 'copy'} (${request.kernel})`
     const [x, y = 1, z = 1] = request.workgroups
     if (Math.max(x, y, z) > this.target.maxWorkgroupsPerDimension || Math.min(x, y, z) < 1)
-      throw new Error(`${where}: ${x}×${y}×${z} workgroups, of which a dimension takes 1 to ${this.target.maxWorkgroupsPerDimension}`)
+      throw new Error(
+        `${where}: ${x}×${y}×${z} workgroups, of which a dimension takes 1 to ${this.target.maxWorkgroupsPerDimension}`,
+      )
     const bindings = kernel.storageBindings.map(({ name, write }) => {
       // An operand that a specialisation does not use still needs something bound.
       const slice = request.buffers[name] ?? this.unused()
       if (slice.bytes > this.target.maxBindingBytes)
-        throw new Error(`${where}: '${name}' binds ${slice.bytes} bytes, over the adapter's ${this.target.maxBindingBytes}`)
+        throw new Error(
+          `${where}: '${name}' binds ${slice.bytes} bytes, over the adapter's ${this.target.maxBindingBytes}`,
+        )
       return { ...slice, write: write && request.buffers[name] !== undefined }
     })
     for (const name of Object.keys(request.buffers))
@@ -219,7 +233,8 @@ export class Emit {
     // Rows step by as many as bring every operand back to an aligned offset.
     const step = bytesPerRow.reduce((s, bytes) => lcm(s, 256 / gcd(bytes, 256)), 1)
     const run = Math.floor(this.target.maxBindingBytes / widest / step) * step
-    if (run < 1) throw new Error(`${this.current.op.name}: a row of ${widest} bytes is over the adapter's binding limit`)
+    if (run < 1)
+      throw new Error(`${this.current.op.name}: a row of ${widest} bytes is over the adapter's binding limit`)
     const runs = []
     for (let start = 0; start < count; start += run) runs.push({ start, count: Math.min(run, count - start) })
     return runs
@@ -254,7 +269,9 @@ export class Emit {
     }
     this.current = { op: { name: 'assign' } } as unknown as Node
     this.assign(updates)
-    const named = new Map(outputs.map(([name, value]) => [name, { value, slice: copies.get(name) ?? this.output(name, value) }]))
+    const named = new Map(
+      outputs.map(([name, value]) => [name, { value, slice: copies.get(name) ?? this.output(name, value) }]),
+    )
     return {
       label: spec.label ?? 'program',
       dispatches: this.dispatches,
@@ -275,7 +292,10 @@ export class Emit {
       inputs.set(name, { value, slice })
     } else if (node.op === constantOp) {
       const { data } = node.attributes as { data: TypedArray }
-      this.place(node.outputs[0], whole(this.add({ bytes: pad(data.byteLength), kind: 'constant', label: 'constant', data })))
+      this.place(
+        node.outputs[0],
+        whole(this.add({ bytes: pad(data.byteLength), kind: 'constant', label: 'constant', data })),
+      )
     } else {
       const { variable } = node.attributes as { variable: Variable }
       this.place(variable, this.variableSlice(variable))
@@ -346,7 +366,9 @@ export class Emit {
 
   private none?: Slice
   private unused(): Slice {
-    return (this.none ??= whole(this.add({ bytes: 256, kind: 'constant', label: 'unused operand', data: new Uint32Array(64) })))
+    return (this.none ??= whole(
+      this.add({ bytes: 256, kind: 'constant', label: 'unused operand', data: new Uint32Array(64) }),
+    ))
   }
 }
 

@@ -17,7 +17,11 @@ export interface MemoryPlan {
  * one dispatch must never share one. Storages are placed from the largest down, each into the
  * first buffer that is free for its whole life; a buffer is as large as its first tenant.
  */
-export function assignStorages(dispatches: readonly Dispatch[], storages: readonly Storage[], target: Target): MemoryPlan {
+export function assignStorages(
+  dispatches: readonly Dispatch[],
+  storages: readonly Storage[],
+  target: Target,
+): MemoryPlan {
   const life = new Map<Storage, [first: number, last: number]>()
   dispatches.forEach((dispatch, at) => {
     const written = new Set<Storage>()
@@ -30,13 +34,16 @@ export function assignStorages(dispatches: readonly Dispatch[], storages: readon
       else life.set(storage, [at, at])
     }
     for (const storage of written)
-      if (read.has(storage)) throw new Error(`${dispatch.op} (${dispatch.kernel}): reads and writes '${storage.label}' in one dispatch`)
+      if (read.has(storage))
+        throw new Error(`${dispatch.op} (${dispatch.kernel}): reads and writes '${storage.label}' in one dispatch`)
   })
 
   const pool: number[] = []
   const busy: [number, number][][] = []
   const slot = new Map<Storage, number>()
-  const temporaries = [...life].filter(([s]) => s.kind === 'temporary').sort(([a], [b]) => b.bytes - a.bytes || a.id - b.id)
+  const temporaries = [...life]
+    .filter(([s]) => s.kind === 'temporary')
+    .sort(([a], [b]) => b.bytes - a.bytes || a.id - b.id)
   for (const [storage, [first, last]] of temporaries) {
     let k = busy.findIndex((spans) => spans.every(([f, l]) => last < f || l < first))
     if (k < 0) {
@@ -50,7 +57,9 @@ export function assignStorages(dispatches: readonly Dispatch[], storages: readon
     storages.filter((s) => kinds.includes(s.kind)).reduce((sum, s) => sum + s.bytes, 0)
   const largest = Math.max(0, ...pool)
   if (largest > target.maxBufferBytes)
-    throw new Error(`a temporary of ${largest} bytes is over the adapter's largest buffer of ${target.maxBufferBytes} bytes`)
+    throw new Error(
+      `a temporary of ${largest} bytes is over the adapter's largest buffer of ${target.maxBufferBytes} bytes`,
+    )
   return {
     pool,
     slot,

@@ -72,7 +72,14 @@ export class Program {
       else if (storage.kind === 'variable') this.buffers.set(storage, engine.bufferOf(storage.variable!))
       else if (storage.kind !== 'temporary') {
         const buffer = make(storage.bytes, storage.label)
-        if (storage.data) engine.device.queue.writeBuffer(buffer, 0, storage.data.buffer, storage.data.byteOffset, storage.data.byteLength)
+        if (storage.data)
+          engine.device.queue.writeBuffer(
+            buffer,
+            0,
+            storage.data.buffer,
+            storage.data.byteOffset,
+            storage.data.byteLength,
+          )
         this.buffers.set(storage, buffer)
       }
     }
@@ -100,10 +107,17 @@ export class Program {
         resource: this.locate(d.bindings[j]),
       }))
       if (kernel.paramsBinding !== undefined)
-        entries.push({ binding: kernel.paramsBinding, resource: { buffer: uniforms, offset: place[i], size: d.params.byteLength } })
+        entries.push({
+          binding: kernel.paramsBinding,
+          resource: { buffer: uniforms, offset: place[i], size: d.params.byteLength },
+        })
       return {
         pipeline: pipelines[i],
-        bindGroup: engine.createBindGroup({ label: `${d.op} (${d.kernel})`, layout: engine.pipelines.layout(d.kernel), entries }),
+        bindGroup: engine.createBindGroup({
+          label: `${d.op} (${d.kernel})`,
+          layout: engine.pipelines.layout(d.kernel),
+          entries,
+        }),
         workgroups: d.workgroups,
       }
     })
@@ -126,7 +140,7 @@ export class Program {
     for (const [name, { value, slice }] of plan.inputs) {
       const data = inputs[name]
       if (data === undefined) throw new Error(`${plan.label}: input '${name}' ${show(value.shape)} is not given`)
-      if (data.length !== value.size || (data instanceof Uint32Array) !== (value.dtype === 'u32'))
+      if (data.length !== value.size || data instanceof Uint32Array !== (value.dtype === 'u32'))
         throw new Error(
           `${plan.label}: input '${name}' is ${show(value.shape)} ${value.dtype}, ${value.size} numbers; ` +
             `given ${data.length} in a ${data.constructor.name}`,
@@ -134,7 +148,8 @@ export class Program {
       const { buffer, offset } = this.locate(slice)
       engine.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength)
     }
-    for (const name of Object.keys(inputs)) if (!plan.inputs.has(name)) throw new Error(`${plan.label}: has no input '${name}'`)
+    for (const name of Object.keys(inputs))
+      if (!plan.inputs.has(name)) throw new Error(`${plan.label}: has no input '${name}'`)
     await engine.slot()
     const encoder = engine.device.createCommandEncoder({ label: plan.label })
     const pass = encoder.beginComputePass({ label: plan.label })
@@ -151,7 +166,8 @@ export class Program {
   /** An output of the latest run: f32 and f16 as Float32Array, u32 as Uint32Array. Does not stall the queue. */
   async read(name: string): Promise<Float32Array> {
     const output = this.plan.outputs.get(name)
-    if (!output) throw new Error(`${this.plan.label}: has no output '${name}'; it has ${[...this.plan.outputs.keys()].join(', ')}`)
+    if (!output)
+      throw new Error(`${this.plan.label}: has no output '${name}'; it has ${[...this.plan.outputs.keys()].join(', ')}`)
     const { buffer, offset } = this.locate(part(output.slice, 0, output.value.bytes))
     return this.engine.readBuffer(buffer, offset, output.value.bytes, output.value.dtype as Exclude<DType, 'u32'>)
   }
@@ -163,4 +179,3 @@ export class Program {
     this.recorded = []
   }
 }
-

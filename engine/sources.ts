@@ -53,8 +53,7 @@ export class Variable extends Value {
 
 /** A Variable; without `initial` it starts at zero. */
 export function variable(name: string, shape: readonly number[], initial?: Initial, dtype: DType = 'f32'): Variable {
-  const zeros = (): TypedArray =>
-    dtype === 'u32' ? new Uint32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape))
+  const zeros = (): TypedArray => (dtype === 'u32' ? new Uint32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape)))
   return new Variable(name, shape, initial ?? zeros, dtype)
 }
 

@@ -86,7 +86,12 @@ let nextId = 1
 
 /** Applies an op: checks shapes, makes the node, returns its outputs. */
 export function apply<A>(op: Op<A>, inputs: readonly Value[], attributes: A): Value[] {
-  return attach(op, inputs, attributes, op.infer(inputs, attributes).map((spec) => new Value(spec)))
+  return attach(
+    op,
+    inputs,
+    attributes,
+    op.infer(inputs, attributes).map((spec) => new Value(spec)),
+  )
 }
 
 /** Makes the node for outputs that exist already (Variables are Values of their own class). */

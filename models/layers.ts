@@ -1,7 +1,18 @@
 /** Layers: Variables under torchvision's names, and the function of graph Values that they serve. */
 import {
-  Arena, RandomStream, Purpose, batchNorm, batchNormInference, conv2d, matmul, updateRunningStatistics, variable, sizeOf,
-  type Assignment, type Value, type Variable,
+  Arena,
+  RandomStream,
+  Purpose,
+  batchNorm,
+  batchNormInference,
+  conv2d,
+  matmul,
+  updateRunningStatistics,
+  variable,
+  sizeOf,
+  type Assignment,
+  type Value,
+  type Variable,
 } from '../engine/index.js'
 
 /** How PyTorch lays a tensor out, against how the engine does. */
@@ -54,7 +65,14 @@ export class StateDict {
     return this
   }
 
-  add(name: string, shape: readonly number[], layout: Layout, torchShape: readonly number[], draw: (random: RandomStream) => () => number, trainable = true): Variable {
+  add(
+    name: string,
+    shape: readonly number[],
+    layout: Layout,
+    torchShape: readonly number[],
+    draw: (random: RandomStream) => () => number,
+    trainable = true,
+  ): Variable {
     if (this.entries.has(name)) throw new Error(`state dict: '${name}' exists already`)
     const place = this.entries.size
     const made = variable(name, shape, () => {
@@ -76,18 +94,35 @@ const always = (value: number) => () => () => value
 
 /** 2-D convolution without bias; weights from N(0, 2 / fan_out) as torchvision's ResNets (He et al. 2015). */
 export function convLayer(
-  dict: StateDict, name: string,
-  { from, to, kernel, stride = 1, padding = 0 }: { from: number; to: number; kernel: number; stride?: number; padding?: number },
+  dict: StateDict,
+  name: string,
+  {
+    from,
+    to,
+    kernel,
+    stride = 1,
+    padding = 0,
+  }: { from: number; to: number; kernel: number; stride?: number; padding?: number },
 ): (x: Value) => Value {
   // Images come with a fourth, zero channel, so that every load is a whole vec4.
   const padded = Math.ceil(from / 4) * 4
   const deviation = Math.sqrt(2 / (kernel * kernel * to))
-  const w = dict.add(`${name}.weight`, [kernel, kernel, padded, to], 'conv', [to, from, kernel, kernel], (r) => () => deviation * r.normal())
+  const w = dict.add(
+    `${name}.weight`,
+    [kernel, kernel, padded, to],
+    'conv',
+    [to, from, kernel, kernel],
+    (r) => () => deviation * r.normal(),
+  )
   return (x) => conv2d(x, w, { stride, padding })
 }
 
 /** Fully connected layer, [N, from] → [N, to]; weights and bias from U(±1 / √from) as PyTorch's default. */
-export function linearLayer(dict: StateDict, name: string, { from, to, bias = true }: { from: number; to: number; bias?: boolean }): (x: Value) => Value {
+export function linearLayer(
+  dict: StateDict,
+  name: string,
+  { from, to, bias = true }: { from: number; to: number; bias?: boolean },
+): (x: Value) => Value {
   const bound = 1 / Math.sqrt(from)
   const draw = (r: RandomStream) => () => r.uniform(-bound, bound)
   const w = dict.add(`${name}.weight`, [from, to], 'linear', [to, from], draw)
@@ -97,7 +132,10 @@ export function linearLayer(dict: StateDict, name: string, { from, to, bias = tr
 
 /** Batch-norm over all dimensions but the last, with ReLU and residual fused where asked. */
 export function batchNormLayer(
-  dict: StateDict, name: string, channels: number, { initialScale = 1 }: { initialScale?: number } = {},
+  dict: StateDict,
+  name: string,
+  channels: number,
+  { initialScale = 1 }: { initialScale?: number } = {},
 ): (x: Value, mode: Mode, options?: { relu?: boolean; residual?: Value }) => Value {
   const vector = (suffix: string, value: number, trainable: boolean) =>
     dict.add(`${name}.${suffix}`, [channels], 'vector', [channels], always(value), trainable)

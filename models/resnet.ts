@@ -49,7 +49,14 @@ function basicBlock(dict: StateDict, name: string, from: number, planes: number,
 }
 
 /** conv1×1 – bn – relu – conv3×3 (the stride is here) – bn – relu – conv1×1 to 4·planes – bn – (+ shortcut) – relu */
-function bottleneckBlock(dict: StateDict, name: string, from: number, planes: number, stride: number, zero: boolean): Block {
+function bottleneckBlock(
+  dict: StateDict,
+  name: string,
+  from: number,
+  planes: number,
+  stride: number,
+  zero: boolean,
+): Block {
   const to = 4 * planes
   const conv1 = convLayer(dict, `${name}.conv1`, { from, to: planes, kernel: 1 })
   const bn1 = batchNormLayer(dict, `${name}.bn1`, planes)
@@ -86,7 +93,13 @@ export function resnet(options: ResNetOptions): Backbone {
   if (!Number.isInteger(width) || width < 4 || width % 4)
     throw new Error(`width ${width} must be a multiple of 4, and at least 4 (64 is the literature's)`)
   const dict = new StateDict(seed)
-  const conv1 = convLayer(dict, 'conv1', stem === 'cifar' ? { from: 3, to: width, kernel: 3, padding: 1 } : { from: 3, to: width, kernel: 7, stride: 2, padding: 3 })
+  const conv1 = convLayer(
+    dict,
+    'conv1',
+    stem === 'cifar'
+      ? { from: 3, to: width, kernel: 3, padding: 1 }
+      : { from: 3, to: width, kernel: 7, stride: 2, padding: 3 },
+  )
   const bn1 = batchNormLayer(dict, 'bn1', width)
   const make = spec.block === 'basic' ? basicBlock : bottleneckBlock
   const expansion = spec.block === 'basic' ? 1 : 4
@@ -112,4 +125,3 @@ export function resnet(options: ResNetOptions): Backbone {
     },
   }
 }
-

@@ -19,7 +19,12 @@ export function fromTorch({ layout, torchShape, variable }: Entry, data: Float32
   return out
 }
 
-function visit(layout: 'conv' | 'linear', torchShape: readonly number[], shape: readonly number[], see: (torch: number, own: number) => void): void {
+function visit(
+  layout: 'conv' | 'linear',
+  torchShape: readonly number[],
+  shape: readonly number[],
+  see: (torch: number, own: number) => void,
+): void {
   const [O, I, H, W] = layout === 'conv' ? torchShape : [...torchShape, 1, 1]
   const channels = layout === 'conv' ? shape[2] : I
   let torch = 0
@@ -31,7 +36,11 @@ function visit(layout: 'conv' | 'linear', torchShape: readonly number[], shape: 
 export async function exportStateDict(engine: Engine, dict: StateDict): Promise<Record<string, SafetensorsTensor>> {
   const tensors: Record<string, SafetensorsTensor> = {}
   for (const [name, entry] of dict.entries)
-    tensors[name] = { dtype: 'F32', shape: [...entry.torchShape], data: toTorch(entry, await engine.read(entry.variable)) }
+    tensors[name] = {
+      dtype: 'F32',
+      shape: [...entry.torchShape],
+      data: toTorch(entry, await engine.read(entry.variable)),
+    }
   return tensors
 }
 
@@ -42,11 +51,17 @@ export async function exportStateDict(engine: Engine, dict: StateDict): Promise<
  * @param source what the messages call the file
  * @throws in one line, before anything is written, where a tensor is missing or of another shape
  */
-export function importStateDict(engine: Engine, dict: StateDict, tensors: Readonly<Record<string, SafetensorsTensor>>, source: string): void {
+export function importStateDict(
+  engine: Engine,
+  dict: StateDict,
+  tensors: Readonly<Record<string, SafetensorsTensor>>,
+  source: string,
+): void {
   const loaded: [Entry, Float32Array][] = []
   for (const [name, entry] of dict.entries) {
     const tensor = tensors[name]
-    if (!tensor) throw new Error(`${source}: has no tensor '${name}': it holds another architecture than the one asked for`)
+    if (!tensor)
+      throw new Error(`${source}: has no tensor '${name}': it holds another architecture than the one asked for`)
     if (tensor.shape.join() !== entry.torchShape.join())
       throw new Error(
         `${source}: '${name}' is [${tensor.shape.join(', ')}], the network wants [${entry.torchShape.join(', ')}]: ` +
@@ -54,8 +69,12 @@ export function importStateDict(engine: Engine, dict: StateDict, tensors: Readon
       )
     loaded.push([entry, toFloat32(tensor)])
   }
-  const strangers = Object.keys(tensors).filter((name) => /^(conv1|bn1|layer\d)/.test(name) && !name.endsWith('num_batches_tracked') && !dict.entries.has(name))
+  const strangers = Object.keys(tensors).filter(
+    (name) => /^(conv1|bn1|layer\d)/.test(name) && !name.endsWith('num_batches_tracked') && !dict.entries.has(name),
+  )
   if (strangers.length && dict.entries.has('conv1.weight'))
-    throw new Error(`${source}: holds '${strangers[0]}', which the network lacks: it holds another architecture than the one asked for`)
+    throw new Error(
+      `${source}: holds '${strangers[0]}', which the network lacks: it holds another architecture than the one asked for`,
+    )
   for (const [entry, data] of loaded) engine.write(entry.variable, fromTorch(entry, data))
 }

@@ -15,8 +15,13 @@ import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import type { Engine, Variable } from '../engine/index.js'
 import {
-  decodeSafetensors, encodeSafetensors, exportStateDict, importStateDict, toFloat32,
-  type SafetensorsTensor, type StateDict,
+  decodeSafetensors,
+  encodeSafetensors,
+  exportStateDict,
+  importStateDict,
+  toFloat32,
+  type SafetensorsTensor,
+  type StateDict,
 } from '../models/index.js'
 import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from './config.js'
 import { errorCode, readJson, writeAtomically, writeFolderAtomically } from './files.js'
@@ -40,7 +45,8 @@ export interface Checkpoint extends Progress {
   folder: string
 }
 
-const stepFolder = (run: string, step: number): string => join(run, 'checkpoints', `step-${String(step).padStart(8, '0')}`)
+const stepFolder = (run: string, step: number): string =>
+  join(run, 'checkpoints', `step-${String(step).padStart(8, '0')}`)
 
 /** Throws where a folder holds a run already, so that none is overwritten. */
 export function refuseExistingRun(folder: string): void {
@@ -60,16 +66,23 @@ export async function createRun(folder: string, config: PretrainConfig): Promise
  *
  * @throws in one line where it is no run's folder
  */
-export async function openRun(folder: string): Promise<{ folder: string; config: PretrainConfig; latest?: Checkpoint }> {
+export async function openRun(
+  folder: string,
+): Promise<{ folder: string; config: PretrainConfig; latest?: Checkpoint }> {
   let text: string
   try {
     text = await readFile(join(folder, 'config.yaml'), 'utf8')
   } catch {
-    throw new ConfigError(`${folder} holds no run (it has no config.yaml): name a folder that \`npm run pretrain\` wrote with --out`)
+    throw new ConfigError(
+      `${folder} holds no run (it has no config.yaml): name a folder that \`npm run pretrain\` wrote with --out`,
+    )
   }
   const config = resolveConfig(parse(text) as PartialConfig)
   const names = await readdir(join(folder, 'checkpoints')).catch(() => [] as string[])
-  const newest = names.filter((n) => /^step-\d+$/.test(n)).sort().pop()
+  const newest = names
+    .filter((n) => /^step-\d+$/.test(n))
+    .sort()
+    .pop()
   if (!newest) return { folder, config }
   const at = join(folder, 'checkpoints', newest)
   return { folder, config, latest: { ...((await readJson(join(at, 'checkpoint.json'))) as Progress), folder: at } }
@@ -77,7 +90,12 @@ export async function openRun(folder: string): Promise<{ folder: string; config:
 
 /** Writes a checkpoint; older ones keep their weights and give up what only resuming needs. */
 export async function saveCheckpoint(
-  engine: Engine, folder: string, dicts: readonly StateDict[], state: readonly Variable[], progress: Progress, config: PretrainConfig,
+  engine: Engine,
+  folder: string,
+  dicts: readonly StateDict[],
+  state: readonly Variable[],
+  progress: Progress,
+  config: PretrainConfig,
 ): Promise<string> {
   const model: Record<string, SafetensorsTensor> = {}
   for (const dict of dicts) Object.assign(model, await exportStateDict(engine, dict))
@@ -119,13 +137,19 @@ export async function loadModel(engine: Engine, dict: StateDict, file: string): 
 }
 
 /** Sets every Variable to what a checkpoint holds; nothing is written unless all of it fits. */
-export async function restoreState(engine: Engine, checkpoint: Checkpoint, variables: readonly Variable[]): Promise<void> {
+export async function restoreState(
+  engine: Engine,
+  checkpoint: Checkpoint,
+  variables: readonly Variable[],
+): Promise<void> {
   const file = join(checkpoint.folder, 'state.safetensors')
   const tensors = await readTensors(file)
   for (const v of variables) {
     const tensor = tensors[v.name]
     if (!tensor || tensor.shape.join() !== v.shape.join())
-      throw new ConfigError(`${file}: '${v.name}' is missing or of another shape: it is a checkpoint of another architecture`)
+      throw new ConfigError(
+        `${file}: '${v.name}' is missing or of another shape: it is a checkpoint of another architecture`,
+      )
   }
   for (const v of variables) {
     const tensor = tensors[v.name]

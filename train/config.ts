@@ -84,11 +84,16 @@ const optionOf = (field: PropertyKey): string => `--${String(field).replace(/[A-
  * @throws ConfigError naming the option, what it was given and what it takes
  */
 export function resolveConfig(partial: PartialConfig): PretrainConfig {
-  const merged = { ...defaults, ...withoutUndefined(partial), augmentation: { ...recipes.cifar, ...withoutUndefined(partial.augmentation ?? {}) } }
+  const merged = {
+    ...defaults,
+    ...withoutUndefined(partial),
+    augmentation: { ...recipes.cifar, ...withoutUndefined(partial.augmentation ?? {}) },
+  }
   const result = schema.safeParse(merged)
   if (result.success) return result.data
   const issue = result.error.issues[0]
-  if (issue.code === 'unrecognized_keys') throw new ConfigError(`unknown option ${issue.keys.map((k) => `'${k}'`).join(', ')} in the configuration`)
+  if (issue.code === 'unrecognized_keys')
+    throw new ConfigError(`unknown option ${issue.keys.map((k) => `'${k}'`).join(', ')} in the configuration`)
   const given = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], merged)
   const name = issue.path.length === 1 ? optionOf(issue.path[0]) : issue.path.join('.')
   throw new ConfigError(`${name} ${typeof given === 'string' ? `'${given}'` : String(given)}: ${requirement(issue)}`)

@@ -1,7 +1,16 @@
 /** Pretraining: one recorded program a step, replayed over shuffled batches; resumable bit for bit. */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { adam, gradients, input, permutation, type Assignment, type Engine, type Program, type Variable } from '../engine/index.js'
+import {
+  adam,
+  gradients,
+  input,
+  permutation,
+  type Assignment,
+  type Engine,
+  type Program,
+  type Variable,
+} from '../engine/index.js'
 import type { Backbone, Projector } from '../models/index.js'
 import { ROW_FLOATS, drawViews } from './augment/draw.js'
 import { augmentViews, deviceImages, type DeviceImages } from './augment/views.js'
@@ -72,7 +81,11 @@ export interface TrainingStep {
 
 /** Builds the step: views on the GPU, backbone, projector, loss, gradients, Adam, running statistics. */
 export async function buildStep(
-  engine: Engine, images: DeviceImages, backbone: Backbone, head: Projector, config: PretrainConfig,
+  engine: Engine,
+  images: DeviceImages,
+  backbone: Backbone,
+  head: Projector,
+  config: PretrainConfig,
   onProgress?: (done: number, total: number) => void,
 ): Promise<TrainingStep> {
   const { views, batch, augmentation, lambda, weightDecay, bn } = config
@@ -102,28 +115,47 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   const { engine, dataset, config, out, resume = false, maxMinutes, signal, onStep, onMessage } = options
   const indices = fractionIndices(dataset.count, config.fraction, config.seed)
   if (config.batch > indices.length)
-    throw new ConfigError(`--batch ${config.batch} is larger than the data set: ${indices.length} images of ${dataset.name}${config.fraction < 1 ? ` (--fraction ${config.fraction})` : ''}`)
+    throw new ConfigError(
+      `--batch ${config.batch} is larger than the data set: ${indices.length} images of ${dataset.name}${config.fraction < 1 ? ` (--fraction ${config.fraction})` : ''}`,
+    )
   const stepsPerEpoch = Math.floor(indices.length / config.batch)
   const steps = Math.min(config.steps ?? Infinity, config.epochs * stepsPerEpoch)
 
   const opened = out && resume ? await openRun(out) : undefined
   if (out && !resume) refuseExistingRun(out)
-  if (resume && !opened?.latest) throw new ConfigError(`--resume: ${out ?? 'no --out'} holds no checkpoint to go on from`)
+  if (resume && !opened?.latest)
+    throw new ConfigError(`--resume: ${out ?? 'no --out'} holds no checkpoint to go on from`)
   const { backbone, projector } = buildNetwork(config)
   const started = performance.now()
-  onMessage?.(`${config.arch}, width ${config.width}: ${backbone.dict.parameterCount.toLocaleString('en')} parameters; ${steps.toLocaleString('en')} steps of ${config.batch} images × ${config.views} views`)
+  onMessage?.(
+    `${config.arch}, width ${config.width}: ${backbone.dict.parameterCount.toLocaleString('en')} parameters; ${steps.toLocaleString('en')} steps of ${config.batch} images × ${config.views} views`,
+  )
   const images = deviceImages(dataset, engine.target.maxBindingBytes)
   const { program, state } = await buildStep(engine, images, backbone, projector, config)
   onMessage?.(`recorded ${program.dispatches} dispatches, ${mebibytes(program.peakBytes)} beside the weights`)
   const networkVariables = [...backbone.dict.variables, ...projector.dict.variables]
 
-  const progress: Progress = { step: 0, epoch: 0, stepInEpoch: 0, seconds: 0, adapter: engine.description, variants: { class: engine.target.adapterClass, subgroups: engine.target.subgroups } }
+  const progress: Progress = {
+    step: 0,
+    epoch: 0,
+    stepInEpoch: 0,
+    seconds: 0,
+    adapter: engine.description,
+    variants: { class: engine.target.adapterClass, subgroups: engine.target.subgroups },
+  }
   if (opened?.latest) {
     const { latest } = opened
     if (JSON.stringify(latest.variants) !== JSON.stringify(progress.variants))
-      onMessage?.(`this adapter runs other kernels than the run so far (${latest.adapter}): the results will agree, but not bit for bit`)
+      onMessage?.(
+        `this adapter runs other kernels than the run so far (${latest.adapter}): the results will agree, but not bit for bit`,
+      )
     await restoreState(engine, latest, [...networkVariables, ...state])
-    Object.assign(progress, { step: latest.step, epoch: latest.epoch, stepInEpoch: latest.stepInEpoch, seconds: latest.seconds })
+    Object.assign(progress, {
+      step: latest.step,
+      epoch: latest.epoch,
+      stepInEpoch: latest.stepInEpoch,
+      seconds: latest.seconds,
+    })
     await truncateMetrics(join(out!, 'metrics.jsonl'), progress.step)
     onMessage?.(`resumed ${out} at step ${progress.step}`)
   } else if (out) await createRun(out, config)
@@ -149,7 +181,10 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
 
   const observe = async (step: number, epoch: number, reading: Promise<Float32Array>): Promise<void> => {
     const [loss] = await reading
-    if (!Number.isFinite(loss)) throw new DivergedError(`the loss is ${loss} at step ${step}: lower --lr (now ${config.lr}) or --lambda (now ${config.lambda})`)
+    if (!Number.isFinite(loss))
+      throw new DivergedError(
+        `the loss is ${loss} at step ${step}: lower --lr (now ${config.lr}) or --lambda (now ${config.lambda})`,
+      )
     const now = performance.now()
     if (times.length === 0) {
       secondsToFirstStep = (now - started) / 1000
@@ -171,9 +206,23 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
 
   while (progress.step < steps) {
     order ??= permutation(config.seed, progress.epoch, indices.length)
-    const batch = Uint32Array.from({ length: config.batch }, (_, i) => indices[order![progress.stepInEpoch * config.batch + i]])
+    const batch = Uint32Array.from(
+      { length: config.batch },
+      (_, i) => indices[order![progress.stepInEpoch * config.batch + i]],
+    )
     const { seed, augmentation } = config
-    drawViews(augmentation, { seed, epoch: progress.epoch, images: batch, views: config.views, sourceHeight: dataset.height, sourceWidth: dataset.width }, rows)
+    drawViews(
+      augmentation,
+      {
+        seed,
+        epoch: progress.epoch,
+        images: batch,
+        views: config.views,
+        sourceHeight: dataset.height,
+        sourceWidth: dataset.width,
+      },
+      rows,
+    )
     await program.run({ rows, rate })
     progress.step++
     progress.stepInEpoch++
@@ -203,23 +252,50 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   program.destroy()
   for (const shard of images.shards) engine.release(shard.words)
 
-  const imagesPerSecond = times.length > 1 ? (1000 * config.batch * (times.length - 1)) / (times[times.length - 1] - times[0]) : 0
+  const imagesPerSecond =
+    times.length > 1 ? (1000 * config.batch * (times.length - 1)) / (times[times.length - 1] - times[0]) : 0
   const result: PretrainResult = {
-    backbone, projector, steps: progress.step, epochs: progress.epoch, losses, seconds: progress.seconds, secondsToFirstStep,
-    imagesPerSecond, peakBytes: program.peakBytes, stopped,
+    backbone,
+    projector,
+    steps: progress.step,
+    epochs: progress.epoch,
+    losses,
+    seconds: progress.seconds,
+    secondsToFirstStep,
+    imagesPerSecond,
+    peakBytes: program.peakBytes,
+    stopped,
   }
   if (out)
-    await writeAtomically(join(out, 'summary.json'), `${JSON.stringify({
-      stopped, steps: progress.step, totalSteps: steps, epochs: progress.epoch, finalLoss: losses[losses.length - 1], seconds: progress.seconds,
-      secondsToFirstStep, imagesPerSecond, peakBytes: program.peakBytes, adapter: engine.description, date: new Date().toISOString(),
-    }, null, 2)}\n`)
+    await writeAtomically(
+      join(out, 'summary.json'),
+      `${JSON.stringify(
+        {
+          stopped,
+          steps: progress.step,
+          totalSteps: steps,
+          epochs: progress.epoch,
+          finalLoss: losses[losses.length - 1],
+          seconds: progress.seconds,
+          secondsToFirstStep,
+          imagesPerSecond,
+          peakBytes: program.peakBytes,
+          adapter: engine.description,
+          date: new Date().toISOString(),
+        },
+        null,
+        2,
+      )}\n`,
+    )
   return result
 }
 
 /** Lines beyond the checkpoint that a run goes on from were steps that will be done again. */
 async function truncateMetrics(file: string, step: number): Promise<void> {
   if (!existsSync(file)) return
-  const kept = readFileSync(file, 'utf8').split('\n').filter((line) => line !== '' && (JSON.parse(line) as StepMetrics).step <= step)
+  const kept = readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '' && (JSON.parse(line) as StepMetrics).step <= step)
   await writeAtomically(file, kept.map((line) => `${line}\n`).join(''))
 }
 

@@ -1,55 +1,68 @@
 // npm run doctor: which WebGPU adapters this machine has or could fetch, which one is used, and what it offers.
-import { AdapterError, requestAdapter } from './adapter.js';
-import { availableDrivers, cacheFolder, driverKinds } from './drivers.mjs';
-import { adapterArgument } from './launch.mjs';
-import type { DriverKind } from './drivers.mjs';
+import { AdapterError, requestAdapter } from './adapter.js'
+import { availableDrivers, cacheFolder, driverKinds } from './drivers.mjs'
+import { adapterArgument } from './launch.mjs'
+import type { DriverKind } from './drivers.mjs'
 
 /** The limits that decide whether, and how fast, a network runs. */
 const limitNames = [
-  'maxBufferSize', 'maxStorageBufferBindingSize', 'maxStorageBuffersPerShaderStage', 'maxComputeInvocationsPerWorkgroup',
-  'maxComputeWorkgroupStorageSize', 'maxComputeWorkgroupsPerDimension', 'minStorageBufferOffsetAlignment',
-] as const;
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeWorkgroupsPerDimension',
+  'minStorageBufferOffsetAlignment',
+] as const
 
 /** The optional features the kernels can make use of. */
-const featureNames = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];
+const featureNames = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix']
 
 const absent: Record<DriverKind, string> = {
   hardware: 'none that Dawn accepts',
   system: 'none that Dawn accepts',
-  lavapipe: process.platform === 'linux' ? 'not here; fetched through apt when needed (Debian, Ubuntu; 55 MB)' : 'for Linux alone',
-  swiftshader: process.platform === 'linux' && process.arch === 'x64' ? 'not here; fetched through npm when needed (70 MB)' : 'for 64-bit x86 Linux alone',
-};
+  lavapipe:
+    process.platform === 'linux'
+      ? 'not here; fetched through apt when needed (Debian, Ubuntu; 55 MB)'
+      : 'for Linux alone',
+  swiftshader:
+    process.platform === 'linux' && process.arch === 'x64'
+      ? 'not here; fetched through npm when needed (70 MB)'
+      : 'for 64-bit x86 Linux alone',
+}
 
 /** A count of bytes in the largest unit that fits. */
 function bytes(count: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB'];
-  const unit = Math.min(3, Math.floor(Math.log2(count) / 10));
-  return `${Number((count / 1024 ** unit).toFixed(1))} ${units[unit]}`;
+  const units = ['B', 'KiB', 'MiB', 'GiB']
+  const unit = Math.min(3, Math.floor(Math.log2(count) / 10))
+  return `${Number((count / 1024 ** unit).toFixed(1))} ${units[unit]}`
 }
 
 async function report(name: string | undefined): Promise<void> {
-  console.log(`Node ${process.versions.node} on ${process.platform} ${process.arch}; cache folder ${cacheFolder()}`);
-  const available = await availableDrivers();
+  console.log(`Node ${process.versions.node} on ${process.platform} ${process.arch}; cache folder ${cacheFolder()}`)
+  const available = await availableDrivers()
   for (const kind of driverKinds) {
-    const found = available.filter((driver) => driver.kind === kind).map((driver) => driver.description);
-    console.log(`  ${kind.padEnd(12)} ${found.join('; ') || absent[kind]}`);
+    const found = available.filter((driver) => driver.kind === kind).map((driver) => driver.description)
+    console.log(`  ${kind.padEnd(12)} ${found.join('; ') || absent[kind]}`)
   }
-  const { adapter, driver } = await requestAdapter({ name });
-  console.log(driver.note);
-  const { info } = adapter;
-  console.log(`  kind         ${driver.kind} (choose another with --adapter or WEBGPU_SSL_ADAPTER)`);
-  console.log(`  subgroups    ${info.subgroupMinSize === info.subgroupMaxSize ? info.subgroupMinSize : `${info.subgroupMinSize} to ${info.subgroupMaxSize}`} invocations`);
-  for (const feature of featureNames) console.log(`  ${adapter.features.has(feature) ? 'has  ' : 'lacks'} ${feature}`);
+  const { adapter, driver } = await requestAdapter({ name })
+  console.log(driver.note)
+  const { info } = adapter
+  console.log(`  kind         ${driver.kind} (choose another with --adapter or WEBGPU_SSL_ADAPTER)`)
+  console.log(
+    `  subgroups    ${info.subgroupMinSize === info.subgroupMaxSize ? info.subgroupMinSize : `${info.subgroupMinSize} to ${info.subgroupMaxSize}`} invocations`,
+  )
+  for (const feature of featureNames) console.log(`  ${adapter.features.has(feature) ? 'has  ' : 'lacks'} ${feature}`)
   for (const limit of limitNames) {
-    const value = adapter.limits[limit]!;
-    console.log(`  ${limit.padEnd(36)} ${/Size$/.test(limit) ? bytes(value) : value}`);
+    const value = adapter.limits[limit]!
+    console.log(`  ${limit.padEnd(36)} ${/Size$/.test(limit) ? bytes(value) : value}`)
   }
 }
 
 try {
-  await report(adapterArgument(process.argv.slice(2)));
+  await report(adapterArgument(process.argv.slice(2)))
 } catch (error) {
-  if (!(error instanceof AdapterError)) throw error;
-  console.error(error.message);
-  process.exitCode = 1;
+  if (!(error instanceof AdapterError)) throw error
+  console.error(error.message)
+  process.exitCode = 1
 }

@@ -3,13 +3,14 @@
 // What Dawn makes of a driver is only known by asking it, and a process can ask once, because drivers stay
 // loaded: a short child process asks, and its answer is kept in the cache folder until a driver file changes.
 // Node built-ins only: the launcher runs this before `npm ci` has installed anything.
-import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { constants, homedir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { fetchLavapipe, fetchSwiftShader } from './fetch.mjs';
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { createRequire } from 'node:module'
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { constants, homedir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { fetchLavapipe, fetchSwiftShader } from './fetch.mjs'
 
 /** @typedef {'hardware' | 'system' | 'lavapipe' | 'swiftshader'} DriverKind */
 /** Where a driver's files come from: the machine's own Vulkan, Metal or Direct3D, or a folder of the cache.
@@ -21,154 +22,212 @@ import { fetchLavapipe, fetchSwiftShader } from './fetch.mjs';
 
 /** No adapter can serve the request; the message names the remedy. */
 export class AdapterError extends Error {
-  name = 'AdapterError';
+  name = 'AdapterError'
 }
 
 /** Kinds, best first. @type {DriverKind[]} */
-export const driverKinds = ['hardware', 'system', 'lavapipe', 'swiftshader'];
+export const driverKinds = ['hardware', 'system', 'lavapipe', 'swiftshader']
 
 /** @type {DriverHome[]} */
-const homes = ['machine', 'lavapipe', 'swiftshader'];
-const fetchers = { lavapipe: fetchLavapipe, swiftshader: fetchSwiftShader };
-const dayInMs = 86_400_000;
+const homes = ['machine', 'lavapipe', 'swiftshader']
+const fetchers = { lavapipe: fetchLavapipe, swiftshader: fetchSwiftShader }
+const dayInMs = 86_400_000
 
 /** The project's cache folder: `WEBGPU_SSL_CACHE`, else `webgpu-ssl` under `XDG_CACHE_HOME` or `~/.cache`.
  * @returns {string} */
 export function cacheFolder() {
-  return process.env.WEBGPU_SSL_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'webgpu-ssl');
+  return process.env.WEBGPU_SSL_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'webgpu-ssl')
 }
 
 /** Whether an adapter answers to a user's `--adapter NAME`: a driver kind, or part of the adapter's name or
  * description in any case. @param {string} name @param {{ kind: DriverKind, name: string, description: string }} adapter */
 export function matchesName(name, adapter) {
-  const wanted = name.toLowerCase();
-  if (/** @type {string[]} */ (driverKinds).includes(wanted)) return adapter.kind === wanted;
-  return `${adapter.name}\n${adapter.description}`.toLowerCase().includes(wanted);
+  const wanted = name.toLowerCase()
+  if (/** @type {string[]} */ (driverKinds).includes(wanted)) return adapter.kind === wanted
+  return `${adapter.name}\n${adapter.description}`.toLowerCase().includes(wanted)
 }
 
 /** One line: which adapter is used and what the next better one would bring. The factors are those of a 512³
  * f32 matmul on two cores. @param {DriverKind} kind @param {string} description @returns {string} */
 export function adapterNote(kind, description) {
-  if (kind === 'hardware') return `Adapter: ${description} (hardware GPU).`;
-  if (/swiftshader/i.test(description)) return `Adapter: ${description} (software, on the CPU); Mesa's lavapipe would be about 5 times as fast.`;
-  const origin = kind === 'system' ? 'software of this system' : 'software';
-  return `Adapter: ${description} (${origin}, on the CPU); a hardware GPU would be 100 times as fast or more.`;
+  if (kind === 'hardware') return `Adapter: ${description} (hardware GPU).`
+  if (/swiftshader/i.test(description))
+    return `Adapter: ${description} (software, on the CPU); Mesa's lavapipe would be about 5 times as fast.`
+  const origin = kind === 'system' ? 'software of this system' : 'software'
+  return `Adapter: ${description} (${origin}, on the CPU); a hardware GPU would be 100 times as fast or more.`
 }
 
 // ---------------------------------------------------------------- what Dawn makes of each home
 
 /** @param {string} folder @returns {string[]} */
 function filesIn(folder) {
-  return existsSync(folder) ? readdirSync(folder).sort().map((name) => join(folder, name)) : [];
+  return existsSync(folder)
+    ? readdirSync(folder)
+        .sort()
+        .map((name) => join(folder, name))
+    : []
 }
 
 /** The system's Vulkan drivers, by their manifests; containers with an NVIDIA GPU may have them under /usr/local/nvidia. */
 function vulkanManifests() {
-  return ['/etc', '/usr/share', '/usr/local/share', '/usr/local/etc', '/usr/local/nvidia/share', join(homedir(), '.local/share')]
-    .flatMap((folder) => filesIn(join(folder, 'vulkan/icd.d')));
+  return [
+    '/etc',
+    '/usr/share',
+    '/usr/local/share',
+    '/usr/local/etc',
+    '/usr/local/nvidia/share',
+    join(homedir(), '.local/share'),
+  ].flatMap((folder) => filesIn(join(folder, 'vulkan/icd.d')))
 }
 
 /** Device nodes of GPUs; none means that no hardware driver can find anything. */
 function gpuNodes() {
-  return [...filesIn('/dev/dri').filter((path) => path.includes('renderD')), ...['/dev/nvidia0', '/dev/dxg'].filter((path) => existsSync(path))];
+  return [
+    ...filesIn('/dev/dri').filter((path) => path.includes('renderD')),
+    ...['/dev/nvidia0', '/dev/dxg'].filter((path) => existsSync(path)),
+  ]
 }
 
 /** Files whose change can change Dawn's answer, besides the fetched drivers. */
 function machineFiles() {
-  const loaders = ['/usr/lib', '/usr/lib64', '/usr/local/lib', `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`];
-  return [...vulkanManifests(), ...gpuNodes(), ...loaders.map((folder) => join(folder, 'libvulkan.so.1')).filter((path) => existsSync(path))];
+  const loaders = [
+    '/usr/lib',
+    '/usr/lib64',
+    '/usr/local/lib',
+    `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`,
+  ]
+  return [
+    ...vulkanManifests(),
+    ...gpuNodes(),
+    ...loaders.map((folder) => join(folder, 'libvulkan.so.1')).filter((path) => existsSync(path)),
+  ]
 }
 
 /** A key that changes whenever Dawn's answer about a home may: with the driver's files and their times, the
  * environment Vulkan's loader reads, and Dawn itself. Device nodes count by name, as each boot makes them anew.
  * @param {DriverHome} home @param {string[]} files @param {NodeJS.ProcessEnv} environment @returns {string} */
 export function verdictKey(home, files, environment) {
-  const variables = Object.entries(environment).filter(([name]) => /^(VK_|LD_LIBRARY_PATH$|CUDA_VISIBLE|NVIDIA_VISIBLE|XDG_DATA_|DRI_PRIME$)/.test(name)).sort();
+  const variables = Object.entries(environment)
+    .filter(([name]) => /^(VK_|LD_LIBRARY_PATH$|CUDA_VISIBLE|NVIDIA_VISIBLE|XDG_DATA_|DRI_PRIME$)/.test(name))
+    .sort()
   const stamps = files.map((file) => {
-    if (file.startsWith('/dev/')) return file;
-    const info = statSync(file, { throwIfNoEntry: false });
-    return `${file} ${info?.size} ${info?.mtimeMs}`;
-  });
-  return createHash('sha256').update(JSON.stringify([home, process.platform, process.arch, variables, stamps])).digest('hex').slice(0, 16);
+    if (file.startsWith('/dev/')) return file
+    const info = statSync(file, { throwIfNoEntry: false })
+    return `${file} ${info?.size} ${info?.mtimeMs}`
+  })
+  return createHash('sha256')
+    .update(JSON.stringify([home, process.platform, process.arch, variables, stamps]))
+    .digest('hex')
+    .slice(0, 16)
+}
+
+/** Where Dawn's package is, here or beside an installed copy of this one; '' before anything is installed. */
+function dawnPackage() {
+  try {
+    return createRequire(import.meta.url).resolve('webgpu/package.json')
+  } catch {
+    return ''
+  }
 }
 
 /** @param {DriverHome} home @returns {string[]} */
 function driverFiles(home) {
-  const dawn = fileURLToPath(new URL('../../node_modules/webgpu/package.json', import.meta.url));
-  return [dawn, ...(home === 'swiftshader' ? [] : machineFiles()), ...(home === 'machine' ? [] : [join(cacheFolder(), home, 'driver.json')])];
+  return [
+    dawnPackage(),
+    ...(home === 'swiftshader' ? [] : machineFiles()),
+    ...(home === 'machine' ? [] : [join(cacheFolder(), home, 'driver.json')]),
+  ]
 }
 
 /** @param {string} file @returns {any} */
 function readJson(file) {
   try {
-    return JSON.parse(readFileSync(file, 'utf8'));
+    return JSON.parse(readFileSync(file, 'utf8'))
   } catch {
-    return undefined;
+    return undefined
   }
 }
 
 /** Writes through a temporary name, so that a reader never sees half a file. @param {string} file @param {unknown} value */
 function writeJson(file, value) {
-  mkdirSync(cacheFolder(), { recursive: true });
-  writeFileSync(`${file}.${process.pid}`, JSON.stringify(value, null, 2) + '\n');
-  renameSync(`${file}.${process.pid}`, file);
+  mkdirSync(cacheFolder(), { recursive: true })
+  writeFileSync(`${file}.${process.pid}`, JSON.stringify(value, null, 2) + '\n')
+  renameSync(`${file}.${process.pid}`, file)
 }
 
 /** As the process was started: activating a driver adds variables of its own, which must not change what is found. */
-const environment = { ...process.env };
+const environment = { ...process.env }
 
 /** The adapters Dawn offers on one home's driver, best first; from the cache where nothing changed.
  * @param {DriverHome} home @returns {Promise<AdapterReport[]>} */
 async function adaptersOf(home) {
-  const file = join(cacheFolder(), `adapters-${home}.json`);
-  const key = verdictKey(home, driverFiles(home), environment);
-  const known = readJson(file);
-  if (known?.key === key) return known.adapters;
-  const adapters = await probeInChild(home);
-  if (!adapters) return [];
-  writeJson(file, { key, adapters });
-  return adapters;
+  const file = join(cacheFolder(), `adapters-${home}.json`)
+  const key = verdictKey(home, driverFiles(home), environment)
+  const known = readJson(file)
+  if (known?.key === key) return known.adapters
+  const adapters = await probeInChild(home)
+  if (!adapters) return []
+  writeJson(file, { key, adapters })
+  return adapters
 }
 
 /** Forgets what is known of a home, for when its driver fails in spite of it. @param {DriverHome} home */
 export function forgetVerdict(home) {
-  writeJson(join(cacheFolder(), `adapters-${home}.json`), {});
+  writeJson(join(cacheFolder(), `adapters-${home}.json`), {})
 }
 
 /** @param {DriverHome} home @returns {Promise<AdapterReport[] | undefined>} undefined when the child crashed or hung */
 function probeInChild(home) {
   return new Promise((resolve) => {
     // Dawn and Vulkan's loader write every driver they refuse to stderr; the answer on stdout is all we want.
-    const child = spawn(process.execPath, [fileURLToPath(import.meta.url), 'probe', home], { env: environment, stdio: ['ignore', 'pipe', 'ignore'], timeout: 60_000 });
-    let out = '';
-    child.stdout.on('data', (data) => { out += data; });
-    child.on('error', () => resolve(undefined));
-    child.on('close', () => resolve(/^ADAPTERS (.*)$/m.test(out) ? JSON.parse(/** @type {RegExpExecArray} */ (/^ADAPTERS (.*)$/m.exec(out))[1]) : undefined));
-  });
+    const child = spawn(process.execPath, [fileURLToPath(import.meta.url), 'probe', home], {
+      env: environment,
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: 60_000,
+    })
+    let out = ''
+    child.stdout.on('data', (data) => {
+      out += data
+    })
+    child.on('error', () => resolve(undefined))
+    child.on('close', () =>
+      resolve(
+        /^ADAPTERS (.*)$/m.test(out)
+          ? JSON.parse(/** @type {RegExpExecArray} */ (/^ADAPTERS (.*)$/m.exec(out))[1])
+          : undefined,
+      ),
+    )
+  })
 }
 
 /** Runs in the child: asks Dawn for every adapter it has on this home. @param {DriverHome} home */
 async function probe(home) {
-  activateDriver(home);
-  const { create } = await import('webgpu');
+  activateDriver(home)
+  const { create } = await import('webgpu')
   /** @type {AdapterReport[]} */
-  const reports = [];
+  const reports = []
   /** Dawn lists the names it knows only in the error about one it does not. */
-  const names = await (async () => create(['adapter=\u0001']).requestAdapter())().then(() => [], (error) =>
-    [...String(error.message).matchAll(/name: '(.*)'$/gm)].map((match) => match[1]));
+  const names = await (async () => create(['adapter=\u0001']).requestAdapter())().then(
+    () => [],
+    (error) => [...String(error.message).matchAll(/name: '(.*)'$/gm)].map((match) => match[1]),
+  )
   // The default request comes first: Dawn's own preference among several GPUs.
   for (const flags of [[], ...names.map((name) => [`adapter=${name}`])]) {
-    const gpu = create(flags);
-    const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-    if (!adapter) continue;
-    const { description, device, vendor, isFallbackAdapter } = adapter.info;
-    const report = { name: flags[0]?.slice('adapter='.length) ?? '', description: description || device || vendor, software: isFallbackAdapter };
-    const same = reports.find((other) => other.description === report.description);
-    if (same) same.name ||= report.name;
-    else reports.push(report);
+    const gpu = create(flags)
+    const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' })
+    if (!adapter) continue
+    const { description, device, vendor, isFallbackAdapter } = adapter.info
+    const report = {
+      name: flags[0]?.slice('adapter='.length) ?? '',
+      description: description || device || vendor,
+      software: isFallbackAdapter,
+    }
+    const same = reports.find((other) => other.description === report.description)
+    if (same) same.name ||= report.name
+    else reports.push(report)
   }
-  process.stdout.write(`ADAPTERS ${JSON.stringify(reports)}\n`);
-  process.exit(0);
+  process.stdout.write(`ADAPTERS ${JSON.stringify(reports)}\n`)
+  process.exit(0)
 }
 
 // ---------------------------------------------------------------- choosing
@@ -177,76 +236,78 @@ async function probe(home) {
  * network does not wait at every start; asking for the driver by name tries again.
  * @param {'lavapipe' | 'swiftshader'} home @param {boolean} insist @returns {Promise<string>} why it is not there, or '' */
 async function ensureFetched(home, insist) {
-  const folder = join(cacheFolder(), home);
-  if (existsSync(join(folder, 'driver.json'))) return '';
-  if (process.platform !== 'linux') return 'fetched on Linux alone';
-  const file = join(cacheFolder(), `unavailable-${home}.json`);
-  const failure = readJson(file);
-  if (failure && !insist && Date.now() - failure.time < dayInMs) return failure.reason;
+  const folder = join(cacheFolder(), home)
+  if (existsSync(join(folder, 'driver.json'))) return ''
+  if (process.platform !== 'linux') return 'fetched on Linux alone'
+  const file = join(cacheFolder(), `unavailable-${home}.json`)
+  const failure = readJson(file)
+  if (failure && !insist && Date.now() - failure.time < dayInMs) return failure.reason
   try {
-    await fetchers[home](folder);
-    return '';
+    await fetchers[home](folder)
+    return ''
   } catch (error) {
-    const reason = /** @type {Error} */ (error).message;
-    writeJson(file, { reason, time: Date.now() });
-    return reason;
+    const reason = /** @type {Error} */ (error).message
+    writeJson(file, { reason, time: Date.now() })
+    return reason
   }
 }
 
 /** @param {DriverHome} home @param {AdapterReport} report @returns {Driver} */
 function toDriver(home, report) {
-  const kind = !report.software ? 'hardware' : home === 'machine' ? 'system' : home;
-  return { kind, home, name: report.name, description: report.description, note: adapterNote(kind, report.description) };
+  const kind = !report.software ? 'hardware' : home === 'machine' ? 'system' : home
+  return { kind, home, name: report.name, description: report.description, note: adapterNote(kind, report.description) }
 }
 
 /** The adapters of one home, hardware first; none where its driver has not been fetched.
  * @param {DriverHome} home @returns {Promise<Driver[]>} */
 async function driversOf(home) {
-  if (home !== 'machine' && !existsSync(join(cacheFolder(), home, 'driver.json'))) return [];
-  const drivers = (await adaptersOf(home)).map((report) => toDriver(home, report));
-  return drivers.sort((a, b) => driverKinds.indexOf(a.kind) - driverKinds.indexOf(b.kind));
+  if (home !== 'machine' && !existsSync(join(cacheFolder(), home, 'driver.json'))) return []
+  const drivers = (await adaptersOf(home)).map((report) => toDriver(home, report))
+  return drivers.sort((a, b) => driverKinds.indexOf(a.kind) - driverKinds.indexOf(b.kind))
 }
 
 /** All adapters that are there without fetching anything, best first. @returns {Promise<Driver[]>} */
 export async function availableDrivers() {
-  const found = [];
-  for (const home of homes) found.push(...await driversOf(home));
-  return found;
+  const found = []
+  for (const home of homes) found.push(...(await driversOf(home)))
+  return found
 }
 
 /** Whether a home's driver may be fetched for a request. A name that is no kind asks for an adapter that is
  * there. A GPU without a Vulkan loader, as in many containers, works with the loader that comes with lavapipe.
  * @param {'lavapipe' | 'swiftshader'} home @param {string} wanted */
 function mayFetch(home, wanted) {
-  return wanted === '' || wanted === home || (wanted === 'hardware' && home === 'lavapipe' && gpuNodes().length > 0);
+  return wanted === '' || wanted === home || (wanted === 'hardware' && home === 'lavapipe' && gpuNodes().length > 0)
 }
 
 /** Chooses a driver, fetching one where the machine has none. Throws `AdapterError` where none can serve.
  * @param {string} [name] a driver kind or part of an adapter's description; `WEBGPU_SSL_ADAPTER` by default
  * @returns {Promise<Driver>} */
 export async function chooseDriver(name = process.env.WEBGPU_SSL_ADAPTER) {
-  const wanted = name?.toLowerCase() ?? '';
-  const reasons = [];
+  const wanted = name?.toLowerCase() ?? ''
+  const reasons = []
   for (const home of homes) {
     if (home !== 'machine' && mayFetch(home, wanted)) {
-      const reason = await ensureFetched(home, wanted === home);
-      if (reason) reasons.push(`${home}: ${reason}`);
+      const reason = await ensureFetched(home, wanted === home)
+      if (reason) reasons.push(`${home}: ${reason}`)
     }
-    const chosen = (await driversOf(home)).find((driver) => !wanted || matchesName(wanted, driver));
-    if (chosen) return chosen;
+    const chosen = (await driversOf(home)).find((driver) => !wanted || matchesName(wanted, driver))
+    if (chosen) return chosen
   }
-  const why = reasons.length ? ` (${reasons.join('; ')})` : '';
-  if (wanted) throw new AdapterError(`No WebGPU adapter answers to '${name}'${why}: \`npm run doctor\` lists those there are.`);
-  const remedy = process.platform === 'linux'
-    ? 'install a Vulkan driver (Debian 13, Ubuntu 24.04 and later: apt install mesa-vulkan-drivers), or connect to the network once, so that a software driver can be fetched'
-    : 'update the graphics driver';
-  throw new AdapterError(`No WebGPU adapter${why}: ${remedy}.`);
+  const why = reasons.length ? ` (${reasons.join('; ')})` : ''
+  if (wanted)
+    throw new AdapterError(`No WebGPU adapter answers to '${name}'${why}: \`npm run doctor\` lists those there are.`)
+  const remedy =
+    process.platform === 'linux'
+      ? 'install a Vulkan driver (Debian 13, Ubuntu 24.04 and later: apt install mesa-vulkan-drivers), or connect to the network once, so that a software driver can be fetched'
+      : 'update the graphics driver'
+  throw new AdapterError(`No WebGPU adapter${why}: ${remedy}.`)
 }
 
 // ---------------------------------------------------------------- activation
 
 /** @type {DriverHome | undefined} */
-let active;
+let active
 
 /** Makes this process use a home's driver: must come before Dawn's first request for an adapter, and once.
  * Vulkan's loader is told of the driver by environment variables. The loader and every library the driver
@@ -254,26 +315,40 @@ let active;
  * LD_LIBRARY_PATH and so no restart of the process is needed.
  * @param {DriverHome} home */
 export function activateDriver(home) {
-  if (active === home) return;
-  if (active) throw new AdapterError(`This process already runs on the ${active} driver: start another one for ${home}.`);
-  active = home;
-  if (home === 'machine') return;
-  const folder = join(cacheFolder(), home);
+  if (active === home) return
+  if (active)
+    throw new AdapterError(`This process already runs on the ${active} driver: start another one for ${home}.`)
+  active = home
+  if (home === 'machine') return
+  const folder = join(cacheFolder(), home)
   // With a GPU at hand, the fetched loader is told of the system's drivers too.
-  const manifests = [...(home === 'lavapipe' && gpuNodes().length ? vulkanManifests().filter((path) => !/lvp|swiftshader/.test(path)) : []), join(folder, 'icd.json')].join(':');
+  const manifests = [
+    ...(home === 'lavapipe' && gpuNodes().length
+      ? vulkanManifests().filter((path) => !/lvp|swiftshader/.test(path))
+      : []),
+    join(folder, 'icd.json'),
+  ].join(':')
   // The old and the new name of the same variable. Layers of the system may not fit a driver that is not its own.
-  Object.assign(process.env, { VK_ICD_FILENAMES: manifests, VK_DRIVER_FILES: manifests, VK_LOADER_LAYERS_DISABLE: '~implicit~', NODEVICE_SELECT: '1' });
-  const noDelete = 0x1000; // RTLD_NODELETE, which Node's constants lack: the library outlives dlopen's error below
+  Object.assign(process.env, {
+    VK_ICD_FILENAMES: manifests,
+    VK_DRIVER_FILES: manifests,
+    VK_LOADER_LAYERS_DISABLE: '~implicit~',
+    NODEVICE_SELECT: '1',
+  })
+  const noDelete = 0x1000 // RTLD_NODELETE, which Node's constants lack: the library outlives dlopen's error below
   for (const library of readJson(join(folder, 'driver.json'))?.preload ?? []) {
     try {
-      process.dlopen({ exports: {} }, join(folder, 'lib', library), constants.dlopen.RTLD_NOW | noDelete);
+      process.dlopen({ exports: {} }, join(folder, 'lib', library), constants.dlopen.RTLD_NOW | noDelete)
     } catch (error) {
       // Not being a Node module is expected of all of them.
-      if (!/did not self-register/.test(/** @type {Error} */ (error).message)) throw new AdapterError(`The ${home} driver does not load (${/** @type {Error} */ (error).message}): delete ${folder} to have it fetched again.`);
+      if (!/did not self-register/.test(/** @type {Error} */ (error).message))
+        throw new AdapterError(
+          `The ${home} driver does not load (${/** @type {Error} */ (error).message}): delete ${folder} to have it fetched again.`,
+        )
     }
   }
 }
 
 if (process.argv[2] === 'probe' && process.argv[1] === fileURLToPath(import.meta.url)) {
-  await probe(/** @type {DriverHome} */ (process.argv[3]));
+  await probe(/** @type {DriverHome} */ (process.argv[3]))
 }

@@ -2,37 +2,40 @@
 // node engine/node/launch.mjs --vitest [arguments…]     runs the tests
 // The first command in a fresh clone: installs the packages where they are missing or out of date, sees to a
 // WebGPU adapter, and hands over. Node built-ins only. Its own output goes to stderr; stdout is the script's.
-import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { constants } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { chooseDriver } from './drivers.mjs';
-import { npmCommand } from './fetch.mjs';
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { chooseDriver } from './drivers.mjs'
+import { npmCommand } from './fetch.mjs'
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** @param {string} version such as '20.17.0' @returns {boolean} whether it is 20.17 or later */
 export function nodeIsRecent(version) {
-  const [major, minor] = version.split('.').map(Number);
-  return major > 20 || (major === 20 && minor >= 17);
+  const [major, minor] = version.split('.').map(Number)
+  return major > 20 || (major === 20 && minor >= 17)
 }
 
 /** Whether the installed packages are those of package-lock.json, by npm's own record of them: file times say
  * little after a checkout. Optional packages may be absent: they belong to other systems.
  * @param {string} lockText package-lock.json @param {string} installedText node_modules/.package-lock.json, or '' */
 export function installIsCurrent(lockText, installedText) {
-  if (!installedText) return false;
-  const wanted = JSON.parse(lockText).packages;
-  const installed = JSON.parse(installedText).packages;
-  return Object.keys(wanted).every((path) => path === '' || wanted[path].optional || wanted[path].link || installed[path]?.version === wanted[path].version);
+  if (!installedText) return false
+  const wanted = JSON.parse(lockText).packages
+  const installed = JSON.parse(installedText).packages
+  return Object.keys(wanted).every(
+    (path) =>
+      path === '' || wanted[path].optional || wanted[path].link || installed[path]?.version === wanted[path].version,
+  )
 }
 
 /** The value of `--adapter NAME` or `--adapter=NAME` among a script's arguments. @param {string[]} args */
 export function adapterArgument(args) {
-  const at = args.findIndex((arg) => arg === '--adapter' || arg.startsWith('--adapter='));
-  if (at < 0) return undefined;
-  return args[at].includes('=') ? args[at].slice('--adapter='.length) : args[at + 1];
+  const at = args.findIndex((arg) => arg === '--adapter' || arg.startsWith('--adapter='))
+  if (at < 0) return undefined
+  return args[at].includes('=') ? args[at].slice('--adapter='.length) : args[at + 1]
 }
 
 /** Runs a command to its end and resolves with its exit code. A Ctrl-C in a terminal reaches the child by itself,
@@ -40,46 +43,56 @@ export function adapterArgument(args) {
  * @param {string} command @param {string[]} args @param {import('node:child_process').SpawnOptions} options @returns {Promise<number>} */
 function run(command, args, options) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, options);
+    const child = spawn(command, args, options)
     for (const signal of /** @type {NodeJS.Signals[]} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-      process.on(signal, () => { if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal); });
+      process.on(signal, () => {
+        if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
+      })
     }
-    child.on('error', reject);
-    child.on('close', (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
-  });
+    child.on('error', reject)
+    child.on('close', (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)))
+  })
 }
 
 async function installPackages() {
-  const read = (/** @type {string} */ path) => existsSync(join(root, path)) ? readFileSync(join(root, path), 'utf8') : '';
-  if (installIsCurrent(read('package-lock.json'), read('node_modules/.package-lock.json'))) return;
-  process.stderr.write('Installing the packages of package-lock.json (npm ci, once)\n');
-  const npm = npmCommand();
-  const code = await run(npm.command, [...npm.args, 'ci', '--no-audit', '--no-fund'], { cwd: root, shell: npm.shell, stdio: ['ignore', 2, 2] });
-  if (code !== 0) throw new Error(`npm ci failed with exit code ${code}: see its message above; it needs the network once.`);
+  const read = (/** @type {string} */ path) =>
+    existsSync(join(root, path)) ? readFileSync(join(root, path), 'utf8') : ''
+  if (installIsCurrent(read('package-lock.json'), read('node_modules/.package-lock.json'))) return
+  process.stderr.write('Installing the packages of package-lock.json (npm ci, once)\n')
+  const npm = npmCommand()
+  const code = await run(npm.command, [...npm.args, 'ci', '--no-audit', '--no-fund'], {
+    cwd: root,
+    shell: npm.shell,
+    stdio: ['ignore', 2, 2],
+  })
+  if (code !== 0)
+    throw new Error(`npm ci failed with exit code ${code}: see its message above; it needs the network once.`)
 }
 
 /** @param {string[]} args @returns {Promise<number>} exit code */
 async function launch(args) {
-  if (!nodeIsRecent(process.versions.node)) throw new Error(`Node 20.17 or later is needed, this is ${process.versions.node}: get it from https://nodejs.org.`);
-  const [target, ...rest] = args;
-  if (!target) throw new Error('Usage: node engine/node/launch.mjs SCRIPT.ts [arguments…] | --vitest [arguments…]');
-  await installPackages();
-  const name = adapterArgument(rest);
+  if (!nodeIsRecent(process.versions.node))
+    throw new Error(`Node 20.17 or later is needed, this is ${process.versions.node}: get it from https://nodejs.org.`)
+  const [target, ...rest] = args
+  if (!target) throw new Error('Usage: node engine/node/launch.mjs SCRIPT.ts [arguments…] | --vitest [arguments…]')
+  await installPackages()
+  const name = adapterArgument(rest)
   // The doctor's own work is to say what is wrong, and help needs no adapter.
-  const needsAdapter = !/doctor\.ts$/.test(target) && !rest.includes('--help') && !rest.includes('-h');
-  if (needsAdapter) await chooseDriver(name);
-  const env = name ? { ...process.env, WEBGPU_SSL_ADAPTER: name } : process.env;
-  const command = target === '--vitest'
-    ? [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest]
-    : ['--import', import.meta.resolve('tsx'), target, ...rest];
-  return run(process.execPath, command, { stdio: 'inherit', env });
+  const needsAdapter = !/doctor\.ts$/.test(target) && !rest.includes('--help') && !rest.includes('-h')
+  if (needsAdapter) await chooseDriver(name)
+  const env = name ? { ...process.env, WEBGPU_SSL_ADAPTER: name } : process.env
+  const command =
+    target === '--vitest'
+      ? [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest]
+      : ['--import', import.meta.resolve('tsx'), target, ...rest]
+  return run(process.execPath, command, { stdio: 'inherit', env })
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   try {
-    process.exitCode = await launch(process.argv.slice(2));
+    process.exitCode = await launch(process.argv.slice(2))
   } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
-    process.exitCode = 1;
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
+    process.exitCode = 1
   }
 }

@@ -54,7 +54,8 @@ function runsOf(emit: Emit, groups: number, rows: number, c4: number, strip: num
     for (const { start, count } of emit.rows(Math.ceil(rows / strip), strip * rowBytes)) {
       const some = Math.min(count * strip, rows - start * strip)
       const offset = (group * rows + start * strip) * rowBytes
-      if (offset % 256) throw new Error(`batchNorm: a group of ${rows} rows × ${c4} channels does not start at a bindable offset`)
+      if (offset % 256)
+        throw new Error(`batchNorm: a group of ${rows} rows × ${c4} channels does not start at a bindable offset`)
       runs.push({ offset, bytes: some * rowBytes, rows: some, groups: 1, firstGroup: group, firstStrip: start })
     }
   return runs
@@ -71,7 +72,18 @@ const workgroupsOf = (emit: Emit, run: Run, strip: number, c4: number): [number,
 const cut = (x: Slice, run: Run): Slice => part(x, run.offset, run.bytes)
 
 /** y = x·gain + offset (+ residual), ReLU. */
-function applyLine(emit: Emit, x: Slice, gain: Slice, offset: Slice, residual: Slice | undefined, y: Slice, relu: boolean, runs: Run[], strip: number, c4: number): void {
+function applyLine(
+  emit: Emit,
+  x: Slice,
+  gain: Slice,
+  offset: Slice,
+  residual: Slice | undefined,
+  y: Slice,
+  relu: boolean,
+  runs: Run[],
+  strip: number,
+  c4: number,
+): void {
   for (const run of runs)
     emit.dispatch({
       kernel: 'batch_norm_apply',
@@ -90,7 +102,10 @@ const batchNormOp = defineOp<Attributes>({
     const { channels, rows } = layout(x, groups)
     if (!Number.isInteger(groups) || groups < 1 || x.shape[0] % groups)
       throw new ShapeError(`${name}: ${groups} groups do not divide the first dimension of ${show(x.shape)}`)
-    for (const [what, v] of [['scale', scale], ['shift', shift]] as const)
+    for (const [what, v] of [
+      ['scale', scale],
+      ['shift', shift],
+    ] as const)
       if (v.shape.length !== 1 || v.shape[0] !== channels)
         throw new ShapeError(`${name}: ${what} ${show(v.shape)} does not fit the channels of x ${show(x.shape)}`)
     if (residual && show(residual.shape) !== show(x.shape))
@@ -108,7 +123,11 @@ const batchNormOp = defineOp<Attributes>({
     const [y, mean, variance, gain, offset] = node.outputs
     if (others.some((o) => o)) throw new Error(`${node.attributes.name}: its statistics have no gradient`)
     const inputs = [g!, x, mean, variance, gain, offset, ...(residual && node.attributes.relu ? [y] : [])]
-    const [dx, dscale, dshift, masked] = batchNormGradientOp(inputs, { ...node.attributes, residual: !!residual, channels: scale.shape })
+    const [dx, dscale, dshift, masked] = batchNormGradientOp(inputs, {
+      ...node.attributes,
+      residual: !!residual,
+      channels: scale.shape,
+    })
     return [dx, dscale, dshift, residual && (node.attributes.relu ? masked : g)]
   },
   lower: (node, emit) => {
@@ -125,13 +144,25 @@ const batchNormOp = defineOp<Attributes>({
     for (const run of runs)
       emit.dispatch({
         kernel: 'batch_norm_statistics',
-        params: { rows: run.rows, channels4: c4 / 4, strip, strips, first_strip: run.firstStrip, first_group: run.firstGroup },
+        params: {
+          rows: run.rows,
+          channels4: c4 / 4,
+          strip,
+          strips,
+          first_strip: run.firstStrip,
+          first_group: run.firstGroup,
+        },
         buffers: { x: cut(from, run), partial },
         workgroups: workgroupsOf(emit, run, strip, c4),
       })
     const exact = c4 === channels
     const statistic = (v: Value): Slice => (exact ? emit.of(v) : emit.temporary(4 * groups * c4))
-    const merged = { mean: statistic(mean), variance: statistic(variance), gain: statistic(gain), offset: statistic(offset) }
+    const merged = {
+      mean: statistic(mean),
+      variance: statistic(variance),
+      gain: statistic(gain),
+      offset: statistic(offset),
+    }
     emit.dispatch({
       kernel: 'batch_norm_merge',
       params: { groups, rows, channels4: c4 / 4, strip, strips, epsilon, correction },
@@ -142,7 +173,12 @@ const batchNormOp = defineOp<Attributes>({
     applyLine(emit, from, merged.gain, merged.offset, residual && wide(residual), target, relu, runs, strip, c4)
     if (!exact) {
       resize(emit, target, [1, groups * rows, c4], emit.of(y), groups * rows, channels)
-      for (const [v, slice] of [[mean, merged.mean], [variance, merged.variance], [gain, merged.gain], [offset, merged.offset]] as const)
+      for (const [v, slice] of [
+        [mean, merged.mean],
+        [variance, merged.variance],
+        [gain, merged.gain],
+        [offset, merged.offset],
+      ] as const)
         resize(emit, slice, [1, groups, c4], emit.of(v), groups, channels)
     }
   },
@@ -177,10 +213,23 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
       emit.dispatch({
         kernel: 'batch_norm_gradient_sums',
         constants: { MASK: mask, MASK_FROM_Y: !!out, KEEP: !!keep },
-        params: { rows: run.rows, channels4: c4 / 4, strip, strips, first_strip: run.firstStrip, first_group: run.firstGroup },
+        params: {
+          rows: run.rows,
+          channels4: c4 / 4,
+          strip,
+          strips,
+          first_strip: run.firstStrip,
+          first_group: run.firstGroup,
+        },
         buffers: {
-          dy: cut(dy, run), x: cut(from, run), y: out && cut(out, run), mean: m, gain: a, offset: b,
-          partial, masked: keep ? cut(keep, run) : emit.temporary(256),
+          dy: cut(dy, run),
+          x: cut(from, run),
+          y: out && cut(out, run),
+          mean: m,
+          gain: a,
+          offset: b,
+          partial,
+          masked: keep ? cut(keep, run) : emit.temporary(256),
         },
         workgroups: workgroupsOf(emit, run, strip, c4),
       })
@@ -221,7 +270,9 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
  * @returns y of x's shape, and the statistics mean and variance [groups, C]
  */
 export function batchNorm(
-  x: Value, scale: Value, shift: Value,
+  x: Value,
+  scale: Value,
+  shift: Value,
   { groups = 1, epsilon = 1e-5, relu = false, residual }: BatchNormOptions = {},
 ): { y: Value; mean: Value; variance: Value } {
   const inputs = residual ? [x, scale, shift, residual] : [x, scale, shift]
@@ -250,12 +301,16 @@ const inferenceOp = defineOp<{ epsilon: number; relu: boolean }>({
     const channels = x.shape[x.shape.length - 1]
     checkFloat('batchNormInference', x, ...others)
     for (const v of others.slice(0, 4))
-      if (v.size !== channels) throw new ShapeError(`batchNormInference: ${show(v.shape)} does not fit the channels of x ${show(x.shape)}`)
+      if (v.size !== channels)
+        throw new ShapeError(`batchNormInference: ${show(v.shape)} does not fit the channels of x ${show(x.shape)}`)
     if (others[4] && show(others[4].shape) !== show(x.shape))
       throw new ShapeError(`batchNormInference: residual ${show(others[4].shape)} and x ${show(x.shape)} differ`)
     return [{ shape: x.shape, dtype: 'f32' }]
   },
-  lower: ({ inputs: [x, mean, variance, scale, shift, residual], outputs: [y], attributes: { epsilon, relu } }, emit) => {
+  lower: (
+    { inputs: [x, mean, variance, scale, shift, residual], outputs: [y], attributes: { epsilon, relu } },
+    emit,
+  ) => {
     const { channels, rows, c4 } = layout(x, 1)
     const strip = stripOf(rows)
     const runs = runsOf(emit, 1, rows, c4, strip)
@@ -276,7 +331,11 @@ const inferenceOp = defineOp<{ epsilon: number; relu: boolean }>({
 
 /** Batch-norm with given statistics ([C] each), as in evaluation. Not differentiable. */
 export function batchNormInference(
-  x: Value, mean: Value, variance: Value, scale: Value, shift: Value,
+  x: Value,
+  mean: Value,
+  variance: Value,
+  scale: Value,
+  shift: Value,
   { epsilon = 1e-5, relu = false, residual }: Omit<BatchNormOptions, 'groups'> = {},
 ): Value {
   const inputs = [x, mean, variance, scale, shift]
@@ -312,7 +371,9 @@ export function updateRunningStatistics(
 ): Assignment[] {
   return [
     { variable: running.mean, value: runningOp([running.mean, batch.mean], { momentum, factor: 1 })[0] },
-    { variable: running.variance, value: runningOp([running.variance, batch.variance], { momentum, factor: count / (count - 1) })[0] },
+    {
+      variable: running.variance,
+      value: runningOp([running.variance, batch.variance], { momentum, factor: count / (count - 1) })[0],
+    },
   ]
 }
-

@@ -44,7 +44,11 @@ const binary = defineOp<Attributes>({
           kernel: 'binary',
           constants: { OPERATION: code[operation] },
           params: { count4: count },
-          buffers: { a: part(slices.a, offset, bytes), b: part(slices.b, offset, bytes), y: part(slices.y, offset, bytes) },
+          buffers: {
+            a: part(slices.a, offset, bytes),
+            b: part(slices.b, offset, bytes),
+            y: part(slices.y, offset, bytes),
+          },
           workgroups: [emit.grid(count, 256)],
         })
       }
@@ -66,9 +70,18 @@ const binary = defineOp<Attributes>({
         kernel: 'binary_broadcast',
         constants: { OPERATION: code[operation] },
         params: {
-          count: total, s1, s2, s3,
-          a0: strides.a[0], a1: strides.a[1], a2: strides.a[2], a3: strides.a[3],
-          b0: strides.b[0], b1: strides.b[1], b2: strides.b[2], b3: strides.b[3],
+          count: total,
+          s1,
+          s2,
+          s3,
+          a0: strides.a[0],
+          a1: strides.a[1],
+          a2: strides.a[2],
+          a3: strides.a[3],
+          b0: strides.b[0],
+          b1: strides.b[1],
+          b2: strides.b[2],
+          b3: strides.b[3],
         },
         buffers: {
           a: cut(slices.a, strides.a[outer]),
@@ -118,7 +131,8 @@ export const multiply = (a: Value, b: Value): Value => apply('multiply', a, b)
 export const divide = (a: Value, b: Value): Value => apply('divide', a, b)
 /** a where b > 0, else 0; equal shapes; differentiable in a only. */
 export function multiplyWhere(a: Value, b: Value): Value {
-  if (!sameShape(a.shape, b.shape)) throw new ShapeError(`multiplyWhere: shapes ${show(a.shape)} and ${show(b.shape)} differ`)
+  if (!sameShape(a.shape, b.shape))
+    throw new ShapeError(`multiplyWhere: shapes ${show(a.shape)} and ${show(b.shape)} differ`)
   return apply('multiplyWhere', a, b)
 }
 /** x repeated to `shape`, as NumPy's broadcast_to. */

@@ -10,7 +10,8 @@ export function checkRank(op: string, what: string, value: Value, ...ranks: numb
 
 /** Throws unless all are f32. */
 export function checkFloat(op: string, ...values: Value[]): void {
-  for (const v of values) if (v.dtype !== 'f32') throw new ShapeError(`${op}: takes f32, not ${v.dtype} ${show(v.shape)}`)
+  for (const v of values)
+    if (v.dtype !== 'f32') throw new ShapeError(`${op}: takes f32, not ${v.dtype} ${show(v.shape)}`)
 }
 
 export const up = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple

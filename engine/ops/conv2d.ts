@@ -4,7 +4,17 @@
  */
 import { part, type Emit, type Slice } from '../lowering.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { busyWorkgroups, channelTile, checkFloat, padded, resize, sumSplits, tileLanes, transposed, up } from './common.js'
+import {
+  busyWorkgroups,
+  channelTile,
+  checkFloat,
+  padded,
+  resize,
+  sumSplits,
+  tileLanes,
+  transposed,
+  up,
+} from './common.js'
 import { sum } from './reduce.js'
 
 export interface Conv2dOptions {
@@ -19,11 +29,14 @@ interface Geometry {
   padding: number
 }
 
-const outSize = (n: number, k: number, { stride, padding }: Geometry): number => Math.floor((n + 2 * padding - k) / stride) + 1
+const outSize = (n: number, k: number, { stride, padding }: Geometry): number =>
+  Math.floor((n + 2 * padding - k) / stride) + 1
 
 function check(name: string, { stride, padding }: Geometry): void {
-  if (!Number.isInteger(stride) || stride < 1) throw new ShapeError(`${name}: stride ${stride} must be a whole number of at least 1`)
-  if (!Number.isInteger(padding) || padding < 0) throw new ShapeError(`${name}: padding ${padding} must be a whole number of at least 0`)
+  if (!Number.isInteger(stride) || stride < 1)
+    throw new ShapeError(`${name}: stride ${stride} must be a whole number of at least 1`)
+  if (!Number.isInteger(padding) || padding < 0)
+    throw new ShapeError(`${name}: padding ${padding} must be a whole number of at least 0`)
 }
 
 /** What one dispatch of conv2d.wgsl computes, beyond the tensors' sizes. */
@@ -46,10 +59,13 @@ interface Walk {
 /** Dispatches the implicit GEMM over all images, cut where activations are larger than a binding. */
 function implicitGemm(
   emit: Emit,
-  x: Slice, [images, inHeight, inWidth, inChannels]: readonly number[],
-  w: Slice, kernelWidth: number,
+  x: Slice,
+  [images, inHeight, inWidth, inChannels]: readonly number[],
+  w: Slice,
+  kernelWidth: number,
   bias: Slice | undefined,
-  y: Slice, [, outHeight, outWidth, outChannels]: readonly number[],
+  y: Slice,
+  [, outHeight, outWidth, outChannels]: readonly number[],
   walk: Walk,
 ): void {
   const inBytes = 4 * inHeight * inWidth * inChannels
@@ -62,17 +78,32 @@ function implicitGemm(
       constants: { WORKGROUP_SIZE: 64, PIXELS: 4, CHANNELS: tile, HAS_BIAS: !!bias },
       params: {
         images: count,
-        in_height: inHeight, in_width: inWidth, in_channels4: inChannels / 4,
-        out_height: outHeight, out_width: outWidth, out_channels4: outChannels / 4,
-        grid_height: walk.grid[0], grid_width: walk.grid[1],
-        step: walk.step, y0: walk.y0, x0: walk.x0,
-        stride: walk.stride, origin_y: walk.originY, origin_x: walk.originX, direction: walk.direction,
-        taps_y: walk.tapsY, taps_x: walk.tapsX, ky0: walk.ky0, kx0: walk.kx0, tap_step: walk.tapStep,
+        in_height: inHeight,
+        in_width: inWidth,
+        in_channels4: inChannels / 4,
+        out_height: outHeight,
+        out_width: outWidth,
+        out_channels4: outChannels / 4,
+        grid_height: walk.grid[0],
+        grid_width: walk.grid[1],
+        step: walk.step,
+        y0: walk.y0,
+        x0: walk.x0,
+        stride: walk.stride,
+        origin_y: walk.originY,
+        origin_x: walk.originX,
+        direction: walk.direction,
+        taps_y: walk.tapsY,
+        taps_x: walk.tapsX,
+        ky0: walk.ky0,
+        kx0: walk.kx0,
+        tap_step: walk.tapStep,
         kernel_width: kernelWidth,
       },
       buffers: {
         x: count === images ? x : part(x, start * inBytes, count * inBytes),
-        w, bias,
+        w,
+        bias,
         y: count === images ? y : part(y, start * outBytes, count * outBytes),
       },
       workgroups: [Math.ceil(pixels / 256), Math.ceil(outChannels / 4 / tile)],
@@ -90,7 +121,8 @@ const conv2dOp = defineOp<Geometry>({
     const [n, height, width, c] = x.shape
     const [kh, kw, i, o] = w.shape
     const out = [n, outSize(height, kh, geometry), outSize(width, kw, geometry), o]
-    if (c !== i) throw new ShapeError(`conv2d: channels of x ${show(x.shape)} (NHWC) and w ${show(w.shape)} (HWIO) differ`)
+    if (c !== i)
+      throw new ShapeError(`conv2d: channels of x ${show(x.shape)} (NHWC) and w ${show(w.shape)} (HWIO) differ`)
     if (out[1] < 1 || out[2] < 1)
       throw new ShapeError(`conv2d: kernel of w ${show(w.shape)} is larger than the padded image of x ${show(x.shape)}`)
     if (bias && (bias.shape.length !== 1 || bias.shape[0] !== o))
@@ -110,14 +142,27 @@ const conv2dOp = defineOp<Geometry>({
     const target = o4 === o ? emit.of(y) : emit.temporary(4 * n * outHeight * outWidth * o4)
     implicitGemm(
       emit,
-      padded(emit, emit.of(x), [1, n * height * width, c], n * height * width, c4), [n, height, width, c4],
-      padded(emit, emit.of(w), [kh * kw, c, o], c4, o4), kw,
+      padded(emit, emit.of(x), [1, n * height * width, c], n * height * width, c4),
+      [n, height, width, c4],
+      padded(emit, emit.of(w), [kh * kw, c, o], c4, o4),
+      kw,
       bias && padded(emit, emit.of(bias), [1, 1, o], 1, o4),
-      target, [n, outHeight, outWidth, o4],
+      target,
+      [n, outHeight, outWidth, o4],
       {
-        grid: [outHeight, outWidth], step: 1, y0: 0, x0: 0,
-        stride, originY: -padding, originX: -padding, direction: 1,
-        tapsY: kh, tapsX: kw, ky0: 0, kx0: 0, tapStep: 1,
+        grid: [outHeight, outWidth],
+        step: 1,
+        y0: 0,
+        x0: 0,
+        stride,
+        originY: -padding,
+        originX: -padding,
+        direction: 1,
+        tapsY: kh,
+        tapsX: kw,
+        ky0: 0,
+        kx0: 0,
+        tapStep: 1,
       },
     )
     if (o4 !== o) resize(emit, target, [1, n * outHeight * outWidth, o4], emit.of(y), n * outHeight * outWidth, o)
@@ -141,19 +186,21 @@ const inputGradientOp = defineOp<Geometry & { height: number; width: number }>({
       for (let x0 = 0; x0 < Math.min(stride, width); x0++) {
         const ky0 = (y0 + padding) % stride
         const kx0 = (x0 + padding) % stride
-        implicitGemm(
-          emit,
-          dy, [n, outHeight, outWidth, o4],
-          turned, kw,
-          undefined,
-          target, [n, height, width, c4],
-          {
-            grid: [Math.ceil((height - y0) / stride), Math.ceil((width - x0) / stride)], step: stride, y0, x0,
-            stride: 1, originY: (y0 + padding - ky0) / stride, originX: (x0 + padding - kx0) / stride, direction: -1,
-            tapsY: Math.max(0, Math.ceil((kh - ky0) / stride)), tapsX: Math.max(0, Math.ceil((kw - kx0) / stride)),
-            ky0, kx0, tapStep: stride,
-          },
-        )
+        implicitGemm(emit, dy, [n, outHeight, outWidth, o4], turned, kw, undefined, target, [n, height, width, c4], {
+          grid: [Math.ceil((height - y0) / stride), Math.ceil((width - x0) / stride)],
+          step: stride,
+          y0,
+          x0,
+          stride: 1,
+          originY: (y0 + padding - ky0) / stride,
+          originX: (x0 + padding - kx0) / stride,
+          direction: -1,
+          tapsY: Math.max(0, Math.ceil((kh - ky0) / stride)),
+          tapsX: Math.max(0, Math.ceil((kw - kx0) / stride)),
+          ky0,
+          kx0,
+          tapStep: stride,
+        })
       }
     if (c4 !== c) resize(emit, target, [1, n * height * width, c4], emit.of(dx), n * height * width, c)
   },
@@ -184,7 +231,10 @@ const weightGradientOp = defineOp<Geometry & { kernelHeight: number; kernelWidth
     // Each run of images makes partial sums of its own; more splits where few workgroups would be.
     const runs = emit.rows(n, inBytes, outBytes).map(({ start, count }) => {
       const pixels = count * outHeight * outWidth
-      const wanted = Math.max(1, Math.min(Math.ceil(busyWorkgroups(emit) / (groups[0] * groups[1])), Math.floor(pixels / 64)))
+      const wanted = Math.max(
+        1,
+        Math.min(Math.ceil(busyWorkgroups(emit) / (groups[0] * groups[1])), Math.floor(pixels / 64)),
+      )
       const each = up(Math.ceil(pixels / wanted), 8)
       return { start, count, each, splits: Math.ceil(pixels / each) }
     })
@@ -198,10 +248,18 @@ const weightGradientOp = defineOp<Geometry & { kernelHeight: number; kernelWidth
         constants: { WORKGROUP_SIZE: lanes, CHANNELS: tile },
         params: {
           images: run.count,
-          in_height: height, in_width: width, in_channels4: c4 / 4,
-          out_height: outHeight, out_width: outWidth, out_channels4: o4 / 4,
-          stride, padding, kernel_height: kernelHeight, kernel_width: kernelWidth,
-          pixels_per_split: run.each, first_split: first,
+          in_height: height,
+          in_width: width,
+          in_channels4: c4 / 4,
+          out_height: outHeight,
+          out_width: outWidth,
+          out_channels4: o4 / 4,
+          stride,
+          padding,
+          kernel_height: kernelHeight,
+          kernel_width: kernelWidth,
+          pixels_per_split: run.each,
+          first_split: first,
         },
         buffers: {
           x: whole ? from : part(from, run.start * inBytes, run.count * inBytes),

@@ -11,7 +11,9 @@ import { scale } from './unary.js'
  */
 export function crossCorrelation(a: Value, b: Value): Value {
   if (a.shape[0] < 2)
-    throw new ShapeError(`crossCorrelation: ${show(a.shape)} and ${show(b.shape)} need at least 2 rows: use a larger batch`)
+    throw new ShapeError(
+      `crossCorrelation: ${show(a.shape)} and ${show(b.shape)} need at least 2 rows: use a larger batch`,
+    )
   return scale(matmul(a, b, { transposeA: true }), 1 / a.shape[0])
 }
 
@@ -28,7 +30,8 @@ const orthogonalityOp = defineOp<Attributes>({
   name: 'orthogonalityLoss',
   infer: ([c]) => {
     checkFloat('orthogonalityLoss', c)
-    if (c.shape.length !== 2 || c.shape[0] !== c.shape[1]) throw new ShapeError(`orthogonalityLoss: takes a square matrix, not ${show(c.shape)}`)
+    if (c.shape.length !== 2 || c.shape[0] !== c.shape[1])
+      throw new ShapeError(`orthogonalityLoss: takes a square matrix, not ${show(c.shape)}`)
     return [{ shape: [1], dtype: 'f32' }]
   },
   gradient: ({ inputs: [c], attributes }, [g]) => [orthogonalityGradientOp([c, g!], attributes)[0]],

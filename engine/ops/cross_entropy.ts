@@ -13,11 +13,17 @@ const crossEntropyOp = defineOp<Attributes>({
     checkFloat('crossEntropy', logits)
     checkRank('crossEntropy', 'logits', logits, 2)
     if (labels.dtype !== 'u32' || labels.shape.length !== 1 || labels.shape[0] !== logits.shape[0])
-      throw new ShapeError(`crossEntropy: labels ${show(labels.shape)} ${labels.dtype} must be [N] u32 for logits ${show(logits.shape)}`)
-    if (!(smoothing >= 0 && smoothing < 1)) throw new ShapeError(`crossEntropy: label smoothing ${smoothing} must be in [0, 1)`)
+      throw new ShapeError(
+        `crossEntropy: labels ${show(labels.shape)} ${labels.dtype} must be [N] u32 for logits ${show(logits.shape)}`,
+      )
+    if (!(smoothing >= 0 && smoothing < 1))
+      throw new ShapeError(`crossEntropy: label smoothing ${smoothing} must be in [0, 1)`)
     return [{ shape: labels.shape, dtype: 'f32' }]
   },
-  gradient: ({ inputs: [logits, labels], attributes }, [g]) => [crossEntropyGradientOp([logits, labels, g!], attributes)[0], undefined],
+  gradient: ({ inputs: [logits, labels], attributes }, [g]) => [
+    crossEntropyGradientOp([logits, labels, g!], attributes)[0],
+    undefined,
+  ],
   lower: ({ inputs: [logits, labels], outputs: [loss], attributes: { smoothing } }, emit) =>
     emit.dispatch({
       kernel: 'cross_entropy',
@@ -44,8 +50,11 @@ const crossEntropyGradientOp = defineOp<Attributes>({
 export const MASKED_LABEL = 0xffffffff
 
 /** Cross-entropy of each row, [N]; rows labelled MASKED_LABEL have none. logits: [N, C]; labels: [N] u32. */
-export const crossEntropyRows = (logits: Value, labels: Value, { labelSmoothing = 0 }: { labelSmoothing?: number } = {}): Value =>
-  crossEntropyOp([logits, labels], { smoothing: labelSmoothing })[0]
+export const crossEntropyRows = (
+  logits: Value,
+  labels: Value,
+  { labelSmoothing = 0 }: { labelSmoothing?: number } = {},
+): Value => crossEntropyOp([logits, labels], { smoothing: labelSmoothing })[0]
 
 /** Mean cross-entropy over the N rows, a scalar [1], as PyTorch's cross_entropy. */
 export const crossEntropy = (logits: Value, labels: Value, options: { labelSmoothing?: number } = {}): Value =>

@@ -8,10 +8,15 @@ const gatherOp = defineOp<object>({
     checkFloat('gather', table)
     checkRank('gather', 'table', table, 2)
     if (index.dtype !== 'u32' || index.shape.length !== 1)
-      throw new ShapeError(`gather: index ${show(index.shape)} ${index.dtype} must be [count] u32 for table ${show(table.shape)}`)
+      throw new ShapeError(
+        `gather: index ${show(index.shape)} ${index.dtype} must be [count] u32 for table ${show(table.shape)}`,
+      )
     return [{ shape: [index.shape[0], table.shape[1]], dtype: 'f32' }]
   },
-  gradient: ({ inputs: [table, index] }, [g]) => [gatherGradientOp([g!, index], { entries: table.shape[0] })[0], undefined],
+  gradient: ({ inputs: [table, index] }, [g]) => [
+    gatherGradientOp([g!, index], { entries: table.shape[0] })[0],
+    undefined,
+  ],
   lower: ({ inputs: [table, index], outputs: [y] }, emit) =>
     emit.dispatch({
       kernel: 'gather',

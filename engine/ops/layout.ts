@@ -16,7 +16,9 @@ const reshapeOp = defineOp<{ shape: readonly number[] }>({
 
 /** The same numbers in another shape of equal size. */
 export const reshape = (x: Value, shape: readonly number[]): Value =>
-  shape.length === x.shape.length && shape.every((n, i) => n === x.shape[i]) ? x : reshapeOp([x], { shape: [...shape] })[0]
+  shape.length === x.shape.length && shape.every((n, i) => n === x.shape[i])
+    ? x
+    : reshapeOp([x], { shape: [...shape] })[0]
 
 const sliceOp = defineOp<{ start: number; count: number }>({
   name: 'sliceRows',
@@ -30,7 +32,7 @@ const sliceOp = defineOp<{ start: number; count: number }>({
     const row = x.bytes / x.shape[0]
     const from = part(emit.of(x), start * row, y.bytes)
     // A binding must start at a multiple of 256 bytes and hold whole vec4s: else the rows are copied.
-    if ((from.offset % 256 === 0) && y.bytes % 16 === 0) return emit.alias(y, from)
+    if (from.offset % 256 === 0 && y.bytes % 16 === 0) return emit.alias(y, from)
     // Shifted reads: the copy kernel cannot start at such an offset, so the whole is cropped by rows.
     const source = emit.of(x)
     emit.dispatch({

@@ -1,7 +1,18 @@
 /** Matrix products, plain and batched, in all transpose combinations. */
 import { part } from '../lowering.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { busyWorkgroups, channelTile, checkFloat, checkRank, padded, resize, sumSplits, tileLanes, transposed, up } from './common.js'
+import {
+  busyWorkgroups,
+  channelTile,
+  checkFloat,
+  checkRank,
+  padded,
+  resize,
+  sumSplits,
+  tileLanes,
+  transposed,
+  up,
+} from './common.js'
 import { sum } from './reduce.js'
 
 export interface MatmulOptions {
@@ -59,7 +70,13 @@ const matmulOp = defineOp<Attributes>({
     const N4 = up(N, 4)
     const M4 = transposeA ? up(M, 4) : M
     const K4 = transposeA ? K : up(K, 4)
-    const left = padded(emit, emit.of(a), [batch, transposeA ? K : M, transposeA ? M : K], transposeA ? K : M, transposeA ? M4 : K4)
+    const left = padded(
+      emit,
+      emit.of(a),
+      [batch, transposeA ? K : M, transposeA ? M : K],
+      transposeA ? K : M,
+      transposeA ? M4 : K4,
+    )
     const straight = transposeB ? transposed(emit, emit.of(b), batch, N, K) : emit.of(b)
     const right = padded(emit, straight, [batch, K, N], K4, N4)
     const addend = bias && padded(emit, emit.of(bias), [1, 1, N], 1, N4)
@@ -80,7 +97,14 @@ const matmulOp = defineOp<Attributes>({
       emit.dispatch({
         kernel: emit.target.subgroups ? 'matmul' : 'matmul_direct',
         constants: { WORKGROUP_SIZE: lanes, CHANNELS: tile, TRANSPOSE_A: transposeA, HAS_BIAS: !!bias },
-        params: { rows: count, columns4: N4 / 4, depth: K4, batches: batch, splits: used, depth_per_split: depthPerSplit },
+        params: {
+          rows: count,
+          columns4: N4 / 4,
+          depth: K4,
+          batches: batch,
+          splits: used,
+          depth_per_split: depthPerSplit,
+        },
         buffers: {
           a: whole ? left : part(left, 4 * K4 * start, 4 * K4 * count),
           b: right,
@@ -102,6 +126,10 @@ const matmulOp = defineOp<Attributes>({
  * @param b [K, N] or [batch, K, N]
  * @returns [M, N] or [batch, M, N]
  */
-export function matmul(a: Value, b: Value, { transposeA = false, transposeB = false, bias }: MatmulOptions = {}): Value {
+export function matmul(
+  a: Value,
+  b: Value,
+  { transposeA = false, transposeB = false, bias }: MatmulOptions = {},
+): Value {
   return matmulOp(bias ? [a, b, bias] : [a, b], { transposeA, transposeB })[0]
 }

@@ -27,10 +27,13 @@ function pieces(emit: Emit, columns: Slice[][], offsets: number[]): Piece[] {
     )
   const list: Piece[] = []
   for (let first = 0, next: number; first < offsets.length; first = next) {
-    for (next = first + 1; next < offsets.length && follows(first, next); ) next++
+    for (next = first + 1; next < offsets.length && follows(first, next);) next++
     const bytes = offsets[next - 1] - offsets[first] + places[0][next - 1].bytes
     for (const { start, count } of emit.rows(Math.ceil(bytes / 16), 16))
-      list.push({ slices: places.map((column) => part({ ...column[first], bytes }, 16 * start, 16 * count)), count4: count })
+      list.push({
+        slices: places.map((column) => part({ ...column[first], bytes }, 16 * start, 16 * count)),
+        count4: count,
+      })
   }
   return list
 }
@@ -72,8 +75,25 @@ export const adamOp = defineOp<AdamAttributes>({
       emit.dispatch({
         kernel: 'adam',
         constants: { DECOUPLED: decoupled },
-        params: { count4, beta1, beta2, rest1: 1 - beta1, rest2: 1 - beta2, log_beta1: Math.log(beta1), log_beta2: Math.log(beta2), epsilon, decay: weightDecay },
-        buffers: { parameters: slices[0], m: slices[1], v: slices[2], gradients: slices[3], rate: emit.of(rate), step: emit.of(step) },
+        params: {
+          count4,
+          beta1,
+          beta2,
+          rest1: 1 - beta1,
+          rest2: 1 - beta2,
+          log_beta1: Math.log(beta1),
+          log_beta2: Math.log(beta2),
+          epsilon,
+          decay: weightDecay,
+        },
+        buffers: {
+          parameters: slices[0],
+          m: slices[1],
+          v: slices[2],
+          gradients: slices[3],
+          rate: emit.of(rate),
+          step: emit.of(step),
+        },
         workgroups: [emit.grid(count4, 64)],
       })
   },
@@ -121,7 +141,8 @@ function moments(parameters: readonly Variable[], name: string): Variable[] {
 
 function check(parameters: readonly Variable[], gradients: readonly Value[]): void {
   gradients.forEach((g, i) => {
-    if (g.size !== parameters[i]?.size) throw new ShapeError(`optimizer: gradient ${i} has ${g.size} numbers, its parameter ${parameters[i]?.size}`)
+    if (g.size !== parameters[i]?.size)
+      throw new ShapeError(`optimizer: gradient ${i} has ${g.size} numbers, its parameter ${parameters[i]?.size}`)
   })
   if (gradients.length !== parameters.length)
     throw new ShapeError(`optimizer: ${gradients.length} gradients for ${parameters.length} parameters`)
@@ -151,8 +172,10 @@ export function adam(
 }
 
 /** Adam with decoupled weight decay. */
-export const adamW = (parameters: readonly Variable[], options: Partial<Omit<AdamAttributes, 'decoupled'>> = {}): Optimizer =>
-  adam(parameters, { weightDecay: 0.01, ...options, decoupled: true })
+export const adamW = (
+  parameters: readonly Variable[],
+  options: Partial<Omit<AdamAttributes, 'decoupled'>> = {},
+): Optimizer => adam(parameters, { weightDecay: 0.01, ...options, decoupled: true })
 
 /** Stochastic gradient descent with momentum; weight decay is added to the gradient, as PyTorch's SGD has it. */
 export function sgd(

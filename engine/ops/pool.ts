@@ -10,8 +10,21 @@ interface Attributes {
   padding: number
 }
 
-const paramsOf = (x: readonly number[], y: readonly number[], { size, stride, padding }: Attributes, images: number) => ({
-  images, in_height: x[1], in_width: x[2], channels: x[3], out_height: y[1], out_width: y[2], size, stride, padding,
+const paramsOf = (
+  x: readonly number[],
+  y: readonly number[],
+  { size, stride, padding }: Attributes,
+  images: number,
+) => ({
+  images,
+  in_height: x[1],
+  in_width: x[2],
+  channels: x[3],
+  out_height: y[1],
+  out_width: y[2],
+  size,
+  stride,
+  padding,
 })
 
 const maxPoolOp = defineOp<Attributes>({
@@ -19,13 +32,22 @@ const maxPoolOp = defineOp<Attributes>({
   infer: ([x], { size, stride, padding }) => {
     checkFloat('maxPool2d', x)
     checkRank('maxPool2d', 'x (NHWC)', x, 4)
-    if (2 * padding > size) throw new ShapeError(`maxPool2d: padding ${padding} is more than half of the window ${size}`)
+    if (2 * padding > size)
+      throw new ShapeError(`maxPool2d: padding ${padding} is more than half of the window ${size}`)
     const out = (n: number): number => Math.floor((n + 2 * padding - size) / stride) + 1
     const shape = [x.shape[0], out(x.shape[1]), out(x.shape[2]), x.shape[3]]
-    if (shape[1] < 1 || shape[2] < 1) throw new ShapeError(`maxPool2d: window ${show([size, size])} is larger than the padded image of x ${show(x.shape)}`)
-    return [{ shape, dtype: 'f32' }, { shape, dtype: 'u32' }]
+    if (shape[1] < 1 || shape[2] < 1)
+      throw new ShapeError(
+        `maxPool2d: window ${show([size, size])} is larger than the padded image of x ${show(x.shape)}`,
+      )
+    return [
+      { shape, dtype: 'f32' },
+      { shape, dtype: 'u32' },
+    ]
   },
-  gradient: ({ inputs: [x], outputs: [, tap], attributes }, [g]) => [maxPoolGradientOp([g!, tap], { ...attributes, shape: x.shape })[0]],
+  gradient: ({ inputs: [x], outputs: [, tap], attributes }, [g]) => [
+    maxPoolGradientOp([g!, tap], { ...attributes, shape: x.shape })[0],
+  ],
   lower: ({ inputs: [x], outputs: [y, tap], attributes }, emit) => {
     const [n] = x.shape
     const [inBytes, outBytes] = [x.bytes / n, y.bytes / n]
@@ -36,7 +58,11 @@ const maxPoolOp = defineOp<Attributes>({
       emit.dispatch({
         kernel: 'max_pool',
         params: paramsOf(x.shape, y.shape, attributes, count),
-        buffers: { x: whole ? slices.x : part(slices.x, start * inBytes, count * inBytes), y: out(slices.y), tap: out(slices.tap) },
+        buffers: {
+          x: whole ? slices.x : part(slices.x, start * inBytes, count * inBytes),
+          y: out(slices.y),
+          tap: out(slices.tap),
+        },
         workgroups: [emit.grid((y.size / n) * count, 64)],
       })
     }
@@ -56,7 +82,11 @@ const maxPoolGradientOp = defineOp<Attributes & { shape: readonly number[] }>({
       emit.dispatch({
         kernel: 'max_pool_gradient',
         params: paramsOf(dx.shape, g.shape, attributes, count),
-        buffers: { dy: out(slices.dy), tap: out(slices.tap), dx: whole ? slices.dx : part(slices.dx, start * inBytes, count * inBytes) },
+        buffers: {
+          dy: out(slices.dy),
+          tap: out(slices.tap),
+          dx: whole ? slices.dx : part(slices.dx, start * inBytes, count * inBytes),
+        },
         workgroups: [emit.grid((dx.size / n) * count, 64)],
       })
     }
@@ -64,8 +94,10 @@ const maxPoolGradientOp = defineOp<Attributes & { shape: readonly number[] }>({
 })
 
 /** Maximum over windows; outside the image counts as −∞. x: [N, H, W, C]. */
-export const maxPool2d = (x: Value, { size, stride = size, padding = 0 }: { size: number; stride?: number; padding?: number }): Value =>
-  maxPoolOp([x], { size, stride, padding })[0]
+export const maxPool2d = (
+  x: Value,
+  { size, stride = size, padding = 0 }: { size: number; stride?: number; padding?: number },
+): Value => maxPoolOp([x], { size, stride, padding })[0]
 
 /** Mean over height and width: [N, H, W, C] → [N, C]. */
 export function globalAveragePool(x: Value): Value {

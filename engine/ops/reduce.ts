@@ -32,11 +32,27 @@ const reduce = defineOp<Attributes>({
     const vector = inner % 4 === 0
     const width = vector ? inner / 4 : inner
     const results = outer * inner
-    const dispatch = (x: typeof from, y: typeof from, o: number, l: number, splits: number, by: number, firstSplit = 0): void => {
+    const dispatch = (
+      x: typeof from,
+      y: typeof from,
+      o: number,
+      l: number,
+      splits: number,
+      by: number,
+      firstSplit = 0,
+    ): void => {
       const each = Math.ceil(l / splits)
       emit.dispatch({
         kernel: vector ? 'reduce4' : 'reduce',
-        params: { outer: o, length: l, [vector ? 'inner4' : 'inner']: width, splits, length_per_split: each, first_split: firstSplit, factor: by },
+        params: {
+          outer: o,
+          length: l,
+          [vector ? 'inner4' : 'inner']: width,
+          splits,
+          length_per_split: each,
+          first_split: firstSplit,
+          factor: by,
+        },
         buffers: { x, y },
         workgroups: [emit.grid(o * width * splits, 64)],
       })
@@ -48,7 +64,10 @@ const reduce = defineOp<Attributes>({
         dispatch(
           whole ? from : part(from, start * 4 * length * inner, count * 4 * length * inner),
           whole ? to : part(to, start * 4 * inner, count * 4 * inner),
-          count, length, 1, factor,
+          count,
+          length,
+          1,
+          factor,
         )
       }
       return
@@ -68,7 +87,12 @@ const reduce = defineOp<Attributes>({
     runs.forEach(({ start, count }, i) => {
       dispatch(
         runs.length === 1 ? from : part(from, start * 4 * inner, count * 4 * inner),
-        partial, 1, count, splits[i], 1, at,
+        partial,
+        1,
+        count,
+        splits[i],
+        1,
+        at,
       )
       at += splits[i]
     })
@@ -84,7 +108,9 @@ export const mean = (x: Value, axes?: readonly number[]): Value => over(x, axes,
 function over(x: Value, axes: readonly number[] = x.shape.map((_, i) => i), average: boolean): Value {
   const sorted = [...new Set(axes)].sort((a, b) => a - b)
   if (sorted.some((a) => !Number.isInteger(a) || a < 0 || a >= x.shape.length))
-    throw new ShapeError(`sum: axes [${axes.join(', ')}] of shape ${show(x.shape)} must be between 0 and ${x.shape.length - 1}`)
+    throw new ShapeError(
+      `sum: axes [${axes.join(', ')}] of shape ${show(x.shape)} must be between 0 and ${x.shape.length - 1}`,
+    )
   if (sorted.length === 0) return x
   const factor = average ? 1 / sizeOf(sorted.map((a) => x.shape[a])) : 1
   // Neighbouring axes are one; others are summed one run after the other, the last first.

@@ -1,7 +1,23 @@
 /** Programs: recorded once, replayed without making anything, deterministic, with memory known beforehand. */
 import { describe, expect, test } from 'vitest'
 import {
-  adam, add, affine, assign, batchNorm, conv2d, gradients, input, matmul, mean, multiply, relu, reshape, sliceRows, square, sum, variable,
+  adam,
+  add,
+  affine,
+  assign,
+  batchNorm,
+  conv2d,
+  gradients,
+  input,
+  matmul,
+  mean,
+  multiply,
+  relu,
+  reshape,
+  sliceRows,
+  square,
+  sum,
+  variable,
   type Value,
 } from '../../engine/index.js'
 import { projector, resnet } from '../../models/index.js'
@@ -14,7 +30,11 @@ async function trainingStep() {
   const w = variable('w', [3, 3, 4, 8], () => formulaTensor('program/w', [3, 3, 4, 8]))
   const v = variable('v', [8, 4], () => formulaTensor('program/v', [8, 4]))
   const x = input('x', [4, 6, 6, 4])
-  const ones = variable('scale', [8], Float32Array.from({ length: 8 }, () => 1))
+  const ones = variable(
+    'scale',
+    [8],
+    Float32Array.from({ length: 8 }, () => 1),
+  )
   const h = batchNorm(conv2d(x, w, { padding: 1 }), ones, variable('shift', [8]), { relu: true }).y
   const loss = mean(square(matmul(mean(h, [1, 2]), v)))
   const optimizer = adam([w, v])
@@ -72,7 +92,10 @@ describe('a program', () => {
     const p = variable('p', [6], Float32Array.of(1, 1, 1, 1, 1, 1))
     const optimizer = adam([p])
     const loss = sum(square(p))
-    const program = await gpu.compile({ outputs: { p, loss }, updates: optimizer.updates(gradients(loss, [p]), input('rate', [1])) })
+    const program = await gpu.compile({
+      outputs: { p, loss },
+      updates: optimizer.updates(gradients(loss, [p]), input('rate', [1])),
+    })
     await program.run({ rate: Float32Array.of(0.5) })
     expect([...(await program.read('p'))]).toEqual([1, 1, 1, 1, 1, 1])
     for (const value of await gpu.read(p)) expect(value).toBeCloseTo(0.5, 5)
@@ -86,15 +109,21 @@ describe('a program', () => {
     const { memory } = gpu.plan({ outputs: { h } })
     expect(memory.pool.length).toBeLessThanOrEqual(2)
     const x = input('x', [1024, 64])
-    expect(() => gpu.plan({ outputs: { h: add(x, input('x', [1024, 64])) } })).toThrow("two inputs of the program are called 'x'")
+    expect(() => gpu.plan({ outputs: { h: add(x, input('x', [1024, 64])) } })).toThrow(
+      "two inputs of the program are called 'x'",
+    )
   })
 
   test('says which input is missing, too short or unknown', async () => {
     const gpu = await engine()
     const program = await gpu.compile({ label: 'doubling', outputs: { y: affine(input('x', [2, 3]), 2, 0) } })
     await expect(program.run({})).rejects.toThrow("doubling: input 'x' [2, 3] is not given")
-    await expect(program.run({ x: new Float32Array(5) })).rejects.toThrow("doubling: input 'x' is [2, 3] f32, 6 numbers; given 5 in a Float32Array")
-    await expect(program.run({ x: new Float32Array(6), z: new Float32Array(1) })).rejects.toThrow("doubling: has no input 'z'")
+    await expect(program.run({ x: new Float32Array(5) })).rejects.toThrow(
+      "doubling: input 'x' is [2, 3] f32, 6 numbers; given 5 in a Float32Array",
+    )
+    await expect(program.run({ x: new Float32Array(6), z: new Float32Array(1) })).rejects.toThrow(
+      "doubling: has no input 'z'",
+    )
     await expect(program.read('z')).rejects.toThrow("doubling: has no output 'z'; it has y")
     program.destroy()
   })
@@ -120,7 +149,10 @@ describe('memory', () => {
     const loss = mean(multiply(z, z))
     const limit = 128 * 2 ** 20
     Object.assign(gpu, { target: { ...gpu.target, maxBindingBytes: limit, maxBufferBytes: 2 ** 32 - 4 } })
-    const plan = gpu.plan({ outputs: { loss }, updates: adam(parameters).updates(gradients(loss, parameters), input('rate', [1])) })
+    const plan = gpu.plan({
+      outputs: { loss },
+      updates: adam(parameters).updates(gradients(loss, parameters), input('rate', [1])),
+    })
     const largest = Math.max(...plan.dispatches.flatMap((d) => d.bindings.map((b) => b.bytes)))
     expect(largest).toBeLessThanOrEqual(limit)
     expect(Math.max(...plan.memory.pool)).toBe(1024 * 32 * 32 * 64 * 4)
@@ -131,14 +163,18 @@ describe('memory', () => {
   test('a tensor over the largest buffer is named, with the remedy', async () => {
     const gpu = await engine()
     const huge = relu(input('x', [2 ** 16, 2 ** 16]))
-    expect(() => gpu.plan({ outputs: { huge } })).toThrow(/\[65536, 65536\] takes 16384 MiB, over the adapter's largest buffer.*smaller batch/)
+    expect(() => gpu.plan({ outputs: { huge } })).toThrow(
+      /\[65536, 65536\] takes 16384 MiB, over the adapter's largest buffer.*smaller batch/,
+    )
   })
 
   test('optimisers update an arena of parameters with one dispatch', async () => {
     const gpu = await engine()
     const net = resnet({ arch: 'resnet18', width: 8 })
     const loss = mean(square(net.forward(input('x', [2, 8, 8, 4]), { training: true })))
-    const plan = gpu.plan({ updates: adam(net.dict.parameters).updates(gradients(loss, net.dict.parameters), input('rate', [1])) })
+    const plan = gpu.plan({
+      updates: adam(net.dict.parameters).updates(gradients(loss, net.dict.parameters), input('rate', [1])),
+    })
     expect(plan.dispatches.filter((d) => d.kernel === 'adam')).toHaveLength(1)
   })
 })

@@ -8,16 +8,8 @@ describe('Philox-4x32-10', () => {
   // The known answers that the generator's authors publish with it.
   it.each([
     [[0, 0], [0, 0, 0, 0], '6627e8d5 e169c58d bc57ac4c 9b00dbd8'],
-    [
-      [0xffffffff, 0xffffffff],
-      [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
-      '408f276d 41c83b0e a20bc7c6 6d5451fd',
-    ],
-    [
-      [0xa4093822, 0x299f31d0],
-      [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
-      'd16cfe09 94fdcceb 5001e420 24126ea1',
-    ],
+    [[0xffffffff, 0xffffffff], [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff], '408f276d 41c83b0e a20bc7c6 6d5451fd'],
+    [[0xa4093822, 0x299f31d0], [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], 'd16cfe09 94fdcceb 5001e420 24126ea1'],
   ])('key %j, counter %j', (key, counter, answer) => {
     expect(hex(philox(key, counter))).toBe(answer)
   })
@@ -94,6 +86,6 @@ describe('permutation', () => {
     }
     expect(counts.size).toBe(24)
     const chiSquare = [...counts.values()].reduce((sum, n) => sum + (n - 500) ** 2 / 500, 0)
-    expect(chiSquare).toBeLessThan(41.6); // 23 degrees of freedom, 1 %
+    expect(chiSquare).toBeLessThan(41.6) // 23 degrees of freedom, 1 %
   })
 })

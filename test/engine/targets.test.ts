@@ -3,7 +3,20 @@
  * wide GPU, and with bindings so small that activations are cut along the batch.
  */
 import { describe, expect, test } from 'vitest'
-import { batchNorm, conv2d, Engine, gradients, input, matmul, maxPool2d, multiply, relu, sum, type Target, type Value } from '../../engine/index.js'
+import {
+  batchNorm,
+  conv2d,
+  Engine,
+  gradients,
+  input,
+  matmul,
+  maxPool2d,
+  multiply,
+  relu,
+  sum,
+  type Target,
+  type Value,
+} from '../../engine/index.js'
 import { readKernels } from '../../engine/node/index.js'
 import { expectClose } from '../support/check.js'
 import { engine } from '../support/engine.js'
@@ -29,7 +42,8 @@ const networks: Record<string, Network> = {
   },
   'residual, groups': {
     inputs: { x: [16, 16, 16, 8], w: [1, 1, 8, 8], scale: [8], shift: [8] },
-    build: (v) => batchNorm(conv2d(v['x'], v['w']), v['scale'], v['shift'], { groups: 2, relu: true, residual: v['x'] }).y,
+    build: (v) =>
+      batchNorm(conv2d(v['x'], v['w']), v['scale'], v['shift'], { groups: 2, relu: true, residual: v['x'] }).y,
   },
   matmul: {
     inputs: { a: [100, 64], b: [64, 100], bias: [100] },
@@ -47,7 +61,10 @@ const networks: Record<string, Network> = {
   },
 }
 
-async function evaluate(target: Partial<Target>, name: string): Promise<{ read: Record<string, Float32Array>; dispatches: number }> {
+async function evaluate(
+  target: Partial<Target>,
+  name: string,
+): Promise<{ read: Record<string, Float32Array>; dispatches: number }> {
   const { inputs, build, valueOnly } = networks[name]
   const own = await engine()
   const gpu = new Engine(own.device, own.info, readKernels())
@@ -56,9 +73,13 @@ async function evaluate(target: Partial<Target>, name: string): Promise<{ read: 
   const y = build(values)
   const outputs: Record<string, Value> = { y }
   if (!valueOnly)
-    gradients(sum(multiply(y, input('r', y.shape))), Object.values(values)).forEach((g, i) => (outputs[Object.keys(inputs)[i]] = g))
+    gradients(sum(multiply(y, input('r', y.shape))), Object.values(values)).forEach(
+      (g, i) => (outputs[Object.keys(inputs)[i]] = g),
+    )
   const program = await gpu.compile({ outputs })
-  const given = Object.fromEntries(Object.entries(inputs).map(([key, shape]) => [key, formulaTensor(`targets/${name}/${key}`, shape)]))
+  const given = Object.fromEntries(
+    Object.entries(inputs).map(([key, shape]) => [key, formulaTensor(`targets/${name}/${key}`, shape)]),
+  )
   await program.run(valueOnly ? given : { ...given, r: formulaTensor(`targets/${name}/r`, y.shape) })
   const read: Record<string, Float32Array> = {}
   for (const key of Object.keys(outputs)) read[key] = await program.read(key)
@@ -80,6 +101,7 @@ describe.each(Object.keys(targets))('%s', (target) => {
     const plain = await evaluate({}, name)
     const other = await evaluate(targets[target], name)
     for (const key of Object.keys(plain.read)) expectClose(key, other.read[key], plain.read[key], 1e-4)
-    if (targets[target].maxBindingBytes && !networks[name].fits) expect(other.dispatches).toBeGreaterThan(plain.dispatches)
+    if (targets[target].maxBindingBytes && !networks[name].fits)
+      expect(other.dispatches).toBeGreaterThan(plain.dispatches)
   })
 })

@@ -9,46 +9,59 @@ import { formulaTensor } from '../support/formula.js'
 import { readGoldens, readJson } from '../support/goldens.js'
 import { fillByFormula, withZeroChannel } from '../support/networks.js'
 
-interface Case { name: string; arch: Architecture; stem: Stem; width: number; input: number[]; output: number[] }
+interface Case {
+  name: string
+  arch: Architecture
+  stem: Stem
+  width: number
+  input: number[]
+  output: number[]
+}
 
 const values = readGoldens('resnets.safetensors')
 const golden = (name: string): Float32Array => values.get(name)!.data
 
 describe('torchvision', () => {
-  test.each(readJson<Case[]>('resnets.json').map((c) => [c.name, c] as const))('%s', async (name, { arch, stem, width, input: shape, output }) => {
-    const gpu = await engine()
-    const net = resnet({ arch, stem, width })
-    fillByFormula(gpu, net.dict)
-    const x = input('x', [...shape.slice(0, 3), 4])
-    const given = { x: withZeroChannel(formulaTensor(`${name}/x`, shape)), r: formulaTensor(`${name}/r`, output) }
+  test.each(readJson<Case[]>('resnets.json').map((c) => [c.name, c] as const))(
+    '%s',
+    async (name, { arch, stem, width, input: shape, output }) => {
+      const gpu = await engine()
+      const net = resnet({ arch, stem, width })
+      fillByFormula(gpu, net.dict)
+      const x = input('x', [...shape.slice(0, 3), 4])
+      const given = { x: withZeroChannel(formulaTensor(`${name}/x`, shape)), r: formulaTensor(`${name}/r`, output) }
 
-    const evaluation = await gpu.compile({ outputs: { y: net.forward(x, { training: false }) } })
-    await evaluation.run({ x: given.x })
-    expectClose('features in eval mode', await evaluation.read('y'), golden(`${name}/eval`), 1e-4)
-    evaluation.destroy()
+      const evaluation = await gpu.compile({ outputs: { y: net.forward(x, { training: false }) } })
+      await evaluation.run({ x: given.x })
+      expectClose('features in eval mode', await evaluation.read('y'), golden(`${name}/eval`), 1e-4)
+      evaluation.destroy()
 
-    const updates: Assignment[] = []
-    const y = net.forward(x, { training: true, updates })
-    expect(y.shape).toEqual(output)
-    // The golden file's choice of parameters: first and last.
-    const prefix = `${name}/grad/`
-    const names = [...values.keys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length))
-    expect(names.length).toBeGreaterThan(3)
-    const wanted = names.map((key) => net.dict.entries.get(key)!)
-    const outputs: Record<string, Value> = { y }
-    gradients(sum(multiply(y, input('r', output))), wanted.map((e) => e.variable)).forEach((g, i) => (outputs[names[i]] = g))
-    const training = await gpu.compile({ outputs, updates })
-    await training.run(given)
-    expectClose('features in train mode', await training.read('y'), golden(`${name}/train`), 1e-4)
-    for (const [i, key] of names.entries())
-      expectClose(`gradient in ${key}`, toTorch(wanted[i], await training.read(key)), golden(prefix + key), 1e-3)
-    training.destroy()
+      const updates: Assignment[] = []
+      const y = net.forward(x, { training: true, updates })
+      expect(y.shape).toEqual(output)
+      // The golden file's choice of parameters: first and last.
+      const prefix = `${name}/grad/`
+      const names = [...values.keys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length))
+      expect(names.length).toBeGreaterThan(3)
+      const wanted = names.map((key) => net.dict.entries.get(key)!)
+      const outputs: Record<string, Value> = { y }
+      gradients(
+        sum(multiply(y, input('r', output))),
+        wanted.map((e) => e.variable),
+      ).forEach((g, i) => (outputs[names[i]] = g))
+      const training = await gpu.compile({ outputs, updates })
+      await training.run(given)
+      expectClose('features in train mode', await training.read('y'), golden(`${name}/train`), 1e-4)
+      for (const [i, key] of names.entries())
+        expectClose(`gradient in ${key}`, toTorch(wanted[i], await training.read(key)), golden(prefix + key), 1e-3)
+      training.destroy()
 
-    const after = `${name}/after/`
-    for (const key of [...values.keys()].filter((k) => k.startsWith(after)))
-      expectClose(key, await gpu.read(net.dict.entries.get(key.slice(after.length))!.variable), golden(key), 1e-4)
-    for (const variable of net.dict.variables) gpu.release(variable)
-  })
+      const after = `${name}/after/`
+      for (const key of [...values.keys()].filter((k) => k.startsWith(after)))
+        expectClose(key, await gpu.read(net.dict.entries.get(key.slice(after.length))!.variable), golden(key), 1e-4)
+      for (const variable of net.dict.variables) gpu.release(variable)
+    },
+  )
 })
 
 describe('resnet', () => {
@@ -65,7 +78,10 @@ describe('resnet', () => {
   })
 
   test('zero-initialised residuals start the last scale of every block at 0, and only those', () => {
-    for (const [arch, last, blocks] of [['resnet18', 'bn2', 8], ['resnet50', 'bn3', 16]] as const) {
+    for (const [arch, last, blocks] of [
+      ['resnet18', 'bn2', 8],
+      ['resnet50', 'bn3', 16],
+    ] as const) {
       const zeros = [...resnet({ arch, width: 8, zeroInitResidual: true }).dict.entries]
         .filter(([name]) => /bn\d\.weight$|downsample\.1\.weight$/.test(name))
         .filter(([, { variable }]) => (variable.initial as () => Float32Array)().every((v) => v === 0))

@@ -18,7 +18,10 @@ describe.each(['own_images', 'own_images_pretrain'])('%s.ts', (name) => {
 
   test('trains on its own images', async () => {
     const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', fileURLToPath(file)])
-    const losses = stdout.trim().split('\n').map((line) => Number(line.split(' ').pop()))
+    const losses = stdout
+      .trim()
+      .split('\n')
+      .map((line) => Number(line.split(' ').pop()))
     expect(losses.length).toBeGreaterThanOrEqual(3)
     expect(losses.every((loss) => Number.isFinite(loss) && loss > 0)).toBe(true)
   })

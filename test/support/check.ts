@@ -32,10 +32,12 @@ const H = 1e-5
 export function checkOp<K extends string>(name: string, check: OpCheck<K>): void {
   test(name, async () => {
     const names = Object.keys(check.inputs) as K[]
-    const given = Object.fromEntries(names.map((key) => {
-      const values = formulaTensor(`${name}/${key}`, check.inputs[key])
-      return [key, check.domain ? values.map((v) => check.domain!(v, key)) : values]
-    })) as Tensors<K, Float32Array>
+    const given = Object.fromEntries(
+      names.map((key) => {
+        const values = formulaTensor(`${name}/${key}`, check.inputs[key])
+        return [key, check.domain ? values.map((v) => check.domain!(v, key)) : values]
+      }),
+    ) as Tensors<K, Float32Array>
 
     const tensors = names.map((key) => tensor64(check.inputs[key], given[key]))
     const f = (moved: readonly Tensor64[]): Tensor64 =>
@@ -67,7 +69,10 @@ export async function runOp<K extends string>(
   const y = build(values)
   const loss = sum(multiply(y, input('r of the test', y.shape)))
   const outputs: Record<string, Value> = { y }
-  gradients(loss, names.map((key) => values[key])).forEach((g, i) => (outputs[`gradient ${names[i]}`] = g))
+  gradients(
+    loss,
+    names.map((key) => values[key]),
+  ).forEach((g, i) => (outputs[`gradient ${names[i]}`] = g))
   const program = await (await engine()).compile({ outputs })
   try {
     await program.run({ ...given, 'r of the test': r })
@@ -80,7 +85,10 @@ export async function runOp<K extends string>(
 }
 
 /** Value of a graph on the GPU, for what has no gradient to check. */
-export async function runGraph(outputs: Record<string, Value>, given: Record<string, Float32Array | Uint32Array>): Promise<Record<string, Float32Array>> {
+export async function runGraph(
+  outputs: Record<string, Value>,
+  given: Record<string, Float32Array | Uint32Array>,
+): Promise<Record<string, Float32Array>> {
   const program = await (await engine()).compile({ outputs })
   try {
     await program.run(given)
@@ -94,7 +102,9 @@ export async function runGraph(outputs: Record<string, Value>, given: Record<str
 
 /** Central differences in every coordinate of one tensor, and the coordinates that have a kink within h. */
 function differences(
-  f: (tensors: Tensor64[]) => number, tensors: readonly Tensor64[], which: number,
+  f: (tensors: Tensor64[]) => number,
+  tensors: readonly Tensor64[],
+  which: number,
 ): { gradient: Float64Array; kinks: Set<number> } {
   const moved = tensors.map((x) => ({ shape: x.shape, data: x.data.slice() }))
   const { data } = moved[which]
@@ -122,7 +132,11 @@ const largest = (values: ArrayLike<number>): number => {
 
 /** max|actual - expected| / max|expected| <= tolerance; a NaN anywhere fails. */
 export function expectClose(
-  what: string, actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, except: ReadonlySet<number> = new Set(),
+  what: string,
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: number,
+  except: ReadonlySet<number> = new Set(),
 ): void {
   expect(actual.length, `size of the ${what}`).toBe(expected.length)
   const top = Math.max(largest(expected), 1e-30)

@@ -17,7 +17,10 @@ test('the formula gives the numbers that the golden files were made from', () =>
   for (const [name, { shape, first, sum }] of Object.entries(golden.parameters)) {
     const values = formulaParameter(name, shape)
     expect([...values.subarray(0, 5)], name).toEqual(first)
-    expect(values.reduce((total, v) => total + v, 0), name).toBeCloseTo(sum, 9)
+    expect(
+      values.reduce((total, v) => total + v, 0),
+      name,
+    ).toBeCloseTo(sum, 9)
   }
   const { name, shape, values } = golden.tensor
   expect([...formulaTensor(name, shape)]).toEqual(values)

@@ -24,13 +24,22 @@ export function uniform(name: string, count: number): Float64Array {
 
 /** Sum of three uniforms, not rounded: mean 0, variance 1, within (-3, 3). */
 export function normalish(name: string, count: number): Float64Array {
-  const [a, b, c] = [0, 1, 2].map((part) => uniform(`${name}/${part}`, count)) as [Float64Array, Float64Array, Float64Array]
+  const [a, b, c] = [0, 1, 2].map((part) => uniform(`${name}/${part}`, count)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ]
   return a.map((value, i) => value + b[i] + c[i])
 }
 
 /** An input by name, normal-ish; indices run over the stored layout (activations NHWC). */
 export function formulaTensor(name: string, shape: readonly number[]): Float32Array {
-  return Float32Array.from(normalish(name, shape.reduce((a, b) => a * b, 1)))
+  return Float32Array.from(
+    normalish(
+      name,
+      shape.reduce((a, b) => a * b, 1),
+    ),
+  )
 }
 
 /**
@@ -40,12 +49,17 @@ export function formulaTensor(name: string, shape: readonly number[]): Float32Ar
 export function formulaParameter(name: string, shape: readonly number[]): Float32Array {
   const count = shape.reduce((a, b) => a * b, 1)
   const fanIn = count / shape[0]
-  const of = name.endsWith('running_mean') ? (u: number) => 0.1 * u
-    : name.endsWith('running_var') ? (u: number) => 1 + 0.5 * Math.abs(u)
-    : name.endsWith('bias') ? (u: number) => 0.1 * u
-    : name.endsWith('bn3.weight') ? (u: number) => 0.2 * (1 + 0.1 * u)
-    : shape.length === 1 ? (u: number) => 1 + 0.1 * u
-    : (u: number) => Math.sqrt(6 / fanIn) * u
+  const of = name.endsWith('running_mean')
+    ? (u: number) => 0.1 * u
+    : name.endsWith('running_var')
+      ? (u: number) => 1 + 0.5 * Math.abs(u)
+      : name.endsWith('bias')
+        ? (u: number) => 0.1 * u
+        : name.endsWith('bn3.weight')
+          ? (u: number) => 0.2 * (1 + 0.1 * u)
+          : shape.length === 1
+            ? (u: number) => 1 + 0.1 * u
+            : (u: number) => Math.sqrt(6 / fanIn) * u
   return Float32Array.from(uniform(name, count), of)
 }
 

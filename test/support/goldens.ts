@@ -1,7 +1,10 @@
 /** Reads the golden files of test/fixtures. */
 import { readFileSync } from 'node:fs'
 
-export interface Golden { shape: number[]; data: Float32Array }
+export interface Golden {
+  shape: number[]
+  data: Float32Array
+}
 
 const path = (name: string) => new URL(`../fixtures/${name}`, import.meta.url)
 
@@ -16,8 +19,19 @@ export function readJson<T>(name: string): T {
 export function readGoldens(name: string): Map<string, Golden> {
   const bytes = new Uint8Array(readFileSync(path(name)))
   const length = Number(new DataView(bytes.buffer).getBigUint64(0, true))
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length))) as
-    Record<string, { shape: number[]; data_offsets: [number, number] }>
-  return new Map(Object.entries(header).map(([key, { shape, data_offsets: [from, to] }]) =>
-    [key, { shape, data: new Float32Array(bytes.buffer.slice(8 + length + from, 8 + length + to)) }]))
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length))) as Record<
+    string,
+    { shape: number[]; data_offsets: [number, number] }
+  >
+  return new Map(
+    Object.entries(header).map(
+      ([
+        key,
+        {
+          shape,
+          data_offsets: [from, to],
+        },
+      ]) => [key, { shape, data: new Float32Array(bytes.buffer.slice(8 + length + from, 8 + length + to)) }],
+    ),
+  )
 }

@@ -10,7 +10,8 @@ const values = readGoldens('ops.safetensors')
 describe('references agree with PyTorch', () => {
   test.each(readJson<OpCase[]>('ops.json').map((golden) => [golden.name, golden] as const))('%s', (name, golden) => {
     const inputs = Object.entries(golden.inputs).map(([key, shape]) =>
-      reference.tensor64(shape, formulaTensor(`${name}/${key}`, shape)))
+      reference.tensor64(shape, formulaTensor(`${name}/${key}`, shape)),
+    )
     const r = formulaTensor(`${name}/r`, golden.output)
     const run = (x: reference.Tensor64[]) => opReference(golden, x)
     const y = run(inputs)
@@ -28,7 +29,12 @@ describe('references agree with PyTorch', () => {
 
 test('Barlow Twins: the reference sees perfectly correlated, whitened views as no loss', () => {
   // Rows of an orthogonal design: columns standardise to themselves, C is the identity.
-  const design = [[1, 1], [1, -1], [-1, 1], [-1, -1]]
+  const design = [
+    [1, 1],
+    [1, -1],
+    [-1, 1],
+    [-1, -1],
+  ]
   for (const views of [2, 3]) {
     const z = reference.tensor64([4 * views, 2], Array.from({ length: views }, () => design).flat(2))
     const unbiased = (4 * views - 1) / (4 * views)

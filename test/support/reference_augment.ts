@@ -46,11 +46,7 @@ export function rotateHue([r, g, b]: Pixel, angle: number): Pixel {
   const cos = Math.cos(angle)
   const sin = Math.sin(angle) / Math.sqrt(3)
   const along = ((r + g + b) / 3) * (1 - cos)
-  return [
-    r * cos + (b - g) * sin + along,
-    g * cos + (r - b) * sin + along,
-    b * cos + (g - r) * sin + along,
-  ]
+  return [r * cos + (b - g) * sin + along, g * cos + (r - b) * sin + along, b * cos + (g - r) * sin + along]
 }
 
 /**

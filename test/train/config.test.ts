@@ -5,7 +5,17 @@ import { recipes } from '../../train/augment/recipe.js'
 
 describe('resolveConfig', () => {
   test('fills in the paper’s CIFAR recipe', () => {
-    expect(resolveConfig({})).toMatchObject({ data: 'cifar10', arch: 'resnet18', width: 64, views: 4, projectorDim: 256, lambda: 0.01, lr: 1e-3, weightDecay: 1e-6, bn: 'joint' })
+    expect(resolveConfig({})).toMatchObject({
+      data: 'cifar10',
+      arch: 'resnet18',
+      width: 64,
+      views: 4,
+      projectorDim: 256,
+      lambda: 0.01,
+      lr: 1e-3,
+      weightDecay: 1e-6,
+      bn: 'joint',
+    })
     expect(resolveConfig({ augmentation: { size: 16 } }).augmentation).toEqual({ ...recipes.cifar, size: 16 })
     expect(resolveConfig({ views: undefined }).views).toBe(4)
   })

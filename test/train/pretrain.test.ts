@@ -20,13 +20,26 @@ const images = new Uint8Array(40 * 300)
 for (let n = 0; n < 40; n++) {
   const colour = [0, 1, 2].map(() => random.integer(200))
   const slope = [random.uniform(-5, 5), random.uniform(-5, 5)]
-  for (let i = 0; i < 300; i++) images[300 * n + i] = Math.max(0, colour[i % 3] + slope[0] * Math.floor(i / 30) + slope[1] * (Math.floor(i / 3) % 10))
+  for (let i = 0; i < 300; i++)
+    images[300 * n + i] = Math.max(
+      0,
+      colour[i % 3] + slope[0] * Math.floor(i / 30) + slope[1] * (Math.floor(i / 3) % 10),
+    )
 }
 const dataset = fromArrays({ images, height: 10, width: 10 })
 const small = (changes: PartialConfig = {}) =>
   resolveConfig({
-    data: 'own images', width: 4, views: 3, projectorDim: 8, lambda: 0.05, batch: 8, epochs: 2, checkpointEvery: 100, seed: 7,
-    augmentation: { size: 8 }, ...changes,
+    data: 'own images',
+    width: 4,
+    views: 3,
+    projectorDim: 8,
+    lambda: 0.05,
+    batch: 8,
+    epochs: 2,
+    checkpointEvery: 100,
+    seed: 7,
+    augmentation: { size: 8 },
+    ...changes,
   })
 
 async function run(options: Partial<PretrainOptions> & { changes?: PartialConfig }): Promise<PretrainResult> {
@@ -46,11 +59,19 @@ describe('a run', () => {
   })
 
   test('takes every whole batch of every epoch, and says so', async () => {
-    const metrics = readFileSync(join(whole, 'metrics.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { step: number; epoch: number; loss: number })
+    const metrics = readFileSync(join(whole, 'metrics.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { step: number; epoch: number; loss: number })
     expect(metrics.map((m) => m.step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
     expect(metrics.map((m) => m.epoch)).toEqual([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
     expect(metrics.every((m) => Number.isFinite(m.loss))).toBe(true)
-    expect(JSON.parse(readFileSync(join(whole, 'summary.json'), 'utf8'))).toMatchObject({ stopped: 'done', steps: 10, totalSteps: 10, epochs: 2 })
+    expect(JSON.parse(readFileSync(join(whole, 'summary.json'), 'utf8'))).toMatchObject({
+      stopped: 'done',
+      steps: 10,
+      totalSteps: 10,
+      epochs: 2,
+    })
     const { config, latest } = await openRun(whole)
     expect(config).toEqual(small())
     expect(latest).toMatchObject({ step: 10, epoch: 2, stepInEpoch: 0 })
@@ -67,7 +88,11 @@ describe('a run', () => {
     expect(second).toMatchObject({ stopped: 'done', steps: 10 })
     expect(bytesOf(out, 'state.safetensors').equals(bytesOf(whole, 'state.safetensors'))).toBe(true)
     expect(bytesOf(out, 'model.safetensors').equals(bytesOf(whole, 'model.safetensors'))).toBe(true)
-    const losses = (run: string) => readFileSync(join(run, 'metrics.jsonl'), 'utf8').trim().split('\n').map((line) => (JSON.parse(line) as { loss: number }).loss)
+    const losses = (run: string) =>
+      readFileSync(join(run, 'metrics.jsonl'), 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { loss: number }).loss)
     expect(losses(out)).toEqual(losses(whole))
   })
 
@@ -91,13 +116,19 @@ describe('a run', () => {
 
 describe('a run ends in one line', () => {
   test('that names the step where the loss is not finite', async () => {
-    await expect(run({ changes: { lr: 1e38, epochs: 5 } })).rejects.toThrow(/^the loss is (NaN|-?Infinity) at step \d+: lower --lr/)
+    await expect(run({ changes: { lr: 1e38, epochs: 5 } })).rejects.toThrow(
+      /^the loss is (NaN|-?Infinity) at step \d+: lower --lr/,
+    )
   })
 
   test('where the batch is larger than the data, with nothing written', async () => {
     const out = join(folder, 'none')
-    await expect(run({ out, changes: { batch: 41 } })).rejects.toThrow('--batch 41 is larger than the data set: 40 images of own images')
-    await expect(run({ out, changes: { batch: 21, fraction: 0.5 } })).rejects.toThrow('20 images of own images (--fraction 0.5)')
+    await expect(run({ out, changes: { batch: 41 } })).rejects.toThrow(
+      '--batch 41 is larger than the data set: 40 images of own images',
+    )
+    await expect(run({ out, changes: { batch: 21, fraction: 0.5 } })).rejects.toThrow(
+      '20 images of own images (--fraction 0.5)',
+    )
     expect(existsSync(out)).toBe(false)
   })
 

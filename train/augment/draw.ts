@@ -204,11 +204,7 @@ export interface DrawOptions extends SourceSize {
  * @param out an array of m * B * ROW_FLOATS floats to fill; allocated when absent
  * @returns rows, view-major
  */
-export function drawViews(
-  recipe: AugmentationRecipe,
-  options: DrawOptions,
-  out?: Float32Array,
-): Float32Array {
+export function drawViews(recipe: AugmentationRecipe, options: DrawOptions, out?: Float32Array): Float32Array {
   const { seed, epoch, images, views, firstView = 0 } = options
   const rows = prepareRows(views * images.length, out)
   const stream = new RandomStream(seed, Purpose.views)

@@ -10,9 +10,7 @@ const rgb = z.tuple([z.number(), z.number(), z.number()])
 const positive = z.number().positive()
 
 function range(name: string, bound: z.ZodNumber) {
-  return z
-    .tuple([bound, bound])
-    .refine(([low, high]) => low <= high, `${name}: the lower end must come first`)
+  return z.tuple([bound, bound]).refine(([low, high]) => low <= high, `${name}: the lower end must come first`)
 }
 
 export const augmentationRecipe = z.strictObject({

@@ -41,7 +41,9 @@ export function deviceImages(dataset: PackedImages, maxBindingBytes: number): De
   }
   const most = Math.floor(maxBindingBytes / imageBytes)
   if (most < 1) {
-    throw new RangeError(`images: one of ${height}×${width} is over the adapter's binding limit of ${maxBindingBytes} bytes`)
+    throw new RangeError(
+      `images: one of ${height}×${width} is over the adapter's binding limit of ${maxBindingBytes} bytes`,
+    )
   }
   const shards: ImageShard[] = []
   for (let firstImage = 0; firstImage < count; firstImage += most) {
@@ -70,7 +72,9 @@ const augmentOp = defineOp<AugmentAttributes>({
 
   infer([rows, ...shards], { size }) {
     if (rows.dtype !== 'f32' || rows.shape.length !== 2 || rows.shape[1] !== ROW_FLOATS) {
-      throw new ShapeError(`augmentViews: rows must be [views, ${ROW_FLOATS}] f32, not ${show(rows.shape)} ${rows.dtype}`)
+      throw new ShapeError(
+        `augmentViews: rows must be [views, ${ROW_FLOATS}] f32, not ${show(rows.shape)} ${rows.dtype}`,
+      )
     }
     for (const { dtype } of shards) {
       if (dtype !== 'u32') throw new ShapeError(`augmentViews: images must be u32 words, not ${dtype}`)

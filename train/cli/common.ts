@@ -15,7 +15,10 @@ export async function openWithNote(adapter?: string): Promise<NodeEngine> {
 
 /** Parses the command line; help and a wrong option end the command through `runCommand`, in one line. */
 export function parseOptions<T>(command: Command): T {
-  command.configureOutput({ writeErr: () => undefined }).exitOverride().parse()
+  command
+    .configureOutput({ writeErr: () => undefined })
+    .exitOverride()
+    .parse()
   return command.opts() as T
 }
 
@@ -27,7 +30,9 @@ export async function runCommand(main: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) process.exit(0)
     const { message, stack } = error as Error
-    const line = String(message ?? error).split('\n')[0].replace(/^error: /, '')
+    const line = String(message ?? error)
+      .split('\n')[0]
+      .replace(/^error: /, '')
     console.error(process.env.WEBGPU_SSL_DEBUG ? stack : `error: ${line}`)
     process.exitCode = 1
   }
@@ -43,4 +48,3 @@ export const number =
     if (Number.isNaN(value)) throw new Error(`${option}: '${text}' is not a number`)
     return value
   }
-

@@ -51,10 +51,18 @@ command
   .option('--no-zero-init-residual', 'start the blocks at full strength instead of as identities')
   .option('--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line wins")
   .option('--out <folder>', 'where the run is kept')
-  .option('--resume', "go on with the run in --out, as its config.yaml says; --epochs and --steps may be changed")
+  .option('--resume', 'go on with the run in --out, as its config.yaml says; --epochs and --steps may be changed')
 
 /** Fields of the configuration among the command line's options, under the configuration's names. */
-function fieldsOf({ config: _, imageSize, out: _out, resume: _resume, maxMinutes: _minutes, adapter: _adapter, ...fields }: Options): PartialConfig {
+function fieldsOf({
+  config: _,
+  imageSize,
+  out: _out,
+  resume: _resume,
+  maxMinutes: _minutes,
+  adapter: _adapter,
+  ...fields
+}: Options): PartialConfig {
   return { ...fields, ...(imageSize === undefined ? {} : { augmentation: { size: imageSize } }) }
 }
 
@@ -63,11 +71,19 @@ async function configOf(options: Options): Promise<PretrainConfig> {
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     const { config } = await openRun(options.out)
-    const fixed = Object.keys(fields).filter((name) => !['epochs', 'steps', 'checkpointEvery', 'dataDir'].includes(name))
-    const changed = resolveConfig({ ...config, ...fields, augmentation: { ...config.augmentation, ...fields.augmentation } })
+    const fixed = Object.keys(fields).filter(
+      (name) => !['epochs', 'steps', 'checkpointEvery', 'dataDir'].includes(name),
+    )
+    const changed = resolveConfig({
+      ...config,
+      ...fields,
+      augmentation: { ...config.augmentation, ...fields.augmentation },
+    })
     for (const name of fixed as (keyof PretrainConfig)[])
       if (JSON.stringify(changed[name]) !== JSON.stringify(config[name]))
-        throw new ConfigError(`--resume: the run in ${options.out} has ${name} ${JSON.stringify(config[name])}, not ${JSON.stringify(changed[name])}: start another run with another --out`)
+        throw new ConfigError(
+          `--resume: the run in ${options.out} has ${name} ${JSON.stringify(config[name])}, not ${JSON.stringify(changed[name])}: start another run with another --out`,
+        )
     return changed
   }
   let file: PartialConfig = {}
@@ -83,7 +99,11 @@ async function configOf(options: Options): Promise<PretrainConfig> {
 /** A bar on a terminal, a line every 10 s elsewhere. */
 function display(): { step(m: StepMetrics): void; stop(): void } {
   if (process.stderr.isTTY) {
-    const bar = new SingleBar({ stream: process.stderr, hideCursor: true, format: ' {bar} {value}/{total} · loss {loss} · {rate} images/s · {left} left' })
+    const bar = new SingleBar({
+      stream: process.stderr,
+      hideCursor: true,
+      format: ' {bar} {value}/{total} · loss {loss} · {rate} images/s · {left} left',
+    })
     let started = false
     return {
       step(m) {
@@ -100,7 +120,9 @@ function display(): { step(m: StepMetrics): void; stop(): void } {
     step(m) {
       if (performance.now() - last < 10_000 && m.step !== m.steps) return
       last = performance.now()
-      console.error(`step ${m.step}/${m.steps} · epoch ${m.epoch} · loss ${m.loss.toPrecision(5)} · ${m.imagesPerSecond.toFixed(1)} images/s · ${timeLeft(m)} left`)
+      console.error(
+        `step ${m.step}/${m.steps} · epoch ${m.epoch} · loss ${m.loss.toPrecision(5)} · ${m.imagesPerSecond.toFixed(1)} images/s · ${timeLeft(m)} left`,
+      )
     },
     stop: () => undefined,
   }
@@ -109,7 +131,11 @@ function display(): { step(m: StepMetrics): void; stop(): void } {
 function timeLeft({ step, steps, seconds }: StepMetrics): string {
   const left = Math.round((seconds / step) * (steps - step))
   if (step < 2) return '…'
-  return left >= 3600 ? `${Math.floor(left / 3600)} h ${Math.round((left % 3600) / 60)} min` : left >= 60 ? `${Math.floor(left / 60)} min ${left % 60} s` : `${left} s`
+  return left >= 3600
+    ? `${Math.floor(left / 3600)} h ${Math.round((left % 3600) / 60)} min`
+    : left >= 60
+      ? `${Math.floor(left / 60)} min ${left % 60} s`
+      : `${left} s`
 }
 
 await runCommand(async () => {
@@ -132,8 +158,13 @@ await runCommand(async () => {
   const shown = display()
   try {
     const result = await pretrain({
-      engine, dataset, config,
-      out: options.out, resume: options.resume, maxMinutes: options.maxMinutes, signal: abort.signal,
+      engine,
+      dataset,
+      config,
+      out: options.out,
+      resume: options.resume,
+      maxMinutes: options.maxMinutes,
+      signal: abort.signal,
       onStep: (m) => shown.step(m),
       onMessage: (line) => console.error(line),
     })

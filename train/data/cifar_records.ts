@@ -5,9 +5,9 @@
  */
 
 /** Height and width of an image in pixels. */
-export const CIFAR_SIZE = 32;
-const PIXELS = CIFAR_SIZE * CIFAR_SIZE;
-export const RECORD_BYTES = 1 + 3 * PIXELS;
+export const CIFAR_SIZE = 32
+const PIXELS = CIFAR_SIZE * CIFAR_SIZE
+export const RECORD_BYTES = 1 + 3 * PIXELS
 
 /**
  * Takes records apart.
@@ -23,29 +23,29 @@ export function decodeRecords(
   classCount: number,
   source: string,
 ): { images: Uint8Array; labels: Uint8Array } {
-  const count = Math.floor(bytes.length / RECORD_BYTES);
+  const count = Math.floor(bytes.length / RECORD_BYTES)
   if (count === 0 || bytes.length % RECORD_BYTES !== 0) {
     throw new Error(
       `${source}: truncated or not CIFAR-10: ${bytes.length} bytes are not a multiple of ${RECORD_BYTES} (one record)`,
-    );
+    )
   }
-  const images = new Uint8Array(count * 3 * PIXELS);
-  const labels = new Uint8Array(count);
+  const images = new Uint8Array(count * 3 * PIXELS)
+  const labels = new Uint8Array(count)
   for (let record = 0; record < count; record++) {
-    const start = record * RECORD_BYTES;
-    const label = bytes[start];
+    const start = record * RECORD_BYTES
+    const label = bytes[start]
     if (label >= classCount) {
-      throw new Error(`${source}: record ${record} has label ${label}, the largest is ${classCount - 1}`);
+      throw new Error(`${source}: record ${record} has label ${label}, the largest is ${classCount - 1}`)
     }
-    labels[record] = label;
-    let target = record * 3 * PIXELS;
+    labels[record] = label
+    let target = record * 3 * PIXELS
     for (let red = start + 1; red <= start + PIXELS; red++) {
-      images[target++] = bytes[red];
-      images[target++] = bytes[red + PIXELS];
-      images[target++] = bytes[red + 2 * PIXELS];
+      images[target++] = bytes[red]
+      images[target++] = bytes[red + PIXELS]
+      images[target++] = bytes[red + 2 * PIXELS]
     }
   }
-  return { images, labels };
+  return { images, labels }
 }
 
 /**
@@ -56,18 +56,18 @@ export function decodeRecords(
  */
 export function encodeRecords(images: Uint8Array, labels: ArrayLike<number>): Uint8Array {
   if (images.length !== labels.length * 3 * PIXELS) {
-    throw new Error(`CIFAR-10 records: ${images.length} image bytes do not fit ${labels.length} labels`);
+    throw new Error(`CIFAR-10 records: ${images.length} image bytes do not fit ${labels.length} labels`)
   }
-  const bytes = new Uint8Array(labels.length * RECORD_BYTES);
-  let source = 0;
+  const bytes = new Uint8Array(labels.length * RECORD_BYTES)
+  let source = 0
   for (let record = 0; record < labels.length; record++) {
-    const start = record * RECORD_BYTES;
-    bytes[start] = labels[record];
+    const start = record * RECORD_BYTES
+    bytes[start] = labels[record]
     for (let red = start + 1; red <= start + PIXELS; red++) {
-      bytes[red] = images[source++];
-      bytes[red + PIXELS] = images[source++];
-      bytes[red + 2 * PIXELS] = images[source++];
+      bytes[red] = images[source++]
+      bytes[red + PIXELS] = images[source++]
+      bytes[red + 2 * PIXELS] = images[source++]
     }
   }
-  return bytes;
+  return bytes
 }

@@ -2,47 +2,47 @@
  * Image data sets as arrays: loaded by name, made from the caller's own arrays, or cut down.
  * A further data set is one file that exports a `DatasetSource`, and one line in `sources`.
  */
-import { Purpose, RandomStream } from '../../engine/random.js';
-import type { ProgressReporter } from './progress.js';
+import { Purpose, RandomStream } from '../../engine/random.js'
+import type { ProgressReporter } from './progress.js'
 
-export type Split = 'train' | 'test';
+export type Split = 'train' | 'test'
 
 /** Images and labels of one split, in memory. */
 export interface ImageDataset {
-  name: string;
-  split: Split;
-  count: number;
+  name: string
+  split: Split
+  count: number
   /** Pixels. */
-  height: number;
+  height: number
   /** Pixels. */
-  width: number;
-  channels: 3;
+  width: number
+  channels: 3
   /** [count, height, width, 3] bytes, row-major, RGB interleaved. */
-  images: Uint8Array;
+  images: Uint8Array
   /** [count], indices into `classes`; empty when the images have no labels. */
-  labels: Uint8Array | Uint16Array | Uint32Array;
+  labels: Uint8Array | Uint16Array | Uint32Array
   /** Names by label; empty when the images have no labels. */
-  classes: string[];
+  classes: string[]
   /** Subtracted from each channel, on the 0–255 scale. */
-  mean: [number, number, number];
+  mean: [number, number, number]
   /** Divides each channel, on the 0–255 scale. */
-  std: [number, number, number];
+  std: [number, number, number]
 }
 
 export interface LoadOptions {
   /** A folder that holds the data set in its official format; nothing is downloaded then. */
-  dataDir?: string;
+  dataDir?: string
   /** Where downloads are kept; the project's cache folder by default. */
-  cacheDir?: string;
+  cacheDir?: string
   /** Where downloads report to; a bar on stderr by default. */
-  progress?: ProgressReporter;
+  progress?: ProgressReporter
 }
 
 /** How a named data set gets into memory. */
 export interface DatasetSource {
   /** The folder that holds the files, after downloading and checking them if need be. */
-  locate(options: LoadOptions): Promise<string>;
-  load(split: Split, options: LoadOptions): Promise<ImageDataset>;
+  locate(options: LoadOptions): Promise<string>
+  load(split: Split, options: LoadOptions): Promise<ImageDataset>
 }
 
 /** The folder is there and has nothing of this split. */
@@ -51,17 +51,17 @@ export class MissingSplitError extends Error {}
 /** Imported on demand, so that whoever brings their own arrays loads no image decoder. */
 const sources: Record<string, () => Promise<DatasetSource>> = {
   cifar10: async () => (await import('./cifar10.js')).cifar10,
-};
+}
 
 /** The names that `loadDataset` knows. */
-export const datasetNames: readonly string[] = Object.keys(sources);
+export const datasetNames: readonly string[] = Object.keys(sources)
 
 /** @throws one line with the known names, when `name` is none of them */
 export async function datasetSource(name: string): Promise<DatasetSource> {
   if (!Object.hasOwn(sources, name)) {
-    throw new Error(`unknown data set "${name}"; known: ${datasetNames.join(', ')}`);
+    throw new Error(`unknown data set "${name}"; known: ${datasetNames.join(', ')}`)
   }
-  return sources[name]();
+  return sources[name]()
 }
 
 /**
@@ -70,7 +70,7 @@ export async function datasetSource(name: string): Promise<DatasetSource> {
  * @throws one line naming the file and the remedy, when a folder or file is missing or damaged
  */
 export async function loadDataset(name: string, split: Split, options: LoadOptions = {}): Promise<ImageDataset> {
-  return (await datasetSource(name)).load(split, options);
+  return (await datasetSource(name)).load(split, options)
 }
 
 /**
@@ -79,20 +79,20 @@ export async function loadDataset(name: string, split: Split, options: LoadOptio
  * @throws when an index is not below the data set's count
  */
 export function subset(dataset: ImageDataset, indices: ArrayLike<number>): ImageDataset {
-  const imageBytes = dataset.height * dataset.width * dataset.channels;
-  const images = new Uint8Array(indices.length * imageBytes);
-  const labelled = dataset.labels.length > 0;
+  const imageBytes = dataset.height * dataset.width * dataset.channels
+  const images = new Uint8Array(indices.length * imageBytes)
+  const labelled = dataset.labels.length > 0
   // A copy as long as the selection, in the label type of the original.
-  const labels = new (dataset.labels.constructor as Uint32ArrayConstructor)(labelled ? indices.length : 0);
+  const labels = new (dataset.labels.constructor as Uint32ArrayConstructor)(labelled ? indices.length : 0)
   for (let i = 0; i < indices.length; i++) {
-    const index = indices[i];
+    const index = indices[i]
     if (!Number.isInteger(index) || index < 0 || index >= dataset.count) {
-      throw new Error(`subset: index ${index} is outside ${dataset.name} ${dataset.split} (${dataset.count} images)`);
+      throw new Error(`subset: index ${index} is outside ${dataset.name} ${dataset.split} (${dataset.count} images)`)
     }
-    images.set(dataset.images.subarray(index * imageBytes, (index + 1) * imageBytes), i * imageBytes);
-    if (labelled) labels[i] = dataset.labels[index];
+    images.set(dataset.images.subarray(index * imageBytes, (index + 1) * imageBytes), i * imageBytes)
+    if (labelled) labels[i] = dataset.labels[index]
   }
-  return { ...dataset, count: indices.length, images, labels };
+  return { ...dataset, count: indices.length, images, labels }
 }
 
 /**
@@ -103,36 +103,36 @@ export function subset(dataset: ImageDataset, indices: ArrayLike<number>): Image
  * @param fraction in (0, 1]
  */
 export function fractionIndices(count: number, fraction: number, seed: number): Uint32Array {
-  if (!(fraction > 0 && fraction <= 1)) throw new Error(`fraction: ${fraction} is not above 0 and at most 1`);
-  const indices = Uint32Array.from({ length: count }, (_, index) => index);
-  const kept = Math.max(1, Math.round(fraction * count));
+  if (!(fraction > 0 && fraction <= 1)) throw new Error(`fraction: ${fraction} is not above 0 and at most 1`)
+  const indices = Uint32Array.from({ length: count }, (_, index) => index)
+  const kept = Math.max(1, Math.round(fraction * count))
   // The first steps of Fisher and Yates's shuffle choose the images kept.
-  const stream = new RandomStream(seed, Purpose.subset);
+  const stream = new RandomStream(seed, Purpose.subset)
   for (let i = 0; i < kept && i < count; i++) {
-    const other = i + stream.integer(count - i);
-    const held = indices[i];
-    indices[i] = indices[other];
-    indices[other] = held;
+    const other = i + stream.integer(count - i)
+    const held = indices[i]
+    indices[i] = indices[other]
+    indices[other] = held
   }
-  return indices.slice(0, kept).sort();
+  return indices.slice(0, kept).sort()
 }
 
 /** The caller's own images; see `fromArrays`. */
 export interface ImageArrays {
   /** [count, height, width, 3] bytes, row-major, RGB interleaved; used as they are, not copied. */
-  images: Uint8Array | Uint8ClampedArray;
-  height: number;
-  width: number;
+  images: Uint8Array | Uint8ClampedArray
+  height: number
+  width: number
   /** [count] indices into `classes`. Without them the images serve pretraining and embedding only. */
-  labels?: ArrayLike<number>;
+  labels?: ArrayLike<number>
   /** Names by label; "0", "1", … by default. */
-  classes?: string[];
-  name?: string;
-  split?: Split;
+  classes?: string[]
+  name?: string
+  split?: Split
   /** Per channel on the 0–255 scale; measured over the images by default. */
-  mean?: [number, number, number];
+  mean?: [number, number, number]
   /** Per channel on the 0–255 scale; measured over the images by default (1 for a constant channel). */
-  std?: [number, number, number];
+  std?: [number, number, number]
 }
 
 /**
@@ -141,17 +141,19 @@ export interface ImageArrays {
  * @throws one line, when sizes do not fit, a label is no index into `classes`, or a std is not positive
  */
 export function fromArrays(arrays: ImageArrays): ImageDataset {
-  const { height, width, name = 'own images', split = 'train' } = arrays;
+  const { height, width, name = 'own images', split = 'train' } = arrays
   for (const [side, pixels] of Object.entries({ height, width })) {
-    if (!Number.isInteger(pixels) || pixels < 1) throw new Error(`${name}: ${side} ${pixels} is not a positive integer`);
+    if (!Number.isInteger(pixels) || pixels < 1) throw new Error(`${name}: ${side} ${pixels} is not a positive integer`)
   }
-  const { buffer, byteOffset, length } = arrays.images;
-  const count = length / (height * width * 3);
+  const { buffer, byteOffset, length } = arrays.images
+  const count = length / (height * width * 3)
   if (!Number.isInteger(count) || count === 0) {
-    throw new Error(`${name}: ${length} bytes are not a whole number of ${height}×${width} RGB images (3 bytes a pixel)`);
+    throw new Error(
+      `${name}: ${length} bytes are not a whole number of ${height}×${width} RGB images (3 bytes a pixel)`,
+    )
   }
-  const images = new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
-  const { mean, std } = channelStatistics(images);
+  const images = new Uint8Array(buffer as ArrayBuffer, byteOffset, length)
+  const { mean, std } = channelStatistics(images)
   return {
     name,
     split,
@@ -163,47 +165,47 @@ export function fromArrays(arrays: ImageArrays): ImageDataset {
     ...checkLabels(arrays, count, name),
     mean: checkChannels(arrays.mean ?? mean, `${name}: mean`, (value) => Number.isFinite(value)),
     std: checkChannels(arrays.std ?? std, `${name}: std`, (value) => value > 0 && Number.isFinite(value)),
-  };
+  }
 }
 
 /** Beyond this a number among the labels is surely none. */
-const MOST_UNNAMED_CLASSES = 65_536;
+const MOST_UNNAMED_CLASSES = 65_536
 
 function checkLabels({ labels, classes }: ImageArrays, count: number, name: string) {
-  if (labels === undefined) return { labels: new Uint8Array(0), classes: [] };
-  if (labels.length !== count) throw new Error(`${name}: ${labels.length} labels for ${count} images`);
-  const limit = classes?.length ?? MOST_UNNAMED_CLASSES;
-  let largest = 0;
+  if (labels === undefined) return { labels: new Uint8Array(0), classes: [] }
+  if (labels.length !== count) throw new Error(`${name}: ${labels.length} labels for ${count} images`)
+  const limit = classes?.length ?? MOST_UNNAMED_CLASSES
+  let largest = 0
   for (let i = 0; i < count; i++) {
     if (!Number.isInteger(labels[i]) || labels[i] < 0 || labels[i] >= limit) {
-      throw new Error(`${name}: label ${labels[i]} of image ${i} is not an integer from 0 to ${limit - 1}`);
+      throw new Error(`${name}: label ${labels[i]} of image ${i} is not an integer from 0 to ${limit - 1}`)
     }
-    largest = Math.max(largest, labels[i]);
+    largest = Math.max(largest, labels[i])
   }
   return {
     labels: Uint32Array.from(labels),
     classes: classes ?? Array.from({ length: largest + 1 }, (_, label) => String(label)),
-  };
+  }
 }
 
 function checkChannels(values: number[], what: string, valid: (value: number) => boolean): [number, number, number] {
-  if (values.length !== 3 || !values.every(valid)) throw new Error(`${what} [${values.join(', ')}] is not valid`);
-  return values as [number, number, number];
+  if (values.length !== 3 || !values.every(valid)) throw new Error(`${what} [${values.join(', ')}] is not valid`)
+  return values as [number, number, number]
 }
 
 /** Mean and standard deviation of each channel over all pixels; sums of bytes and squares are exact in f64. */
 function channelStatistics(images: Uint8Array) {
-  const sum = [0, 0, 0];
-  const squares = [0, 0, 0];
+  const sum = [0, 0, 0]
+  const squares = [0, 0, 0]
   for (let i = 0; i < images.length; i += 3) {
     for (let channel = 0; channel < 3; channel++) {
-      const value = images[i + channel];
-      sum[channel] += value;
-      squares[channel] += value * value;
+      const value = images[i + channel]
+      sum[channel] += value
+      squares[channel] += value * value
     }
   }
-  const pixels = images.length / 3;
-  const mean = sum.map((total) => total / pixels);
-  const std = squares.map((total, channel) => Math.sqrt(Math.max(0, total / pixels - mean[channel] ** 2)) || 1);
-  return { mean, std };
+  const pixels = images.length / 3
+  const mean = sum.map((total) => total / pixels)
+  const std = squares.map((total, channel) => Math.sqrt(Math.max(0, total / pixels - mean[channel] ** 2)) || 1)
+  return { mean, std }
 }

@@ -1,7 +1,23 @@
 /** Multi-view Barlow Twins (Zbontar et al. 2021; the multi-view form is the paper's). */
 import {
-  add, affine, crossCorrelation, gram, l2NormalizeRows, mean, multiply, orthogonalityLoss, reshape, scale, ShapeError, show,
-  sliceRows, square, standardizeColumns, subtract, sum, type Value,
+  add,
+  affine,
+  crossCorrelation,
+  gram,
+  l2NormalizeRows,
+  mean,
+  multiply,
+  orthogonalityLoss,
+  reshape,
+  scale,
+  ShapeError,
+  show,
+  sliceRows,
+  square,
+  standardizeColumns,
+  subtract,
+  sum,
+  type Value,
 } from '../../engine/index.js'
 
 /**

@@ -4,9 +4,17 @@ import { crossCorrelation, gram, input } from '../../../engine/index.js'
 import { checkOp } from '../../support/check.js'
 import { matmul, tensor64, type Tensor64 } from '../../support/reference/index.js'
 
-const divided = (x: Tensor64, by: number): Tensor64 => tensor64(x.shape, x.data.map((v) => v / by))
+const divided = (x: Tensor64, by: number): Tensor64 =>
+  tensor64(
+    x.shape,
+    x.data.map((v) => v / by),
+  )
 
-for (const [rows, d, e] of [[2, 1, 3], [3, 5, 17], [17, 130, 5]]) {
+for (const [rows, d, e] of [
+  [2, 1, 3],
+  [3, 5, 17],
+  [17, 130, 5],
+]) {
   checkOp(`crossCorrelation, [${rows}, ${d}] and [${rows}, ${e}]`, {
     inputs: { a: [rows, d], b: [rows, e] },
     build: ({ a, b }) => crossCorrelation(a, b),

@@ -1,5 +1,18 @@
 import { describe, expect, test } from 'vitest'
-import { add, affine, divide, exp, input, log, multiply, relu, sqrt, square, subtract, type Value } from '../../../engine/index.js'
+import {
+  add,
+  affine,
+  divide,
+  exp,
+  input,
+  log,
+  multiply,
+  relu,
+  sqrt,
+  square,
+  subtract,
+  type Value,
+} from '../../../engine/index.js'
 import { checkOp } from '../../support/check.js'
 import * as reference from '../../support/reference/index.js'
 
@@ -8,7 +21,22 @@ const awayFromZero = (v: number) => Math.sign(v) * (0.5 + Math.abs(v))
 describe('binary', () => {
   const ops = { add, subtract, multiply, divide }
   const shapes: [a: number[], b: number[]][] = [
-    [[3, 5, 3, 17], [3, 5, 3, 17]], [[7, 130], [130]], [[5, 1], [1, 17]], [[17], [3, 1]], [[3, 1, 1, 5], [3, 4, 3, 5]], [[5, 3], [1]], [[1], [1]],
+    [
+      [3, 5, 3, 17],
+      [3, 5, 3, 17],
+    ],
+    [[7, 130], [130]],
+    [
+      [5, 1],
+      [1, 17],
+    ],
+    [[17], [3, 1]],
+    [
+      [3, 1, 1, 5],
+      [3, 4, 3, 5],
+    ],
+    [[5, 3], [1]],
+    [[1], [1]],
   ]
   for (const name of Object.keys(ops) as (keyof typeof ops)[])
     for (const [a, b] of shapes)
@@ -21,7 +49,9 @@ describe('binary', () => {
 
   test('shape errors name the op and both shapes', () => {
     for (const name of Object.keys(ops) as (keyof typeof ops)[])
-      expect(() => ops[name](input('a', [3, 5]), input('b', [3, 4]))).toThrow(new RegExp(`${name}.*\\[3, 5\\].*\\[3, 4\\]`))
+      expect(() => ops[name](input('a', [3, 5]), input('b', [3, 4]))).toThrow(
+        new RegExp(`${name}.*\\[3, 5\\].*\\[3, 4\\]`),
+      )
   })
 
   checkOp('a value used twice gets both gradients', {
@@ -33,7 +63,10 @@ describe('binary', () => {
 
 describe('unary', () => {
   const positive = (v: number) => 0.3 + v * v
-  const ops: Record<string, [(x: Value) => Value, (x: reference.Tensor64) => reference.Tensor64, ((v: number) => number)?]> = {
+  const ops: Record<
+    string,
+    [(x: Value) => Value, (x: reference.Tensor64) => reference.Tensor64, ((v: number) => number)?]
+  > = {
     relu: [relu, reference.relu],
     square: [square, reference.square],
     exp: [exp, reference.exp],

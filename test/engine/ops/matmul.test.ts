@@ -6,12 +6,16 @@ import * as reference from '../../support/reference/index.js'
 describe('matmul', () => {
   for (const transposeA of [false, true])
     for (const transposeB of [false, true])
-      for (const [m, k, n] of [[1, 1, 1], [3, 17, 5], [17, 5, 130], [67, 33, 35]])
+      for (const [m, k, n] of [
+        [1, 1, 1],
+        [3, 17, 5],
+        [17, 5, 130],
+        [67, 33, 35],
+      ])
         checkOp(`${transposeA ? 'aT' : 'a'} ${transposeB ? 'bT' : 'b'} + bias, ${m}x${k}x${n}`, {
           inputs: { a: transposeA ? [k, m] : [m, k], b: transposeB ? [n, k] : [k, n], bias: [n] },
           build: ({ a, b, bias }) => matmul(a, b, { transposeA, transposeB, bias }),
           reference: ({ a, b, bias }) => reference.matmul(a, b, { transposeA, transposeB, bias }),
-
         })
 
   checkOp('a long inner axis', {
@@ -19,7 +23,11 @@ describe('matmul', () => {
     build: ({ a, b }) => matmul(a, b),
     reference: ({ a, b }) => reference.matmul(a, b),
   })
-  for (const [transposeA, transposeB] of [[false, false], [true, false], [false, true]])
+  for (const [transposeA, transposeB] of [
+    [false, false],
+    [true, false],
+    [false, true],
+  ])
     checkOp(`batched, ${transposeA ? 'aT' : 'a'} ${transposeB ? 'bT' : 'b'}`, {
       inputs: { a: transposeA ? [3, 6, 9] : [3, 9, 6], b: transposeB ? [3, 17, 6] : [3, 6, 17] },
       build: ({ a, b }) => matmul(a, b, { transposeA, transposeB }),

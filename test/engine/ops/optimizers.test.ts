@@ -11,7 +11,10 @@ const names = Object.keys(shapes) as (keyof typeof shapes)[]
 const STEPS = 4
 
 /** Parameters after four steps of changing gradients and learning rates. */
-async function trained(make: (parameters: Variable[]) => Optimizer, arena: boolean): Promise<Record<string, Float32Array>> {
+async function trained(
+  make: (parameters: Variable[]) => Optimizer,
+  arena: boolean,
+): Promise<Record<string, Float32Array>> {
   const gpu = await engine()
   const parameters = names.map((name) => variable(name, shapes[name], formulaTensor(`optimizer/${name}`, shapes[name])))
   if (arena) new Arena(parameters)
@@ -29,19 +32,30 @@ async function trained(make: (parameters: Variable[]) => Optimizer, arena: boole
   return read
 }
 
-const gradientOf = (name: keyof typeof shapes, step: number): Float32Array => formulaTensor(`optimizer/gradient/${step}/${name}`, shapes[name])
+const gradientOf = (name: keyof typeof shapes, step: number): Float32Array =>
+  formulaTensor(`optimizer/gradient/${step}/${name}`, shapes[name])
 
 /** What the reference's step makes of one parameter; `step` counts from 1. */
-function expected(name: keyof typeof shapes, advance: (w: Float64Array, g: Float64Array, step: number, lr: number) => void): Float64Array {
+function expected(
+  name: keyof typeof shapes,
+  advance: (w: Float64Array, g: Float64Array, step: number, lr: number) => void,
+): Float64Array {
   const w = Float64Array.from(formulaTensor(`optimizer/${name}`, shapes[name]))
-  for (let step = 1; step <= STEPS; step++) advance(w, Float64Array.from(gradientOf(name, step)), step, Math.fround(0.1 / step))
+  for (let step = 1; step <= STEPS; step++)
+    advance(w, Float64Array.from(gradientOf(name, step)), step, Math.fround(0.1 / step))
   return w
 }
 
-describe.each([['in an arena', true], ['apart', false]] as const)('parameters %s', (_, arena) => {
+describe.each([
+  ['in an arena', true],
+  ['apart', false],
+] as const)('parameters %s', (_, arena) => {
   const options = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
 
-  test.each([['adam', adam, reference.adam], ['adamW', adamW, reference.adamW]] as const)('%s', async (_name, make, advance) => {
+  test.each([
+    ['adam', adam, reference.adam],
+    ['adamW', adamW, reference.adamW],
+  ] as const)('%s', async (_name, make, advance) => {
     const weightDecay = 0.1
     const read = await trained((parameters) => make(parameters, { ...options, weightDecay }), arena)
     for (const name of names) {
@@ -51,7 +65,11 @@ describe.each([['in an arena', true], ['apart', false]] as const)('parameters %s
     }
   })
 
-  test.each([[0, false], [0.9, false], [0.9, true]])('sgd, momentum %s, nesterov %s', async (momentum, nesterov) => {
+  test.each([
+    [0, false],
+    [0.9, false],
+    [0.9, true],
+  ])('sgd, momentum %s, nesterov %s', async (momentum, nesterov) => {
     const settings = { momentum, nesterov, weightDecay: 0.1 }
     const read = await trained((parameters) => sgd(parameters, settings), arena)
     for (const name of names) {

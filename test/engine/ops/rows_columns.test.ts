@@ -4,7 +4,13 @@ import { checkOp } from '../../support/check.js'
 import * as reference from '../../support/reference/index.js'
 
 describe('l2NormalizeRows', () => {
-  for (const x of [[5, 130], [1, 17], [130, 3], [3, 5], [7, 1030]])
+  for (const x of [
+    [5, 130],
+    [1, 17],
+    [130, 3],
+    [3, 5],
+    [7, 1030],
+  ])
     checkOp(`[${x}]`, {
       inputs: { x },
       build: (v) => l2NormalizeRows(v.x),
@@ -16,7 +22,14 @@ describe('l2NormalizeRows', () => {
 })
 
 describe('standardizeColumns', () => {
-  for (const [x, groups] of [[[9, 17], 1], [[3, 5], 1], [[67, 130], 1], [[130, 3], 1], [[9, 5], 3], [[6, 17], 2]] as [number[], number][])
+  for (const [x, groups] of [
+    [[9, 17], 1],
+    [[3, 5], 1],
+    [[67, 130], 1],
+    [[130, 3], 1],
+    [[9, 5], 3],
+    [[6, 17], 2],
+  ] as [number[], number][])
     checkOp(`[${x}], ${groups} groups`, {
       inputs: { x },
       build: (v) => standardizeColumns(v.x, { groups }),

@@ -5,8 +5,22 @@ import * as reference from '../../support/reference/index.js'
 
 describe('sum and mean', () => {
   const cases: [shape: number[], axes: number[] | undefined][] = [
-    [[3, 5, 7, 17], undefined], [[1], undefined], [[130], undefined], [[67, 130], [0]], [[5, 130], [1]],
-    [[3, 5, 7, 17], [0, 1, 2]], [[3, 5, 17], [1]], [[3, 5, 17], [0]], [[3, 5, 7], [0, 1, 2]], [[2100], undefined],
+    [[3, 5, 7, 17], undefined],
+    [[1], undefined],
+    [[130], undefined],
+    [[67, 130], [0]],
+    [[5, 130], [1]],
+    [
+      [3, 5, 7, 17],
+      [0, 1, 2],
+    ],
+    [[3, 5, 17], [1]],
+    [[3, 5, 17], [0]],
+    [
+      [3, 5, 7],
+      [0, 1, 2],
+    ],
+    [[2100], undefined],
   ]
   for (const [x, axes] of cases)
     for (const name of ['sum', 'mean'] as const)
@@ -22,17 +36,29 @@ describe('sum and mean', () => {
 
 describe('rows', () => {
   const indices = [4, 0, 0, 3, 4, 4, 1]
-  for (const shape of [[5, 17], [5, 130], [5, 4]])
+  for (const shape of [
+    [5, 17],
+    [5, 130],
+    [5, 4],
+  ])
     checkOp(`gather rows of [${shape}], some of them again`, {
       inputs: { x: shape },
       build: ({ x }) => gather(x, constant(Uint32Array.from(indices))),
       reference: ({ x }) => reference.gather(x, indices),
     })
-  for (const [start, count] of [[0, 2], [1, 3], [3, 2]])
+  for (const [start, count] of [
+    [0, 2],
+    [1, 3],
+    [3, 2],
+  ])
     checkOp(`${count} rows from row ${start}`, {
       inputs: { x: [5, 3, 17] },
       build: ({ x }) => sliceRows(x, start, count),
-      reference: ({ x }) => reference.gather(x, Array.from({ length: count }, (_, i) => start + i)),
+      reference: ({ x }) =>
+        reference.gather(
+          x,
+          Array.from({ length: count }, (_, i) => start + i),
+        ),
     })
   checkOp('reshape', {
     inputs: { x: [5, 3, 17] },

@@ -55,10 +55,10 @@ export function mean(x: Tensor64, axes?: readonly number[], keepAxes = false): T
 export function gather(x: Tensor64, indices: ArrayLike<number>): Tensor64 {
   const row = sizeOf(x.shape.slice(1))
   const y = tensor64([indices.length, ...x.shape.slice(1)])
-  for (let i = 0; i < indices.length; i++) y.data.set(x.data.subarray(indices[i] * row, (indices[i] + 1) * row), i * row)
+  for (let i = 0; i < indices.length; i++)
+    y.data.set(x.data.subarray(indices[i] * row, (indices[i] + 1) * row), i * row)
   return y
 }
 
 /** sum(y * r): the random linear functional that turns an op into a function with a gradient. */
 export const dot = (y: Tensor64, r: ArrayLike<number>): number => y.data.reduce((total, v, i) => total + v * r[i], 0)
-

@@ -11,7 +11,11 @@ export function coordinates(size: number, limit: number): number[] {
  * of inputs[which]; the other inputs stay. Error about h^2 f'''/6 + 1e-16 |f| / h.
  */
 export function numericalGradient(
-  f: (inputs: Tensor64[]) => number, inputs: readonly Tensor64[], which: number, h = 1e-5, at?: readonly number[],
+  f: (inputs: Tensor64[]) => number,
+  inputs: readonly Tensor64[],
+  which: number,
+  h = 1e-5,
+  at?: readonly number[],
 ): Float64Array {
   const moved = inputs.map((x) => ({ shape: x.shape, data: x.data.slice() }))
   const { data } = moved[which]

@@ -2,8 +2,13 @@ import { tensor64, type Tensor64 } from './tensor.js'
 
 /** y = op(a) op(b) + bias, rank 2 or 3 (leading batch axis); op transposes the last two axes. */
 export function matmul(
-  a: Tensor64, b: Tensor64,
-  { transposeA = false, transposeB = false, bias }: { transposeA?: boolean; transposeB?: boolean; bias?: Tensor64 } = {},
+  a: Tensor64,
+  b: Tensor64,
+  {
+    transposeA = false,
+    transposeB = false,
+    bias,
+  }: { transposeA?: boolean; transposeB?: boolean; bias?: Tensor64 } = {},
 ): Tensor64 {
   const batch = a.shape.length === 3 ? a.shape[0] : 1
   const [ar, ac] = a.shape.slice(-2) as [number, number]
@@ -16,8 +21,9 @@ export function matmul(
       for (let j = 0; j < n; j++) {
         let sum = bias ? bias.data[j] : 0
         for (let p = 0; p < k; p++)
-          sum += a.data[s * ar * ac + (transposeA ? p * ac + i : i * ac + p)]
-            * b.data[s * br * bc + (transposeB ? j * bc + p : p * bc + j)]
+          sum +=
+            a.data[s * ar * ac + (transposeA ? p * ac + i : i * ac + p)] *
+            b.data[s * br * bc + (transposeB ? j * bc + p : p * bc + j)]
         y.data[(s * m + i) * n + j] = sum
       }
   return y
@@ -25,7 +31,9 @@ export function matmul(
 
 /** Cross-correlation of x[N,H,W,C] with w[KH,KW,C,O], zero padding, + bias[O]. */
 export function conv2d(
-  x: Tensor64, w: Tensor64, { stride = 1, padding = 0, bias }: { stride?: number; padding?: number; bias?: Tensor64 } = {},
+  x: Tensor64,
+  w: Tensor64,
+  { stride = 1, padding = 0, bias }: { stride?: number; padding?: number; bias?: Tensor64 } = {},
 ): Tensor64 {
   const [n, h, wd, c] = x.shape as [number, number, number, number]
   const [kh, kw, , o] = w.shape as [number, number, number, number]

@@ -1,7 +1,11 @@
 import { l2NormalizeRows, standardizeColumns } from './norm.js'
 import type { Tensor64 } from './tensor.js'
 
-export interface OrthogonalityOptions { onDiagonal: number; target: number; offDiagonal: number }
+export interface OrthogonalityOptions {
+  onDiagonal: number
+  target: number
+  offDiagonal: number
+}
 
 /** onDiagonal sum_k (c_kk - target)^2 + offDiagonal sum_{k != l} c_kl^2 of a square matrix c. */
 export function orthogonalityLoss(c: Tensor64, { onDiagonal, target, offDiagonal }: OrthogonalityOptions): number {

@@ -19,14 +19,22 @@ function moments(x: Tensor64, groups: number): { mean: Tensor64; variance: Tenso
   return { mean, variance, rowsPerGroup }
 }
 
-interface BatchNormOptions { groups?: number; epsilon?: number; relu?: boolean; residual?: Tensor64 }
+interface BatchNormOptions {
+  groups?: number
+  epsilon?: number
+  relu?: boolean
+  residual?: Tensor64
+}
 
 /**
  * Training batch-norm over all axes but the last: y = scale (x - mean) / sqrt(variance + epsilon) + shift,
  * with the statistics of each chunk of the first axis; then + residual, then ReLU.
  */
 export function batchNorm(
-  x: Tensor64, scale: Tensor64, shift: Tensor64, { groups = 1, epsilon = 1e-5, relu = false, residual }: BatchNormOptions = {},
+  x: Tensor64,
+  scale: Tensor64,
+  shift: Tensor64,
+  { groups = 1, epsilon = 1e-5, relu = false, residual }: BatchNormOptions = {},
 ): { y: Tensor64; mean: Tensor64; variance: Tensor64 } {
   const { columns } = asRows(x)
   const { mean, variance, rowsPerGroup } = moments(x, groups)
@@ -42,7 +50,11 @@ export function batchNorm(
 
 /** Eval batch-norm: the given statistics [C] instead of the batch's. */
 export function batchNormInference(
-  x: Tensor64, scale: Tensor64, shift: Tensor64, mean: Tensor64, variance: Tensor64,
+  x: Tensor64,
+  scale: Tensor64,
+  shift: Tensor64,
+  mean: Tensor64,
+  variance: Tensor64,
   { epsilon = 1e-5, relu = false, residual }: Omit<BatchNormOptions, 'groups'> = {},
 ): Tensor64 {
   const { columns } = asRows(x)
@@ -58,19 +70,21 @@ export function batchNormInference(
 export function l2NormalizeRows(x: Tensor64, epsilon = 1e-12): Tensor64 {
   const { rows, columns } = asRows(x)
   const norms = Array.from({ length: rows }, (_, r) =>
-    Math.max(Math.sqrt(x.data.subarray(r * columns, (r + 1) * columns).reduce((sum, v) => sum + v * v, 0)), epsilon))
+    Math.max(Math.sqrt(x.data.subarray(r * columns, (r + 1) * columns).reduce((sum, v) => sum + v * v, 0)), epsilon),
+  )
   return map(x, (value, i) => value / norms[Math.floor(i / columns)])
 }
 
 /** Each column of each chunk of rows: (x - mean) / sqrt(variance + epsilon), variance with divisor rows - correction. */
 export function standardizeColumns(
-  x: Tensor64, { groups = 1, correction = 1, epsilon = 0 }: { groups?: number; correction?: number; epsilon?: number } = {},
+  x: Tensor64,
+  { groups = 1, correction = 1, epsilon = 0 }: { groups?: number; correction?: number; epsilon?: number } = {},
 ): Tensor64 {
   const { columns } = asRows(x)
   const { mean, variance, rowsPerGroup } = moments(x, groups)
   return map(x, (value, i) => {
     const s = Math.floor(i / columns / rowsPerGroup) * columns + (i % columns)
-    const corrected = variance.data[s] * rowsPerGroup / (rowsPerGroup - correction)
+    const corrected = (variance.data[s] * rowsPerGroup) / (rowsPerGroup - correction)
     return (value - mean.data[s]) / Math.sqrt(corrected + epsilon)
   })
 }

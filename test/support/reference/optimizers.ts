@@ -1,8 +1,17 @@
 /** One step of each optimiser on plain arrays, in place; `step` counts from 1. PyTorch's definitions. */
 
-export interface AdamState { m: Float64Array; v: Float64Array }
+export interface AdamState {
+  m: Float64Array
+  v: Float64Array
+}
 
-export interface AdamOptions { lr: number; beta1: number; beta2: number; epsilon: number; weightDecay: number }
+export interface AdamOptions {
+  lr: number
+  beta1: number
+  beta2: number
+  epsilon: number
+  weightDecay: number
+}
 
 function adamUpdate(w: Float64Array, g: Float64Array, state: AdamState, step: number, options: AdamOptions): void {
   const { lr, beta1, beta2, epsilon } = options
@@ -16,20 +25,45 @@ function adamUpdate(w: Float64Array, g: Float64Array, state: AdamState, step: nu
 }
 
 /** Adam, weight decay added to the gradient. */
-export function adam(w: Float64Array, gradient: Float64Array, state: AdamState, step: number, options: AdamOptions): void {
-  adamUpdate(w, gradient.map((g, i) => g + options.weightDecay * w[i]), state, step, options)
+export function adam(
+  w: Float64Array,
+  gradient: Float64Array,
+  state: AdamState,
+  step: number,
+  options: AdamOptions,
+): void {
+  adamUpdate(
+    w,
+    gradient.map((g, i) => g + options.weightDecay * w[i]),
+    state,
+    step,
+    options,
+  )
 }
 
 /** AdamW: the weights decay by lr * weightDecay, apart from the gradient. */
-export function adamW(w: Float64Array, gradient: Float64Array, state: AdamState, step: number, options: AdamOptions): void {
+export function adamW(
+  w: Float64Array,
+  gradient: Float64Array,
+  state: AdamState,
+  step: number,
+  options: AdamOptions,
+): void {
   for (let i = 0; i < w.length; i++) w[i] = w[i] * (1 - options.lr * options.weightDecay)
   adamUpdate(w, gradient, state, step, options)
 }
 
 /** SGD with momentum: v = momentum v + g + weightDecay w (v starts as 0); w -= lr v, or lr (g + momentum v) for Nesterov. */
 export function sgd(
-  w: Float64Array, gradient: Float64Array, velocity: Float64Array,
-  { lr, momentum, weightDecay, nesterov = false }: { lr: number; momentum: number; weightDecay: number; nesterov?: boolean },
+  w: Float64Array,
+  gradient: Float64Array,
+  velocity: Float64Array,
+  {
+    lr,
+    momentum,
+    weightDecay,
+    nesterov = false,
+  }: { lr: number; momentum: number; weightDecay: number; nesterov?: boolean },
 ): void {
   for (let i = 0; i < w.length; i++) {
     const g = gradient[i] + weightDecay * w[i]

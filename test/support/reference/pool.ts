@@ -1,7 +1,10 @@
 import { tensor64, type Tensor64 } from './tensor.js'
 
 /** Maximum over size x size windows of x[N,H,W,C]; padding never wins. */
-export function maxPool2d(x: Tensor64, { size, stride, padding = 0 }: { size: number; stride: number; padding?: number }): Tensor64 {
+export function maxPool2d(
+  x: Tensor64,
+  { size, stride, padding = 0 }: { size: number; stride: number; padding?: number },
+): Tensor64 {
   const [n, h, w, c] = x.shape as [number, number, number, number]
   const oh = Math.floor((h + 2 * padding - size) / stride) + 1
   const ow = Math.floor((w + 2 * padding - size) / stride) + 1

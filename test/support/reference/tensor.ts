@@ -2,7 +2,10 @@
  * The references: each op again as naive f64 loops, sharing nothing with the engine.
  * Activations are NHWC, convolution weights HWIO, as in the engine.
  */
-export interface Tensor64 { shape: number[]; data: Float64Array }
+export interface Tensor64 {
+  shape: number[]
+  data: Float64Array
+}
 
 export const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
 
@@ -12,8 +15,10 @@ export function tensor64(shape: readonly number[], data?: ArrayLike<number>): Te
   return { shape: [...shape], data: data ? Float64Array.from(data) : new Float64Array(size) }
 }
 
-export const map = (x: Tensor64, f: (value: number, index: number) => number): Tensor64 =>
-  ({ shape: [...x.shape], data: x.data.map(f) })
+export const map = (x: Tensor64, f: (value: number, index: number) => number): Tensor64 => ({
+  shape: [...x.shape],
+  data: x.data.map(f),
+})
 
 export const scalar = (value: number): Tensor64 => ({ shape: [], data: Float64Array.of(value) })
 

@@ -24,9 +24,7 @@ const drawMany = (recipe = recipes.imagenet100 as Parameters<typeof drawView>[1]
 
 /** The row's padded matrix from float `at` on. */
 const matrixAt = (row: Float32Array, at: number) =>
-  mat3.fromValues(
-    ...(([0, 1, 2, 4, 5, 6, 8, 9, 10].map((i) => row[at + i])) as Parameters<typeof mat3.fromValues>),
-  )
+  mat3.fromValues(...([0, 1, 2, 4, 5, 6, 8, 9, 10].map((i) => row[at + i]) as Parameters<typeof mat3.fromValues>))
 
 describe('recipes', () => {
   it.each(Object.entries(recipes))('%s is valid', (_, recipe) => {
@@ -49,9 +47,7 @@ describe('random resized crop', () => {
   // Area times ratio and area over ratio stay below one, so that the first try always fits and the
   // distributions are the untruncated ones.
   const free = { scale: [0.1, 0.7] as [number, number], ratio: [3 / 4, 4 / 3] as [number, number] }
-  const boxes = Array.from({ length: COUNT }, (_, i) =>
-    drawCrop(new RandomStream(9, Purpose.views, 0, i), free, large),
-  )
+  const boxes = Array.from({ length: COUNT }, (_, i) => drawCrop(new RandomStream(9, Purpose.views, 0, i), free, large))
 
   it('draws the area uniformly and the ratio log-uniformly', () => {
     const areas = boxes.map((box) => (box.width * box.height) / 16e6)
@@ -99,17 +95,53 @@ describe('drawView', () => {
 
   it('flips, jitters, greys and solarises at the given rates', () => {
     const rate = (test: (view: ViewParameters) => boolean) => views.filter(test).length
-    expect(standardErrors(rate((v) => v.flip), COUNT, 0.5)).toBeLessThan(3)
+    expect(
+      standardErrors(
+        rate((v) => v.flip),
+        COUNT,
+        0.5,
+      ),
+    ).toBeLessThan(3)
     expect(standardErrors(jittered.length, COUNT, 0.8)).toBeLessThan(3)
-    expect(standardErrors(rate((v) => v.greyscale), COUNT, 0.2)).toBeLessThan(3)
-    expect(standardErrors(rate((v) => v.solarize), COUNT, 0.2)).toBeLessThan(3)
+    expect(
+      standardErrors(
+        rate((v) => v.greyscale),
+        COUNT,
+        0.2,
+      ),
+    ).toBeLessThan(3)
+    expect(
+      standardErrors(
+        rate((v) => v.solarize),
+        COUNT,
+        0.2,
+      ),
+    ).toBeLessThan(3)
   })
 
   it('draws them independently', () => {
     const both = (a: (v: ViewParameters) => boolean, b: (v: ViewParameters) => boolean) =>
       views.filter((v) => a(v) && b(v)).length
-    expect(standardErrors(both((v) => v.flip, (v) => v.greyscale), COUNT, 0.1)).toBeLessThan(3)
-    expect(standardErrors(both((v) => v.solarize, (v) => v.greyscale), COUNT, 0.04)).toBeLessThan(3)
+    expect(
+      standardErrors(
+        both(
+          (v) => v.flip,
+          (v) => v.greyscale,
+        ),
+        COUNT,
+        0.1,
+      ),
+    ).toBeLessThan(3)
+    expect(
+      standardErrors(
+        both(
+          (v) => v.solarize,
+          (v) => v.greyscale,
+        ),
+        COUNT,
+        0.04,
+      ),
+    ).toBeLessThan(3)
     const pairs = views.filter((v, i) => i % 2 === 1 && v.flip === views[i - 1].flip).length
     expect(standardErrors(pairs, COUNT / 2, 0.5)).toBeLessThan(3)
   })
@@ -117,10 +149,20 @@ describe('drawView', () => {
   it('draws each factor uniformly, and all of them or none', () => {
     const factor = (x: number) => Math.min(1, Math.max(0, (x - 0.6) / 0.8))
     for (const name of ['brightness', 'contrast', 'saturation'] as const) {
-      expect(kolmogorovSmirnov(jittered.map((v) => v[name]), factor)).toBeLessThan(1.63)
+      expect(
+        kolmogorovSmirnov(
+          jittered.map((v) => v[name]),
+          factor,
+        ),
+      ).toBeLessThan(1.63)
     }
     const turn = (x: number) => x / (0.4 * Math.PI) + 0.5
-    expect(kolmogorovSmirnov(jittered.map((v) => v.hue), turn)).toBeLessThan(1.63)
+    expect(
+      kolmogorovSmirnov(
+        jittered.map((v) => v.hue),
+        turn,
+      ),
+    ).toBeLessThan(1.63)
     for (const view of views.filter((v) => v.brightness === 1)) {
       expect([view.contrast, view.saturation, view.hue]).toEqual([1, 1, 0])
     }
@@ -180,8 +222,7 @@ describe('rows', () => {
     const options = { seed: 1, epoch: 2, ...cifar }
     const batch = drawViews(recipes.cifar, { ...options, images: [10, 20, 30], views: 4 })
     expect(batch.length).toBe(12 * ROW_FLOATS)
-    const at = (view: number, b: number) =>
-      batch.slice((view * 3 + b) * ROW_FLOATS, (view * 3 + b + 1) * ROW_FLOATS)
+    const at = (view: number, b: number) => batch.slice((view * 3 + b) * ROW_FLOATS, (view * 3 + b + 1) * ROW_FLOATS)
     expect([0, 1, 2].map((b) => at(3, b)[0])).toEqual([10, 20, 30])
     const alone = drawViews(recipes.cifar, { ...options, images: [20], views: 1, firstView: 3 })
     expect(alone).toEqual(at(3, 1))

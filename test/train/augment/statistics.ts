@@ -20,8 +20,7 @@ export function standardErrors(hits: number, count: number, probability: number)
 /** Standard normal distribution function (Abramowitz and Stegun 7.1.26, error below 1.5e-7). */
 export function normalCdf(x: number): number {
   const t = 1 / (1 + (0.3275911 * Math.abs(x)) / Math.SQRT2)
-  const series =
-    t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+  const series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
   const tail = 0.5 * series * Math.exp((-x * x) / 2)
   return x > 0 ? 1 - tail : tail
 }

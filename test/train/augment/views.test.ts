@@ -2,7 +2,14 @@ import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Engine, input } from '../../../engine/index.js'
 import { requestAdapter } from '../../../engine/node/adapter.js'
-import { cleanViews, drawView, drawViews, ROW_FLOATS, type ViewParameters, writeRow } from '../../../train/augment/draw.js'
+import {
+  cleanViews,
+  drawView,
+  drawViews,
+  ROW_FLOATS,
+  type ViewParameters,
+  writeRow,
+} from '../../../train/augment/draw.js'
 import { Purpose, RandomStream } from '../../../engine/random.js'
 import { recipes } from '../../../train/augment/recipe.js'
 import { augmentViews, deviceImages } from '../../../train/augment/views.js'
@@ -107,7 +114,7 @@ describe('crop and flip', () => {
     expectReference(await run(rowsOf(views, size), size), views, size)
   })
 
-  it('at the image\'s own size gives its bytes back exactly', async () => {
+  it("at the image's own size gives its bytes back exactly", async () => {
     const box = { top: 2, left: 0, height: 11, width: 11 }
     const actual = await run(rowsOf([{ ...plain, image: 3, box }], 11), 11)
     const start = 3 * IMAGE_BYTES + 2 * WIDTH * 3
@@ -138,7 +145,13 @@ describe('each colour step', () => {
     const views = [0, 1].map((image) => ({ ...plain, image, box, ...change }))
     const actual = await run(rowsOf(views, 9), 9)
     expectReference(actual, views, 9)
-    const untouched = await run(rowsOf([0, 1].map((image) => ({ ...plain, image, box })), 9), 9)
+    const untouched = await run(
+      rowsOf(
+        [0, 1].map((image) => ({ ...plain, image, box })),
+        9,
+      ),
+      9,
+    )
     expect(actual).not.toEqual(untouched)
   })
 
@@ -153,7 +166,7 @@ describe('each colour step', () => {
     expect(Math.max(...actual)).toBeLessThan(0.5)
   })
 
-  it('normalise uses each channel\'s mean and deviation and leaves the fourth channel 0', async () => {
+  it("normalise uses each channel's mean and deviation and leaves the fourth channel 0", async () => {
     const views = [{ ...plain, image: 1, box }]
     const { mean, std } = recipes.cifar
     const actual = await run(rowsOf(views, 9), 9, { mean, std })
@@ -180,7 +193,11 @@ describe('whole recipes', () => {
 
   it('clean views are the whole image, resized', async () => {
     const rows = cleanViews({ size: 6 }, [1, 3], source)
-    expectReference(await run(rows, 6), [1, 3].map((image) => ({ ...plain, image })), 6)
+    expectReference(
+      await run(rows, 6),
+      [1, 3].map((image) => ({ ...plain, image })),
+      6,
+    )
   })
 })
 

@@ -1,37 +1,37 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { RECORD_BYTES } from '../../../train/data/cifar_records.js';
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { RECORD_BYTES } from '../../../train/data/cifar_records.js'
 
-let folder: string;
+let folder: string
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'webgpu-ssl-command-'));
-});
-afterAll(() => rm(folder, { recursive: true }));
+  folder = await mkdtemp(join(tmpdir(), 'webgpu-ssl-command-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
 
 /** Runs the command as npm does; resolves with what it printed, rejects when it exits with an error. */
 const data = (...args: string[]) =>
-  promisify(execFile)(process.execPath, ['--import', 'tsx', 'train/data/command.ts', ...args]);
+  promisify(execFile)(process.execPath, ['--import', 'tsx', 'train/data/command.ts', ...args])
 
 test('says what a folder holds, and exits 1 with one line when it holds nothing', async () => {
-  const line = `${join(folder, 'data_batch_1.bin')} is missing; the train split needs it (CIFAR-10, binary version)\n`;
-  await expect(data('cifar10', '--data-dir', folder)).rejects.toMatchObject({ code: 1, stdout: '', stderr: line });
+  const line = `${join(folder, 'data_batch_1.bin')} is missing; the train split needs it (CIFAR-10, binary version)\n`
+  await expect(data('cifar10', '--data-dir', folder)).rejects.toMatchObject({ code: 1, stdout: '', stderr: line })
 
-  await writeFile(join(folder, 'data_batch_1.bin'), new Uint8Array(1200 * RECORD_BYTES));
-  const { stdout, stderr } = await data('cifar10', '--data-dir', folder);
-  expect(stderr).toBe('');
+  await writeFile(join(folder, 'data_batch_1.bin'), new Uint8Array(1200 * RECORD_BYTES))
+  const { stdout, stderr } = await data('cifar10', '--data-dir', folder)
+  expect(stderr).toBe('')
   expect(stdout.split('\n').slice(0, 3)).toEqual([
     `cifar10: ${folder}`,
     'train 1,200 images of 32×32 pixels',
     'test  none',
-  ]);
-  expect(stdout).toContain('10 classes: airplane, automobile,');
-});
+  ])
+  expect(stdout).toContain('10 classes: airplane, automobile,')
+})
 
 test('exits 1 with one line for an unknown data set', async () => {
-  const stderr = expect.stringMatching(/^unknown data set "mnist"; known: .*cifar10.*\n$/);
-  await expect(data('mnist')).rejects.toMatchObject({ code: 1, stdout: '', stderr });
-});
+  const stderr = expect.stringMatching(/^unknown data set "mnist"; known: .*cifar10.*\n$/)
+  await expect(data('mnist')).rejects.toMatchObject({ code: 1, stdout: '', stderr })
+})

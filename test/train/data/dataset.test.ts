@@ -1,34 +1,41 @@
-import { describe, expect, test } from 'vitest';
-import { fractionIndices, fromArrays, loadDataset, subset } from '../../../train/data/dataset.js';
+import { describe, expect, test } from 'vitest'
+import { fractionIndices, fromArrays, loadDataset, subset } from '../../../train/data/dataset.js'
 
 test('an unknown name lists the known ones', async () => {
-  await expect(loadDataset('cifar11', 'train')).rejects.toThrow(/^unknown data set "cifar11"; known: .*\bcifar10\b/);
-  await expect(loadDataset('constructor', 'train')).rejects.toThrow('unknown data set "constructor"');
-});
+  await expect(loadDataset('cifar11', 'train')).rejects.toThrow(/^unknown data set "cifar11"; known: .*\bcifar10\b/)
+  await expect(loadDataset('constructor', 'train')).rejects.toThrow('unknown data set "constructor"')
+})
 
 describe('fromArrays', () => {
   // Three images of 1×2 pixels; each channel has its own range.
-  const images = Uint8Array.of(0, 10, 7, 2, 20, 7, 4, 30, 7, 6, 40, 7, 8, 50, 7, 10, 60, 7);
+  const images = Uint8Array.of(0, 10, 7, 2, 20, 7, 4, 30, 7, 6, 40, 7, 8, 50, 7, 10, 60, 7)
 
   test('takes the arrays as they are and measures mean and std', () => {
-    const dataset = fromArrays({ images, height: 1, width: 2, labels: [2, 0, 1], classes: ['a', 'b', 'c'] });
-    expect(dataset).toMatchObject({ count: 3, height: 1, width: 2, channels: 3, split: 'train', classes: ['a', 'b', 'c'] });
-    expect(dataset.images.buffer).toBe(images.buffer);
-    expect([...dataset.labels]).toEqual([2, 0, 1]);
-    expect(dataset.mean).toEqual([5, 35, 7]);
+    const dataset = fromArrays({ images, height: 1, width: 2, labels: [2, 0, 1], classes: ['a', 'b', 'c'] })
+    expect(dataset).toMatchObject({
+      count: 3,
+      height: 1,
+      width: 2,
+      channels: 3,
+      split: 'train',
+      classes: ['a', 'b', 'c'],
+    })
+    expect(dataset.images.buffer).toBe(images.buffer)
+    expect([...dataset.labels]).toEqual([2, 0, 1])
+    expect(dataset.mean).toEqual([5, 35, 7])
     // Six equally spaced values: variance = step² · 35/12; a constant channel is left unscaled.
-    expect(dataset.std[0]).toBeCloseTo(2 * Math.sqrt(35 / 12), 12);
-    expect(dataset.std[1]).toBeCloseTo(10 * Math.sqrt(35 / 12), 12);
-    expect(dataset.std[2]).toBe(1);
-  });
+    expect(dataset.std[0]).toBeCloseTo(2 * Math.sqrt(35 / 12), 12)
+    expect(dataset.std[1]).toBeCloseTo(10 * Math.sqrt(35 / 12), 12)
+    expect(dataset.std[2]).toBe(1)
+  })
 
   test('labels are optional, and so are the names of classes', () => {
-    const unlabelled = fromArrays({ images: new Uint8ClampedArray(images), height: 1, width: 2, std: [1, 2, 3] });
-    expect(unlabelled.labels).toHaveLength(0);
-    expect(unlabelled.classes).toEqual([]);
-    expect(unlabelled.std).toEqual([1, 2, 3]);
-    expect(fromArrays({ images, height: 1, width: 2, labels: [0, 2, 0] }).classes).toEqual(['0', '1', '2']);
-  });
+    const unlabelled = fromArrays({ images: new Uint8ClampedArray(images), height: 1, width: 2, std: [1, 2, 3] })
+    expect(unlabelled.labels).toHaveLength(0)
+    expect(unlabelled.classes).toEqual([])
+    expect(unlabelled.std).toEqual([1, 2, 3])
+    expect(fromArrays({ images, height: 1, width: 2, labels: [0, 2, 0] }).classes).toEqual(['0', '1', '2'])
+  })
 
   test.each<[string, object, string]>([
     ['size', { height: 1, width: 4 }, '18 bytes are not a whole number of 1×4 RGB images'],
@@ -40,72 +47,78 @@ describe('fromArrays', () => {
     ['std', { std: [1, 0, 1] }, 'std [1, 0, 1] is not valid'],
     ['mean', { mean: [NaN, 0, 1] }, 'mean [NaN, 0, 1] is not valid'],
   ])('refuses a bad %s', (_name, change, message) => {
-    const make = () => fromArrays({ images, height: 1, width: 2, name: 'mine', ...change });
-    expect(make).toThrow(message);
-    expect(make).toThrow(/^mine: [^\n]+$/);
-  });
-});
+    const make = () => fromArrays({ images, height: 1, width: 2, name: 'mine', ...change })
+    expect(make).toThrow(message)
+    expect(make).toThrow(/^mine: [^\n]+$/)
+  })
+})
 
 describe('subset', () => {
-  const images = Uint8Array.from({ length: 5 * 12 }, (_, i) => i);
-  const dataset = fromArrays({ images, height: 2, width: 2, labels: [10, 11, 12, 13, 14], classes: Array(15).fill('c') });
+  const images = Uint8Array.from({ length: 5 * 12 }, (_, i) => i)
+  const dataset = fromArrays({
+    images,
+    height: 2,
+    width: 2,
+    labels: [10, 11, 12, 13, 14],
+    classes: Array(15).fill('c'),
+  })
 
   test('copies images and labels in the order asked for', () => {
-    const part = subset(dataset, Uint32Array.of(3, 0, 3));
-    expect(part.count).toBe(3);
-    expect([...part.labels]).toEqual([13, 10, 13]);
-    expect([...part.images]).toEqual([3, 0, 3].flatMap((index) => [...images.subarray(index * 12, index * 12 + 12)]));
-    expect(part.mean).toEqual(dataset.mean);
-    part.images.fill(0);
-    expect(images[36]).toBe(36);
-  });
+    const part = subset(dataset, Uint32Array.of(3, 0, 3))
+    expect(part.count).toBe(3)
+    expect([...part.labels]).toEqual([13, 10, 13])
+    expect([...part.images]).toEqual([3, 0, 3].flatMap((index) => [...images.subarray(index * 12, index * 12 + 12)]))
+    expect(part.mean).toEqual(dataset.mean)
+    part.images.fill(0)
+    expect(images[36]).toBe(36)
+  })
 
   test('keeps unlabelled images unlabelled', () => {
-    const part = subset(fromArrays({ images, height: 2, width: 2 }), [1]);
-    expect(part.count).toBe(1);
-    expect(part.labels).toHaveLength(0);
-  });
+    const part = subset(fromArrays({ images, height: 2, width: 2 }), [1])
+    expect(part.count).toBe(1)
+    expect(part.labels).toHaveLength(0)
+  })
 
   test.each([-1, 5, 0.5])('refuses index %d', (index) => {
-    expect(() => subset(dataset, [0, index])).toThrow(`index ${index} is outside own images train (5 images)`);
-  });
-});
+    expect(() => subset(dataset, [0, index])).toThrow(`index ${index} is outside own images train (5 images)`)
+  })
+})
 
 describe('fractionIndices', () => {
   test('depends on its arguments alone, ascending and without repetition', () => {
-    const chosen = fractionIndices(1000, 0.1, 7);
-    expect(chosen).toHaveLength(100);
-    expect(fractionIndices(1000, 0.1, 7)).toEqual(chosen);
-    expect(fractionIndices(1000, 0.1, 8)).not.toEqual(chosen);
-    for (let i = 1; i < chosen.length; i++) expect(chosen[i]).toBeGreaterThan(chosen[i - 1]);
-    expect(chosen.at(-1)).toBeLessThan(1000);
-  });
+    const chosen = fractionIndices(1000, 0.1, 7)
+    expect(chosen).toHaveLength(100)
+    expect(fractionIndices(1000, 0.1, 7)).toEqual(chosen)
+    expect(fractionIndices(1000, 0.1, 8)).not.toEqual(chosen)
+    for (let i = 1; i < chosen.length; i++) expect(chosen[i]).toBeGreaterThan(chosen[i - 1])
+    expect(chosen.at(-1)).toBeLessThan(1000)
+  })
 
   test('all of it, and never none of it', () => {
-    expect([...fractionIndices(6, 1, 3)]).toEqual([0, 1, 2, 3, 4, 5]);
-    expect(fractionIndices(6, 0.001, 3)).toHaveLength(1);
-  });
+    expect([...fractionIndices(6, 1, 3)]).toEqual([0, 1, 2, 3, 4, 5])
+    expect(fractionIndices(6, 0.001, 3)).toHaveLength(1)
+  })
 
   test('a smaller fraction lies within a larger one', () => {
-    const larger = new Set(fractionIndices(500, 0.4, 1));
-    for (const index of fractionIndices(500, 0.2, 1)) expect(larger).toContain(index);
-  });
+    const larger = new Set(fractionIndices(500, 0.4, 1))
+    for (const index of fractionIndices(500, 0.2, 1)) expect(larger).toContain(index)
+  })
 
   test('every image is as likely as another', () => {
-    const [count, seeds] = [50, 4000];
-    const hits = new Float64Array(count);
-    for (let seed = 0; seed < seeds; seed++) for (const index of fractionIndices(count, 0.2, seed)) hits[index]++;
-    const expected = seeds * 0.2;
+    const [count, seeds] = [50, 4000]
+    const hits = new Float64Array(count)
+    for (let seed = 0; seed < seeds; seed++) for (const index of fractionIndices(count, 0.2, seed)) hits[index]++
+    const expected = seeds * 0.2
     // Hits of one image are binomial; those of different images correlate by −1/(count − 1), so
     // that this sum follows chi-square with count − 1 = 49 degrees of freedom (99.9 %: 85.4; 0.1 %: 23.98).
-    let statistic = 0;
-    for (const hit of hits) statistic += (hit - expected) ** 2 / (expected * 0.8);
-    statistic *= (count - 1) / count;
-    expect(statistic).toBeLessThan(85.4);
-    expect(statistic).toBeGreaterThan(23.98);
-  });
+    let statistic = 0
+    for (const hit of hits) statistic += (hit - expected) ** 2 / (expected * 0.8)
+    statistic *= (count - 1) / count
+    expect(statistic).toBeLessThan(85.4)
+    expect(statistic).toBeGreaterThan(23.98)
+  })
 
   test.each([0, -0.1, 1.01, NaN])('refuses fraction %d', (fraction) => {
-    expect(() => fractionIndices(10, fraction, 1)).toThrow(`fraction: ${fraction} is not above 0 and at most 1`);
-  });
-});
+    expect(() => fractionIndices(10, fraction, 1)).toThrow(`fraction: ${fraction} is not above 0 and at most 1`)
+  })
+})

@@ -12,7 +12,14 @@ import * as reference from '../../support/reference/index.js'
 
 describe('loss', () => {
   // Width below and above the batch: the off-diagonal sum goes through the d x d and the B x B product.
-  for (const [views, batch, d] of [[2, 7, 5], [2, 3, 17], [3, 7, 5], [3, 5, 17], [4, 9, 9], [8, 3, 17]])
+  for (const [views, batch, d] of [
+    [2, 7, 5],
+    [2, 3, 17],
+    [3, 7, 5],
+    [3, 5, 17],
+    [4, 9, 9],
+    [8, 3, 17],
+  ])
     checkOp(`${views} views, batch ${batch}, width ${d}`, {
       inputs: { z: [views * batch, d] },
       build: ({ z }) => barlowTwins(z, { views, lambda: 0.04 }),
@@ -26,7 +33,14 @@ describe('loss', () => {
 })
 
 interface Trajectories {
-  arch: Architecture; stem: Stem; width: number; batch: number; size: number; projectorDim: number; penalty: number; inputs: string
+  arch: Architecture
+  stem: Stem
+  width: number
+  batch: number
+  size: number
+  projectorDim: number
+  penalty: number
+  inputs: string
   adam: { lr: number; beta1: number; beta2: number; epsilon: number }
   losses: Record<string, number[]>
 }
@@ -45,7 +59,10 @@ describe('five Adam steps follow PyTorch in f64', () => {
 
       const updates: Assignment[] = []
       const mode = { training: true, updates }
-      const loss = barlowTwins(head.forward(net.forward(input('x', [views * batch, size, size, 4]), mode), mode), { views, lambda })
+      const loss = barlowTwins(head.forward(net.forward(input('x', [views * batch, size, size, 4]), mode), mode), {
+        views,
+        lambda,
+      })
       const parameters = [...net.dict.parameters, ...head.dict.parameters]
       const { lr, ...options } = golden.adam
       const optimizer = adam(parameters, options)
