@@ -11,7 +11,7 @@ import type { Backbone } from '../models/index.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './cli/common.js'
 import { resolveConfig, type PretrainConfig } from './config.js'
 import { loadDataset, subset, type ImageDataset } from './data/dataset.js'
-import { writeAtomically } from './files.js'
+import { errorCode, writeAtomically } from './files.js'
 import { buildNetwork } from './network.js'
 import { pretrain } from './pretrain.js'
 import { estimateReadout, readout } from './readout/evaluate.js'
@@ -208,7 +208,11 @@ await runCommand(async () => {
   const testSplit = await loadDataset('cifar10', 'test', { dataDir: options.dataDir })
   const probeTrain = subset(dataset, firstOfEachClass(dataset, TRAIN_PER_CLASS))
   const probeTest = subset(testSplit, firstOfEachClass(testSplit, TEST_PER_CLASS))
-  await mkdir(options.out, { recursive: true })
+  await mkdir(options.out, { recursive: true }).catch((error: unknown) => {
+    throw new Error(
+      `--out ${options.out} cannot be made a folder (${errorCode(error) ?? String(error)}): choose another`,
+    )
+  })
   const engine = await openWithNote(options.adapter)
   const begun = performance.now()
   const scale = scaleFor(engine)

@@ -55,10 +55,10 @@ export async function quickstartReport(summary: QuickstartSummary, pictures: Qui
     <h1>What a network learns from unlabelled pictures in ${roughly(longest(summary))}</h1>
     <p class="lead">${findings(summary)}</p>
     <p>
-      Two copies of one ${network.arch} were pretrained on ${dataset.name} with multi-view Barlow Twins, without labels:
-      they learn to give different views of an image the same projection, with no two of its coordinates alike. Both saw
-      equally many views a step; one few views of many images, the other more views of fewer images. Frozen, they were
-      then read with labels, beside the same network as it was before training.
+      Two copies of one ${nameOf(network.arch)} were pretrained on ${dataset.name} with multi-view Barlow Twins, without
+      labels: they learn to give different views of an image the same projection, with no two of its coordinates alike.
+      Both saw equally many views a step; one few views of many images, the other more views of fewer images. Frozen,
+      they were then read with labels, beside the same network as it was before training.
     </p>
     ${await results(summary)} ${pictures.views ? viewsSection(pictures.views, network.imageSize) : undefined}
     ${await lossSection(summary)} ${pictures.neighbours?.length ? neighboursSection(pictures.neighbours) : undefined}
@@ -72,8 +72,8 @@ export async function quickstartReport(summary: QuickstartSummary, pictures: Qui
       <dd>${dataset.name}: ${count(dataset.count)} images to pretrain on, ${dataset.classes.length} classes</dd>
       <dt>Network</dt>
       <dd>
-        ${network.arch}, width ${network.width}, ${count(network.parameters)} parameters, ${network.features} features;
-        views of ${network.imageSize}×${network.imageSize} pixels
+        ${nameOf(network.arch)}, width ${network.width}, ${count(network.parameters)} parameters, ${network.features}
+        features; views of ${network.imageSize}×${network.imageSize} pixels
       </dd>
       <dt>Objective</dt>
       <dd>multi-view Barlow Twins, projector width d = ${network.projectorDim}, λ = ${network.lambda}</dd>
@@ -229,6 +229,9 @@ const longest = ({ arms, seconds }: QuickstartSummary): number =>
 /** For a headline: `80 seconds`, `3 minutes`. */
 const roughly = (seconds: number): string =>
   seconds < 105 ? `${Math.max(1, 10 * Math.round(seconds / 10))} seconds` : `${Math.round(seconds / 60)} minutes`
+
+/** `ResNet-18` */
+const nameOf = (arch: string): string => arch.replace('resnet', 'ResNet-')
 
 const count = (n: number): string => n.toLocaleString('en')
 
