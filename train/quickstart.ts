@@ -48,11 +48,11 @@ const READOUT = { views: 1, seeds: [1, 2, 3] }
 const SHEET = { images: 6, views: 8, tile: 96, afterFirst: 16 }
 const NEIGHBOURS = 6
 
-/** What an adapter can do in a few minutes. Software: 360 steps, or what fits; hardware: what fits. */
+/** What an adapter can do in a few minutes. Software: 720 steps, or what fits; hardware: what fits. */
 function scaleFor(engine: NodeEngine) {
   if (engine.target.adapterClass !== 'cpu') return { size: 32, width: 64, minutes: 3, mostSteps: Infinity, trial: 60 }
   const slow = /swiftshader/i.test(`${engine.driver.kind} ${engine.driver.description}`)
-  return { size: 16, width: 8, minutes: slow ? 16 : 3.5, mostSteps: 360, trial: 8 }
+  return { size: 16, width: 8, minutes: slow ? 15 : 3, mostSteps: 720, trial: 8 }
 }
 
 const command = withAdapter(
