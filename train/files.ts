@@ -3,7 +3,7 @@
  * crash or Ctrl-C never leaves half a checkpoint, summary or data set under its final name.
  */
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 
@@ -55,14 +55,6 @@ export async function writeFolderAtomically(
     await rm(old, { recursive: true, force: true })
   })
   await syncFolder(dirname(resolve(path)))
-}
-
-/**
- * Appends one record as a line of JSON. Synchronous, so that lines keep their order and none is
- * lost when the process ends right after.
- */
-export function appendJsonLine(path: string, record: unknown): void {
-  appendFileSync(path, `${JSON.stringify(record)}\n`)
 }
 
 /** Reads a JSON file; a missing or malformed one gives one line that names it. */

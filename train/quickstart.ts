@@ -16,6 +16,7 @@ import { buildNetwork } from './network.js'
 import { pretrain } from './pretrain.js'
 import { estimateReadout, readout } from './readout/evaluate.js'
 import { estimateStatistics, extractFeatures } from './readout/features.js'
+import { nearestNeighbours } from './readout/knn.js'
 import {
   acrossClasses,
   contactSheet,
@@ -24,7 +25,6 @@ import {
   imagesWithViews,
   tilePng,
 } from './report/contact_sheet.js'
-import { nearestNeighbours } from './report/neighbours.js'
 import { beginPhase } from './report/phases.js'
 import { quickstartReport, type LabelledPicture, type NeighbourRow } from './report/quickstart_report.js'
 import { duration, findings, terminalTable, type Arm, type QuickstartSummary } from './report/summary.js'
@@ -193,9 +193,11 @@ async function findNeighbours(
     }
     const bank = await extractFeatures(engine, backbone, train, options)
     const wanted = await extractFeatures(engine, backbone, test, { ...options, indices: queries })
-    const found = nearestNeighbours(bank, wanted, backbone.features, NEIGHBOURS)
-    for (const [q, row] of rows.entries())
-      row.found.push({ name, neighbours: await Promise.all(found[q].map((index) => picture(train, index))) })
+    const { k, indices } = await nearestNeighbours(engine, bank, wanted, { width: backbone.features, k: NEIGHBOURS })
+    for (const [q, row] of rows.entries()) {
+      const nearest = [...indices.subarray(q * k, (q + 1) * k)]
+      row.found.push({ name, neighbours: await Promise.all(nearest.map((index) => picture(train, index))) })
+    }
   }
   phase.finish()
   return rows

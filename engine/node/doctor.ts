@@ -1,5 +1,5 @@
 // npm run doctor: which WebGPU adapters this machine has or could fetch, which one is used, and what it offers.
-import { AdapterError, requestAdapter } from './adapter.js'
+import { requestAdapter } from './adapter.js'
 import { availableDrivers, cacheFolder, driverKinds } from './drivers.mjs'
 import { adapterArgument } from './launch.mjs'
 import type { DriverKind } from './drivers.mjs'
@@ -62,7 +62,6 @@ async function report(name: string | undefined): Promise<void> {
 try {
   await report(adapterArgument(process.argv.slice(2)))
 } catch (error) {
-  if (!(error instanceof AdapterError)) throw error
-  console.error(error.message)
+  console.error((error instanceof Error ? error.message : String(error)).split('\n')[0])
   process.exitCode = 1
 }

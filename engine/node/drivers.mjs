@@ -158,16 +158,16 @@ function writeJson(file, value) {
 /** As the process was started: activating a driver adds variables of its own, which must not change what is found. */
 const environment = { ...process.env }
 
-/** The adapters Dawn offers on one home's driver, best first; from the cache where nothing changed.
+/** The adapters Dawn offers on one home's driver, best first; from the cache where there were any and nothing changed.
  * @param {DriverHome} home @returns {Promise<AdapterReport[]>} */
 async function adaptersOf(home) {
   const file = join(cacheFolder(), `adapters-${home}.json`)
   const key = verdictKey(home, driverFiles(home), environment)
   const known = readJson(file)
-  if (known?.key === key) return known.adapters
-  const adapters = await probeInChild(home)
-  if (!adapters) return []
-  writeJson(file, { key, adapters })
+  if (known?.key === key && known.adapters.length > 0) return known.adapters
+  const adapters = (await probeInChild(home)) ?? []
+  // None is not kept: a driver that was busy or just being installed may answer the next time.
+  if (adapters.length > 0) writeJson(file, { key, adapters })
   return adapters
 }
 

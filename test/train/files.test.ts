@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { appendJsonLine, readJson, writeAtomically, writeFolderAtomically } from '../../train/files.js'
+import { readJson, writeAtomically, writeFolderAtomically } from '../../train/files.js'
 
 let folder: string
 beforeEach(async () => {
@@ -47,14 +47,6 @@ test('writeFolderAtomically that fails keeps the old folder and nothing else', a
   await expect(failing).rejects.toThrow('disk full')
   expect(await readdir(folder)).toEqual(['set'])
   expect(await readdir(path)).toEqual(['old'])
-})
-
-test('appendJsonLine adds one line a record', async () => {
-  const path = join(folder, 'metrics.jsonl')
-  appendJsonLine(path, { step: 1, text: 'two\nlines' })
-  appendJsonLine(path, { step: 2 })
-  const lines = (await readFile(path, 'utf8')).trimEnd().split('\n')
-  expect(lines.map((line) => JSON.parse(line))).toEqual([{ step: 1, text: 'two\nlines' }, { step: 2 }])
 })
 
 test('readJson names the file that is missing or malformed', async () => {

@@ -58,9 +58,6 @@ export const cifar10: DatasetSource = {
       images: concatenate(parts.map((part) => part.images)),
       labels,
       classes: CLASSES,
-      // The paper's recipe (arXiv 2312.10725): its std is the widespread mean of per-image values.
-      mean: [125.307, 122.961, 113.8575],
-      std: [51.5865, 50.847, 51.255],
     }
   },
 }

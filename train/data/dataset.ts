@@ -23,10 +23,6 @@ export interface ImageDataset {
   labels: Uint8Array | Uint16Array | Uint32Array
   /** Names by label; empty when the images have no labels. */
   classes: string[]
-  /** Subtracted from each channel, on the 0–255 scale. */
-  mean: [number, number, number]
-  /** Divides each channel, on the 0–255 scale. */
-  std: [number, number, number]
 }
 
 export interface LoadOptions {
@@ -129,16 +125,12 @@ export interface ImageArrays {
   classes?: string[]
   name?: string
   split?: Split
-  /** Per channel on the 0–255 scale; measured over the images by default. */
-  mean?: [number, number, number]
-  /** Per channel on the 0–255 scale; measured over the images by default (1 for a constant channel). */
-  std?: [number, number, number]
 }
 
 /**
  * A data set from the caller's own arrays.
  *
- * @throws one line, when sizes do not fit, a label is no index into `classes`, or a std is not positive
+ * @throws one line, when sizes do not fit or a label is no index into `classes`
  */
 export function fromArrays(arrays: ImageArrays): ImageDataset {
   const { height, width, name = 'own images', split = 'train' } = arrays
@@ -153,7 +145,6 @@ export function fromArrays(arrays: ImageArrays): ImageDataset {
     )
   }
   const images = new Uint8Array(buffer as ArrayBuffer, byteOffset, length)
-  const { mean, std } = channelStatistics(images)
   return {
     name,
     split,
@@ -163,8 +154,6 @@ export function fromArrays(arrays: ImageArrays): ImageDataset {
     channels: 3,
     images,
     ...checkLabels(arrays, count, name),
-    mean: checkChannels(arrays.mean ?? mean, `${name}: mean`, (value) => Number.isFinite(value)),
-    std: checkChannels(arrays.std ?? std, `${name}: std`, (value) => value > 0 && Number.isFinite(value)),
   }
 }
 
@@ -186,26 +175,4 @@ function checkLabels({ labels, classes }: ImageArrays, count: number, name: stri
     labels: Uint32Array.from(labels),
     classes: classes ?? Array.from({ length: largest + 1 }, (_, label) => String(label)),
   }
-}
-
-function checkChannels(values: number[], what: string, valid: (value: number) => boolean): [number, number, number] {
-  if (values.length !== 3 || !values.every(valid)) throw new Error(`${what} [${values.join(', ')}] is not valid`)
-  return values as [number, number, number]
-}
-
-/** Mean and standard deviation of each channel over all pixels; sums of bytes and squares are exact in f64. */
-function channelStatistics(images: Uint8Array) {
-  const sum = [0, 0, 0]
-  const squares = [0, 0, 0]
-  for (let i = 0; i < images.length; i += 3) {
-    for (let channel = 0; channel < 3; channel++) {
-      const value = images[i + channel]
-      sum[channel] += value
-      squares[channel] += value * value
-    }
-  }
-  const pixels = images.length / 3
-  const mean = sum.map((total) => total / pixels)
-  const std = squares.map((total, channel) => Math.sqrt(Math.max(0, total / pixels - mean[channel] ** 2)) || 1)
-  return { mean, std }
 }

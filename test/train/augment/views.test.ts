@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Engine, input } from '../../../engine/index.js'
-import { requestAdapter } from '../../../engine/node/adapter.js'
+import { describe, expect, it } from 'vitest'
+import { input } from '../../../engine/index.js'
 import {
   cleanViews,
   drawView,
@@ -13,17 +11,8 @@ import {
 import { Purpose, RandomStream } from '../../../engine/random.js'
 import { recipes } from '../../../train/augment/recipe.js'
 import { augmentViews, deviceImages } from '../../../train/augment/views.js'
+import { engine } from '../../support/engine.js'
 import { referenceView } from '../../support/reference_augment.js'
-
-let engine: Engine
-
-beforeAll(async () => {
-  const { adapter } = await requestAdapter()
-  const source = readFileSync(new URL('../../../shaders/augment.wgsl', import.meta.url), 'utf8')
-  engine = new Engine(await adapter.requestDevice(), adapter.info, { augment: source })
-})
-
-afterAll(() => engine.close())
 
 const COUNT = 5
 const HEIGHT = 13
@@ -50,26 +39,28 @@ const plain: ViewParameters = {
   solarize: false,
 }
 
-/** @param maxBindingBytes stands in for the adapter's limit, so that images and views come in pieces */
+/** @param bindingLimit stands in for the adapter's limit, so that images and views come in pieces */
 async function run(
   rows: Float32Array,
   size: number,
   normalisation = identity,
-  maxBindingBytes = engine.target.maxBindingBytes,
+  bindingLimit?: number,
 ): Promise<Float32Array> {
-  const adapterLimit = engine.target.maxBindingBytes
-  Object.assign(engine.target, { maxBindingBytes })
+  const gpu = await engine()
+  const adapterLimit = gpu.target.maxBindingBytes
+  const maxBindingBytes = bindingLimit ?? adapterLimit
+  Object.assign(gpu.target, { maxBindingBytes })
   const views = input('rows', [rows.length / ROW_FLOATS, ROW_FLOATS])
   const onDevice = deviceImages(dataset, maxBindingBytes)
   const output = augmentViews(onDevice, views, { size, ...normalisation })
-  const program = await engine.compile({ outputs: { views: output } })
+  const program = await gpu.compile({ outputs: { views: output } })
   try {
     await program.run({ rows })
     return await program.read('views')
   } finally {
-    Object.assign(engine.target, { maxBindingBytes: adapterLimit })
+    Object.assign(gpu.target, { maxBindingBytes: adapterLimit })
     program.destroy()
-    for (const { words } of onDevice.shards) engine.release(words)
+    for (const { words } of onDevice.shards) gpu.release(words)
   }
 }
 

@@ -7,10 +7,10 @@ test('an unknown name lists the known ones', async () => {
 })
 
 describe('fromArrays', () => {
-  // Three images of 1×2 pixels; each channel has its own range.
+  // Three images of 1×2 pixels.
   const images = Uint8Array.of(0, 10, 7, 2, 20, 7, 4, 30, 7, 6, 40, 7, 8, 50, 7, 10, 60, 7)
 
-  test('takes the arrays as they are and measures mean and std', () => {
+  test('takes the arrays as they are', () => {
     const dataset = fromArrays({ images, height: 1, width: 2, labels: [2, 0, 1], classes: ['a', 'b', 'c'] })
     expect(dataset).toMatchObject({
       count: 3,
@@ -22,18 +22,12 @@ describe('fromArrays', () => {
     })
     expect(dataset.images.buffer).toBe(images.buffer)
     expect([...dataset.labels]).toEqual([2, 0, 1])
-    expect(dataset.mean).toEqual([5, 35, 7])
-    // Six equally spaced values: variance = step² · 35/12; a constant channel is left unscaled.
-    expect(dataset.std[0]).toBeCloseTo(2 * Math.sqrt(35 / 12), 12)
-    expect(dataset.std[1]).toBeCloseTo(10 * Math.sqrt(35 / 12), 12)
-    expect(dataset.std[2]).toBe(1)
   })
 
   test('labels are optional, and so are the names of classes', () => {
-    const unlabelled = fromArrays({ images: new Uint8ClampedArray(images), height: 1, width: 2, std: [1, 2, 3] })
+    const unlabelled = fromArrays({ images: new Uint8ClampedArray(images), height: 1, width: 2 })
     expect(unlabelled.labels).toHaveLength(0)
     expect(unlabelled.classes).toEqual([])
-    expect(unlabelled.std).toEqual([1, 2, 3])
     expect(fromArrays({ images, height: 1, width: 2, labels: [0, 2, 0] }).classes).toEqual(['0', '1', '2'])
   })
 
@@ -44,8 +38,6 @@ describe('fromArrays', () => {
     ['label count', { labels: [0, 1] }, '2 labels for 3 images'],
     ['label range', { labels: [0, 1, 2], classes: ['a', 'b'] }, 'label 2 of image 2 is not an integer from 0 to 1'],
     ['label kind', { labels: [0, 0.5, 2] }, 'label 0.5 of image 1'],
-    ['std', { std: [1, 0, 1] }, 'std [1, 0, 1] is not valid'],
-    ['mean', { mean: [NaN, 0, 1] }, 'mean [NaN, 0, 1] is not valid'],
   ])('refuses a bad %s', (_name, change, message) => {
     const make = () => fromArrays({ images, height: 1, width: 2, name: 'mine', ...change })
     expect(make).toThrow(message)
@@ -68,7 +60,6 @@ describe('subset', () => {
     expect(part.count).toBe(3)
     expect([...part.labels]).toEqual([13, 10, 13])
     expect([...part.images]).toEqual([3, 0, 3].flatMap((index) => [...images.subarray(index * 12, index * 12 + 12)]))
-    expect(part.mean).toEqual(dataset.mean)
     part.images.fill(0)
     expect(images[36]).toBe(36)
   })

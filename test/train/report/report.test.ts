@@ -2,7 +2,6 @@ import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { contactSheet } from '../../../train/report/contact_sheet.js'
 import { escapeHtml, html } from '../../../train/report/html.js'
-import { nearestNeighbours } from '../../../train/report/neighbours.js'
 import { beginPhase } from '../../../train/report/phases.js'
 import { barChart, lineChart, smooth, thin } from '../../../train/report/plots.js'
 import { quickstartReport } from '../../../train/report/quickstart_report.js'
@@ -168,23 +167,6 @@ describe('charts', () => {
     const thinned = thin(line, 100)
     expect(thinned).toHaveLength(100)
     for (const { x, y } of [...thinned, ...smooth(line)]) expect(y).toBeCloseTo(3 * x + 1, 6)
-  })
-})
-
-describe('nearest neighbours', () => {
-  const bank = Float32Array.of(1, 0, 0, 1, 10, 10, -1, 0, 2, 0, 0, 0)
-
-  it('orders by angle alone; of equals the earlier comes first', () => {
-    expect(nearestNeighbours(bank, Float32Array.of(3, 0.3), 2, 4)).toEqual([[0, 4, 2, 1]])
-    expect(nearestNeighbours(bank, Float32Array.of(0, 5, -2, 0), 2, 2)).toEqual([
-      [1, 2],
-      [3, 1],
-    ])
-  })
-
-  it('gives all there are when asked for more, and refuses broken rows', () => {
-    expect(nearestNeighbours(bank, Float32Array.of(1, 0), 2, 99)[0]).toHaveLength(6)
-    expect(() => nearestNeighbours(bank, Float32Array.of(1, 0, 1), 2, 1)).toThrow(/rows of 2/)
   })
 })
 
