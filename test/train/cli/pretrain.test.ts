@@ -1,0 +1,212 @@
+/** `pretrain` as a user runs it: in a process of its own, on a folder of CIFAR-10 records. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { Purpose, RandomStream } from '../../../engine/index.js'
+import { decodeSafetensors } from '../../../models/index.js'
+import { encodeRecords } from '../../../train/data/cifar_records.js'
+
+const IMAGES = 24
+let folder: string
+let data: string
+/** In the temporary folder. */
+const at = (...names: string[]) => join(folder, ...names)
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'webgpu-ssl-pretrain-'))
+  data = at('data')
+  await mkdir(data)
+  const stream = new RandomStream(1, Purpose.subset)
+  const pixels = Uint8Array.from({ length: IMAGES * 3072 }, () => stream.integer(256))
+  const labels = Array.from({ length: IMAGES }, (_, i) => i % 10)
+  const records = encodeRecords(pixels, labels)
+  await writeFile(join(data, 'data_batch_1.bin'), records)
+  await mkdir(at('truncated'))
+  await writeFile(at('truncated', 'data_batch_1.bin'), records.subarray(0, 5000))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+interface Ended {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** @param watch called with all of stderr so far whenever there is more of it */
+function pretrain(args: string[], watch?: (stderr: string, child: ChildProcess) => void): Promise<Ended> {
+  const env = { ...process.env, WEBGPU_SSL_DEBUG: '' }
+  const child = spawn(process.execPath, ['--import', 'tsx', 'train/cli/pretrain.ts', ...args], { env, timeout: 60_000 })
+  const ended: Ended = { code: null, stdout: '', stderr: '' }
+  child.stdout.on('data', (text: Buffer) => (ended.stdout += text.toString()))
+  child.stderr.on('data', (text: Buffer) => {
+    ended.stderr += text.toString()
+    watch?.(ended.stderr, child)
+  })
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code) => resolve({ ...ended, code }))
+  })
+}
+
+/** A network and views of the smallest size. */
+const tiny = (...more: string[]) =>
+  ['--data-dir', data, '--width', '4', '--image-size', '8', '--views', '2', '--projector-dim', '8'].concat(more)
+
+const checkpoints = (run: string) => readdir(join(run, 'checkpoints'))
+const configOf = async (run: string) => parse(await readFile(join(run, 'config.yaml'), 'utf8')) as object
+
+describe('a run that is interrupted', () => {
+  const STEPS = 180
+  // Three steps an epoch and no checkpoint but the last: what is saved, the signal has saved.
+  const options = () => tiny('--batch', '8', '--epochs', String(STEPS / 3), '--checkpoint-every', '1000')
+
+  test('is saved, goes on with --resume, and ends as if it had not been', async () => {
+    const [whole, parts] = [at('whole'), at('parts')]
+    let asked = false
+    const [uninterrupted, first] = await Promise.all([
+      pretrain([...options(), '--out', whole]),
+      pretrain([...options(), '--out', parts], (stderr, child) => {
+        if (!asked && /^step 1\//m.test(stderr)) asked = child.kill('SIGINT')
+      }),
+    ])
+    expect(uninterrupted, uninterrupted.stderr).toMatchObject({ code: 0 })
+    expect(uninterrupted.stdout).toMatch(/^done: 180 steps, 60 epochs in /)
+
+    expect(first, first.stderr).toMatchObject({ code: 0 })
+    expect(first.stdout).toMatch(/^stopped by a signal: .*; saved in .*parts \(go on with --resume\)\n$/)
+    expect(first.stderr).not.toContain('error: ')
+    const [saved, ...others] = await checkpoints(parts)
+    expect(others).toEqual([])
+    const step = Number(/^step-(\d+)$/.exec(saved)?.[1])
+    expect(step).toBeGreaterThanOrEqual(1)
+    expect(step).toBeLessThan(STEPS)
+
+    const second = await pretrain(['--resume', '--out', parts])
+    expect(second, second.stderr).toMatchObject({ code: 0 })
+    expect(second.stderr).toContain(`resumed ${parts} at step ${step}\n`)
+    expect(second.stdout).toMatch(/^done: 180 steps, 60 epochs in /)
+    const [a, b] = await Promise.all(
+      [whole, parts].map((run) => readFile(join(run, 'checkpoints', 'step-00000180', 'state.safetensors'))),
+    )
+    expect(a.length).toBeGreaterThan(4 * 44_000)
+    expect(a.equals(b)).toBe(true)
+    // Every step once, in order, the line at the seam too.
+    const lines = (await readFile(join(parts, 'metrics.jsonl'), 'utf8')).trimEnd().split('\n')
+    const steps = lines.map((line) => (JSON.parse(line) as { step: number }).step)
+    expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
+  })
+})
+
+describe('--config', () => {
+  const file = (zeroInitResidual: boolean) =>
+    `width: 4\nviews: 3\nprojectorDim: 8\nbatch: 8\nzeroInitResidual: ${zeroInitResidual}\naugmentation:\n  size: 8\n  flip: 0.25\n`
+  const scaleOf = async (run: string) => {
+    const path = join(run, 'checkpoints', 'step-00000001', 'model.safetensors')
+    return (decodeSafetensors(await readFile(path), path).tensors['layer1.0.bn2.weight'].data as Float32Array)[0]
+  }
+
+  test('is honoured, and the command line wins', async () => {
+    await writeFile(at('off.yaml'), file(false))
+    await writeFile(at('on.yaml'), file(true))
+    const [fromFile, fromLine] = [at('from-file'), at('from-line')]
+    const common = ['--data-dir', data, '--steps', '1']
+    const ends = await Promise.all([
+      pretrain([...common, '--config', at('off.yaml'), '--views', '2', '--image-size', '9', '--out', fromFile]),
+      pretrain([...common, '--config', at('on.yaml'), '--no-zero-init-residual', '--out', fromLine]),
+    ])
+    for (const ended of ends) expect(ended, ended.stderr).toMatchObject({ code: 0 })
+    expect(await configOf(fromFile)).toMatchObject({
+      width: 4,
+      views: 2,
+      batch: 8,
+      steps: 1,
+      zeroInitResidual: false,
+      augmentation: { size: 9, flip: 0.25 },
+    })
+    expect(await configOf(fromLine)).toMatchObject({ views: 3, zeroInitResidual: false, augmentation: { size: 8 } })
+    // Not only written down: blocks that start as identities have scales near 0 after a step.
+    expect(await scaleOf(fromFile)).toBeGreaterThan(0.9)
+    expect(await scaleOf(fromLine)).toBeGreaterThan(0.9)
+
+    const resumed = await pretrain(['--resume', '--steps', '2', '--out', fromFile])
+    expect(resumed, resumed.stderr).toMatchObject({ code: 0 })
+    expect(resumed.stdout).toMatch(/^done: 2 steps/)
+  })
+
+  test("a file's blocks start as identities unless it says otherwise", async () => {
+    const out = at('identities')
+    await writeFile(at('on.yaml'), file(true))
+    const ended = await pretrain(['--data-dir', data, '--steps', '1', '--config', at('on.yaml'), '--out', out])
+    expect(ended, ended.stderr).toMatchObject({ code: 0 })
+    expect(await configOf(out)).toMatchObject({ zeroInitResidual: true })
+    expect(Math.abs(await scaleOf(out))).toBeLessThan(0.1)
+  })
+})
+
+describe('what the user got wrong is one line, and nothing is written', () => {
+  const rows: [what: string, args: () => string[], line: RegExp][] = [
+    ['an unknown data set', () => ['--data', 'mnist'], /unknown data set "mnist"; known: .*cifar10/],
+    ['a missing folder', () => ['--data-dir', at('nowhere')], /data folder .*nowhere does not exist/],
+    ['a truncated file', () => ['--data-dir', at('truncated')], /data_batch_1\.bin: truncated .*5000 bytes/],
+    ['--width 0', () => tiny('--width', '0'), /--width 0: must be at least 4/],
+    ['--views 1', () => tiny('--views', '1'), /--views 1: must be at least 2/],
+    ['--lambda abc', () => tiny('--lambda', 'abc'), /--lambda: 'abc' is not a number/],
+    ['--arch vgg', () => tiny('--arch', 'vgg'), /--arch 'vgg': choose one of resnet18, /],
+    [
+      'a batch larger than the data set',
+      () => tiny('--batch', '25'),
+      /--batch 25 is larger than the data set: 24 images of cifar10/,
+    ],
+    ['an unknown option', () => tiny('--view', '2'), /unknown option '--view'/],
+    ['a missing --config', () => tiny('--config', at('none.yaml')), /--config .*none\.yaml: no such file/],
+    ['an unknown field in --config', () => tiny('--config', at('wrong.yaml')), /unknown option 'widht'/],
+    ['--resume of nothing', () => ['--resume'], /holds no run/],
+  ]
+  const ends: Ended[] = []
+
+  beforeAll(async () => {
+    await writeFile(at('wrong.yaml'), 'widht: 4\n')
+    for (let i = 0; i < rows.length; i += 2) {
+      const pair = rows.slice(i, i + 2).map(([, args], j) => pretrain([...args(), '--out', at(`bad-${i + j}`)]))
+      ends.push(...(await Promise.all(pair)))
+    }
+  })
+
+  /** What follows the adapter's note, which comes after whatever a driver has to say. */
+  const ownLines = (stderr: string) => stderr.replace(/^[^]*^Adapter: .*\n/m, '')
+
+  const expectOneLine = ({ code, stdout, stderr }: Ended, line: RegExp) => {
+    expect(ownLines(stderr)).toMatch(/^error: [^\n]+\n$/)
+    expect(stderr).toMatch(line)
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  }
+
+  test.each(rows.map(([what, , line], i) => [what, i, line] as const))('%s', (_, i, line) => {
+    expectOneLine(ends[i], line)
+    expect(existsSync(at(`bad-${i}`))).toBe(false)
+  })
+
+  test('a run resumed with another width, or begun again, stays as it was', async () => {
+    const out = at('kept')
+    const begun = await pretrain(tiny('--batch', '8', '--steps', '1', '--out', out))
+    expect(begun, begun.stderr).toMatchObject({ code: 0 })
+    const contents = async () => {
+      const files = (await readdir(out, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
+      const paths = files.map((entry) => join(entry.parentPath, entry.name)).sort()
+      return Promise.all(paths.map(async (path) => [path, (await readFile(path)).toString('base64')]))
+    }
+    const before = await contents()
+    expect(before.length).toBeGreaterThanOrEqual(5)
+    const [wider, again] = await Promise.all([
+      pretrain(['--resume', '--width', '8', '--out', out]),
+      pretrain(tiny('--batch', '8', '--steps', '1', '--out', out)),
+    ])
+    expectOneLine(wider, /--resume: the run in .*kept has width 4, not 8: start another run with another --out/)
+    expectOneLine(again, /--out .*kept holds a run already: continue it with --resume/)
+    expect(await contents()).toEqual(before)
+  })
+})
