@@ -1,9 +1,9 @@
 /** One device and what lives on it: pipelines, Variables' buffers, read-back, and failures as one line each. */
-import { type Constants, KernelLibrary, PipelineCache } from './kernel.js'
+import { KernelLibrary, PipelineCache } from './kernel.js'
 import { Emit, type Plan, type ProgramSpec, type Target } from './lowering.js'
 import { Program } from './program.js'
 import { type TypedArray, type Variable } from './sources.js'
-import { bytesOf, type DType } from './value.js'
+import type { DType } from './value.js'
 
 export class EngineError extends Error {
   override name = 'EngineError'
@@ -31,6 +31,8 @@ export class Engine {
   private readonly made = { buffers: 0, bindGroups: 0 }
   private failure: EngineError | undefined
   private closed = false
+  private building: Promise<void> = Promise.resolve()
+  private turn: Promise<void> = Promise.resolve()
 
   /**
    * @param device any GPUDevice, the engine's own or handed to it
@@ -68,6 +70,19 @@ export class Engine {
 
   /** Runs `work` inside error scopes, so that what goes wrong while building is an exception here. */
   async guarded<T>(what: string, work: () => Promise<T>): Promise<T> {
+    // Error scopes are a stack of the device: two programs that build at once would pop each other's.
+    const before = this.building
+    let done!: () => void
+    this.building = new Promise((resolve) => (done = resolve))
+    await before
+    try {
+      return await this.scoped(what, work)
+    } finally {
+      done()
+    }
+  }
+
+  private async scoped<T>(what: string, work: () => Promise<T>): Promise<T> {
     this.check()
     const filters = ['validation', 'out-of-memory', 'internal'] as const
     for (const filter of filters) this.device.pushErrorScope(filter)
@@ -155,10 +170,9 @@ export class Engine {
 
   /** Copies a range out through a pooled staging buffer. u32 comes as Uint32Array, the rest as Float32Array. */
   readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: 'u32'): Promise<Uint32Array>
-  readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: Exclude<DType, 'u32'>): Promise<Float32Array>
+  readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: 'f32'): Promise<Float32Array>
   async readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: DType): Promise<TypedArray> {
     this.check()
-    if (bytesOf[dtype] !== 4) throw new EngineError('read-back of f16 is not offered: cast to f32 in the graph')
     const k = this.staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
     const staging =
       k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_USAGE, 'read-back')
@@ -178,10 +192,12 @@ export class Engine {
     return dtype === 'u32' ? new Uint32Array(copy) : new Float32Array(copy)
   }
 
-  /** Waits until fewer than two runs are in flight. */
-  async slot(): Promise<void> {
-    while (this.inFlight.length >= RUNS_IN_FLIGHT) await this.inFlight.shift()
-    this.check()
+  /** Waits until fewer than two runs are in flight; whoever asked first goes first. */
+  slot(): Promise<void> {
+    this.turn = this.turn.then(async () => {
+      while (this.inFlight.length >= RUNS_IN_FLIGHT) await this.inFlight.shift()
+    })
+    return this.turn.then(() => this.check())
   }
 
   submit(commands: GPUCommandBuffer): void {
@@ -216,5 +232,3 @@ export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
 }
 
 const oneLine = (message: string): string => message.replace(/\s+/g, ' ').trim()
-
-export type { Constants }

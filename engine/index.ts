@@ -42,7 +42,7 @@ export * from './random.js'
 export { affine, exp, log, relu, scale, sqrt, square } from './ops/unary.js'
 export { add, divide, expand, multiply, multiplyWhere, subtract } from './ops/binary.js'
 export { mean, sum } from './ops/reduce.js'
-export { filled, padChannels, placeRows, reshape, sliceRows, stopGradient } from './ops/layout.js'
+export { filled, placeRows, reshape, sliceRows, stopGradient } from './ops/layout.js'
 export { matmul, type MatmulOptions } from './ops/matmul.js'
 export { conv2d, type Conv2dOptions } from './ops/conv2d.js'
 export {

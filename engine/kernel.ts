@@ -144,6 +144,8 @@ export class PipelineCache {
         compute: { module, entryPoint: 'main' },
       })
       this.pipelines.set(key, pipeline)
+      // One that failed is not kept: the next program that asks shall hear the error itself.
+      pipeline.catch(() => this.pipelines.delete(key))
     }
     return pipeline
   }

@@ -2,7 +2,7 @@
 import type { Engine } from './engine.js'
 import { part, resolve, type Plan, type Slice, type Storage } from './lowering.js'
 import { type TypedArray } from './sources.js'
-import { show, type DType } from './value.js'
+import { show } from './value.js'
 
 interface Recorded {
   readonly pipeline: GPUComputePipeline
@@ -137,7 +137,7 @@ export class Program {
   async run(inputs: Readonly<Record<string, TypedArray>> = {}): Promise<void> {
     const { engine, plan } = this
     engine.check()
-    for (const [name, { value, slice }] of plan.inputs) {
+    for (const [name, { value }] of plan.inputs) {
       const data = inputs[name]
       if (data === undefined) throw new Error(`${plan.label}: input '${name}' ${show(value.shape)} is not given`)
       if (data.length !== value.size || data instanceof Uint32Array !== (value.dtype === 'u32'))
@@ -145,12 +145,16 @@ export class Program {
           `${plan.label}: input '${name}' is ${show(value.shape)} ${value.dtype}, ${value.size} numbers; ` +
             `given ${data.length} in a ${data.constructor.name}`,
         )
-      const { buffer, offset } = this.locate(slice)
-      engine.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength)
     }
     for (const name of Object.keys(inputs))
       if (!plan.inputs.has(name)) throw new Error(`${plan.label}: has no input '${name}'`)
     await engine.slot()
+    // From here to the submission nothing waits, so that no other run can come between inputs and dispatches.
+    for (const [name, { slice }] of plan.inputs) {
+      const { buffer, offset } = this.locate(slice)
+      const data = inputs[name]
+      engine.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength)
+    }
     const encoder = engine.device.createCommandEncoder({ label: plan.label })
     const pass = encoder.beginComputePass({ label: plan.label })
     let pipeline: GPUComputePipeline | undefined
@@ -163,13 +167,13 @@ export class Program {
     engine.submit(encoder.finish())
   }
 
-  /** An output of the latest run: f32 and f16 as Float32Array, u32 as Uint32Array. Does not stall the queue. */
+  /** An output of the latest run that was submitted: f32 as Float32Array, u32 as Uint32Array. Does not stall the queue. */
   async read(name: string): Promise<Float32Array> {
     const output = this.plan.outputs.get(name)
     if (!output)
       throw new Error(`${this.plan.label}: has no output '${name}'; it has ${[...this.plan.outputs.keys()].join(', ')}`)
     const { buffer, offset } = this.locate(part(output.slice, 0, output.value.bytes))
-    return this.engine.readBuffer(buffer, offset, output.value.bytes, output.value.dtype as Exclude<DType, 'u32'>)
+    return this.engine.readBuffer(buffer, offset, output.value.bytes, output.value.dtype as 'f32')
   }
 
   /** Frees the program's own buffers; Variables stay. */

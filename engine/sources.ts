@@ -62,7 +62,7 @@ export const ALIGNMENT = 256
 
 export const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT
 
-/** Variables laid one behind the other in one buffer, each at an aligned offset; gaps stay zero. */
+/** Variables laid one behind the other in one buffer, each at an aligned offset; nobody reads the gaps. */
 export class Arena {
   readonly bytes: number
   constructor(readonly variables: readonly Variable[]) {

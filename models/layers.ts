@@ -105,7 +105,7 @@ export function convLayer(
   }: { from: number; to: number; kernel: number; stride?: number; padding?: number },
 ): (x: Value) => Value {
   // Images come with a fourth, zero channel, so that every load is a whole vec4.
-  const padded = Math.ceil(from / 4) * 4
+  const padded = from === 3 ? 4 : from
   const deviation = Math.sqrt(2 / (kernel * kernel * to))
   const w = dict.add(
     `${name}.weight`,

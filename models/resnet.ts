@@ -13,7 +13,7 @@ export type Stem = 'cifar' | 'imagenet'
 
 export interface ResNetOptions {
   arch: Architecture
-  /** Channels of the first stage; 64 in the literature. A multiple of 4. */
+  /** Channels of the first stage; 64 in the literature. Multiples of 4 are fast: others are padded at every layer. */
   width?: number
   /** 'cifar': 3×3, stride 1, no pooling. 'imagenet': 7×7, stride 2, then a 3×3 max-pool of stride 2. */
   stem?: Stem
@@ -83,15 +83,14 @@ function shortcutOf(dict: StateDict, name: string, from: number, to: number, str
 /**
  * A ResNet without its classifier.
  *
- * @throws where the width is no positive multiple of 4
+ * @throws where the width is no positive whole number
  */
 export function resnet(options: ResNetOptions): Backbone {
   const full: Required<ResNetOptions> = { width: 64, stem: 'cifar', zeroInitResidual: false, seed: 0, ...options }
   const { arch, width, stem, zeroInitResidual, seed } = full
   const spec = architectures[arch]
   if (!spec) throw new Error(`unknown architecture '${arch}': choose one of ${Object.keys(architectures).join(', ')}`)
-  if (!Number.isInteger(width) || width < 4 || width % 4)
-    throw new Error(`width ${width} must be a multiple of 4, and at least 4 (64 is the literature's)`)
+  if (!Number.isInteger(width) || width < 1) throw new Error(`width ${width} must be a whole number of at least 1`)
   const dict = new StateDict(seed)
   const conv1 = convLayer(
     dict,

@@ -4,7 +4,7 @@
 //   loss[r] = −Σ_c target[r, c] · log softmax(logits[r, :])[c]
 //   with GRADIENT: dlogits[r, c] = g[r] · (softmax(logits[r, :])[c] − target[r, c])
 //
-// logits: [rows, classes]; labels: [rows]; g, loss: [rows]. A label of 0xffffffff masks its row: no loss, no gradient.
+// logits: [rows, classes]; labels: [rows]; g, loss: [rows]. A label that is no class (0xffffffff, say) masks its row: no loss, no gradient.
 // One invocation: one row.
 
 // @specialize
@@ -24,7 +24,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
   for (var r = id.x; r < params.rows; r += workgroups.x * WORKGROUP_SIZE) {
     let at = r * params.classes;
     let label = labels[r];
-    let masked = label == 0xffffffffu;
+    let masked = label >= params.classes;
     var largest = logits[at];
     for (var c = 1u; c < params.classes; c++) { largest = max(largest, logits[at + c]); }
     var total = 0.0;

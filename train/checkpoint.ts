@@ -6,10 +6,10 @@
  *     checkpoints/step-00000390/      whole or absent
  *       model.safetensors             weights and running statistics under torchvision's names, projector too
  *       state.safetensors             every Variable bit for bit, for resuming (the newest checkpoint only)
- *       checkpoint.json               step, epoch, position in it, seconds so far, losses so far, adapter
+ *       checkpoint.json               step, epoch, position in it, seconds so far, adapter and kernels
  *     summary.json                    when it has ended
  */
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
@@ -37,7 +37,7 @@ export interface Progress {
   seconds: number
   /** The adapter, and the kernels chosen for it: same table, same bits. */
   adapter: string
-  variants: Record<string, unknown>
+  variants: object
 }
 
 export interface Checkpoint extends Progress {
@@ -48,17 +48,32 @@ export interface Checkpoint extends Progress {
 const stepFolder = (run: string, step: number): string =>
   join(run, 'checkpoints', `step-${String(step).padStart(8, '0')}`)
 
-/** Throws where a folder holds a run already, so that none is overwritten. */
+/** Throws where a folder holds a run that can be gone on with, so that none is overwritten. */
 export function refuseExistingRun(folder: string): void {
-  if (existsSync(join(folder, 'config.yaml')))
+  if (existsSync(join(folder, 'config.yaml')) && newestCheckpoint(folder))
     throw new ConfigError(`--out ${folder} holds a run already: continue it with --resume, or choose another folder`)
 }
 
-/** Makes the run's folder and writes its configuration. */
+/** Makes the run's folder and writes its configuration; one left by a run that never saved is begun anew. */
 export async function createRun(folder: string, config: PretrainConfig): Promise<void> {
   refuseExistingRun(folder)
   await mkdir(folder, { recursive: true })
-  await writeAtomically(join(folder, 'config.yaml'), stringify(config))
+  await rm(join(folder, 'metrics.jsonl'), { force: true })
+  await writeConfig(folder, config)
+}
+
+/** Writes config.yaml; resuming writes it again where epochs or steps were changed. */
+export const writeConfig = (folder: string, config: PretrainConfig): Promise<void> =>
+  writeAtomically(join(folder, 'config.yaml'), stringify(config))
+
+/** The name of the newest checkpoint's folder. */
+function newestCheckpoint(folder: string): string | undefined {
+  const checkpoints = join(folder, 'checkpoints')
+  if (!existsSync(checkpoints)) return undefined
+  return readdirSync(checkpoints)
+    .filter((name) => /^step-\d+$/.test(name))
+    .sort()
+    .pop()
 }
 
 /**
@@ -78,11 +93,7 @@ export async function openRun(
     )
   }
   const config = resolveConfig(parse(text) as PartialConfig)
-  const names = await readdir(join(folder, 'checkpoints')).catch(() => [] as string[])
-  const newest = names
-    .filter((n) => /^step-\d+$/.test(n))
-    .sort()
-    .pop()
+  const newest = newestCheckpoint(folder)
   if (!newest) return { folder, config }
   const at = join(folder, 'checkpoints', newest)
   return { folder, config, latest: { ...((await readJson(join(at, 'checkpoint.json'))) as Progress), folder: at } }
@@ -108,9 +119,9 @@ export async function saveCheckpoint(
   await writeFolderAtomically(
     target,
     async (temporary) => {
-      await writeFile(join(temporary, 'model.safetensors'), encodeSafetensors(model, metadata))
-      await writeFile(join(temporary, 'state.safetensors'), encodeSafetensors(exact))
-      await writeFile(join(temporary, 'checkpoint.json'), JSON.stringify(progress, null, 2))
+      await writeFile(join(temporary, 'model.safetensors'), encodeSafetensors(model, metadata), { flush: true })
+      await writeFile(join(temporary, 'state.safetensors'), encodeSafetensors(exact), { flush: true })
+      await writeFile(join(temporary, 'checkpoint.json'), JSON.stringify(progress, null, 2), { flush: true })
     },
     { finishOnSignal: true },
   )

@@ -19,7 +19,7 @@ const schema = z.strictObject({
   fraction: z.number().gt(0).max(1),
   arch: z.enum(Object.keys(architectures) as [Architecture, ...Architecture[]]),
   /** Channels of the first stage. */
-  width: whole(4).multipleOf(4),
+  width: whole(1),
   stem: z.enum(['cifar', 'imagenet']),
   zeroInitResidual: z.boolean(),
   /** 'joint': batch-norm over all views' rows together; 'per-view': over each view's. */
@@ -34,13 +34,13 @@ const schema = z.strictObject({
   /** Images a step; each gives `views` rows. */
   batch: whole(2),
   epochs: whole(1),
-  /** Ends the run after so many steps, before or after `epochs`; optional. */
+  /** Ends the run after so many steps, if `epochs` has not ended it before; optional. */
   steps: whole(1).optional(),
   /** Adam's learning rate, constant. */
   lr: z.number().positive(),
   /** Added to the gradient as weightDecay · parameter. */
   weightDecay: z.number().min(0),
-  seed: whole(0),
+  seed: whole(0).max(2 ** 52),
   /** Epochs between checkpoints. */
   checkpointEvery: whole(1),
   augmentation: augmentationRecipe,
@@ -106,8 +106,6 @@ function requirement(issue: z.core.$ZodIssue): string {
       return `must be ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`
     case 'too_big':
       return `must be at most ${issue.maximum}`
-    case 'not_multiple_of':
-      return `must be a multiple of ${issue.divisor}`
     case 'invalid_value':
       return `choose one of ${issue.values.join(', ')}`
     case 'invalid_type':

@@ -1,25 +1,25 @@
 /** Pretraining: one recorded program a step, replayed over shuffled batches; resumable bit for bit. */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  adam,
-  gradients,
-  input,
-  permutation,
-  type Assignment,
-  type Engine,
-  type Program,
-  type Variable,
-} from '../engine/index.js'
+import { isDeepStrictEqual } from 'node:util'
+import { permutation, type Engine } from '../engine/index.js'
 import type { Backbone, Projector } from '../models/index.js'
 import { ROW_FLOATS, drawViews } from './augment/draw.js'
-import { augmentViews, deviceImages, type DeviceImages } from './augment/views.js'
-import { createRun, openRun, refuseExistingRun, restoreState, saveCheckpoint, type Progress } from './checkpoint.js'
+import { deviceImages } from './augment/views.js'
+import {
+  createRun,
+  openRun,
+  refuseExistingRun,
+  restoreState,
+  saveCheckpoint,
+  writeConfig,
+  type Progress,
+} from './checkpoint.js'
 import { ConfigError, type PretrainConfig } from './config.js'
 import { fractionIndices, type ImageDataset } from './data/dataset.js'
 import { writeAtomically } from './files.js'
 import { buildNetwork } from './network.js'
-import { barlowTwins } from './objectives/barlow_twins.js'
+import { describeStep } from './step.js'
 
 /** One line of metrics.jsonl. */
 export interface StepMetrics {
@@ -72,36 +72,6 @@ export class DivergedError extends Error {
   override name = 'DivergedError'
 }
 
-/** One training step as a program, and the Variables that it keeps beside the network's. */
-export interface TrainingStep {
-  program: Program
-  /** Moments and counters of the optimiser. */
-  state: Variable[]
-}
-
-/** Builds the step: views on the GPU, backbone, projector, loss, gradients, Adam, running statistics. */
-export async function buildStep(
-  engine: Engine,
-  images: DeviceImages,
-  backbone: Backbone,
-  head: Projector,
-  config: PretrainConfig,
-  onProgress?: (done: number, total: number) => void,
-): Promise<TrainingStep> {
-  const { views, batch, augmentation, lambda, weightDecay, bn } = config
-  const rows = input('rows', [views * batch, ROW_FLOATS])
-  const rate = input('rate', [1])
-  const updates: Assignment[] = []
-  const mode = { training: true, groups: bn === 'per-view' ? views : 1, updates }
-  const z = head.forward(backbone.forward(augmentViews(images, rows, augmentation), mode), mode)
-  const loss = barlowTwins(z, { views, lambda })
-  const parameters = [...backbone.dict.parameters, ...head.dict.parameters]
-  const optimizer = adam(parameters, { weightDecay })
-  updates.push(...optimizer.updates(gradients(loss, parameters), rate))
-  const program = await engine.compile({ label: 'training step', outputs: { loss }, updates }, onProgress)
-  return { program, state: [...optimizer.state] }
-}
-
 /**
  * Pretrains a network on a data set.
  *
@@ -125,13 +95,15 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   if (out && !resume) refuseExistingRun(out)
   if (resume && !opened?.latest)
     throw new ConfigError(`--resume: ${out ?? 'no --out'} holds no checkpoint to go on from`)
+  if (opened) refuseChanges(opened.config, config)
   const { backbone, projector } = buildNetwork(config)
   const started = performance.now()
   onMessage?.(
     `${config.arch}, width ${config.width}: ${backbone.dict.parameterCount.toLocaleString('en')} parameters; ${steps.toLocaleString('en')} steps of ${config.batch} images × ${config.views} views`,
   )
   const images = deviceImages(dataset, engine.target.maxBindingBytes)
-  const { program, state } = await buildStep(engine, images, backbone, projector, config)
+  const { spec, state } = describeStep(images, backbone, projector, config)
+  const program = await engine.compile(spec)
   onMessage?.(`recorded ${program.dispatches} dispatches, ${mebibytes(program.peakBytes)} beside the weights`)
   const networkVariables = [...backbone.dict.variables, ...projector.dict.variables]
 
@@ -141,7 +113,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     stepInEpoch: 0,
     seconds: 0,
     adapter: engine.description,
-    variants: { class: engine.target.adapterClass, subgroups: engine.target.subgroups },
+    variants: engine.target,
   }
   if (opened?.latest) {
     const { latest } = opened
@@ -157,6 +129,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
       seconds: latest.seconds,
     })
     await truncateMetrics(join(out!, 'metrics.jsonl'), progress.step)
+    await writeConfig(out!, config)
     onMessage?.(`resumed ${out} at step ${progress.step}`)
   } else if (out) await createRun(out, config)
 
@@ -204,53 +177,59 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     await Promise.all(pending.splice(0))
   }
 
-  while (progress.step < steps) {
-    order ??= permutation(config.seed, progress.epoch, indices.length)
-    const batch = Uint32Array.from(
-      { length: config.batch },
-      (_, i) => indices[order![progress.stepInEpoch * config.batch + i]],
-    )
-    const { seed, augmentation } = config
-    drawViews(
-      augmentation,
-      {
-        seed,
-        epoch: progress.epoch,
-        images: batch,
-        views: config.views,
-        sourceHeight: dataset.height,
-        sourceWidth: dataset.width,
-      },
-      rows,
-    )
-    await program.run({ rows, rate })
-    progress.step++
-    progress.stepInEpoch++
-    const reading = observe(progress.step, progress.epoch, program.read('loss'))
-    // What went wrong is thrown when it is awaited, a step or two later.
-    reading.catch(() => undefined)
-    pending.push(reading)
-    if (pending.length > 2) await pending.shift()
-    const epochEnds = progress.stepInEpoch === stepsPerEpoch
-    if (epochEnds) {
-      progress.epoch++
-      progress.stepInEpoch = 0
-      order = undefined
+  const train = async (): Promise<void> => {
+    while (progress.step < steps) {
+      order ??= permutation(config.seed, progress.epoch, indices.length)
+      const batch = Uint32Array.from(
+        { length: config.batch },
+        (_, i) => indices[order![progress.stepInEpoch * config.batch + i]],
+      )
+      const { seed, augmentation } = config
+      drawViews(
+        augmentation,
+        {
+          seed,
+          epoch: progress.epoch,
+          images: batch,
+          views: config.views,
+          sourceHeight: dataset.height,
+          sourceWidth: dataset.width,
+        },
+        rows,
+      )
+      await program.run({ rows, rate })
+      progress.step++
+      progress.stepInEpoch++
+      const reading = observe(progress.step, progress.epoch, program.read('loss'))
+      // What went wrong is thrown when it is awaited, a step or two later.
+      reading.catch(() => undefined)
+      pending.push(reading)
+      if (pending.length > 2) await pending.shift()
+      const epochEnds = progress.stepInEpoch === stepsPerEpoch
+      if (epochEnds) {
+        progress.epoch++
+        progress.stepInEpoch = 0
+        order = undefined
+      }
+      if (epochEnds && progress.epoch % config.checkpointEvery === 0) {
+        await settle()
+        await save()
+      }
+      if (signal?.aborted) stopped = 'signal'
+      else if (maxMinutes !== undefined && performance.now() - started > 60_000 * maxMinutes) stopped = 'time'
+      if (stopped !== 'done') break
     }
-    if (epochEnds && progress.epoch % config.checkpointEvery === 0) {
-      await settle()
-      await save()
-    }
-    if (signal?.aborted) stopped = 'signal'
-    else if (maxMinutes !== undefined && performance.now() - started > 60_000 * maxMinutes) stopped = 'time'
-    if (stopped !== 'done') break
+    await settle()
+    await engine.idle()
+    if (progress.step === steps) stopped = 'done'
+    if (savedAt !== progress.step) await save()
   }
-  await settle()
-  await engine.idle()
-  if (progress.step === steps) stopped = 'done'
-  if (savedAt !== progress.step || progress.step === 0) await save()
-  program.destroy()
-  for (const shard of images.shards) engine.release(shard.words)
+  try {
+    await train()
+  } finally {
+    program.destroy()
+    for (const variable of [...state, ...images.shards.map((shard) => shard.words)]) engine.release(variable)
+  }
 
   const imagesPerSecond =
     times.length > 1 ? (1000 * config.batch * (times.length - 1)) / (times[times.length - 1] - times[0]) : 0
@@ -266,7 +245,8 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     peakBytes: program.peakBytes,
     stopped,
   }
-  if (out)
+  // Resuming a run that has ended does nothing, and leaves its summary alone.
+  if (out && losses.length > 0)
     await writeAtomically(
       join(out, 'summary.json'),
       `${JSON.stringify(
@@ -290,12 +270,30 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   return result
 }
 
+/** What may change when a run is resumed; anything else would make it another run. */
+const changeable: readonly (keyof PretrainConfig)[] = ['epochs', 'steps', 'checkpointEvery', 'dataDir']
+
+function refuseChanges(before: PretrainConfig, now: PretrainConfig): void {
+  for (const name of Object.keys(now) as (keyof PretrainConfig)[])
+    if (!changeable.includes(name) && !isDeepStrictEqual(before[name], now[name]))
+      throw new ConfigError(
+        `--resume: the run has ${name} ${JSON.stringify(before[name])}, not ${JSON.stringify(now[name])}: start another run with another --out`,
+      )
+}
+
 /** Lines beyond the checkpoint that a run goes on from were steps that will be done again. */
 async function truncateMetrics(file: string, step: number): Promise<void> {
   if (!existsSync(file)) return
   const kept = readFileSync(file, 'utf8')
     .split('\n')
-    .filter((line) => line !== '' && (JSON.parse(line) as StepMetrics).step <= step)
+    .filter((line) => {
+      try {
+        return (JSON.parse(line) as StepMetrics).step <= step
+      } catch {
+        // Half a line, from a process that was killed while it wrote.
+        return false
+      }
+    })
   await writeAtomically(file, kept.map((line) => `${line}\n`).join(''))
 }
 

@@ -1,5 +1,5 @@
 /** What several ops share in their shape checks and lowerings. */
-import type { Emit, Slice } from '../lowering.js'
+import { part, type Emit, type Slice } from '../lowering.js'
 import { ShapeError, show, type Value } from '../value.js'
 
 /** Throws unless `value` has one of the given ranks. */
@@ -30,7 +30,7 @@ export function padded(
   return y
 }
 
-/** The dispatch behind `padded`, into a slice of the caller's. */
+/** The dispatches behind `padded`, into a slice of the caller's; a single matrix over the binding limit is cut by rows. */
 export function resize(
   emit: Emit,
   x: Slice,
@@ -39,13 +39,26 @@ export function resize(
   rows: number,
   columns: number,
 ): void {
-  const count = batch * rows * columns
-  emit.dispatch({
-    kernel: 'pad',
-    params: { count, in_rows: inRows, in_columns: inColumns, out_rows: rows, out_columns: columns },
-    buffers: { x, y },
-    workgroups: [emit.grid(count, 256)],
-  })
+  const cut = batch === 1 && inRows === rows
+  const runs = cut ? emit.rows(rows, 4 * inColumns, 4 * columns) : [{ start: 0, count: rows }]
+  for (const { start, count } of runs) {
+    const whole = count === rows
+    emit.dispatch({
+      kernel: 'pad',
+      params: {
+        count: batch * count * columns,
+        in_rows: whole ? inRows : count,
+        in_columns: inColumns,
+        out_rows: count,
+        out_columns: columns,
+      },
+      buffers: {
+        x: whole ? x : part(x, 4 * inColumns * start, 4 * inColumns * count),
+        y: whole ? y : part(y, 4 * columns * start, 4 * columns * count),
+      },
+      workgroups: [emit.grid(batch * count * columns, 256)],
+    })
+  }
 }
 
 /** y[b, c, r] = x[b, r, c] into scratch memory. */

@@ -115,7 +115,7 @@ const conv2dOp = defineOp<Geometry>({
   name: 'conv2d',
   infer: ([x, w, bias], geometry) => {
     check('conv2d', geometry)
-    checkFloat('conv2d', x, w)
+    checkFloat('conv2d', x, w, ...(bias ? [bias] : []))
     if (x.shape.length !== 4 || w.shape.length !== 4)
       throw new ShapeError(`conv2d: x ${show(x.shape)} must be [N, H, W, C] and w ${show(w.shape)} [kh, kw, C, O]`)
     const [n, height, width, c] = x.shape

@@ -10,6 +10,8 @@ import { scale } from './unary.js'
  * @throws ShapeError where there is a single row, of which columns have no correlation
  */
 export function crossCorrelation(a: Value, b: Value): Value {
+  if (a.shape[0] !== b.shape[0])
+    throw new ShapeError(`crossCorrelation: ${show(a.shape)} and ${show(b.shape)} differ in rows`)
   if (a.shape[0] < 2)
     throw new ShapeError(
       `crossCorrelation: ${show(a.shape)} and ${show(b.shape)} need at least 2 rows: use a larger batch`,

@@ -49,7 +49,7 @@ const crossEntropyGradientOp = defineOp<Attributes>({
 /** A label that takes its row out of the loss: for the last, partly filled batch. */
 export const MASKED_LABEL = 0xffffffff
 
-/** Cross-entropy of each row, [N]; rows labelled MASKED_LABEL have none. logits: [N, C]; labels: [N] u32. */
+/** Cross-entropy of each row, [N]; rows whose label is no class (MASKED_LABEL) have none. logits: [N, C]; labels: [N] u32. */
 export const crossEntropyRows = (
   logits: Value,
   labels: Value,

@@ -2,7 +2,6 @@
 import { defineOp, ShapeError, show, sizeOf, type Value } from '../value.js'
 import { part } from '../lowering.js'
 import { constant } from '../sources.js'
-import { resize } from './common.js'
 
 const reshapeOp = defineOp<{ shape: readonly number[] }>({
   name: 'reshape',
@@ -23,7 +22,7 @@ export const reshape = (x: Value, shape: readonly number[]): Value =>
 const sliceOp = defineOp<{ start: number; count: number }>({
   name: 'sliceRows',
   infer: ([x], { start, count }) => {
-    if (start < 0 || count < 1 || start + count > x.shape[0])
+    if (!Number.isInteger(start) || !Number.isInteger(count) || start < 0 || count < 1 || start + count > x.shape[0])
       throw new ShapeError(`sliceRows: rows ${start} to ${start + count} of shape ${show(x.shape)}`)
     return [{ shape: [count, ...x.shape.slice(1)], dtype: x.dtype }]
   },
@@ -65,20 +64,6 @@ const placeOp = defineOp<{ rows: number; start: number }>({
 
 /** x at rows start … of a tensor of `rows` rows that is zero elsewhere: the gradient of `sliceRows`. */
 export const placeRows = (x: Value, rows: number, start: number): Value => placeOp([x], { rows, start })[0]
-
-const padChannelsOp = defineOp<{ channels: number }>({
-  name: 'padChannels',
-  infer: ([x], { channels }) => [{ shape: [...x.shape.slice(0, -1), channels], dtype: x.dtype }],
-  gradient: ({ inputs: [x] }, [g]) => [padChannels(g!, x.shape[x.shape.length - 1])],
-  lower: ({ inputs: [x], outputs: [y], attributes: { channels } }, emit) => {
-    const from = x.shape[x.shape.length - 1]
-    resize(emit, emit.of(x), [1, x.size / from, from], emit.of(y), x.size / from, channels)
-  },
-})
-
-/** Zero-fills or crops the last dimension to `channels`. */
-export const padChannels = (x: Value, channels: number): Value =>
-  channels === x.shape[x.shape.length - 1] ? x : padChannelsOp([x], { channels })[0]
 
 const stopOp = defineOp<object>({
   name: 'stopGradient',

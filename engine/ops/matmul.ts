@@ -42,7 +42,7 @@ function sizes(a: Value, b: Value, { transposeA, transposeB }: Attributes) {
 const matmulOp = defineOp<Attributes>({
   name: 'matmul',
   infer: ([a, b, bias], attributes) => {
-    checkFloat('matmul', a, b)
+    checkFloat('matmul', a, b, ...(bias ? [bias] : []))
     checkRank('matmul', 'a', a, 2, 3)
     checkRank('matmul', 'b', b, 2, 3)
     const { M, N, K, L } = sizes(a, b, attributes)

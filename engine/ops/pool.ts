@@ -32,6 +32,13 @@ const maxPoolOp = defineOp<Attributes>({
   infer: ([x], { size, stride, padding }) => {
     checkFloat('maxPool2d', x)
     checkRank('maxPool2d', 'x (NHWC)', x, 4)
+    for (const [what, n, least] of [
+      ['window', size, 1],
+      ['stride', stride, 1],
+      ['padding', padding, 0],
+    ] as const)
+      if (!Number.isInteger(n) || n < least)
+        throw new ShapeError(`maxPool2d: ${what} ${n} must be a whole number of at least ${least}`)
     if (2 * padding > size)
       throw new ShapeError(`maxPool2d: padding ${padding} is more than half of the window ${size}`)
     const out = (n: number): number => Math.floor((n + 2 * padding - size) / stride) + 1

@@ -65,6 +65,40 @@ describe('torchvision', () => {
 })
 
 describe('resnet', () => {
+  test('takes any base width: what 6 channels compute, 8 with two silent ones compute too', async () => {
+    const gpu = await engine()
+    const x = input('x', [2, 8, 8, 4])
+    const [narrow, wide] = [6, 8].map((width) => resnet({ arch: 'resnet18', width }))
+    fillByFormula(gpu, narrow.dict)
+    for (const [name, { variable }] of wide.dict.entries) {
+      const small = narrow.dict.entries.get(name)!.variable
+      // Channels grow from 6·2ˢ to 8·2ˢ, the stem's input stays: what is added is zero, and passes zero on.
+      const data = await gpu.read(small)
+      const out = new Float32Array(variable.size)
+      const [from, to] = [small.shape, variable.shape]
+      data.forEach((value, i) => {
+        const o = i % from[from.length - 1]
+        const c = from.length === 4 ? Math.floor(i / from[3]) % from[2] : 0
+        const tap = from.length === 4 ? Math.floor(i / from[3] / from[2]) : 0
+        out[from.length === 4 ? (tap * to[2] + c) * to[3] + o : o] = value
+      })
+      gpu.write(variable, out)
+    }
+    const read = async (net: typeof narrow) => {
+      const program = await gpu.compile({ outputs: { y: net.forward(x, { training: false }) } })
+      await program.run({ x: withZeroChannel(formulaTensor('any width', [2, 8, 8, 3])) })
+      const y = await program.read('y')
+      program.destroy()
+      return y
+    }
+    const [a, b] = [await read(narrow), await read(wide)]
+    const kept = b.filter((_, i) => i % wide.features < narrow.features)
+    expect(Math.max(...a.map(Math.abs))).toBeGreaterThan(0.01)
+    expectClose('features', a, kept, 1e-5)
+    expect(() => resnet({ arch: 'resnet18', width: 0 })).toThrow('width 0 must be a whole number of at least 1')
+    for (const net of [narrow, wide]) for (const variable of net.dict.variables) gpu.release(variable)
+  })
+
   test('has as many parameters as in torchvision, less the classifier', () => {
     const count = (arch: Architecture) => resnet({ arch, stem: 'imagenet' }).dict.parameterCount
     expect(count('resnet18')).toBe(11_689_512 - 513 * 1000)

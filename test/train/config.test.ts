@@ -21,8 +21,7 @@ describe('resolveConfig', () => {
   })
 
   test.each<[PartialConfig, string]>([
-    [{ width: 0 }, '--width 0: must be at least 4'],
-    [{ width: 10 }, '--width 10: must be a multiple of 4'],
+    [{ width: 0 }, '--width 0: must be at least 1'],
     [{ views: 1 }, '--views 1: must be at least 2'],
     [{ views: 2.5 }, '--views 2.5: must be a whole number'],
     [{ lambda: NaN }, '--lambda NaN: must be a number'],

@@ -71,20 +71,11 @@ async function configOf(options: Options): Promise<PretrainConfig> {
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     const { config } = await openRun(options.out)
-    const fixed = Object.keys(fields).filter(
-      (name) => !['epochs', 'steps', 'checkpointEvery', 'dataDir'].includes(name),
-    )
-    const changed = resolveConfig({
+    return resolveConfig({
       ...config,
       ...fields,
       augmentation: { ...config.augmentation, ...fields.augmentation },
     })
-    for (const name of fixed as (keyof PretrainConfig)[])
-      if (JSON.stringify(changed[name]) !== JSON.stringify(config[name]))
-        throw new ConfigError(
-          `--resume: the run in ${options.out} has ${name} ${JSON.stringify(config[name])}, not ${JSON.stringify(changed[name])}: start another run with another --out`,
-        )
-    return changed
   }
   let file: PartialConfig = {}
   if (options.config) {

