@@ -95,7 +95,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   if (out && !resume) refuseExistingRun(out)
   if (resume && !opened?.latest)
     throw new ConfigError(`--resume: ${out ?? 'no --out'} holds no checkpoint to go on from`)
-  if (opened) refuseChanges(opened.config, config)
+  if (opened) refuseChanges(opened.folder, opened.config, config)
   const { backbone, projector } = buildNetwork(config)
   const started = performance.now()
   onMessage?.(
@@ -273,11 +273,11 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
 /** What may change when a run is resumed; anything else would make it another run. */
 const changeable: readonly (keyof PretrainConfig)[] = ['epochs', 'steps', 'checkpointEvery', 'dataDir']
 
-function refuseChanges(before: PretrainConfig, now: PretrainConfig): void {
+function refuseChanges(folder: string, before: PretrainConfig, now: PretrainConfig): void {
   for (const name of Object.keys(now) as (keyof PretrainConfig)[])
     if (!changeable.includes(name) && !isDeepStrictEqual(before[name], now[name]))
       throw new ConfigError(
-        `--resume: the run has ${name} ${JSON.stringify(before[name])}, not ${JSON.stringify(now[name])}: start another run with another --out`,
+        `--resume: the run in ${folder} has ${name} ${JSON.stringify(before[name])}, not ${JSON.stringify(now[name])}: start another run with another --out`,
       )
 }
 
