@@ -228,7 +228,24 @@ export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
     maxBufferBytes: device.limits.maxBufferSize,
     maxWorkgroupsPerDimension: device.limits.maxComputeWorkgroupsPerDimension,
     subgroups: device.features.has('subgroups') && (info.subgroupMinSize ?? 0) >= 8,
+    f16: device.features.has('shader-f16'),
+    subgroupMatrix: offersMatrices(device, info),
+    subgroupSize: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
+    maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
+    maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
   }
+}
+
+/** 16×16×16 matrix units, f16 in and f32 out; an extension of Dawn's that the types do not know yet. */
+function offersMatrices(device: GPUDevice, info: GPUAdapterInfo): boolean {
+  const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: Record<string, unknown>[] }
+  return (
+    device.features.has('chromium-experimental-subgroup-matrix') &&
+    device.features.has('shader-f16') &&
+    [...subgroupMatrixConfigs].some(
+      (c) => c.M === 16 && c.N === 16 && c.K === 16 && c.componentType === 'f16' && c.resultComponentType === 'f32',
+    )
+  )
 }
 
 const oneLine = (message: string): string => message.replace(/\s+/g, ' ').trim()

@@ -1,10 +1,16 @@
 /**
  * Kernels: WGSL files that compile as shipped, and are specialised by replacing the defaults of one
- * marked block. Their uniform Params and their buffers go by the names in the shader, which is parsed
- * for them here, so that a binding number is written down in one place only.
+ * marked block and, where a kernel has several ways of doing a part of its work, by swapping snippets.
+ * Their uniform Params and their buffers go by the names in the shader, which is parsed for them here,
+ * so that a binding number is written down in one place only.
+ *
+ *   // @specialize          // @snippet weights = shuffled     /* @snippet weights = direct
+ *   const PIXELS = 4u;      fn weight(…) -> vec4f { … }        fn weight(…) -> vec4f { … }
+ *   alias In = vec4f;       // @end                            @end *\/
+ *   // @end                 (the default)                      (another, a comment in the file as shipped)
  */
 
-/** Replacements for the `const` and `alias` lines of a kernel's `@specialize` block. */
+/** Replacements for the `const` and `alias` lines of a kernel's `@specialize` block, and snippets by name. */
 export type Constants = Readonly<Record<string, number | boolean | string>>
 
 interface Field {
@@ -58,22 +64,43 @@ export class Kernel {
     return new Uint32Array(words.buffer)
   }
 
-  /** The shader's text with the given constants in place of the defaults. */
+  /** The shader's text with the given constants and snippets in place of the defaults. */
   specialize(constants: Constants): string {
-    const block = /^\/\/ @specialize$[^]*?^\/\/ @end$/m.exec(this.source)
-    if (!block) {
-      if (Object.keys(constants).length) throw new Error(`${this.name}.wgsl has no @specialize block`)
-      return this.source
-    }
-    let text = block[0]
+    let text = this.source
     for (const [name, value] of Object.entries(constants)) {
-      const line = new RegExp(`^(const|alias) ${name}( *(?:: *\\w+ *)?= *)([^;]*);`, 'm').exec(text)
+      const swapped = swapSnippet(text, name, String(value))
+      if (swapped !== undefined) {
+        text = swapped
+        continue
+      }
+      const block = /^\/\/ @specialize$[^]*?^\/\/ @end$/m.exec(text)
+      const line = block && new RegExp(`^(const|alias) ${name}( *(?:: *\\w+ *)?= *)([^;]*);`, 'm').exec(block[0])
       if (!line) throw new Error(`${this.name}.wgsl has no constant '${name}' to specialise`)
       const suffix = typeof value === 'number' && /^\d+u$/.test(line[3]) ? 'u' : ''
-      text = text.replace(line[0], `${line[1]} ${name}${line[2]}${value}${suffix};`)
+      text = text.replace(block[0], block[0].replace(line[0], `${line[1]} ${name}${line[2]}${value}${suffix};`))
     }
-    return this.source.replace(block[0], () => text)
+    return enableWhatIsUsed(text)
   }
+}
+
+/** Puts the snippet `name = choice` in the place of the default; undefined where the kernel has no snippet `name`. */
+function swapSnippet(text: string, name: string, choice: string): string | undefined {
+  const standing = new RegExp(`^ *// @snippet ${name} = (\\w+)\\n([^]*?)^ *// @end$`, 'm').exec(text)
+  if (!standing) return undefined
+  if (standing[1] === choice) return text
+  const other = new RegExp(`^ */\\* @snippet ${name} = ${choice}\\n([^]*?)^ *@end \\*/$`, 'm').exec(text)
+  if (!other) throw new Error(`no snippet '${name} = ${choice}'`)
+  return text.replace(standing[0], () => other[1])
+}
+
+/** A specialisation asks the device for what its own text uses, and for nothing else. */
+function enableWhatIsUsed(text: string): string {
+  const code = text.replace(/\/\*[^]*?\*\//g, '').replace(/\/\/.*$/gm, '')
+  const body = code.replace(/^enable .*$/gm, '')
+  if (!/\bsubgroup/.test(body)) text = text.replace(/^enable subgroups;\n/m, '')
+  if (/\b(f16|vec[234]h)\b/.test(body) && !/^enable .*\bf16\b/m.test(code))
+    text = text.replace(/^(?!\/\/)/m, 'enable f16;\n')
+  return text
 }
 
 /** All kernels by file name, without `.wgsl`. */

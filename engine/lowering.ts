@@ -26,6 +26,32 @@ export interface Target {
   readonly maxWorkgroupsPerDimension: number
   /** Subgroups of at least 8 lanes. */
   readonly subgroups: boolean
+  /** Storage and arithmetic in f16. */
+  readonly f16: boolean
+  /** Matrix units that take f16 in and sum in f32, 16×16×16. */
+  readonly subgroupMatrix: boolean
+  /** Lanes of a subgroup, where subgroups are offered: the smallest and the largest number. */
+  readonly subgroupSize: readonly [min: number, max: number]
+  readonly maxInvocations: number
+  readonly maxWorkgroupBytes: number
+}
+
+/** One way to compute an op; `name` stands for it in tables. */
+export interface Variant {
+  readonly name: string
+}
+
+/** The variant chosen for each product, by its `variantKey`; what is not in it is taken from the shipped order. */
+export type VariantTable = ReadonlyMap<string, string>
+
+/** What decides how fast a variant is: the op, its operands' shapes and types, its attributes. */
+export const variantKey = ({ op, inputs, attributes }: Node): string =>
+  `${op.name}(${inputs.map((v) => `${v.dtype}${show(v.shape)}`).join(', ')}) ${JSON.stringify(attributes)}`
+
+/** An op that several variants can compute, as lowering met it. */
+export interface Choice {
+  readonly node: Node
+  readonly candidates: readonly Variant[]
 }
 
 /** A virtual buffer; the memory plan places the temporary ones. */
@@ -116,11 +142,22 @@ export class Emit {
   private readonly updated = new Map<Value, Variable>()
   private readonly variableStorages = new Map<unknown, Storage>()
   private current!: Node
+  /** What there was to choose, by `variantKey`: the tuner measures these. */
+  readonly choices = new Map<string, Choice>()
 
   constructor(
     readonly target: Target,
     private readonly library: KernelLibrary,
+    private readonly variants: VariantTable = new Map(),
   ) {}
+
+  /** The variant that computes this node: the table's, else the first, which is what the shipped order prefers. */
+  choose<V extends Variant>(candidates: readonly V[]): V {
+    const key = variantKey(this.current)
+    if (candidates.length > 1) this.choices.set(key, { node: this.current, candidates })
+    const name = this.variants.get(key)
+    return candidates.find((v) => v.name === name) ?? candidates[0]
+  }
 
   /** The bytes of a Value that has been computed, or of an output of this node (allocated on first use). */
   of(value: Value): Slice {

@@ -4,9 +4,10 @@
  */
 import type { Emit } from './lowering.js'
 
-export type DType = 'f32' | 'u32'
+/** f16 is a way to store activations and their gradients: every kernel computes in f32. */
+export type DType = 'f32' | 'f16' | 'u32'
 
-export const bytesOf: Record<DType, number> = { f32: 4, u32: 4 }
+export const bytesOf: Record<DType, number> = { f32: 4, f16: 2, u32: 4 }
 
 /** What is known of a tensor before anything runs. */
 export interface TensorSpec {

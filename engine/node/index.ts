@@ -12,7 +12,7 @@ export function readKernels(folder: URL = new URL('../../shaders/', import.meta.
 }
 
 /** Features that the engine uses where an adapter has them. */
-const wanted = ['subgroups'] as const
+const wanted = ['subgroups', 'shader-f16', 'timestamp-query', 'chromium-experimental-subgroup-matrix'] as GPUFeatureName[]
 
 /** A device with all that the adapter allows, since WebGPU's defaults are small. An adapter gives one device. */
 export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
