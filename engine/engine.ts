@@ -111,11 +111,24 @@ export class Engine {
   /**
    * Records a graph as a Program: chooses kernels, plans memory, builds pipelines and bind groups.
    *
+   * @param onProgress told of each distinct pipeline that is ready
    * @throws EngineError in one line where the device refuses, memory is short or a kernel does not compile
    */
   async compile(spec: ProgramSpec, onProgress?: (done: number, total: number) => void): Promise<Program> {
+    return (await this.compileTogether([spec], onProgress))[0]
+  }
+
+  /**
+   * As `compile`, for programs that share the memory of their intermediate results: it is what the largest needs,
+   * not the sum. Inputs and outputs stay each program's own, so that the programs may run in any order.
+   */
+  async compileTogether(
+    specs: readonly ProgramSpec[],
+    onProgress?: (done: number, total: number) => void,
+  ): Promise<Program[]> {
     this.check()
-    return Program.build(this, this.plan(spec), onProgress)
+    const plans = specs.map((spec) => this.plan(spec))
+    return Program.build(this, plans, onProgress)
   }
 
   createBuffer(size: number, usage: number, label: string): GPUBuffer {

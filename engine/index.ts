@@ -36,6 +36,7 @@ export {
 export { Engine, EngineError, targetOf, type Counters } from './engine.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
+export { sharedPeakBytes } from './memory.js'
 export { fetchKernels } from './shader_source.js'
 export * from './random.js'
 
@@ -57,4 +58,5 @@ export { l2NormalizeRows } from './ops/normalize.js'
 export { crossCorrelation, gram, orthogonalityLoss } from './ops/correlation.js'
 export { MASKED_LABEL, crossEntropy, crossEntropyRows } from './ops/cross_entropy.js'
 export { gather } from './ops/gather.js'
+export { accumulate, putChunk, takeChunk } from './ops/chunks.js'
 export { adam, adamW, sgd, type Optimizer } from './ops/optimizers.js'

@@ -83,14 +83,24 @@ export class Kernel {
   }
 }
 
-/** Puts the snippet `name = choice` in the place of the default; undefined where the kernel has no snippet `name`. */
+/**
+ * Puts the snippets `name = choice` in the places of the default ones; a place that has none is left empty.
+ * Undefined where the kernel has no snippet `name`.
+ */
 function swapSnippet(text: string, name: string, choice: string): string | undefined {
-  const standing = new RegExp(`^ *// @snippet ${name} = (\\w+)\\n([^]*?)^ *// @end$`, 'm').exec(text)
-  if (!standing) return undefined
-  if (standing[1] === choice) return text
-  const other = new RegExp(`^ */\\* @snippet ${name} = ${choice}\\n([^]*?)^ *@end \\*/$`, 'm').exec(text)
-  if (!other) throw new Error(`no snippet '${name} = ${choice}'`)
-  return text.replace(standing[0], () => other[1])
+  const places = new RegExp(
+    `^ *// @snippet ${name} = (\\w+)\\n([^]*?)^ *// @end\\n((?: */\\* @snippet ${name} = [^]*?@end \\*/\\n)*)`,
+    'gm',
+  )
+  let [found, known] = [false, false]
+  const swapped = text.replace(places, (_, standing: string, body: string, others: string) => {
+    found = true
+    const other = new RegExp(`/\\* @snippet ${name} = ${choice}\\n([^]*?)^ *@end \\*/`, 'm').exec(others)
+    known ||= standing === choice || other !== null
+    return standing === choice ? body : (other?.[1] ?? '')
+  })
+  if (found && !known) throw new Error(`no snippet '${name} = ${choice}'`)
+  return found ? swapped : undefined
 }
 
 /** A specialisation asks the device for what its own text uses, and for nothing else. */

@@ -2,7 +2,7 @@
 import { resolve, type Dispatch, type Storage, type Target } from './lowering.js'
 
 export interface MemoryPlan {
-  /** Sizes of the pooled buffers, in bytes. */
+  /** Sizes of the pooled buffers, in bytes, from the largest down. */
   readonly pool: readonly number[]
   /** The pooled buffer of each temporary storage. */
   readonly slot: ReadonlyMap<Storage, number>
@@ -66,4 +66,17 @@ export function assignStorages(
     peakBytes: pool.reduce((a, b) => a + b, 0) + total(['input', 'constant', 'output']),
     variableBytes: total(['variable']),
   }
+}
+
+/** Sizes of the buffers that programs need which take turns in one pool: at each place, the largest of theirs. */
+export function sharedPool(plans: readonly { readonly memory: MemoryPlan }[]): number[] {
+  // Every plan's pool descends in size, so that large buffers meet large ones.
+  const length = Math.max(0, ...plans.map(({ memory }) => memory.pool.length))
+  return Array.from({ length }, (_, i) => Math.max(...plans.map(({ memory }) => memory.pool[i] ?? 0)))
+}
+
+/** Bytes that programs compiled together need beside their Variables: one pool, and each one's inputs, constants and outputs. */
+export function sharedPeakBytes(plans: readonly { readonly memory: MemoryPlan }[]): number {
+  const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0)
+  return total(sharedPool(plans)) + total(plans.map(({ memory }) => memory.peakBytes - total(memory.pool)))
 }

@@ -1,6 +1,7 @@
 /** A graph recorded once: pipelines, buffers and bind groups are made here, and runs only replay them. */
 import type { Engine } from './engine.js'
 import { part, resolve, type Plan, type Slice, type Storage } from './lowering.js'
+import { sharedPool } from './memory.js'
 import { type TypedArray } from './sources.js'
 import { show } from './value.js'
 
@@ -13,15 +14,49 @@ interface Recorded {
 const STORAGE_USAGE = 0x80 | 0x04 | 0x08 // STORAGE | COPY_SRC | COPY_DST
 const UNIFORM_USAGE = 0x40 | 0x08 // UNIFORM | COPY_DST
 
+/**
+ * The buffers of temporaries, for programs that take turns in them: each run is one submission, and what
+ * it leaves there nobody reads. They are made when first asked for, and freed with the last program.
+ */
+class Pool {
+  private readonly buffers: (GPUBuffer | undefined)[] = []
+  private users = 0
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly sizes: readonly number[],
+    private readonly label: string,
+  ) {}
+
+  enter(): this {
+    this.users++
+    return this
+  }
+
+  at(i: number): GPUBuffer {
+    return (this.buffers[i] ??= this.engine.createBuffer(this.sizes[i], STORAGE_USAGE, `${this.label}: pool ${i}`))
+  }
+
+  leave(): void {
+    if (--this.users > 0) return
+    for (const buffer of this.buffers) buffer?.destroy()
+    this.buffers.length = 0
+  }
+}
+
 export class Program {
   private readonly owned: GPUBuffer[] = []
   private readonly buffers = new Map<Storage, GPUBuffer>()
   private recorded: Recorded[] = []
+  private pool: Pool | undefined
 
   private constructor(
     readonly engine: Engine,
     readonly plan: Plan,
-  ) {}
+    pool: Pool,
+  ) {
+    this.pool = pool.enter()
+  }
 
   /** Bytes that the program needs beside its Variables; known before anything ran. */
   get peakBytes(): number {
@@ -33,42 +68,36 @@ export class Program {
     return this.plan.dispatches.length
   }
 
-  static async build(engine: Engine, plan: Plan, onProgress?: (done: number, total: number) => void): Promise<Program> {
-    const program = new Program(engine, plan)
+  /** Builds programs that share one pool. */
+  static async build(
+    engine: Engine,
+    plans: readonly Plan[],
+    onProgress?: (done: number, total: number) => void,
+  ): Promise<Program[]> {
+    const label = plans.map((plan) => plan.label).join(', ')
+    const pool = new Pool(engine, sharedPool(plans), label)
+    const programs = plans.map((plan) => new Program(engine, plan, pool))
     try {
-      const pipelines = await engine.guarded(plan.label, () => program.compilePipelines(onProgress))
-      await engine.guarded(plan.label, async () => program.record(pipelines))
+      await engine.guarded(label, () => compilePipelines(engine, plans, onProgress))
+      for (const program of programs) await engine.guarded(program.plan.label, () => program.record())
     } catch (error) {
-      program.destroy()
+      for (const program of programs) program.destroy()
       throw error
     }
-    return program
+    return programs
   }
 
-  private async compilePipelines(onProgress?: (done: number, total: number) => void): Promise<GPUComputePipeline[]> {
-    const { dispatches } = this.plan
-    const building = dispatches.map((d) => this.engine.pipelines.pipeline(d.kernel, d.constants))
-    const distinct = [...new Set(building)]
-    let done = 0
-    for (const p of distinct)
-      p.then(
-        () => onProgress?.(++done, distinct.length),
-        () => undefined,
-      )
-    return Promise.all(building)
-  }
-
-  private record(pipelines: GPUComputePipeline[]): void {
+  private async record(): Promise<void> {
     const { plan, engine } = this
+    const pipelines = await Promise.all(plan.dispatches.map((d) => engine.pipelines.pipeline(d.kernel, d.constants)))
     const make = (bytes: number, label: string, usage = STORAGE_USAGE): GPUBuffer => {
       const buffer = engine.createBuffer(bytes, usage, `${plan.label}: ${label}`)
       this.owned.push(buffer)
       return buffer
     }
-    const pool = plan.memory.pool.map((bytes, i) => make(bytes, `pool ${i}`))
     for (const storage of plan.storages) {
       const k = plan.memory.slot.get(storage)
-      if (k !== undefined) this.buffers.set(storage, pool[k])
+      if (k !== undefined) this.buffers.set(storage, this.pool!.at(k))
       else if (storage.kind === 'variable') this.buffers.set(storage, engine.bufferOf(storage.variable!))
       else if (storage.kind !== 'temporary') {
         const buffer = make(storage.bytes, storage.label)
@@ -176,10 +205,31 @@ export class Program {
     return this.engine.readBuffer(buffer, offset, output.value.bytes, output.value.dtype as 'f32')
   }
 
-  /** Frees the program's own buffers; Variables stay. */
+  /** Frees the program's own buffers, and the pool's unless another program uses it; Variables stay. */
   destroy(): void {
+    this.pool?.leave()
+    this.pool = undefined
     for (const buffer of this.owned) buffer.destroy()
     this.owned.length = 0
     this.recorded = []
   }
+}
+
+/** Builds every distinct pipeline of the plans. */
+async function compilePipelines(
+  engine: Engine,
+  plans: readonly Plan[],
+  onProgress?: (done: number, total: number) => void,
+): Promise<void> {
+  const building = plans.flatMap(({ dispatches }) =>
+    dispatches.map((d) => engine.pipelines.pipeline(d.kernel, d.constants)),
+  )
+  const distinct = [...new Set(building)]
+  let done = 0
+  for (const p of distinct)
+    p.then(
+      () => onProgress?.(++done, distinct.length),
+      () => undefined,
+    )
+  await Promise.all(building)
 }

@@ -2,6 +2,7 @@
 
 /** Every file in `shaders/`, without `.wgsl`. A browser cannot list a folder. */
 export const kernelNames = [
+  'accumulate',
   'adam',
   'augment',
   'batch_norm_apply',
@@ -14,15 +15,13 @@ export const kernelNames = [
   'batch_norm_statistics',
   'binary',
   'binary_broadcast',
+  'chunk',
   'conv2d',
-  'conv2d_direct',
   'conv2d_weight_gradient',
-  'conv2d_weight_gradient_direct',
   'copy',
   'cross_entropy',
   'gather',
   'matmul',
-  'matmul_direct',
   'max_pool',
   'max_pool_gradient',
   'normalize_rows',

@@ -1,4 +1,4 @@
-// conv2d.wgsl: convolution as an implicit GEMM, for software drivers and GPUs with subgroups of 8 lanes or more.
+// conv2d.wgsl: convolution as an implicit GEMM in registers.
 //
 //   y[n, i·step + y0, j·step + x0, o] = Σ_{t,u,c} x[n, i·stride + origin_y + t·direction, j·stride + origin_x + u·direction, c]
 //                                               · w[ky0 + t·tap_step, kx0 + u·tap_step, c, o]  (+ bias[o])
@@ -8,9 +8,10 @@
 // Input gradient: w transposed to [kh, kw, O, C]; one dispatch for each parity class (y0, x0) of the image, so that
 //                 a stride never multiplies zeros: step = stride of the layer, stride = 1, direction = −1.
 //
-// An invocation holds PIXELS output pixels × 4·CHANNELS output channels in registers. The lanes of a subgroup share
-// one block of channels: each loads a different vec4 of the weights, and shuffles hand them round. Loads are what a
-// software driver is slow at, and this needs 6 vec4 loads for 256 vec4 multiplications.
+// An invocation holds PIXELS output pixels × 4·CHANNELS output channels in registers, and the lanes of a subgroup share
+// one block of channels. weights = shuffled: each loads a different vec4 of the weights, and shuffles hand them round;
+// loads are what a software driver is slow at, and this needs 6 vec4 loads for 256 vec4 multiplications.
+// weights = direct: each loads its own, where subgroups are absent or smaller than 8 lanes.
 enable subgroups;
 
 // @specialize
@@ -18,6 +19,8 @@ const WORKGROUP_SIZE = 64u;
 const PIXELS = 4u;
 const CHANNELS = 4u;
 const HAS_BIAS = false;
+alias In = vec4f;    // vec4h: activations stored in f16
+alias Out = vec4f;
 // @end
 
 struct Params {
@@ -30,20 +33,50 @@ struct Params {
   taps_y: u32, taps_x: u32, ky0: u32, kx0: u32, tap_step: u32, kernel_width: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<In>;
 @group(0) @binding(2) var<storage, read> w: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> y: array<Out>;
+
+// The weights that four input channels, from row `row` of w on, meet in a block of output channels.
+// @snippet weights = shuffled
+alias Held = array<vec4f, CHANNELS / 2u>;
+fn hold(row: u32, channel: u32, lane: u32) -> Held {
+  var held: Held;
+  for (var l = 0u; l < CHANNELS / 2u; l++) {
+    let q = l * 8u + lane;
+    held[l] = w[(row + q / CHANNELS) * params.out_channels4 + min(channel + q % CHANNELS, params.out_channels4 - 1u)];
+  }
+  return held;
+}
+fn weight(held: ptr<function, Held>, k: u32, v: u32) -> vec4f {
+  let q = k * CHANNELS + v;
+  return subgroupShuffle((*held)[q / 8u], q % 8u);
+}
+// @end
+/* @snippet weights = direct
+struct Held { row: u32, channel: u32 }
+fn hold(row: u32, channel: u32, lane: u32) -> Held { return Held(row, channel); }
+fn weight(held: ptr<function, Held>, k: u32, v: u32) -> vec4f {
+  return w[((*held).row + k) * params.out_channels4 + min((*held).channel + v, params.out_channels4 - 1u)];
+}
+@end */
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
   @builtin(local_invocation_index) local: u32,
+  // @snippet weights = shuffled
   @builtin(subgroup_invocation_id) subgroup_lane: u32,
+  // @end
 ) {
   let channel = workgroup.y * CHANNELS;
-  // Eight lanes hold one another's weights, whatever the size of the subgroup.
-  let lane = subgroup_lane % 8u;
+  // @snippet weights = shuffled
+  let lane = subgroup_lane % 8u;   // eight lanes hold one another's weights, whatever the size of the subgroup
+  // @end
+  /* @snippet weights = direct
+  let lane = 0u;
+  @end */
   let grid = params.grid_height * params.grid_width;
 
   var row: array<i32, PIXELS>;
@@ -73,20 +106,13 @@ fn main(
         var a: array<vec4f, PIXELS>;
         for (var p = 0u; p < PIXELS; p++) {
           a[p] = vec4f();
-          if (inside[p]) { a[p] = x[at[p] + c]; }
+          if (inside[p]) { a[p] = vec4f(x[at[p] + c]); }
         }
-        // The 4 × CHANNELS vec4 of weights that these four input channels meet, eight a load.
-        var b: array<vec4f, CHANNELS / 2u>;
-        for (var l = 0u; l < CHANNELS / 2u; l++) {
-          let q = l * 8u + lane;
-          let o = min(channel + q % CHANNELS, params.out_channels4 - 1u);
-          b[l] = w[((tap * params.in_channels4 + c) * 4u + q / CHANNELS) * params.out_channels4 + o];
-        }
+        var held = hold((tap * params.in_channels4 + c) * 4u, channel, lane);
         for (var k = 0u; k < 4u; k++) {
           for (var v = 0u; v < CHANNELS; v++) {
-            let q = k * CHANNELS + v;
-            let weights = subgroupShuffle(b[q / 8u], q % 8u);
-            for (var p = 0u; p < PIXELS; p++) { sum[p][v] = fma(vec4f(a[p][k]), weights, sum[p][v]); }
+            let b = weight(&held, k, v);
+            for (var p = 0u; p < PIXELS; p++) { sum[p][v] = fma(vec4f(a[p][k]), b, sum[p][v]); }
           }
         }
       }
@@ -102,7 +128,7 @@ fn main(
     for (var v = 0u; v < CHANNELS; v++) {
       let o = channel + v;
       if (o < params.out_channels4) {
-        if (HAS_BIAS) { y[at + o] = sum[p][v] + bias[o]; } else { y[at + o] = sum[p][v]; }
+        if (HAS_BIAS) { y[at + o] = Out(sum[p][v] + bias[o]); } else { y[at + o] = Out(sum[p][v]); }
       }
     }
   }

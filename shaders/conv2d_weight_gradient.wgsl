@@ -5,13 +5,15 @@
 //
 // Activations NHWC, weights HWIO, C and O multiples of 4. The splits are summed afterwards, in order, by reduce.wgsl.
 //
-// An invocation owns one vec4 of input channels at one tap and 4·CHANNELS output channels. The lanes of a subgroup
-// share the output channels: eight of them load dy for 8 / CHANNELS pixels at once and hand it round by shuffles.
+// An invocation owns one vec4 of input channels at one tap and 4·CHANNELS output channels, and the lanes of a subgroup
+// share the output channels. gradients = shuffled: eight of them load dy for 8 / CHANNELS pixels at once and hand it
+// round. gradients = direct: each loads its own, where subgroups are absent or smaller than 8 lanes.
 enable subgroups;
 
 // @specialize
 const WORKGROUP_SIZE = 32u;
 const CHANNELS = 4u;
+alias In = vec4f;    // vec4h: activations stored in f16
 // @end
 
 struct Params {
@@ -22,19 +24,45 @@ struct Params {
   first_split: u32,        // where this dispatch's splits begin in partial
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> dy: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<In>;
+@group(0) @binding(2) var<storage, read> dy: array<In>;
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4f>;
 
 const STEP = 8u / CHANNELS;   // pixels whose dy one load of eight lanes covers
+
+// dy at STEP pixels from `pixel` on, 4·CHANNELS output channels wide; zero from `end` on.
+// @snippet gradients = shuffled
+alias Held = vec4f;
+fn hold(pixel: u32, end: u32, channel: u32, lane: u32) -> Held {
+  let mine = pixel + lane / CHANNELS;
+  if (mine >= end) { return vec4f(); }
+  return vec4f(dy[mine * params.out_channels4 + min(channel + lane % CHANNELS, params.out_channels4 - 1u)]);
+}
+fn gradient(held: ptr<function, Held>, k: u32, v: u32) -> vec4f { return subgroupShuffle(*held, k * CHANNELS + v); }
+// @end
+/* @snippet gradients = direct
+struct Held { pixel: u32, end: u32, channel: u32 }
+fn hold(pixel: u32, end: u32, channel: u32, lane: u32) -> Held { return Held(pixel, end, channel); }
+fn gradient(held: ptr<function, Held>, k: u32, v: u32) -> vec4f {
+  let at = min((*held).pixel + k, (*held).end - 1u) * params.out_channels4;
+  return vec4f(dy[at + min((*held).channel + v, params.out_channels4 - 1u)]);
+}
+@end */
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
   @builtin(local_invocation_index) local: u32,
+  // @snippet gradients = shuffled
   @builtin(subgroup_invocation_id) subgroup_lane: u32,
+  // @end
 ) {
-  let lane = subgroup_lane % 8u;
+  // @snippet gradients = shuffled
+  let lane = subgroup_lane % 8u;   // eight lanes hold one another's gradients, whatever the size of the subgroup
+  // @end
+  /* @snippet gradients = direct
+  let lane = 0u;
+  @end */
   let rows = params.kernel_height * params.kernel_width * params.in_channels4;
   // Lanes beyond the last row do the last one's work again, since their neighbours need their loads.
   let row = min(workgroup.x * WORKGROUP_SIZE + local, rows - 1u);
@@ -53,16 +81,13 @@ fn main(
   var n = begin / params.out_width / params.out_height;
   var sum: array<array<vec4f, CHANNELS>, 4>;
   for (var pixel = begin; pixel < end; pixel += STEP) {
-    let mine = pixel + lane / CHANNELS;
-    let o = min(channel + lane % CHANNELS, params.out_channels4 - 1u);
-    var g = vec4f();
-    if (mine < end) { g = dy[mine * params.out_channels4 + o]; }
+    var held = hold(pixel, end, channel, lane);
     for (var k = 0u; k < STEP; k++) {
       let r = i32(i * params.stride) + ky;
       let s = i32(j * params.stride) + kx;
       var a = vec4f();
       if (pixel + k < end && r >= 0 && r < i32(params.in_height) && s >= 0 && s < i32(params.in_width)) {
-        a = x[((n * params.in_height + u32(r)) * params.in_width + u32(s)) * params.in_channels4 + c];
+        a = vec4f(x[((n * params.in_height + u32(r)) * params.in_width + u32(s)) * params.in_channels4 + c]);
       }
       j++;
       i += select(0u, 1u, j == params.out_width);
@@ -70,8 +95,8 @@ fn main(
       n += select(0u, 1u, i == params.out_height);
       i = select(i, 0u, i == params.out_height);
       for (var v = 0u; v < CHANNELS; v++) {
-        let gradient = subgroupShuffle(g, k * CHANNELS + v);
-        for (var q = 0u; q < 4u; q++) { sum[q][v] = fma(vec4f(a[q]), gradient, sum[q][v]); }
+        let g = gradient(&held, k, v);
+        for (var q = 0u; q < 4u; q++) { sum[q][v] = fma(vec4f(a[q]), g, sum[q][v]); }
       }
     }
   }

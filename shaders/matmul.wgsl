@@ -1,12 +1,13 @@
-// matmul.wgsl: batched matrix product, for software drivers and GPUs with subgroups of 8 lanes or more.
+// matmul.wgsl: batched matrix product in registers.
 //
 //   c[z, m, n] = Σ_k A[z, m, k] · b[z, k, n]  (+ bias[n]),   A = a or, with TRANSPOSE_A, its transpose (a is [z, k, m])
 //
 // Row-major. N is a multiple of 4, and so is the dimension along which a is contiguous (K, or M with TRANSPOSE_A).
 // With splits > 1 the sum over k is cut: c is then [splits, z, m, n], summed afterwards, in order, by reduce.wgsl.
 //
-// An invocation holds 4 rows × 4·CHANNELS columns in registers. The lanes of a subgroup share the columns: each loads
-// a different vec4 of b, and shuffles hand them round.
+// An invocation holds 4 rows × 4·CHANNELS columns in registers, and the lanes of a subgroup share the columns.
+// right = shuffled: each loads a different vec4 of b, and shuffles hand them round.
+// right = direct: each loads its own, where subgroups are absent or smaller than 8 lanes.
 enable subgroups;
 
 // @specialize
@@ -14,6 +15,9 @@ const WORKGROUP_SIZE = 32u;
 const CHANNELS = 4u;
 const TRANSPOSE_A = false;
 const HAS_BIAS = false;
+alias Left = vec4f;    // vec4h: stored in f16
+alias Right = vec4f;
+alias Out = vec4f;
 // @end
 
 struct Params {
@@ -21,18 +25,51 @@ struct Params {
   batches: u32, splits: u32, depth_per_split: u32,   // depth_per_split is a multiple of 4
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4f>;
-@group(0) @binding(2) var<storage, read> b: array<vec4f>;
+@group(0) @binding(1) var<storage, read> a: array<Left>;
+@group(0) @binding(2) var<storage, read> b: array<Right>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> c: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> c: array<Out>;
+
+// Four rows of b from k on, 4·CHANNELS columns wide.
+// @snippet right = shuffled
+alias Held = array<vec4f, CHANNELS / 2u>;
+fn hold(batch: u32, k: u32, column: u32, lane: u32) -> Held {
+  var held: Held;
+  for (var l = 0u; l < CHANNELS / 2u; l++) {
+    let q = l * 8u + lane;
+    let at = batch * params.depth + min(k + q / CHANNELS, params.depth - 1u);
+    held[l] = vec4f(b[at * params.columns4 + min(column + q % CHANNELS, params.columns4 - 1u)]);
+  }
+  return held;
+}
+fn right(held: ptr<function, Held>, d: u32, v: u32) -> vec4f {
+  let q = d * CHANNELS + v;
+  return subgroupShuffle((*held)[q / 8u], q % 8u);
+}
+// @end
+/* @snippet right = direct
+struct Held { batch: u32, k: u32, column: u32 }
+fn hold(batch: u32, k: u32, column: u32, lane: u32) -> Held { return Held(batch, k, column); }
+fn right(held: ptr<function, Held>, d: u32, v: u32) -> vec4f {
+  let at = (*held).batch * params.depth + min((*held).k + d, params.depth - 1u);
+  return vec4f(b[at * params.columns4 + min((*held).column + v, params.columns4 - 1u)]);
+}
+@end */
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
   @builtin(local_invocation_index) local: u32,
+  // @snippet right = shuffled
   @builtin(subgroup_invocation_id) subgroup_lane: u32,
+  // @end
 ) {
-  let lane = subgroup_lane % 8u;
+  // @snippet right = shuffled
+  let lane = subgroup_lane % 8u;   // eight lanes hold one another's columns, whatever the size of the subgroup
+  // @end
+  /* @snippet right = direct
+  let lane = 0u;
+  @end */
   let batch = workgroup.z % params.batches;
   let split = workgroup.z / params.batches;
   let row = (workgroup.x * WORKGROUP_SIZE + local) * 4u;
@@ -47,21 +84,15 @@ fn main(
     for (var i = 0u; i < 4u; i++) {
       four[i] = vec4f();
       if (TRANSPOSE_A) {
-        if (row < params.rows && k + i < end) { four[i] = a[((batch * params.depth + k + i) * params.rows + row) / 4u]; }
+        if (row < params.rows && k + i < end) { four[i] = vec4f(a[((batch * params.depth + k + i) * params.rows + row) / 4u]); }
       } else {
-        if (row + i < params.rows) { four[i] = a[((batch * params.rows + row + i) * params.depth + k) / 4u]; }
+        if (row + i < params.rows) { four[i] = vec4f(a[((batch * params.rows + row + i) * params.depth + k) / 4u]); }
       }
     }
-    var tile: array<vec4f, CHANNELS / 2u>;
-    for (var l = 0u; l < CHANNELS / 2u; l++) {
-      let q = l * 8u + lane;
-      let at = min(k + q / CHANNELS, params.depth - 1u);
-      tile[l] = b[(batch * params.depth + at) * params.columns4 + min(column + q % CHANNELS, params.columns4 - 1u)];
-    }
+    var held = hold(batch, k, column, lane);
     for (var d = 0u; d < 4u; d++) {
       for (var v = 0u; v < CHANNELS; v++) {
-        let q = d * CHANNELS + v;
-        let other = subgroupShuffle(tile[q / 8u], q % 8u);
+        let other = right(&held, d, v);
         for (var i = 0u; i < 4u; i++) {
           var factor: f32;
           if (TRANSPOSE_A) { factor = four[d][i]; } else { factor = four[i][d]; }
@@ -76,7 +107,7 @@ fn main(
     let at = (workgroup.z * params.rows + row + i) * params.columns4 + column;
     for (var v = 0u; v < CHANNELS; v++) {
       if (column + v >= params.columns4) { continue; }
-      if (HAS_BIAS && split == 0u) { c[at + v] = sum[i][v] + bias[column + v]; } else { c[at + v] = sum[i][v]; }
+      if (HAS_BIAS && split == 0u) { c[at + v] = Out(sum[i][v] + bias[column + v]); } else { c[at + v] = Out(sum[i][v]); }
     }
   }
 }

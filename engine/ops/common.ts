@@ -1,6 +1,6 @@
 /** What several ops share in their shape checks and lowerings. */
 import { part, type Emit, type Slice } from '../lowering.js'
-import { ShapeError, show, type Value } from '../value.js'
+import { bytesOf, ShapeError, show, type DType, type Value } from '../value.js'
 
 /** Throws unless `value` has one of the given ranks. */
 export function checkRank(op: string, what: string, value: Value, ...ranks: number[]): void {
@@ -14,6 +14,12 @@ export function checkFloat(op: string, ...values: Value[]): void {
     if (v.dtype !== 'f32') throw new ShapeError(`${op}: takes f32, not ${v.dtype} ${show(v.shape)}`)
 }
 
+/** Throws unless all may be stored activations: f32 or f16. */
+export function checkActivations(op: string, ...values: Value[]): void {
+  for (const v of values)
+    if (v.dtype === 'u32') throw new ShapeError(`${op}: takes f32 or f16, not ${v.dtype} ${show(v.shape)}`)
+}
+
 export const up = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple
 
 /** Zero-fills (or crops) the last two dimensions of [batch, rows, columns]; the slice itself where nothing changes. */
@@ -23,10 +29,11 @@ export function padded(
   from: readonly [batch: number, rows: number, columns: number],
   rows: number,
   columns: number,
+  dtype: DType = 'f32',
 ): Slice {
   if (from[1] === rows && from[2] === columns) return x
-  const y = emit.temporary(up(4 * from[0] * rows * columns, 16))
-  resize(emit, x, from, y, rows, columns)
+  const y = emit.temporary(up(bytesOf[dtype] * from[0] * rows * columns, 16))
+  resize(emit, x, from, y, rows, columns, dtype)
   return y
 }
 
@@ -38,13 +45,16 @@ export function resize(
   y: Slice,
   rows: number,
   columns: number,
+  dtype: DType = 'f32',
 ): void {
+  const bytes = bytesOf[dtype]
   const cut = batch === 1 && inRows === rows
-  const runs = cut ? emit.rows(rows, 4 * inColumns, 4 * columns) : [{ start: 0, count: rows }]
+  const runs = cut ? emit.rows(rows, bytes * inColumns, bytes * columns) : [{ start: 0, count: rows }]
   for (const { start, count } of runs) {
     const whole = count === rows
     emit.dispatch({
       kernel: 'pad',
+      constants: { T: dtype },
       params: {
         count: batch * count * columns,
         in_rows: whole ? inRows : count,
@@ -53,8 +63,8 @@ export function resize(
         out_columns: columns,
       },
       buffers: {
-        x: whole ? x : part(x, 4 * inColumns * start, 4 * inColumns * count),
-        y: whole ? y : part(y, 4 * columns * start, 4 * columns * count),
+        x: whole ? x : part(x, bytes * inColumns * start, bytes * inColumns * count),
+        y: whole ? y : part(y, bytes * columns * start, bytes * columns * count),
       },
       workgroups: [emit.grid(batch * count * columns, 256)],
     })
@@ -62,11 +72,19 @@ export function resize(
 }
 
 /** y[b, c, r] = x[b, r, c] into scratch memory. */
-export function transposed(emit: Emit, x: Slice, batch: number, rows: number, columns: number): Slice {
-  const y = emit.temporary(up(4 * batch * rows * columns, 16))
+export function transposed(
+  emit: Emit,
+  x: Slice,
+  batch: number,
+  rows: number,
+  columns: number,
+  dtype: DType = 'f32',
+): Slice {
+  const y = emit.temporary(up(bytesOf[dtype] * batch * rows * columns, 16))
   const count = batch * rows * columns
   emit.dispatch({
     kernel: 'transpose',
+    constants: { T: dtype },
     params: { count, rows, columns },
     buffers: { x, y },
     workgroups: [emit.grid(count, 256)],

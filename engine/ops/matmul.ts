@@ -1,18 +1,8 @@
 /** Matrix products, plain and batched, in all transpose combinations. */
-import { part } from '../lowering.js'
-import { defineOp, ShapeError, show, type Value } from '../value.js'
-import {
-  busyWorkgroups,
-  channelTile,
-  checkFloat,
-  checkRank,
-  padded,
-  resize,
-  sumSplits,
-  tileLanes,
-  transposed,
-  up,
-} from './common.js'
+import { bytesOf, defineOp, ShapeError, show, type Value } from '../value.js'
+import { checkActivations, checkFloat, checkRank, padded, resize, transposed, up } from './common.js'
+import { registerMatmul } from './products/register.js'
+import { compute, type MatmulWork, type Way } from './products/work.js'
 import { sum } from './reduce.js'
 
 export interface MatmulOptions {
@@ -39,10 +29,14 @@ function sizes(a: Value, b: Value, { transposeA, transposeB }: Attributes) {
   return { batch, M, N, K, L }
 }
 
+/** The ways to compute a product, in the order that the shipped table prefers. */
+const ways: Way<MatmulWork>[] = [registerMatmul]
+
 const matmulOp = defineOp<Attributes>({
   name: 'matmul',
   infer: ([a, b, bias], attributes) => {
-    checkFloat('matmul', a, b, ...(bias ? [bias] : []))
+    checkActivations('matmul', a, b)
+    if (bias) checkFloat('matmul', bias)
     checkRank('matmul', 'a', a, 2, 3)
     checkRank('matmul', 'b', b, 2, 3)
     const { M, N, K, L } = sizes(a, b, attributes)
@@ -52,7 +46,7 @@ const matmulOp = defineOp<Attributes>({
       )
     if (bias && (bias.shape.length !== 1 || bias.shape[0] !== N))
       throw new ShapeError(`matmul: bias ${show(bias.shape)} does not fit the columns of ${show([M, N])}`)
-    return [{ shape: [...a.shape.slice(0, -2), M, N], dtype: 'f32' }]
+    return [{ shape: [...a.shape.slice(0, -2), M, N], dtype: a.dtype }]
   },
   gradient: ({ inputs: [a, b, bias], attributes: { transposeA: ta, transposeB: tb } }, [gradient]) => {
     const g = gradient!
@@ -64,6 +58,7 @@ const matmulOp = defineOp<Attributes>({
   },
   lower: (node, emit) => {
     const [a, b, bias] = node.inputs
+    const [c] = node.outputs
     const { transposeA, transposeB } = node.attributes
     const { batch, M, N, K } = sizes(a, b, node.attributes)
     // The kernel reads vec4s along the contiguous dimensions; others are padded with zeros once.
@@ -76,46 +71,16 @@ const matmulOp = defineOp<Attributes>({
       [batch, transposeA ? K : M, transposeA ? M : K],
       transposeA ? K : M,
       transposeA ? M4 : K4,
+      a.dtype,
     )
-    const straight = transposeB ? transposed(emit, emit.of(b), batch, N, K) : emit.of(b)
-    const right = padded(emit, straight, [batch, K, N], K4, N4)
+    const straight = transposeB ? transposed(emit, emit.of(b), batch, N, K, b.dtype) : emit.of(b)
+    const right = padded(emit, straight, [batch, K, N], K4, N4, b.dtype)
     const addend = bias && padded(emit, emit.of(bias), [1, 1, N], 1, N4)
     const exact = M4 === M && N4 === N
-    const target = exact ? emit.of(node.outputs[0]) : emit.temporary(4 * batch * M4 * N4)
-
-    const tile = channelTile(N4 / 4)
-    const lanes = tileLanes(emit)
-    const blocks = Math.ceil(M4 / 4 / lanes) * Math.ceil(N4 / 4 / tile) * batch
-    const splits = Math.max(1, Math.min(Math.ceil(busyWorkgroups(emit) / blocks), Math.floor(K4 / 64)))
-    const depthPerSplit = up(Math.ceil(K4 / splits), 4)
-    const used = Math.ceil(K4 / depthPerSplit)
-    const partial = used === 1 ? target : emit.temporary(4 * used * batch * M4 * N4)
-    // A left operand larger than a binding is cut by rows, one product at a time.
-    const runs = transposeA || batch > 1 || used > 1 ? [{ start: 0, count: M4 }] : emit.rows(M4, 4 * K4, 4 * N4)
-    for (const { start, count } of runs) {
-      const whole = count === M4
-      emit.dispatch({
-        kernel: emit.target.subgroups ? 'matmul' : 'matmul_direct',
-        constants: { WORKGROUP_SIZE: lanes, CHANNELS: tile, TRANSPOSE_A: transposeA, HAS_BIAS: !!bias },
-        params: {
-          rows: count,
-          columns4: N4 / 4,
-          depth: K4,
-          batches: batch,
-          splits: used,
-          depth_per_split: depthPerSplit,
-        },
-        buffers: {
-          a: whole ? left : part(left, 4 * K4 * start, 4 * K4 * count),
-          b: right,
-          bias: addend,
-          c: whole ? partial : part(partial, 4 * N4 * start, 4 * N4 * count),
-        },
-        workgroups: [Math.ceil(count / 4 / lanes), Math.ceil(N4 / 4 / tile), batch * used],
-      })
-    }
-    if (used > 1) sumSplits(emit, partial, target, used, batch * M4 * N4)
-    if (!exact) resize(emit, target, [batch, M4, N4], emit.of(node.outputs[0]), M, N)
+    const target = exact ? emit.of(c) : emit.temporary(up(bytesOf[c.dtype] * batch * M4 * N4, 16))
+    const dtypes = { a: a.dtype, b: b.dtype, c: c.dtype }
+    compute({ a: left, b: right, bias: addend, c: target, batch, M: M4, N: N4, K: K4, transposeA, dtypes }, ways, emit)
+    if (!exact) resize(emit, target, [batch, M4, N4], emit.of(c), M, N, c.dtype)
   },
 })
 

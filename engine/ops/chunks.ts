@@ -1,0 +1,162 @@
+/**
+ * What a program needs that works through a large tensor chunk by chunk, one chunk a run: the chunk's
+ * rows in and out of a Variable, and sums over the runs. Which chunk it is comes as an `input`, so that
+ * one program serves them all.
+ */
+import { part, resolve, type Emit, type Slice } from '../lowering.js'
+import { align, assign, type Assignment, type Variable } from '../sources.js'
+import { defineOp, ShapeError, show, type Value } from '../value.js'
+import { checkFloat } from './common.js'
+
+/** x is whole chunks of `rows` rows, and the index one u32. */
+function checkChunks(name: string, x: Value, rows: number, index: Value): void {
+  checkFloat(name, x)
+  if (!Number.isInteger(rows) || rows < 1 || x.shape[0] % rows)
+    throw new ShapeError(`${name}: chunks of ${rows} rows do not divide the first dimension of ${show(x.shape)}`)
+  checkIndex(name, index)
+}
+
+function checkIndex(name: string, index: Value): void {
+  if (index.size !== 1 || index.dtype !== 'u32')
+    throw new ShapeError(`${name}: index ${show(index.shape)} ${index.dtype} must be one u32`)
+}
+
+/** Copies between x and a chunk of it: one dispatch for each pair of parts that can be bound. */
+function copyChunk(emit: Emit, x: Slice, chunk: Slice, index: Slice, sizes: CopySizes, store: boolean): void {
+  const rowBytes = 4 * sizes.columns
+  const cut = (slice: Slice, of: number, { start, count }: { start: number; count: number }): Slice =>
+    count === of ? slice : part(slice, start * rowBytes, count * rowBytes)
+  for (const from of emit.rows(sizes.chunkRows, rowBytes))
+    for (const to of emit.rows(sizes.rows, rowBytes)) {
+      const [some, all] = [cut(chunk, sizes.chunkRows, from), cut(x, sizes.rows, to)]
+      emit.dispatch({
+        kernel: 'chunk',
+        constants: { STORE: store },
+        params: {
+          count: from.count * sizes.columns,
+          first: from.start * sizes.columns,
+          chunk_size: sizes.chunkRows * sizes.columns,
+          base: to.start * sizes.columns,
+          size: to.count * sizes.columns,
+        },
+        buffers: { index, source: store ? some : all, destination: store ? all : some },
+        workgroups: [emit.grid(from.count * sizes.columns, 256)],
+      })
+    }
+}
+
+interface CopySizes {
+  rows: number
+  chunkRows: number
+  columns: number
+}
+
+const sizesOf = (x: Value, chunk: Value): CopySizes => ({
+  rows: x.shape[0],
+  chunkRows: chunk.shape[0],
+  columns: x.size / x.shape[0],
+})
+
+const takeOp = defineOp<{ rows: number }>({
+  name: 'takeChunk',
+  infer: ([x, index], { rows }) => {
+    checkChunks('takeChunk', x, rows, index)
+    return [{ shape: [rows, ...x.shape.slice(1)], dtype: 'f32' }]
+  },
+  lower: ({ inputs: [x, index], outputs: [y] }, emit) =>
+    copyChunk(emit, emit.of(x), emit.of(y), emit.of(index), sizesOf(x, y), false),
+})
+
+/**
+ * Chunk number `index` of x: rows index · rows … (index + 1) · rows − 1 along the first dimension. Not differentiable.
+ *
+ * @param x whole chunks of `rows` rows, f32
+ * @param index [1] u32, below the number of chunks
+ */
+export const takeChunk = (x: Value, rows: number, index: Value): Value => takeOp([x, index], { rows })[0]
+
+const putOp = defineOp<object>({
+  name: 'putChunk',
+  infer: ([x, chunk, index]) => {
+    checkFloat('putChunk', chunk)
+    if (chunk.shape.slice(1).join() !== x.shape.slice(1).join())
+      throw new ShapeError(`putChunk: rows of ${show(chunk.shape)} do not fit into ${show(x.shape)}`)
+    checkChunks('putChunk', x, chunk.shape[0], index)
+    return [{ shape: x.shape, dtype: 'f32' }]
+  },
+  lower: ({ inputs: [x, chunk, index], outputs: [next] }, emit) =>
+    copyChunk(emit, emit.inPlace(next, x), emit.of(chunk), emit.of(index), sizesOf(x, chunk), true),
+})
+
+/**
+ * Puts a chunk where `takeChunk` of the same index takes it from; the Variable's other rows stay.
+ *
+ * @param chunk [rows, …], where rows divide the Variable's first dimension
+ * @param index [1] u32, below the number of chunks
+ */
+export const putChunk = (target: Variable, chunk: Value, index: Value): Assignment =>
+  assign(target, putOp([target, chunk, index], {})[0])
+
+/** Inputs: totals…, values…, index. Outputs: totals…. */
+const accumulateOp = defineOp<object>({
+  name: 'accumulate',
+  infer: (inputs) => inputs.slice(0, (inputs.length - 1) / 2).map(({ shape }) => ({ shape, dtype: 'f32' })),
+  lower: ({ inputs, outputs }, emit) => {
+    const values = inputs.slice(outputs.length, -1)
+    const index = emit.of(inputs[inputs.length - 1])
+    const totals = outputs.map((next, i) => emit.inPlace(next, inputs[i]))
+    for (const [total, value] of pairs(emit, totals, values))
+      for (const { start, count } of emit.rows(Math.ceil(total.bytes / 16), 16))
+        emit.dispatch({
+          kernel: 'accumulate',
+          params: { count4: count },
+          buffers: {
+            index,
+            value: part(value, 16 * start, 16 * count),
+            total: part(total, 16 * start, 16 * count),
+          },
+          workgroups: [emit.grid(count, 64)],
+        })
+  },
+})
+
+/** What to add to what: a single run of memory, gaps included, where the totals lie side by side in an arena. */
+function pairs(emit: Emit, totals: Slice[], values: readonly Value[]): [total: Slice, value: Slice][] {
+  const places = totals.map(resolve)
+  const offsets = places.map(({ offset }) => offset - places[0].offset)
+  const last = totals.length - 1
+  const bytes = offsets[last] + places[last].bytes
+  const neighbours = places.every(
+    ({ storage }, i) =>
+      storage === places[0].storage && (i === last || offsets[i + 1] === offsets[i] + align(places[i].bytes)),
+  )
+  if (last > 0 && neighbours && emit.colocate(values, offsets, bytes))
+    return [
+      [
+        { ...places[0], bytes },
+        { ...resolve(emit.of(values[0])), bytes },
+      ],
+    ]
+  return totals.map((total, i) => [total, emit.of(values[i])])
+}
+
+/**
+ * Sums over the runs of a program: the run of index 0 sets each total to its value, every other adds to it.
+ * Totals in one arena take one dispatch.
+ *
+ * @param totals f32 Variables, of the values' sizes
+ * @param index [1] u32
+ */
+export function accumulate(totals: readonly Variable[], values: readonly Value[], index: Value): Assignment[] {
+  checkFloat('accumulate', ...totals, ...values)
+  checkIndex('accumulate', index)
+  if (totals.length !== values.length)
+    throw new ShapeError(`accumulate: ${values.length} values for ${totals.length} totals`)
+  totals.forEach((total, i) => {
+    if (total.size !== values[i]?.size)
+      throw new ShapeError(
+        `accumulate: '${total.name}' ${show(total.shape)} cannot add ${show(values[i]?.shape ?? [])}`,
+      )
+  })
+  return accumulateOp([...totals, ...values, index], {}).map((next, i) => assign(totals[i], next))
+}

@@ -1,0 +1,108 @@
+/**
+ * What convolutions and matrix products ask of whoever computes them. Each file beside this one is a way to do it;
+ * conv2d.ts and matmul.ts list the ways that serve a case, and the variant table picks.
+ */
+import type { Emit, Slice, Target, Variant } from '../../lowering.js'
+import { part } from '../../lowering.js'
+import { bytesOf, type DType } from '../../value.js'
+
+/** How the taps of a kernel walk over an image; see conv2d.wgsl, whose Params these are. */
+export interface Walk {
+  /** Output pixels of this product: i and j run over it, and (i, j) is stored at (i·step + y0, j·step + x0). */
+  grid: readonly [height: number, width: number]
+  step: number
+  y0: number
+  x0: number
+  /** Tap (t, u) reads x at (i·stride + originY + t·direction, …) and w at (ky0 + t·tapStep, …). */
+  stride: number
+  originY: number
+  originX: number
+  direction: 1 | -1
+  tapsY: number
+  tapsX: number
+  ky0: number
+  kx0: number
+  tapStep: number
+}
+
+/** One convolution, forward or (with turned weights) its input gradient. Tensors are dense, channels multiples of 4. */
+export interface ConvWork {
+  /** Of `dtype`, [N, H, W, C]. */
+  x: Slice
+  inShape: readonly number[]
+  /** f32, [kh, kw, C, O]. */
+  w: Slice
+  kernel: readonly [height: number, width: number]
+  /** f32, [O]. */
+  bias?: Slice
+  /** Of `dtype`, [N, Ho, Wo, O]. */
+  y: Slice
+  outShape: readonly number[]
+  walk: Walk
+  dtype: DType
+}
+
+/** dw [kh, kw, C, O] in f32 from x and dy of `dtype`; channels multiples of 4. */
+export interface WeightGradientWork {
+  x: Slice
+  inShape: readonly number[]
+  dy: Slice
+  outShape: readonly number[]
+  kernel: readonly [height: number, width: number]
+  stride: number
+  padding: number
+  dw: Slice
+  dtype: DType
+}
+
+/**
+ * c = A·b (+ bias), batched, row-major. N is a multiple of 4, and so is the dimension along which a is contiguous.
+ */
+export interface MatmulWork {
+  /** [batch, M, K], or [batch, K, M] with transposeA. */
+  a: Slice
+  /** [batch, K, N] */
+  b: Slice
+  /** f32, [N]. */
+  bias?: Slice
+  /** [batch, M, N] */
+  c: Slice
+  batch: number
+  M: number
+  N: number
+  K: number
+  transposeA: boolean
+  dtypes: { a: DType; b: DType; c: DType }
+}
+
+/** A way to compute one kind of work. */
+export interface Way<Work> extends Variant {
+  /** Whether it can compute this work on this adapter, within its limits. */
+  serves(work: Work, target: Target): boolean
+  lower(work: Work, emit: Emit): void
+}
+
+/** The ways that serve, in the given order; lowering chooses among them. */
+export function compute<Work>(work: Work, ways: readonly Way<Work>[], emit: Emit): void {
+  emit.choose(ways.filter((way) => way.serves(work, emit.target))).lower(work, emit)
+}
+
+/** The WGSL type that four stored numbers have. */
+export const vec4Of = (dtype: DType): string => (dtype === 'f16' ? 'vec4h' : 'vec4f')
+
+/** Runs of images that x and y can both bind, and these runs of x and y. */
+export function imageRuns(
+  emit: Emit,
+  { x, inShape, y, outShape, dtype }: Pick<ConvWork, 'x' | 'inShape' | 'y' | 'outShape' | 'dtype'>,
+): { start: number; count: number; x: Slice; y: Slice }[] {
+  const images = inShape[0]
+  const [inBytes, outBytes] = [inShape, outShape].map(([, h, w, c]) => bytesOf[dtype] * h * w * c)
+  const cut = (slice: Slice, start: number, count: number, bytes: number): Slice =>
+    count === images ? slice : part(slice, start * bytes, count * bytes)
+  return emit.rows(images, inBytes, outBytes).map(({ start, count }) => ({
+    start,
+    count,
+    x: cut(x, start, count, inBytes),
+    y: cut(y, start, count, outBytes),
+  }))
+}
