@@ -27,6 +27,8 @@ const schema = z.strictObject({
   objective: z.enum(['barlow-twins']),
   /** Views an image, m. */
   views: whole(2),
+  /** Views whose activations are in memory at once, a divisor of `views`; all of them where it is absent. */
+  viewChunk: whole(1).optional(),
   /** Projector width, d. */
   projectorDim: whole(1),
   /** Weight of the orthogonality constraint. */
@@ -90,13 +92,26 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
     augmentation: { ...recipes.cifar, ...withoutUndefined(partial.augmentation ?? {}) },
   }
   const result = schema.safeParse(merged)
-  if (result.success) return result.data
+  if (result.success) return consistent(result.data)
   const issue = result.error.issues[0]
   if (issue.code === 'unrecognized_keys')
     throw new ConfigError(`unknown option ${issue.keys.map((k) => `'${k}'`).join(', ')} in the configuration`)
   const given = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], merged)
   const name = issue.path.length === 1 ? optionOf(issue.path[0]) : issue.path.join('.')
   throw new ConfigError(`${name} ${typeof given === 'string' ? `'${given}'` : String(given)}: ${requirement(issue)}`)
+}
+
+/** What holds between fields. */
+function consistent(config: PretrainConfig): PretrainConfig {
+  const { viewChunk, views, bn } = config
+  if (viewChunk === undefined) return config
+  if (bn === 'joint')
+    throw new ConfigError(
+      `--view-chunk ${viewChunk}: joint batch-norm needs all views at once; take each view's statistics with --bn per-view`,
+    )
+  if (views % viewChunk)
+    throw new ConfigError(`--view-chunk ${viewChunk}: must divide the number of views, --views ${views}`)
+  return config
 }
 
 /** What a field takes, from what the validator found wrong. */

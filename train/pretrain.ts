@@ -15,11 +15,12 @@ import {
   writeConfig,
   type Progress,
 } from './checkpoint.js'
+import { compileChunkedStep } from './chunked_step.js'
 import { ConfigError, type PretrainConfig } from './config.js'
 import { fractionIndices, type ImageDataset } from './data/dataset.js'
 import { writeAtomically } from './files.js'
 import { buildNetwork } from './network.js'
-import { describeStep } from './step.js'
+import { compileStep } from './step.js'
 
 /** One line of metrics.jsonl. */
 export interface StepMetrics {
@@ -49,6 +50,8 @@ export interface PretrainOptions {
   /** Called for every step, in order, shortly after it has run. */
   onStep?(metrics: StepMetrics): void
   onMessage?(line: string): void
+  /** Called for each distinct pipeline that is ready, before the first step. */
+  onCompile?(done: number, total: number): void
 }
 
 export interface PretrainResult {
@@ -82,7 +85,7 @@ export class DivergedError extends Error {
  *   not finite
  */
 export async function pretrain(options: PretrainOptions): Promise<PretrainResult> {
-  const { engine, dataset, config, out, resume = false, maxMinutes, signal, onStep, onMessage } = options
+  const { engine, dataset, config, out, resume = false, maxMinutes, signal, onStep, onMessage, onCompile } = options
   const indices = fractionIndices(dataset.count, config.fraction, config.seed)
   if (config.batch > indices.length)
     throw new ConfigError(
@@ -102,9 +105,20 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     `${config.arch}, width ${config.width}: ${backbone.dict.parameterCount.toLocaleString('en')} parameters; ${steps.toLocaleString('en')} steps of ${config.batch} images × ${config.views} views`,
   )
   const images = deviceImages(dataset, engine.target.maxBindingBytes)
-  const { spec, state } = describeStep(images, backbone, projector, config)
-  const program = await engine.compile(spec)
-  onMessage?.(`recorded ${program.dispatches} dispatches, ${mebibytes(program.peakBytes)} beside the weights`)
+  let pipelines = 0
+  const compiled = (done: number, total: number): void => {
+    pipelines = total
+    onCompile?.(done, total)
+  }
+  const { viewChunk } = config
+  const trainingStep =
+    viewChunk === undefined
+      ? await compileStep(engine, images, backbone, projector, config, compiled)
+      : await compileChunkedStep(engine, images, backbone, projector, { ...config, viewChunk }, compiled)
+  const { state, dispatches, peakBytes } = trainingStep
+  onMessage?.(
+    `recorded ${dispatches.toLocaleString('en')} dispatches a step of ${pipelines} kernels in ${((performance.now() - started) / 1000).toFixed(1)} s; ${mebibytes(peakBytes)} beside the weights`,
+  )
   const networkVariables = [...backbone.dict.variables, ...projector.dict.variables]
 
   const progress: Progress = {
@@ -197,10 +211,10 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
         },
         rows,
       )
-      await program.run({ rows, rate })
+      await trainingStep.run(rows, rate)
       progress.step++
       progress.stepInEpoch++
-      const reading = observe(progress.step, progress.epoch, program.read('loss'))
+      const reading = observe(progress.step, progress.epoch, trainingStep.loss())
       // What went wrong is thrown when it is awaited, a step or two later.
       reading.catch(() => undefined)
       pending.push(reading)
@@ -227,7 +241,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   try {
     await train()
   } finally {
-    program.destroy()
+    trainingStep.destroy()
     for (const variable of [...state, ...images.shards.map((shard) => shard.words)]) engine.release(variable)
   }
 
@@ -242,7 +256,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     seconds: progress.seconds,
     secondsToFirstStep,
     imagesPerSecond,
-    peakBytes: program.peakBytes,
+    peakBytes,
     stopped,
   }
   // Resuming a run that has ended does nothing, and leaves its summary alone.
@@ -259,7 +273,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
           seconds: progress.seconds,
           secondsToFirstStep,
           imagesPerSecond,
-          peakBytes: program.peakBytes,
+          peakBytes,
           adapter: engine.description,
           date: new Date().toISOString(),
         },
@@ -274,7 +288,8 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
 const changeable: readonly (keyof PretrainConfig)[] = ['epochs', 'steps', 'checkpointEvery', 'dataDir']
 
 function refuseChanges(folder: string, before: PretrainConfig, now: PretrainConfig): void {
-  for (const name of Object.keys(now) as (keyof PretrainConfig)[])
+  // An optional field may be in one of them only.
+  for (const name of Object.keys({ ...before, ...now }) as (keyof PretrainConfig)[])
     if (!changeable.includes(name) && !isDeepStrictEqual(before[name], now[name]))
       throw new ConfigError(
         `--resume: the run in ${folder} has ${name} ${JSON.stringify(before[name])}, not ${JSON.stringify(now[name])}: start another run with another --out`,

@@ -30,6 +30,13 @@ describe('resolveConfig', () => {
     [{ fraction: 2 }, '--fraction 2: must be at most 1'],
     [{ arch: 'resnet99' as 'resnet18' }, "--arch 'resnet99': choose one of resnet18, resnet34, resnet50"],
     [{ bn: 'sync' as 'joint' }, "--bn 'sync': choose one of joint, per-view"],
+    [
+      { viewChunk: 2 },
+      "--view-chunk 2: joint batch-norm needs all views at once; take each view's statistics with --bn per-view",
+    ],
+    [{ viewChunk: 3, views: 4, bn: 'per-view' }, '--view-chunk 3: must divide the number of views, --views 4'],
+    [{ viewChunk: 8, views: 4, bn: 'per-view' }, '--view-chunk 8: must divide the number of views, --views 4'],
+    [{ viewChunk: 0, bn: 'per-view' }, '--view-chunk 0: must be at least 1'],
     [{ augmentation: { size: 0 } }, 'augmentation.size 0: must be at least 1'],
     [{ momentum: 1 } as PartialConfig, "unknown option 'momentum' in the configuration"],
   ])('%j', (partial, message) => {

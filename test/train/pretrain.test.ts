@@ -5,28 +5,15 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rm } from 'node:fs/promises'
 import { resolveConfig, type PartialConfig } from '../../train/config.js'
-import { fromArrays } from '../../train/data/dataset.js'
 import { openRun } from '../../train/checkpoint.js'
 import { pretrain, type PretrainOptions, type PretrainResult } from '../../train/pretrain.js'
-import { RandomStream, Purpose } from '../../engine/index.js'
 import { engine } from '../support/engine.js'
+import { colourfulImages } from '../support/images.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'webgpu-ssl-'))
 afterAll(() => rm(folder, { recursive: true }))
 
-/** 40 images of 10×10, each with colours and a slope of its own: their views have something in common. */
-const random = new RandomStream(1, Purpose.subset)
-const images = new Uint8Array(40 * 300)
-for (let n = 0; n < 40; n++) {
-  const colour = [0, 1, 2].map(() => random.integer(200))
-  const slope = [random.uniform(-5, 5), random.uniform(-5, 5)]
-  for (let i = 0; i < 300; i++)
-    images[300 * n + i] = Math.max(
-      0,
-      colour[i % 3] + slope[0] * Math.floor(i / 30) + slope[1] * (Math.floor(i / 3) % 10),
-    )
-}
-const dataset = fromArrays({ images, height: 10, width: 10 })
+const dataset = colourfulImages(40)
 const small = (changes: PartialConfig = {}) =>
   resolveConfig({
     data: 'own images',
@@ -142,6 +129,49 @@ test('per-view batch-norm trains, and differs from joint', async () => {
   const perView = await run({ changes: { steps: 2, bn: 'per-view' } })
   expect(perView.losses.every(Number.isFinite)).toBe(true)
   expect(perView.losses).not.toEqual(joint.losses)
+})
+
+describe('views in chunks', () => {
+  const changes: PartialConfig = { bn: 'per-view', views: 4, viewChunk: 2 }
+
+  test('train as all at once do', async () => {
+    const [whole, chunked] = [await run({ changes: { ...changes, viewChunk: undefined } }), await run({ changes })]
+    expect(chunked.losses).toHaveLength(10)
+    for (const [i, loss] of whole.losses.entries())
+      expect(Math.abs(chunked.losses[i] - loss) / loss, `step ${i + 1}`).toBeLessThan(0.02)
+    expect(chunked.peakBytes).toBeLessThan(whole.peakBytes)
+  })
+
+  test('resume bit for bit, with chunks of the same size', async () => {
+    const [whole, parts] = [join(folder, 'chunked-whole'), join(folder, 'chunked-parts')]
+    await run({ out: whole, changes })
+    await run({ out: parts, changes: { ...changes, steps: 3 } })
+    for (const viewChunk of [undefined, 1])
+      await expect(run({ out: parts, resume: true, changes: { ...changes, viewChunk } })).rejects.toThrow(
+        /has viewChunk 2, not (undefined|1): start another run/,
+      )
+    await run({ out: parts, resume: true, changes })
+    expect(bytesOf(parts, 'state.safetensors').equals(bytesOf(whole, 'state.safetensors'))).toBe(true)
+  })
+
+  test('say what is compiled before the first step', async () => {
+    const [heard, messages]: [string[], string[]] = [[], []]
+    await run({
+      changes: { ...changes, steps: 1 },
+      onCompile: (done, total) => heard.push(`${done}/${total}`),
+      onStep: () => heard.push('step'),
+      onMessage: (line) => messages.push(line),
+    })
+    const total = heard.length - 1
+    expect(heard).toEqual([...Array.from({ length: total }, (_, i) => `${i + 1}/${total}`), 'step'])
+    expect(messages).toContainEqual(
+      expect.stringMatching(
+        new RegExp(
+          `^recorded [\\d,]+ dispatches a step of ${total} kernels in [\\d.]+ s; \\d+ MiB beside the weights$`,
+        ),
+      ),
+    )
+  })
 })
 
 test('learns: the loss falls well below where it starts', async () => {

@@ -35,6 +35,7 @@ for (const [flags, description, parse] of [
   ['--image-size <pixels>', 'height and width of a view (32)'],
   ['--bn <mode>', "joint or per-view: whose rows batch-norm's statistics are taken over (joint)", String],
   ['--views <m>', 'views an image, at least 2 (4)'],
+  ['--view-chunk <k>', 'views in memory at once, a divisor of --views; needs --bn per-view (all)'],
   ['--projector-dim <d>', 'projector width (256)'],
   ['--lambda <weight>', 'weight of the orthogonality constraint (0.01)'],
   ['--batch <images>', 'images a step (128)'],

@@ -1,0 +1,140 @@
+/**
+ * The training step with memory for a few views at a time, exactly: its activations are those of a chunk of views,
+ * however many views there are. Only embeddings and rows grow with their number.
+ *
+ *   1. forward    a chunk's views → embeddings z, kept; running statistics
+ *   2. loss       L(z) and ∂L/∂z, once the embeddings of all views are there
+ *   3. backward   a chunk's views made again, its forward pass again, then (∂L/∂z)ᵀ ∂z/∂w, summed over the chunks
+ *   4. update     the optimiser, with the summed gradients
+ *
+ * Batch-norm by view is what makes this exact: a view's embeddings depend on no other view. A step costs one more
+ * forward pass. (Gao et al. 2021, https://arxiv.org/abs/2101.06983, split contrastive batches the same way.)
+ */
+import {
+  Arena,
+  accumulate,
+  assign,
+  backward,
+  gradients,
+  input,
+  putChunk,
+  sharedPeakBytes,
+  takeChunk,
+  variable,
+  type Assignment,
+  type Engine,
+  type Plan,
+  type ProgramSpec,
+  type Value,
+  type Variable,
+} from '../engine/index.js'
+import type { Backbone, Projector } from '../models/index.js'
+import { ROW_FLOATS } from './augment/draw.js'
+import { augmentViews, type DeviceImages } from './augment/views.js'
+import type { PretrainConfig } from './config.js'
+import { barlowTwins } from './objectives/barlow_twins.js'
+import { stepOptimizer, type StepConfig, type TrainingStep } from './step.js'
+
+export type ChunkedConfig = StepConfig & { viewChunk: NonNullable<PretrainConfig['viewChunk']> }
+
+/** The programs of a step, and the Variables through which they hand on what they found. */
+export interface ChunkedStep {
+  /** Inputs `rows` [chunk · batch, ROW_FLOATS] and `chunk` [1] u32, the number of the chunk. */
+  readonly forward: ProgramSpec
+  /** Output `loss` [1]. */
+  readonly loss: ProgramSpec
+  /** Inputs as those of `forward`; chunk 0 begins new sums. */
+  readonly backward: ProgramSpec
+  /** Input `rate` [1]. */
+  readonly update: ProgramSpec
+  readonly state: readonly Variable[]
+  /** The gradient of each parameter, backbone's first, once every chunk has been backward. */
+  readonly gradients: readonly Variable[]
+  /** What lives from program to program but not from step to step: embeddings, their gradient, `gradients`. */
+  readonly scratch: readonly Variable[]
+}
+
+/** The four programs; `viewChunk` must divide `views`, and `bn` be 'per-view', as `resolveConfig` sees to. */
+export function describeChunkedStep(
+  images: DeviceImages,
+  backbone: Backbone,
+  projector: Projector,
+  config: ChunkedConfig,
+): ChunkedStep {
+  const { views, viewChunk, batch, augmentation, lambda } = config
+  const chunkRows = viewChunk * batch
+  /** A chunk's embeddings; with `updates`, its running statistics too. */
+  const embed = (updates?: Assignment[]): { z: Value; chunk: Value } => {
+    const mode = { training: true, groups: viewChunk, updates }
+    const x = augmentViews(images, input('rows', [chunkRows, ROW_FLOATS]), augmentation)
+    return { z: projector.forward(backbone.forward(x, mode), mode), chunk: input('chunk', [1], 'u32') }
+  }
+  const statistics: Assignment[] = []
+  const first = embed(statistics)
+  const shape = [views * batch, first.z.shape[1]]
+  const embeddings = variable('embeddings', shape)
+  const embeddingsGradient = variable('embeddings.gradient', shape)
+
+  const loss = barlowTwins(embeddings, { views, lambda })
+  const [lossGradient] = gradients(loss, [embeddings])
+
+  const { parameters, optimizer } = stepOptimizer(backbone, projector, config)
+  const sums = parameters.map((p) => variable(`${p.name}.gradient`, p.shape))
+  new Arena(sums)
+  const again = embed()
+  const parts = backward([[again.z, takeChunk(embeddingsGradient, chunkRows, again.chunk)]], parameters)
+
+  return {
+    forward: { label: 'forward', updates: [...statistics, putChunk(embeddings, first.z, first.chunk)] },
+    loss: { label: 'loss', outputs: { loss }, updates: [assign(embeddingsGradient, lossGradient)] },
+    backward: { label: 'backward', updates: accumulate(sums, parts, again.chunk) },
+    update: { label: 'update', updates: optimizer.updates(sums, input('rate', [1])) },
+    state: optimizer.state,
+    gradients: sums,
+    scratch: [embeddings, embeddingsGradient, ...sums],
+  }
+}
+
+/** Records the four programs; they share the memory of their activations. */
+export async function compileChunkedStep(
+  engine: Engine,
+  images: DeviceImages,
+  backbone: Backbone,
+  projector: Projector,
+  config: ChunkedConfig,
+  onProgress?: (done: number, total: number) => void,
+): Promise<TrainingStep> {
+  const described = describeChunkedStep(images, backbone, projector, config)
+  const specs = [described.forward, described.loss, described.backward, described.update]
+  const programs = await engine.compileTogether(specs, onProgress)
+  const [forward, loss, back, update] = programs
+  const chunks = config.views / config.viewChunk
+  const numbers = Array.from({ length: chunks }, (_, i) => Uint32Array.of(i))
+  return {
+    state: described.state,
+    dispatches: chunks * (forward.dispatches + back.dispatches) + loss.dispatches + update.dispatches,
+    peakBytes: chunkedPeakBytes(
+      described,
+      programs.map(({ plan }) => plan),
+    ),
+    async run(rows, rate) {
+      const inputsOf = (chunk: Uint32Array) => {
+        const floats = rows.length / chunks
+        return { rows: rows.subarray(floats * chunk[0], floats * (chunk[0] + 1)), chunk }
+      }
+      for (const chunk of numbers) await forward.run(inputsOf(chunk))
+      await loss.run()
+      for (const chunk of numbers) await back.run(inputsOf(chunk))
+      await update.run({ rate })
+    },
+    loss: () => loss.read('loss'),
+    destroy() {
+      for (const program of programs) program.destroy()
+      for (const v of described.scratch) engine.release(v)
+    },
+  }
+}
+
+/** Bytes beside the network, the optimiser's state and the data set: the programs' memory and what they hand on. */
+export const chunkedPeakBytes = ({ scratch }: Pick<ChunkedStep, 'scratch'>, plans: readonly Plan[]): number =>
+  sharedPeakBytes(plans) + scratch.reduce((sum, { bytes }) => sum + bytes, 0)
