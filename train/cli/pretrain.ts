@@ -88,9 +88,21 @@ async function configOf(options: Options): Promise<PretrainConfig> {
   return resolveConfig({ ...file, ...fields, augmentation: { ...file.augmentation, ...fields.augmentation } })
 }
 
+interface Display {
+  compile(done: number, total: number): void
+  step(m: StepMetrics): void
+  stop(): void
+}
+
 /** A bar on a terminal, a line every 10 s elsewhere. */
-function display(): { step(m: StepMetrics): void; stop(): void } {
+function display(): Display {
   if (process.stderr.isTTY) {
+    const compiling = new SingleBar({
+      stream: process.stderr,
+      hideCursor: true,
+      clearOnComplete: true,
+      format: ' compiling kernels {bar} {value}/{total}',
+    })
     const bar = new SingleBar({
       stream: process.stderr,
       hideCursor: true,
@@ -98,20 +110,38 @@ function display(): { step(m: StepMetrics): void; stop(): void } {
     })
     let started = false
     return {
+      compile(done, total) {
+        if (done === 1) compiling.start(total, 0)
+        compiling.update(done)
+        if (done === total) compiling.stop()
+      },
       step(m) {
         const payload = { loss: m.loss.toPrecision(5), rate: m.imagesPerSecond.toFixed(1), left: timeLeft(m) }
         if (!started) bar.start(m.steps, m.step, payload)
         started = true
         bar.update(m.step, payload)
       },
-      stop: () => bar.stop(),
+      stop() {
+        compiling.stop()
+        bar.stop()
+      },
     }
   }
+  const started = performance.now()
   let last = -Infinity
+  const isTime = (): boolean => {
+    const now = performance.now()
+    if (now - last < 10_000) return false
+    last = now
+    return true
+  }
   return {
+    compile(done, total) {
+      // Most starts are over before there is anything to say.
+      if (performance.now() - started > 10_000 && isTime()) console.error(`compiling kernels: ${done}/${total}`)
+    },
     step(m) {
-      if (performance.now() - last < 10_000 && m.step !== m.steps) return
-      last = performance.now()
+      if (!isTime() && m.step !== m.steps) return
       console.error(
         `step ${m.step}/${m.steps} · epoch ${m.epoch} · loss ${m.loss.toPrecision(5)} · ${m.imagesPerSecond.toFixed(1)} images/s · ${timeLeft(m)} left`,
       )
@@ -158,6 +188,7 @@ await runCommand(async () => {
       maxMinutes: options.maxMinutes,
       signal: abort.signal,
       onStep: (m) => shown.step(m),
+      onCompile: (done, total) => shown.compile(done, total),
       onMessage: (line) => console.error(line),
     })
     shown.stop()

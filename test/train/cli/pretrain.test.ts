@@ -115,13 +115,20 @@ describe('--config', () => {
     const [fromFile, fromLine] = [at('from-file'), at('from-line')]
     const common = ['--data-dir', data, '--steps', '1']
     const ends = await Promise.all([
-      pretrain([...common, '--config', at('off.yaml'), '--views', '2', '--image-size', '9', '--out', fromFile]),
+      pretrain([
+        ...[...common, '--config', at('off.yaml'), '--views', '2', '--image-size', '9', '--out', fromFile],
+        ...['--bn', 'per-view', '--view-chunk', '1'],
+      ]),
       pretrain([...common, '--config', at('on.yaml'), '--no-zero-init-residual', '--out', fromLine]),
     ])
-    for (const ended of ends) expect(ended, ended.stderr).toMatchObject({ code: 0 })
+    for (const ended of ends) {
+      expect(ended, ended.stderr).toMatchObject({ code: 0 })
+      expect(ended.stderr).toMatch(/^recorded [\d,]+ dispatches a step of \d+ kernels in [\d.]+ s; \d+ MiB beside/m)
+    }
     expect(await configOf(fromFile)).toMatchObject({
       width: 4,
       views: 2,
+      viewChunk: 1,
       batch: 8,
       steps: 1,
       zeroInitResidual: false,
@@ -160,6 +167,11 @@ describe('what the user got wrong is one line, and nothing is written', () => {
       'a batch larger than the data set',
       () => tiny('--batch', '25'),
       /--batch 25 is larger than the data set: 24 images of cifar10/,
+    ],
+    [
+      'chunks of views under joint batch-norm',
+      () => tiny('--view-chunk', '1'),
+      /--view-chunk 1: joint batch-norm needs all views at once; .* --bn per-view/,
     ],
     ['an unknown option', () => tiny('--view', '2'), /unknown option '--view'/],
     ['a missing --config', () => tiny('--config', at('none.yaml')), /--config .*none\.yaml: no such file/],
