@@ -24,7 +24,7 @@ describe('fetched, as in a browser', () => {
   test('from where the caller serves them; a missing one is named', async () => {
     vi.stubGlobal('fetch', async () => new Response('', { status: 404, statusText: 'Not Found' }))
     await expect(fetchKernels('https://example.org/wgsl/')).rejects.toThrow(
-      "https://example.org/wgsl/adam.wgsl: 404 Not Found; serve the package's shaders there",
+      `https://example.org/wgsl/${kernelNames[0]}.wgsl: 404 Not Found; serve the package's shaders there`,
     )
   })
 })
