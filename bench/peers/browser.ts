@@ -1,0 +1,19 @@
+/** What libraries made for browsers look for, on Node: `navigator.gpu` on the same adapter and Dawn toggles as ours. */
+import { requestAdapter } from '../../engine/node/index.js'
+
+/** Sets `navigator` and `self`; returns the adapter's description. Call before the library is imported. */
+export async function standInBrowser(): Promise<string> {
+  const { gpu, adapter } = await requestAdapter()
+  const navigator = { gpu, userAgent: 'Node', hardwareConcurrency: 1 }
+  Object.defineProperty(globalThis, 'navigator', { value: navigator, configurable: true })
+  Object.defineProperty(globalThis, 'self', { value: globalThis, configurable: true })
+  return adapter.info.description || adapter.info.device || adapter.info.vendor
+}
+
+/** A device does nothing at all, very fast, with work that it refuses: the first refusal ends the peer's process. */
+export function failOnRefusals(device: GPUDevice): void {
+  device.addEventListener('uncapturederror', (event) => {
+    console.error((event as GPUUncapturedErrorEvent).error.message.split('\n')[0])
+    process.exit(1)
+  })
+}

@@ -1,0 +1,205 @@
+"""PyTorch as a peer: CUDA where it is, else the CPU. Eager, f32 with TF32 off, answering the requests of peer.ts.
+
+Requests are lines of JSON on stdin; answers are lines on stdout that begin with '@'. Tensors come and go in
+safetensors files: images NHWC, convolution weights HWIO, networks under torchvision's names.
+"""
+
+import json
+import os
+import struct
+import sys
+import time
+
+import numpy
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+VIEWS, LAMBDA, RATE, DIM = 2, 0.01, 1e-3, 256
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def read_tensors(path):
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = file.read()
+    header.pop("__metadata__", None)
+    return {
+        name: torch.from_numpy(
+            numpy.frombuffer(data[slice(*entry["data_offsets"])], "<f4").reshape(entry["shape"]).copy()
+        ).to(DEVICE)
+        for name, entry in header.items()
+    }
+
+
+def write_tensors(path, tensors):
+    header, parts, offset = {}, [], 0
+    for name, tensor in tensors.items():
+        part = tensor.detach().cpu().contiguous().numpy().astype("<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": [tensor.numel()], "data_offsets": [offset, offset + len(part)]}
+        parts.append(part)
+        offset += len(part)
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(parts))
+
+
+def synchronize():
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+class Operation:
+    """A matrix product, or one of a convolution's three; `once` returns the result in the file's layout."""
+
+    def __init__(self, case, inputs):
+        if case["kind"] == "matmul":
+            a, b = inputs["a"], inputs["b"]
+            self.name, self.once, self.layout = "c", lambda: a @ b, lambda c: c
+            return
+        stride = case["shape"][5]
+        x = inputs["x"].permute(0, 3, 1, 2).contiguous()
+        w = inputs["w"].permute(3, 2, 0, 1).contiguous()
+        dy = inputs["dy"].permute(0, 3, 1, 2).contiguous()
+
+        def gradient(which):
+            mask = [i == which for i in range(3)]
+            options = ([stride, stride], [1, 1], [1, 1], False, [0, 0], 1, mask)
+            return torch.ops.aten.convolution_backward(dy, x, w, None, *options)[which]
+
+        self.name, self.once, order = {
+            "forward": ("y", lambda: F.conv2d(x, w, stride=stride, padding=1), (0, 2, 3, 1)),
+            "input gradient": ("dx", lambda: gradient(0), (0, 2, 3, 1)),
+            "weight gradient": ("dw", lambda: gradient(1), (2, 3, 1, 0)),
+        }[case["direction"]]
+        self.layout = lambda t: t.permute(*order)
+
+    def results(self):
+        with torch.no_grad():
+            return {self.name: self.layout(self.once())}
+
+    def run(self):
+        with torch.no_grad():
+            self.once()
+
+
+class Block(nn.Module):
+    def __init__(self, start, to, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(start, to, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(to)
+        self.conv2 = nn.Conv2d(to, to, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(to)
+        self.downsample = None
+        if stride > 1:
+            self.downsample = nn.Sequential(nn.Conv2d(start, to, 1, stride, bias=False), nn.BatchNorm2d(to))
+
+    def forward(self, x):
+        h = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(h)) + (self.downsample(x) if self.downsample else x), inplace=True)
+
+
+class Network(nn.Module):
+    """ResNet-18 with the CIFAR stem and the projector, under torchvision's names."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        start = width
+        for stage in range(4):
+            to = width * 2**stage
+            self.add_module(
+                f"layer{stage + 1}", nn.Sequential(Block(start, to, 2 if stage else 1), Block(to, to, 1))
+            )
+            start = to
+        self.projector = nn.Sequential(
+            nn.Linear(start, DIM, bias=False), nn.BatchNorm1d(DIM), nn.ReLU(inplace=True), nn.Linear(DIM, DIM)
+        )
+
+    def forward(self, x):
+        h = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            h = layer(h)
+        return self.projector(h.mean((2, 3)))
+
+
+class Step:
+    """A whole training step: loss, gradients, Adam."""
+
+    def __init__(self, case, inputs):
+        self.x = inputs.pop("x").permute(0, 3, 1, 2).contiguous()
+        self.batch = case["batch"]
+        self.network = Network(case["width"]).to(DEVICE)
+        self.network.load_state_dict(inputs, strict=False)
+        missing = [n for n in self.network.state_dict() if n not in inputs and not n.endswith("num_batches_tracked")]
+        if missing:
+            raise ValueError(f"the inputs lack {missing[0]}")
+        options = {"fused": True} if DEVICE.type == "cuda" and "fused" in torch.optim.Adam.__init__.__code__.co_varnames else {}
+        self.optimizer = torch.optim.Adam(self.network.parameters(), RATE, **options)
+        self.weights = LAMBDA + (1 - LAMBDA) * torch.eye(DIM, device=DEVICE)
+        self.eye = torch.eye(DIM, device=DEVICE)
+
+    def run(self):
+        z = F.normalize(self.network(self.x), dim=1)
+        z = (z - z.mean(0)) / z.std(0)
+        c = z[: self.batch].T @ z[self.batch :] / self.batch
+        loss = ((c - self.eye).square() * self.weights).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def results(self):
+        first = self.run()
+        gradient = self.network.conv1.weight.grad.clone()
+        return {"loss": torch.stack([first, self.run()]), "conv1.weight gradient": gradient}
+
+
+def say(answer):
+    print("@" + json.dumps(answer), flush=True)
+
+
+def describe():
+    if DEVICE.type == "cuda":
+        return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def answer(request, prepared):
+    if request["do"] == "release":
+        return None, {}
+    if request["do"] == "prepare":
+        if DEVICE.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        prepared = (Step if request["case"]["kind"] == "step" else Operation)(
+            request["case"], read_tensors(request["inputs"])
+        )
+        write_tensors(request["result"], prepared.results())
+        return prepared, {"peakBytes": torch.cuda.max_memory_allocated()} if DEVICE.type == "cuda" else {}
+    synchronize()
+    started = time.perf_counter()
+    for _ in range(request["times"]):
+        prepared.run()
+    synchronize()
+    return prepared, {"seconds": (time.perf_counter() - started) / request["times"]}
+
+
+def main():
+    torch.manual_seed(0)
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    say({"name": "torch", "version": torch.__version__, "device": describe()})
+    prepared = None
+    for line in sys.stdin:
+        try:
+            prepared, reply = answer(json.loads(line), prepared)
+        except Exception as error:  # the run goes on without this case
+            prepared, reply = None, {"error": (str(error).strip().splitlines() or [repr(error)])[0]}
+        say(reply)
+
+
+main()
