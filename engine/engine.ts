@@ -1,6 +1,6 @@
 /** One device and what lives on it: pipelines, Variables' buffers, read-back, and failures as one line each. */
 import { KernelLibrary, PipelineCache } from './kernel.js'
-import { Emit, type Plan, type ProgramSpec, type Target } from './lowering.js'
+import { Emit, type Plan, type ProgramSpec, type Target, type VariantTable } from './lowering.js'
 import { Program } from './program.js'
 import { type TypedArray, type Variable } from './sources.js'
 import type { DType } from './value.js'
@@ -25,6 +25,8 @@ export class Engine {
   readonly pipelines: PipelineCache
   readonly target: Target
   readonly description: string
+  /** Which variant computes which product; what is not in it goes by the shipped order. */
+  variants: VariantTable = new Map()
   private readonly variables = new Map<unknown, GPUBuffer>()
   private readonly staging: GPUBuffer[] = []
   private readonly inFlight: Promise<unknown>[] = []
@@ -105,7 +107,7 @@ export class Engine {
 
   /** Lowers a graph without building it: dispatches, buffers and peak bytes. */
   plan(spec: ProgramSpec): Plan {
-    return new Emit(this.target, this.library).run(spec)
+    return new Emit(this.target, this.library, this.variants).run(spec)
   }
 
   /**

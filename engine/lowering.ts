@@ -265,11 +265,17 @@ export class Emit {
    * and stays below the binding limit. `bytesPerRow` has one entry an operand that is split.
    */
   rows(count: number, ...bytesPerRow: number[]): { start: number; count: number }[] {
+    return this.rowsUpTo(count, count, ...bytesPerRow)
+  }
+
+  /** The same, with runs of at most so many rows (or as few more as an aligned offset takes). */
+  rowsUpTo(most: number, count: number, ...bytesPerRow: number[]): { start: number; count: number }[] {
     const widest = Math.max(...bytesPerRow)
-    if (widest * count <= this.target.maxBindingBytes) return [{ start: 0, count }]
+    if (count <= most && widest * count <= this.target.maxBindingBytes) return [{ start: 0, count }]
     // Rows step by as many as bring every operand back to an aligned offset.
     const step = bytesPerRow.reduce((s, bytes) => lcm(s, 256 / gcd(bytes, 256)), 1)
-    const run = Math.floor(this.target.maxBindingBytes / widest / step) * step
+    const fits = Math.floor(this.target.maxBindingBytes / widest / step) * step
+    const run = Math.min(fits, Math.max(step, Math.floor(most / step) * step))
     if (run < 1)
       throw new Error(`${this.current.op.name}: a row of ${widest} bytes is over the adapter's binding limit`)
     const runs = []

@@ -20,7 +20,9 @@ export const kernelNames = [
   'conv2d_weight_gradient',
   'copy',
   'cross_entropy',
+  'finite',
   'gather',
+  'loss_scale',
   'matmul',
   'max_pool',
   'max_pool_gradient',
@@ -33,6 +35,10 @@ export const kernelNames = [
   'shift',
   'transpose',
   'unary',
+  'winograd_input',
+  'winograd_output',
+  'winograd_output_gradient',
+  'winograd_weights',
 ] as const
 
 export type KernelName = (typeof kernelNames)[number]

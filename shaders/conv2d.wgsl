@@ -62,6 +62,17 @@ fn weight(held: ptr<function, Held>, k: u32, v: u32) -> vec4f {
 }
 @end */
 
+// @snippet store = f32
+fn stored(v: vec4f) -> vec4f { return v; }
+// @end
+/* @snippet store = f16
+// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+fn stored(v: vec4f) -> vec4h {
+  let infinity = vec2u(0x7c007c00u);
+  return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
+}
+@end */
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
@@ -128,7 +139,7 @@ fn main(
     for (var v = 0u; v < CHANNELS; v++) {
       let o = channel + v;
       if (o < params.out_channels4) {
-        if (HAS_BIAS) { y[at + o] = Out(sum[p][v] + bias[o]); } else { y[at + o] = Out(sum[p][v]); }
+        if (HAS_BIAS) { y[at + o] = stored(sum[p][v] + bias[o]); } else { y[at + o] = stored(sum[p][v]); }
       }
     }
   }

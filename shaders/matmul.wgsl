@@ -56,6 +56,17 @@ fn right(held: ptr<function, Held>, d: u32, v: u32) -> vec4f {
 }
 @end */
 
+// @snippet store = f32
+fn stored(v: vec4f) -> vec4f { return v; }
+// @end
+/* @snippet store = f16
+// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+fn stored(v: vec4f) -> vec4h {
+  let infinity = vec2u(0x7c007c00u);
+  return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
+}
+@end */
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
@@ -107,7 +118,7 @@ fn main(
     let at = (workgroup.z * params.rows + row + i) * params.columns4 + column;
     for (var v = 0u; v < CHANNELS; v++) {
       if (column + v >= params.columns4) { continue; }
-      if (HAS_BIAS && split == 0u) { c[at + v] = Out(sum[i][v] + bias[column + v]); } else { c[at + v] = Out(sum[i][v]); }
+      if (HAS_BIAS && split == 0u) { c[at + v] = stored(sum[i][v] + bias[column + v]); } else { c[at + v] = stored(sum[i][v]); }
     }
   }
 }

@@ -6,6 +6,7 @@ import type { Emit, Slice } from '../lowering.js'
 import { bytesOf, defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkActivations, checkFloat, padded, resize, transposed, up } from './common.js'
 import { registerConv, registerWeightGradient } from './products/register.js'
+import { winogradConv, winogradWeightGradient } from './products/winograd.js'
 import { compute, type ConvWork, type Walk, type Way, type WeightGradientWork } from './products/work.js'
 import { sum } from './reduce.js'
 
@@ -32,8 +33,8 @@ function check(name: string, { stride, padding }: Geometry): void {
 }
 
 /** The ways to compute each product, in the order that the shipped table prefers. */
-const convWays: Way<ConvWork>[] = [registerConv]
-const weightGradientWays: Way<WeightGradientWork>[] = [registerWeightGradient]
+const convWays: Way<ConvWork>[] = [winogradConv, registerConv]
+const weightGradientWays: Way<WeightGradientWork>[] = [winogradWeightGradient, registerWeightGradient]
 
 const conv2dOp = defineOp<Geometry>({
   name: 'conv2d',

@@ -1,8 +1,8 @@
 /** Matrix products, plain and batched, in all transpose combinations. */
 import { bytesOf, defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkActivations, checkFloat, checkRank, padded, resize, transposed, up } from './common.js'
-import { registerMatmul } from './products/register.js'
-import { compute, type MatmulWork, type Way } from './products/work.js'
+import { matmulWays } from './products/matmul_ways.js'
+import { compute } from './products/work.js'
 import { sum } from './reduce.js'
 
 export interface MatmulOptions {
@@ -28,9 +28,6 @@ function sizes(a: Value, b: Value, { transposeA, transposeB }: Attributes) {
   const [N, L] = transposeB ? [rowsB, columnsB] : [columnsB, rowsB]
   return { batch, M, N, K, L }
 }
-
-/** The ways to compute a product, in the order that the shipped table prefers. */
-const ways: Way<MatmulWork>[] = [registerMatmul]
 
 const matmulOp = defineOp<Attributes>({
   name: 'matmul',
@@ -79,7 +76,7 @@ const matmulOp = defineOp<Attributes>({
     const exact = M4 === M && N4 === N
     const target = exact ? emit.of(c) : emit.temporary(up(bytesOf[c.dtype] * batch * M4 * N4, 16))
     const dtypes = { a: a.dtype, b: b.dtype, c: c.dtype }
-    compute({ a: left, b: right, bias: addend, c: target, batch, M: M4, N: N4, K: K4, transposeA, dtypes }, ways, emit)
+    compute({ a: left, b: right, bias: addend, c: target, batch, M: M4, N: N4, K: K4, transposeA, dtypes }, matmulWays, emit)
     if (!exact) resize(emit, target, [batch, M4, N4], emit.of(c), M, N, c.dtype)
   },
 })

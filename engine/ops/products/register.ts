@@ -20,6 +20,7 @@ export const registerConv: Way<ConvWork> = {
           HAS_BIAS: !!bias,
           In: vec4Of(dtype),
           Out: vec4Of(dtype),
+          store: dtype,
           weights: emit.target.subgroups ? 'shuffled' : 'direct',
         },
         params: {
@@ -136,6 +137,7 @@ export const registerMatmul: Way<MatmulWork> = {
           Left: vec4Of(dtypes.a),
           Right: vec4Of(dtypes.b),
           Out: vec4Of(dtypes.c),
+          store: dtypes.c,
           right: emit.target.subgroups ? 'shuffled' : 'direct',
         },
         params: {

@@ -90,16 +90,17 @@ export function compute<Work>(work: Work, ways: readonly Way<Work>[], emit: Emit
 /** The WGSL type that four stored numbers have. */
 export const vec4Of = (dtype: DType): string => (dtype === 'f16' ? 'vec4h' : 'vec4f')
 
-/** Runs of images that x and y can both bind, and these runs of x and y. */
+/** Runs of images, `most` at a time, that x and y can both bind, and these runs of x and y. */
 export function imageRuns(
   emit: Emit,
   { x, inShape, y, outShape, dtype }: Pick<ConvWork, 'x' | 'inShape' | 'y' | 'outShape' | 'dtype'>,
+  most = Infinity,
 ): { start: number; count: number; x: Slice; y: Slice }[] {
   const images = inShape[0]
   const [inBytes, outBytes] = [inShape, outShape].map(([, h, w, c]) => bytesOf[dtype] * h * w * c)
   const cut = (slice: Slice, start: number, count: number, bytes: number): Slice =>
     count === images ? slice : part(slice, start * bytes, count * bytes)
-  return emit.rows(images, inBytes, outBytes).map(({ start, count }) => ({
+  return emit.rowsUpTo(most, images, inBytes, outBytes).map(({ start, count }) => ({
     start,
     count,
     x: cut(x, start, count, inBytes),
