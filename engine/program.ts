@@ -75,6 +75,9 @@ export class Program {
     onProgress?: (done: number, total: number) => void,
   ): Promise<Program[]> {
     const label = plans.map((plan) => plan.label).join(', ')
+    for (const plan of plans)
+      for (const [name, { value }] of plan.outputs)
+        if (value.dtype === 'f16') throw new Error(`${plan.label}: output '${name}' is f16: cast it to f32`)
     const pool = new Pool(engine, sharedPool(plans), label)
     const programs = plans.map((plan) => new Program(engine, plan, pool))
     try {

@@ -14,9 +14,15 @@ export type TypedArray = Float32Array | Uint32Array
 const sourceOps = new Set<unknown>([inputOp, constantOp, variableOp])
 export const isSource = (op: unknown): boolean => sourceOps.has(op)
 
+/** f16 is for what a program keeps within itself; what comes from outside or outlives it is f32 or u32. */
+function checkHeld(what: string, dtype: DType): void {
+  if (dtype === 'f16') throw new ShapeError(`${what}: is f32 or u32; \`cast\` makes f16 of it within a program`)
+}
+
 /** A tensor handed to `program.run({ [name]: data })`, for what changes each step. */
 export function input(name: string, shape: readonly number[], dtype: DType = 'f32'): Value {
   checkShape(`input '${name}'`, shape)
+  checkHeld(`input '${name}'`, dtype)
   return attach(inputOp, [], { name }, [new Value({ shape: [...shape], dtype })])[0]
 }
 
@@ -44,6 +50,7 @@ export class Variable extends Value {
 
   constructor(name: string, shape: readonly number[], initial: Initial, dtype: DType = 'f32') {
     checkShape(`variable '${name}'`, shape)
+    checkHeld(`variable '${name}'`, dtype)
     super({ shape: [...shape], dtype })
     this.name = name
     this.initial = initial

@@ -4,11 +4,13 @@
 //   m ← β₁ m + (1 − β₁) g;   v ← β₂ v + (1 − β₂) g²
 //   p ← p − rate · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + epsilon)
 //
-// parameters, m, v, gradients: count4 vec4s. rate and step (t, counted from 1) are one number each, on the GPU.
+// With SCALED, g is factor · gradients to begin with, and where factor is 0 all of them stay as they are.
+// parameters, m, v, gradients: count4 vec4s. rate and step (t, counted from 1) are one number each, on the GPU; so is factor.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
 const DECOUPLED = false;
+const SCALED = false;
 // @end
 
 // What cancels in single precision is taken in double before it comes here: 1 − β (as rest) and ln β.
@@ -19,9 +21,10 @@ struct Params {
 @group(0) @binding(1) var<storage, read> gradients: array<vec4f>;
 @group(0) @binding(2) var<storage, read> rate: array<f32>;
 @group(0) @binding(3) var<storage, read> step: array<f32>;
-@group(0) @binding(4) var<storage, read_write> parameters: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> m: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> v: array<vec4f>;
+@group(0) @binding(4) var<storage, read> factor: array<f32>;
+@group(0) @binding(5) var<storage, read_write> parameters: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> m: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> v: array<vec4f>;
 
 // 1 − eˣ for x ≤ 0, without cancellation near 0.
 fn one_minus_exp(x: f32) -> f32 {
@@ -33,11 +36,13 @@ fn one_minus_exp(x: f32) -> f32 {
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
+  if (SCALED && factor[0] == 0.0) { return; }
   let correction1 = one_minus_exp(step[0] * params.log_beta1);
   let correction2 = one_minus_exp(step[0] * params.log_beta2);
   for (var i = id.x; i < params.count4; i += workgroups.x * WORKGROUP_SIZE) {
     var p = parameters[i];
     var g = gradients[i];
+    if (SCALED) { g *= factor[0]; }
     if (DECOUPLED) { p -= rate[0] * params.decay * p; } else { g = fma(vec4f(params.decay), p, g); }
     let first = fma(vec4f(params.beta1), m[i], params.rest1 * g);
     let second = fma(vec4f(params.beta2), v[i], params.rest2 * g * g);

@@ -7,16 +7,28 @@
 // @specialize
 const WORKGROUP_SIZE = 64u;
 const MASK = false;
+alias T = vec4f;    // vec4h: stored in f16
 // @end
 
 struct Params { rows: u32, channels4: u32, strip: u32, first_group: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4f>;
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read> dy: array<T>;
+@group(0) @binding(2) var<storage, read> x: array<T>;
 @group(0) @binding(3) var<storage, read> gain: array<vec4f>;
 @group(0) @binding(4) var<storage, read> offset: array<vec4f>;
 @group(0) @binding(5) var<storage, read> line: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> dx: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> dx: array<T>;
+
+// @snippet store = f32
+fn stored(v: vec4f) -> vec4f { return v; }
+// @end
+/* @snippet store = f16
+// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+fn stored(v: vec4f) -> vec4h {
+  let infinity = vec2u(0x7c007c00u);
+  return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
+}
+@end */
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
@@ -34,10 +46,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
     let constant = line[(2u * group + 1u) * params.channels4 + c];
     for (var r = 0u; r < count; r++) {
       let at = first + r * params.channels4;
-      let value = x[at];
-      var g = dy[at];
+      let value = vec4f(x[at]);
+      var g = vec4f(dy[at]);
       if (MASK) { g = select(vec4f(), g, fma(value, a, b) > vec4f()); }
-      dx[at] = fma(a, g, fma(slope, value, constant));
+      dx[at] = stored(fma(a, g, fma(slope, value, constant)));
     }
   }
 }

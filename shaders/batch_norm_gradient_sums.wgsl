@@ -11,18 +11,19 @@ const WORKGROUP_SIZE = 64u;
 const MASK = false;
 const MASK_FROM_Y = false;
 const KEEP = false;
+alias T = vec4f;    // vec4h: stored in f16
 // @end
 
 struct Params { rows: u32, channels4: u32, strip: u32, strips: u32, first_strip: u32, first_group: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4f>;
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
-@group(0) @binding(3) var<storage, read> y: array<vec4f>;
+@group(0) @binding(1) var<storage, read> dy: array<T>;
+@group(0) @binding(2) var<storage, read> x: array<T>;
+@group(0) @binding(3) var<storage, read> y: array<T>;
 @group(0) @binding(4) var<storage, read> mean: array<vec4f>;
 @group(0) @binding(5) var<storage, read> gain: array<vec4f>;
 @group(0) @binding(6) var<storage, read> offset: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> partial: array<vec4f>;
-@group(0) @binding(8) var<storage, read_write> masked: array<vec4f>;
+@group(0) @binding(8) var<storage, read_write> masked: array<T>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
@@ -42,11 +43,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
     var product = vec4f();
     for (var r = 0u; r < count; r++) {
       let at = first + r * params.channels4;
-      let value = x[at];
-      var g = dy[at];
-      if (MASK) { g = select(vec4f(), g, fma(value, a, b) > vec4f()); }
-      if (MASK_FROM_Y) { g = select(vec4f(), g, y[at] > vec4f()); }
-      if (KEEP) { masked[at] = g; }
+      let value = vec4f(x[at]);
+      var kept = dy[at];
+      if (MASK) { kept = select(T(), kept, fma(value, a, b) > vec4f()); }
+      if (MASK_FROM_Y) { kept = select(T(), kept, y[at] > T()); }
+      if (KEEP) { masked[at] = kept; }
+      let g = vec4f(kept);
       sum += g;
       product = fma(g, value - m, product);
     }

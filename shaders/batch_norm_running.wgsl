@@ -2,6 +2,8 @@
 //
 //   mean ← (1 − momentum) · mean + momentum · batch_mean[g];   variance likewise, with n / (n − 1) · batch_variance[g]
 //
+// Statistics that are not finite leave what was there: they come of an f16 overflow, in a step that is skipped.
+//
 // running: [C] in place; batch: [groups, C]. One invocation: one channel.
 
 // @specialize
@@ -20,5 +22,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var g = 0u; g < params.groups; g++) {
     value += params.momentum * (batch[g * params.channels + id.x] * params.factor - value);
   }
-  running[id.x] = value;
+  // By the exponent's bits: WGSL lets a compiler assume that there is no infinity.
+  if ((bitcast<u32>(value) & 0x7f800000u) != 0x7f800000u) { running[id.x] = value; }
 }

@@ -9,12 +9,13 @@
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
+alias T = vec4f;    // vec4h: stored in f16
 // @end
 
 // rows: of a group within this dispatch; strips: of the whole group; workgroup.y: group, from first_group on.
 struct Params { rows: u32, channels4: u32, strip: u32, strips: u32, first_strip: u32, first_group: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<T>;
 @group(0) @binding(2) var<storage, read_write> partial: array<vec4f>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -26,11 +27,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
     let begin = s * params.strip;
     let count = min(params.strip, params.rows - begin);
     let at = (id.y * params.rows + begin) * params.channels4 + c;
-    let origin = x[at];
+    let origin = vec4f(x[at]);
     var sum = vec4f();
     var squares = vec4f();
     for (var r = 1u; r < count; r++) {
-      let d = x[at + r * params.channels4] - origin;
+      let d = vec4f(x[at + r * params.channels4]) - origin;
       sum += d;
       squares = fma(d, d, squares);
     }

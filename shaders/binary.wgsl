@@ -7,13 +7,25 @@
 // @specialize
 const WORKGROUP_SIZE = 256u;
 const OPERATION = 0u;
+alias T = vec4f;    // vec4h: stored in f16
 // @end
 
 struct Params { count4: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4f>;
-@group(0) @binding(2) var<storage, read> b: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(1) var<storage, read> a: array<T>;
+@group(0) @binding(2) var<storage, read> b: array<T>;
+@group(0) @binding(3) var<storage, read_write> y: array<T>;
+
+// @snippet store = f32
+fn stored(v: vec4f) -> vec4f { return v; }
+// @end
+/* @snippet store = f16
+// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+fn stored(v: vec4f) -> vec4h {
+  let infinity = vec2u(0x7c007c00u);
+  return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
+}
+@end */
 
 fn apply(v: vec4f, w: vec4f) -> vec4f {
   switch (OPERATION) {
@@ -27,5 +39,7 @@ fn apply(v: vec4f, w: vec4f) -> vec4f {
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
-  for (var i = id.x; i < params.count4; i += workgroups.x * WORKGROUP_SIZE) { y[i] = apply(a[i], b[i]); }
+  for (var i = id.x; i < params.count4; i += workgroups.x * WORKGROUP_SIZE) {
+    y[i] = stored(apply(vec4f(a[i]), vec4f(b[i])));
+  }
 }

@@ -4,6 +4,7 @@
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
+alias T = f32;    // f16: stored so
 // @end
 
 struct Params {
@@ -11,8 +12,8 @@ struct Params {
   size: u32, stride: u32, padding: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<T>;
+@group(0) @binding(2) var<storage, read_write> y: array<T>;
 @group(0) @binding(3) var<storage, read_write> tap: array<u32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -23,7 +24,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
     let j = at / params.channels % params.out_width;
     let i = at / params.channels / params.out_width % params.out_height;
     let n = at / params.channels / params.out_width / params.out_height;
-    var best = -3.4028234e38;
+    var best = T();
     var which = 0xffffffffu;
     for (var t = 0u; t < params.size * params.size; t++) {
       let r = i32(i * params.stride + t / params.size) - i32(params.padding);

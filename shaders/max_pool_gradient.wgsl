@@ -5,6 +5,7 @@
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
+alias T = f32;    // f16: stored so
 // @end
 
 struct Params {
@@ -12,9 +13,20 @@ struct Params {
   size: u32, stride: u32, padding: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<T>;
 @group(0) @binding(2) var<storage, read> tap: array<u32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<T>;
+
+// @snippet store = f32
+fn stored(v: f32) -> f32 { return v; }
+// @end
+/* @snippet store = f16
+// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+fn stored(v: f32) -> f16 {
+  let infinity = 0x7c00u;
+  return select(f16(v), bitcast<vec2h>(infinity).x, (bitcast<u32>(v) & 0x7fffffffu) > 0x477fe000u);
+}
+@end */
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
@@ -33,8 +45,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
       let j = u32(s) / params.stride;
       if (i >= params.out_height || j >= params.out_width) { continue; }
       let source = ((n * params.out_height + i) * params.out_width + j) * params.channels + c;
-      if (tap[source] == t) { sum += dy[source]; }
+      if (tap[source] == t) { sum += f32(dy[source]); }
     }
-    dx[at] = sum;
+    dx[at] = stored(sum);
   }
 }

@@ -5,11 +5,12 @@
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
+alias In = f32;    // f16: stored so
 // @end
 
 struct Params { outer: u32, length: u32, inner: u32, splits: u32, length_per_split: u32, first_split: u32, factor: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<In>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -22,7 +23,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
     let begin = s * params.length_per_split;
     let end = min(begin + params.length_per_split, params.length);
     var sum = 0.0;
-    for (var r = begin; r < end; r++) { sum += x[(o * params.length + r) * params.inner + i]; }
+    for (var r = begin; r < end; r++) { sum += f32(x[(o * params.length + r) * params.inner + i]); }
     y[params.first_split * count + k] = params.factor * sum;
   }
 }

@@ -4,11 +4,12 @@
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
+alias In = vec4f;    // vec4h: stored in f16
 // @end
 
 struct Params { outer: u32, length: u32, inner4: u32, splits: u32, length_per_split: u32, first_split: u32, factor: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<In>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -21,7 +22,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
     let begin = s * params.length_per_split;
     let end = min(begin + params.length_per_split, params.length);
     var sum = vec4f();
-    for (var r = begin; r < end; r++) { sum += x[(o * params.length + r) * params.inner4 + i]; }
+    for (var r = begin; r < end; r++) { sum += vec4f(x[(o * params.length + r) * params.inner4 + i]); }
     y[params.first_split * count + k] = params.factor * sum;
   }
 }

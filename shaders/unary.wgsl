@@ -1,18 +1,31 @@
 // unary.wgsl: y[i] = f(x[i]) for f chosen by OPERATION, on vec4s.
 //
-//   0: a·x + b    1: max(x, 0)    2: x²    3: √x    4: exp x    5: ln x
+//   0: a·x + b (a = 1, b = 0: from one way to store to the other)    1: max(x, 0)    2: x²    3: √x    4: exp x    5: ln x
 //
 // count4: number of vec4s, the last one padded. One invocation: vec4s a grid apart.
 
 // @specialize
 const WORKGROUP_SIZE = 256u;
 const OPERATION = 0u;
+alias In = vec4f;    // vec4h: stored in f16
+alias Out = vec4f;
 // @end
 
 struct Params { count4: u32, a: f32, b: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<In>;
+@group(0) @binding(2) var<storage, read_write> y: array<Out>;
+
+// @snippet store = f32
+fn stored(v: vec4f) -> vec4f { return v; }
+// @end
+/* @snippet store = f16
+// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+fn stored(v: vec4f) -> vec4h {
+  let infinity = vec2u(0x7c007c00u);
+  return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
+}
+@end */
 
 fn apply(v: vec4f) -> vec4f {
   switch (OPERATION) {
@@ -27,5 +40,5 @@ fn apply(v: vec4f) -> vec4f {
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
-  for (var i = id.x; i < params.count4; i += workgroups.x * WORKGROUP_SIZE) { y[i] = apply(x[i]); }
+  for (var i = id.x; i < params.count4; i += workgroups.x * WORKGROUP_SIZE) { y[i] = stored(apply(vec4f(x[i]))); }
 }

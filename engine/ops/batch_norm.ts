@@ -4,9 +4,10 @@
  */
 import { part, type Emit, type Slice } from '../lowering.js'
 import type { Assignment, Variable } from '../sources.js'
-import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { checkFloat, padded, resize, up } from './common.js'
+import { bytesOf, defineOp, ShapeError, show, type DType, type Value } from '../value.js'
+import { checkActivations, checkFloat, padded, resize, up } from './common.js'
 import { filled } from './layout.js'
+import { vec4Of } from './products/work.js'
 
 export interface BatchNormOptions {
   /** The first dimension is cut into so many equal runs (views), each with statistics of its own. */
@@ -45,8 +46,8 @@ interface Run {
 }
 
 /** The dispatches that cover [groups, rows, c4]: one where it can be bound, else one a run of rows. */
-function runsOf(emit: Emit, groups: number, rows: number, c4: number, strip: number): Run[] {
-  const rowBytes = 4 * c4
+function runsOf(emit: Emit, groups: number, rows: number, c4: number, strip: number, dtype: DType): Run[] {
+  const rowBytes = bytesOf[dtype] * c4
   if (groups * rows * rowBytes <= emit.target.maxBindingBytes)
     return [{ offset: 0, bytes: groups * rows * rowBytes, rows, groups, firstGroup: 0, firstStrip: 0 }]
   const runs: Run[] = []
@@ -71,6 +72,20 @@ const workgroupsOf = (emit: Emit, run: Run, strip: number, c4: number): [number,
 
 const cut = (x: Slice, run: Run): Slice => part(x, run.offset, run.bytes)
 
+/** A tensor with its channels filled up to whole vec4s. */
+const widened =
+  (emit: Emit, channels: number, c4: number) =>
+  (v: Value): Slice =>
+    padded(emit, emit.of(v), [1, v.size / channels, channels], v.size / channels, c4, v.dtype)
+
+/** x, and the residual where there is one, are activations of one type; the rest is f32. */
+function checkTypes(name: string, x: Value, residual: Value | undefined, vectors: Value[]): void {
+  checkActivations(name, x)
+  checkFloat(name, ...vectors)
+  if (residual && residual.dtype !== x.dtype)
+    throw new ShapeError(`${name}: residual is ${residual.dtype} and x ${x.dtype}: cast one to the other`)
+}
+
 /** y = x·gain + offset (+ residual), ReLU. */
 function applyLine(
   emit: Emit,
@@ -83,11 +98,12 @@ function applyLine(
   runs: Run[],
   strip: number,
   c4: number,
+  dtype: DType,
 ): void {
   for (const run of runs)
     emit.dispatch({
       kernel: 'batch_norm_apply',
-      constants: { RELU: relu, RESIDUAL: !!residual },
+      constants: { RELU: relu, RESIDUAL: !!residual, T: vec4Of(dtype), store: dtype },
       params: { rows: run.rows, channels4: c4 / 4, strip, first_group: run.firstGroup },
       buffers: { x: cut(x, run), gain, offset, residual: residual && cut(residual, run), y: cut(y, run) },
       workgroups: workgroupsOf(emit, run, strip, c4),
@@ -98,7 +114,7 @@ function applyLine(
 const batchNormOp = defineOp<Attributes>({
   name: 'batchNorm',
   infer: ([x, scale, shift, residual], { groups, name, correction }) => {
-    checkFloat(name, x, scale, shift)
+    checkTypes(name, x, residual, [scale, shift])
     const { channels, rows } = layout(x, groups)
     if (!Number.isInteger(groups) || groups < 1 || x.shape[0] % groups)
       throw new ShapeError(`${name}: ${groups} groups do not divide the first dimension of ${show(x.shape)}`)
@@ -116,7 +132,7 @@ const batchNormOp = defineOp<Attributes>({
           `${correction ? 'the standard deviation' : 'batch statistics'} need at least 2: use a larger batch`,
       )
     const spec = { shape: [groups, channels], dtype: 'f32' } as const
-    return [{ shape: x.shape, dtype: 'f32' }, spec, spec, spec, spec]
+    return [{ shape: x.shape, dtype: x.dtype }, spec, spec, spec, spec]
   },
   gradient: (node, [g, ...others]) => {
     const [x, scale, , residual] = node.inputs
@@ -137,13 +153,14 @@ const batchNormOp = defineOp<Attributes>({
     const { channels, rows, c4 } = layout(x, groups)
     const strip = stripOf(rows)
     const strips = Math.ceil(rows / strip)
-    const runs = runsOf(emit, groups, rows, c4, strip)
-    const wide = (v: Value): Slice => padded(emit, emit.of(v), [1, v.size / channels, channels], v.size / channels, c4)
+    const runs = runsOf(emit, groups, rows, c4, strip, x.dtype)
+    const wide = widened(emit, channels, c4)
     const from = wide(x)
     const partial = emit.temporary(4 * groups * strips * 2 * c4)
     for (const run of runs)
       emit.dispatch({
         kernel: 'batch_norm_statistics',
+        constants: { T: vec4Of(x.dtype) },
         params: {
           rows: run.rows,
           channels4: c4 / 4,
@@ -169,10 +186,11 @@ const batchNormOp = defineOp<Attributes>({
       buffers: { partial, scale: wide(scale), shift: wide(shift), ...merged },
       workgroups: [Math.ceil((groups * c4) / 4 / 64)],
     })
-    const target = exact ? emit.of(y) : emit.temporary(4 * groups * rows * c4)
-    applyLine(emit, from, merged.gain, merged.offset, residual && wide(residual), target, relu, runs, strip, c4)
+    const target = exact ? emit.of(y) : emit.temporary(up(bytesOf[y.dtype] * groups * rows * c4, 16))
+    const more = residual && wide(residual)
+    applyLine(emit, from, merged.gain, merged.offset, more, target, relu, runs, strip, c4, x.dtype)
     if (!exact) {
-      resize(emit, target, [1, groups * rows, c4], emit.of(y), groups * rows, channels)
+      resize(emit, target, [1, groups * rows, c4], emit.of(y), groups * rows, channels, y.dtype)
       for (const [v, slice] of [
         [mean, merged.mean],
         [variance, merged.variance],
@@ -188,10 +206,10 @@ const batchNormOp = defineOp<Attributes>({
 const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels: readonly number[] }>({
   name: 'batchNormGradient',
   infer: ([g], { channels }) => [
-    { shape: g.shape, dtype: 'f32' },
+    { shape: g.shape, dtype: g.dtype },
     { shape: channels, dtype: 'f32' },
     { shape: channels, dtype: 'f32' },
-    { shape: g.shape, dtype: 'f32' },
+    { shape: g.shape, dtype: g.dtype },
   ],
   lower: (node, emit) => {
     const [g, x, mean, variance, gain, offset, y] = node.inputs
@@ -200,10 +218,11 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
     const { channels, rows, c4 } = layout(x, groups)
     const strip = stripOf(rows)
     const strips = Math.ceil(rows / strip)
-    const runs = runsOf(emit, groups, rows, c4, strip)
+    const runs = runsOf(emit, groups, rows, c4, strip, x.dtype)
     const exact = c4 === channels
-    const wide = (v: Value): Slice => padded(emit, emit.of(v), [1, v.size / channels, channels], v.size / channels, c4)
-    const result = (v: Value): Slice => (exact ? emit.of(v) : emit.temporary((4 * v.size * c4) / channels))
+    const wide = widened(emit, channels, c4)
+    const result = (v: Value): Slice =>
+      exact ? emit.of(v) : emit.temporary(up((bytesOf[v.dtype] * v.size * c4) / channels, 16))
     const [dy, from, m, v, a, b] = [wide(g), wide(x), wide(mean), wide(variance), wide(gain), wide(offset)]
     const out = y && wide(y)
     const keep = relu && residual ? result(masked) : undefined
@@ -212,7 +231,7 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
     for (const run of runs)
       emit.dispatch({
         kernel: 'batch_norm_gradient_sums',
-        constants: { MASK: mask, MASK_FROM_Y: !!out, KEEP: !!keep },
+        constants: { MASK: mask, MASK_FROM_Y: !!out, KEEP: !!keep, T: vec4Of(x.dtype) },
         params: {
           rows: run.rows,
           channels4: c4 / 4,
@@ -245,14 +264,14 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
     for (const run of runs)
       emit.dispatch({
         kernel: 'batch_norm_gradient_apply',
-        constants: { MASK: mask },
+        constants: { MASK: mask, T: vec4Of(x.dtype), store: x.dtype },
         params: { rows: run.rows, channels4: c4 / 4, strip, first_group: run.firstGroup },
         buffers: { dy: cut(keep ?? dy, run), x: cut(from, run), gain: a, offset: b, line, dx: cut(to, run) },
         workgroups: workgroupsOf(emit, run, strip, c4),
       })
     if (exact) return
     const narrow = (slice: Slice, value: Value): void =>
-      resize(emit, slice, [1, value.size / channels, c4], emit.of(value), value.size / channels, channels)
+      resize(emit, slice, [1, value.size / channels, c4], emit.of(value), value.size / channels, channels, value.dtype)
     narrow(to, dx)
     narrow(ds, dscale)
     narrow(dh, dshift)
@@ -264,7 +283,7 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
  * y = (x − mean) / √(variance + ε) · scale + shift (+ residual), then ReLU if asked; mean and (biased) variance are
  * the batch's, for each channel and group.
  *
- * @param x [N, …, C], at least 2 rows a group
+ * @param x [N, …, C], at least 2 rows a group; f32, or f16 (then y is f16, and everything else stays f32)
  * @param scale [C]
  * @param shift [C]
  * @returns y of x's shape, and the statistics mean and variance [groups, C]
@@ -299,13 +318,13 @@ const inferenceOp = defineOp<{ epsilon: number; relu: boolean }>({
   name: 'batchNormInference',
   infer: ([x, ...others]) => {
     const channels = x.shape[x.shape.length - 1]
-    checkFloat('batchNormInference', x, ...others)
+    checkTypes('batchNormInference', x, others[4], others.slice(0, 4))
     for (const v of others.slice(0, 4))
       if (v.size !== channels)
         throw new ShapeError(`batchNormInference: ${show(v.shape)} does not fit the channels of x ${show(x.shape)}`)
     if (others[4] && show(others[4].shape) !== show(x.shape))
       throw new ShapeError(`batchNormInference: residual ${show(others[4].shape)} and x ${show(x.shape)} differ`)
-    return [{ shape: x.shape, dtype: 'f32' }]
+    return [{ shape: x.shape, dtype: x.dtype }]
   },
   lower: (
     { inputs: [x, mean, variance, scale, shift, residual], outputs: [y], attributes: { epsilon, relu } },
@@ -313,8 +332,8 @@ const inferenceOp = defineOp<{ epsilon: number; relu: boolean }>({
   ) => {
     const { channels, rows, c4 } = layout(x, 1)
     const strip = stripOf(rows)
-    const runs = runsOf(emit, 1, rows, c4, strip)
-    const wide = (v: Value): Slice => padded(emit, emit.of(v), [1, v.size / channels, channels], v.size / channels, c4)
+    const runs = runsOf(emit, 1, rows, c4, strip, x.dtype)
+    const wide = widened(emit, channels, c4)
     const gain = emit.temporary(4 * c4)
     const offset = emit.temporary(4 * c4)
     emit.dispatch({
@@ -323,9 +342,9 @@ const inferenceOp = defineOp<{ epsilon: number; relu: boolean }>({
       buffers: { mean: wide(mean), variance: wide(variance), scale: wide(scale), shift: wide(shift), gain, offset },
       workgroups: [Math.ceil(c4 / 4 / 64)],
     })
-    const target = c4 === channels ? emit.of(y) : emit.temporary(4 * rows * c4)
-    applyLine(emit, wide(x), gain, offset, residual && wide(residual), target, relu, runs, strip, c4)
-    if (c4 !== channels) resize(emit, target, [1, rows, c4], emit.of(y), rows, channels)
+    const target = c4 === channels ? emit.of(y) : emit.temporary(up(bytesOf[y.dtype] * rows * c4, 16))
+    applyLine(emit, wide(x), gain, offset, residual && wide(residual), target, relu, runs, strip, c4, x.dtype)
+    if (c4 !== channels) resize(emit, target, [1, rows, c4], emit.of(y), rows, channels, y.dtype)
   },
 })
 
@@ -359,7 +378,7 @@ const runningOp = defineOp<{ momentum: number; factor: number }>({
 
 /**
  * Running statistics after a batch: r ← (1 − momentum) r + momentum · s once for each group, in order, with the
- * unbiased variance (n / (n − 1)), as PyTorch has it.
+ * unbiased variance (n / (n − 1)), as PyTorch has it. Where that would not be finite, r stays.
  *
  * @param count rows behind each statistic
  */

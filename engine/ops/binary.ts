@@ -1,7 +1,8 @@
 /** Elementwise functions of two tensors, with NumPy's broadcasting. */
-import { defineOp, sameShape, ShapeError, show, type Value } from '../value.js'
+import { bytesOf, defineOp, sameShape, ShapeError, show, type Value } from '../value.js'
 import { part } from '../lowering.js'
-import { checkFloat } from './common.js'
+import { checkActivations, checkFloat } from './common.js'
+import { vec4Of } from './products/work.js'
 import { sumTo } from './reduce.js'
 import { scale, square } from './unary.js'
 
@@ -16,8 +17,13 @@ const code = { add: 0, subtract: 1, multiply: 2, divide: 3, expand: 4, multiplyW
 const binary = defineOp<Attributes>({
   name: 'elementwise',
   infer: ([a, b], { operation, shape }) => {
-    checkFloat(operation, a, b)
-    return [{ shape: broadcastShapes(operation, a.shape, shape ?? b.shape), dtype: a.dtype }]
+    const result = broadcastShapes(operation, a.shape, shape ?? b.shape)
+    // f16 is how activations are stored, and those are added and masked; what is broadcast is f32.
+    if (sameShape(a.shape, result) && sameShape(b.shape, result)) checkActivations(operation, a, b)
+    else checkFloat(`${operation} with broadcasting`, a, b)
+    if (a.dtype !== b.dtype)
+      throw new ShapeError(`${operation}: operands are ${a.dtype} and ${b.dtype}: cast one to the other`)
+    return [{ shape: result, dtype: a.dtype }]
   },
   gradient: ({ inputs: [a, b], attributes: { operation } }, [g]) => {
     switch (operation) {
@@ -38,11 +44,12 @@ const binary = defineOp<Attributes>({
   lower: ({ inputs: [a, b], outputs: [y], attributes: { operation } }, emit) => {
     const slices = { a: emit.of(a), b: emit.of(b), y: emit.of(y) }
     if (operation !== 'expand' && sameShape(a.shape, y.shape) && sameShape(b.shape, y.shape)) {
-      for (const { start, count } of emit.rows(Math.ceil(y.size / 4), 16)) {
-        const [offset, bytes] = [16 * start, 16 * count]
+      const four = 4 * bytesOf[y.dtype]
+      for (const { start, count } of emit.rows(Math.ceil(y.size / 4), four)) {
+        const [offset, bytes] = [four * start, four * count]
         emit.dispatch({
           kernel: 'binary',
-          constants: { OPERATION: code[operation] },
+          constants: { OPERATION: code[operation], T: vec4Of(y.dtype), store: y.dtype },
           params: { count4: count },
           buffers: {
             a: part(slices.a, offset, bytes),

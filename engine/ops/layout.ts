@@ -1,6 +1,6 @@
 /** Views of the same bytes: no kernel runs unless an offset cannot be bound. */
 import { defineOp, ShapeError, show, sizeOf, type Value } from '../value.js'
-import { part } from '../lowering.js'
+import { part, type Emit } from '../lowering.js'
 import { constant } from '../sources.js'
 
 const reshapeOp = defineOp<{ shape: readonly number[] }>({
@@ -19,6 +19,17 @@ export const reshape = (x: Value, shape: readonly number[]): Value =>
     ? x
     : reshapeOp([x], { shape: [...shape] })[0]
 
+/** y[i] = x[i − place + skip] where x has it, else 0; counted in elements. */
+function shift(emit: Emit, x: Value, y: Value, { skip = 0, place = 0 }: { skip?: number; place?: number }): void {
+  emit.dispatch({
+    kernel: 'shift',
+    constants: { T: x.dtype === 'f16' ? 'f16' : 'u32' },
+    params: { count: y.size, size: x.size, skip, place },
+    buffers: { x: emit.of(x), y: emit.of(y) },
+    workgroups: [emit.grid(y.size, 256)],
+  })
+}
+
 const sliceOp = defineOp<{ start: number; count: number }>({
   name: 'sliceRows',
   infer: ([x], { start, count }) => {
@@ -33,13 +44,7 @@ const sliceOp = defineOp<{ start: number; count: number }>({
     // A binding must start at a multiple of 256 bytes and hold whole vec4s: else the rows are copied.
     if (from.offset % 256 === 0 && y.bytes % 16 === 0) return emit.alias(y, from)
     // Shifted reads: the copy kernel cannot start at such an offset, so the whole is cropped by rows.
-    const source = emit.of(x)
-    emit.dispatch({
-      kernel: 'shift',
-      params: { count: y.bytes / 4, skip: (start * row) / 4, size: x.bytes / 4, place: 0 },
-      buffers: { x: source, y: emit.of(y) },
-      workgroups: [emit.grid(y.bytes / 4, 256)],
-    })
+    shift(emit, x, y, { skip: (start * x.size) / x.shape[0] })
   },
 })
 
@@ -51,15 +56,8 @@ const placeOp = defineOp<{ rows: number; start: number }>({
   name: 'placeRows',
   infer: ([x], { rows }) => [{ shape: [rows, ...x.shape.slice(1)], dtype: x.dtype }],
   gradient: ({ inputs: [x], attributes: { start } }, [g]) => [sliceRows(g!, start, x.shape[0])],
-  lower: ({ inputs: [x], outputs: [y], attributes: { start } }, emit) => {
-    const row = x.bytes / x.shape[0]
-    emit.dispatch({
-      kernel: 'shift',
-      params: { count: y.bytes / 4, skip: 0, size: x.bytes / 4, place: (start * row) / 4 },
-      buffers: { x: emit.of(x), y: emit.of(y) },
-      workgroups: [emit.grid(y.bytes / 4, 256)],
-    })
-  },
+  lower: ({ inputs: [x], outputs: [y], attributes: { start } }, emit) =>
+    shift(emit, x, y, { place: (start * x.size) / x.shape[0] }),
 })
 
 /** x at rows start … of a tensor of `rows` rows that is zero elsewhere: the gradient of `sliceRows`. */

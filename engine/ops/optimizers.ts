@@ -5,6 +5,8 @@
 import { part, resolve, type Emit, type Slice } from '../lowering.js'
 import { align, Arena, assign, variable, type Assignment, type Variable } from '../sources.js'
 import { defineOp, ShapeError, type Node, type Value } from '../value.js'
+import { add } from './binary.js'
+import type { Unscaling } from './loss_scale.js'
 import { affine } from './unary.js'
 
 /** Whole vec4s, gaps of an arena included: the gradient's gaps are never read by anyone else. */
@@ -63,18 +65,19 @@ interface AdamAttributes {
   decoupled: boolean
 }
 
-/** Inputs: parameters…, m…, v…, gradients…, rate, step. Outputs: parameters…, m…, v…. */
+/** Inputs: parameters…, m…, v…, gradients…, rate, step (, factor). Outputs: parameters…, m…, v…. */
 export const adamOp = defineOp<AdamAttributes>({
   name: 'adam',
-  infer: (inputs) => inputs.slice(0, (3 * (inputs.length - 2)) / 4).map(({ shape, dtype }) => ({ shape, dtype })),
+  infer: (inputs) =>
+    inputs.slice(0, 3 * Math.floor((inputs.length - 2) / 4)).map(({ shape, dtype }) => ({ shape, dtype })),
   lower: (node, emit) => {
-    const n = (node.inputs.length - 2) / 4
+    const n = Math.floor((node.inputs.length - 2) / 4)
     const { beta1, beta2, epsilon, weightDecay, decoupled } = node.attributes
-    const [rate, step] = node.inputs.slice(4 * n)
+    const [rate, step, factor] = node.inputs.slice(4 * n)
     for (const { slices, count4 } of prepare(node as Node, emit, n, 2))
       emit.dispatch({
         kernel: 'adam',
-        constants: { DECOUPLED: decoupled },
+        constants: { DECOUPLED: decoupled, SCALED: !!factor },
         params: {
           count4,
           beta1,
@@ -93,6 +96,7 @@ export const adamOp = defineOp<AdamAttributes>({
           gradients: slices[3],
           rate: emit.of(rate),
           step: emit.of(step),
+          factor: factor && emit.of(factor),
         },
         workgroups: [emit.grid(count4, 64)],
       })
@@ -105,20 +109,27 @@ interface SgdAttributes {
   nesterov: boolean
 }
 
-/** Inputs: parameters…, buffers…, gradients…, rate. Outputs: parameters…, buffers…. */
+/** Inputs: parameters…, buffers…, gradients…, rate (, factor). Outputs: parameters…, buffers…. */
 export const sgdOp = defineOp<SgdAttributes>({
   name: 'sgd',
-  infer: (inputs) => inputs.slice(0, (2 * (inputs.length - 1)) / 3).map(({ shape, dtype }) => ({ shape, dtype })),
+  infer: (inputs) =>
+    inputs.slice(0, 2 * Math.floor((inputs.length - 1) / 3)).map(({ shape, dtype }) => ({ shape, dtype })),
   lower: (node, emit) => {
-    const n = (node.inputs.length - 1) / 3
+    const n = Math.floor((node.inputs.length - 1) / 3)
     const { momentum, weightDecay, nesterov } = node.attributes
-    const rate = node.inputs[3 * n]
+    const [rate, factor] = node.inputs.slice(3 * n)
     for (const { slices, count4 } of prepare(node as Node, emit, n, 1))
       emit.dispatch({
         kernel: 'sgd',
-        constants: { NESTEROV: nesterov },
+        constants: { NESTEROV: nesterov, SCALED: !!factor },
         params: { count4, momentum, decay: weightDecay },
-        buffers: { parameters: slices[0], buffer: slices[1], gradients: slices[2], rate: emit.of(rate) },
+        buffers: {
+          parameters: slices[0],
+          buffer: slices[1],
+          gradients: slices[2],
+          rate: emit.of(rate),
+          factor: factor && emit.of(factor),
+        },
         workgroups: [emit.grid(count4, 64)],
       })
   },
@@ -128,8 +139,12 @@ export const sgdOp = defineOp<SgdAttributes>({
 export interface Optimizer {
   /** Moments and counters: what a checkpoint keeps beside the parameters. */
   readonly state: readonly Variable[]
-  /** @param rate learning rate, a scalar [1], usually an `input` */
-  updates(gradients: readonly Value[], rate: Value): Assignment[]
+  /**
+   * @param rate learning rate, a scalar [1], usually an `input`
+   * @param unscaling where the gradients are of a scaled loss: divides them, and leaves everything as it is where they
+   *   overflowed
+   */
+  updates(gradients: readonly Value[], rate: Value, unscaling?: Unscaling): Assignment[]
 }
 
 /** Zeros of the parameters' shapes in an arena of the same layout. */
@@ -161,11 +176,12 @@ export function adam(
   const step = variable('adam_step', [1])
   return {
     state: [...m, ...v, step],
-    updates: (gradients, rate) => {
+    updates: (gradients, rate, unscaling) => {
       check(parameters, gradients)
-      const next = affine(step, 1, 1)
+      const next = unscaling ? add(step, unscaling.applied) : affine(step, 1, 1)
+      const factor = unscaling ? [unscaling.factor] : []
       const attributes = { beta1, beta2, epsilon, weightDecay, decoupled }
-      const outputs = adamOp([...parameters, ...m, ...v, ...gradients, rate, next], attributes)
+      const outputs = adamOp([...parameters, ...m, ...v, ...gradients, rate, next, ...factor], attributes)
       return [...[...parameters, ...m, ...v].map((target, i) => assign(target, outputs[i])), assign(step, next)]
     },
   }
@@ -185,9 +201,11 @@ export function sgd(
   const buffers = moments(parameters, 'sgd_momentum')
   return {
     state: buffers,
-    updates: (gradients, rate) => {
+    updates: (gradients, rate, unscaling) => {
       check(parameters, gradients)
-      const outputs = sgdOp([...parameters, ...buffers, ...gradients, rate], { momentum, weightDecay, nesterov })
+      const factor = unscaling ? [unscaling.factor] : []
+      const inputs = [...parameters, ...buffers, ...gradients, rate, ...factor]
+      const outputs = sgdOp(inputs, { momentum, weightDecay, nesterov })
       return [...parameters, ...buffers].map((target, i) => assign(target, outputs[i]))
     },
   }

@@ -1,7 +1,7 @@
 /** Pooling over the spatial dimensions. */
-import { part } from '../lowering.js'
+import { part, type Emit, type Slice } from '../lowering.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { checkFloat, checkRank } from './common.js'
+import { checkActivations, checkRank } from './common.js'
 import { mean } from './reduce.js'
 
 interface Attributes {
@@ -27,10 +27,16 @@ const paramsOf = (
   padding,
 })
 
+/** Images start … start + count − 1 of x. */
+function images(emit: Emit, x: Value, start: number, count: number): Slice {
+  const each = x.bytes / x.shape[0]
+  return count === x.shape[0] ? emit.of(x) : part(emit.of(x), start * each, count * each)
+}
+
 const maxPoolOp = defineOp<Attributes>({
   name: 'maxPool2d',
   infer: ([x], { size, stride, padding }) => {
-    checkFloat('maxPool2d', x)
+    checkActivations('maxPool2d', x)
     checkRank('maxPool2d', 'x (NHWC)', x, 4)
     for (const [what, n, least] of [
       ['window', size, 1],
@@ -48,7 +54,7 @@ const maxPoolOp = defineOp<Attributes>({
         `maxPool2d: window ${show([size, size])} is larger than the padded image of x ${show(x.shape)}`,
       )
     return [
-      { shape, dtype: 'f32' },
+      { shape, dtype: x.dtype },
       { shape, dtype: 'u32' },
     ]
   },
@@ -57,56 +63,48 @@ const maxPoolOp = defineOp<Attributes>({
   ],
   lower: ({ inputs: [x], outputs: [y, tap], attributes }, emit) => {
     const [n] = x.shape
-    const [inBytes, outBytes] = [x.bytes / n, y.bytes / n]
-    const slices = { x: emit.of(x), y: emit.of(y), tap: emit.of(tap) }
-    for (const { start, count } of emit.rows(n, inBytes, outBytes)) {
-      const whole = count === n
-      const out = (s: typeof slices.y) => (whole ? s : part(s, start * outBytes, count * outBytes))
+    for (const { start, count } of emit.rows(n, ...[x, y, tap].map((v) => v.bytes / n)))
       emit.dispatch({
         kernel: 'max_pool',
+        constants: { T: x.dtype },
         params: paramsOf(x.shape, y.shape, attributes, count),
         buffers: {
-          x: whole ? slices.x : part(slices.x, start * inBytes, count * inBytes),
-          y: out(slices.y),
-          tap: out(slices.tap),
+          x: images(emit, x, start, count),
+          y: images(emit, y, start, count),
+          tap: images(emit, tap, start, count),
         },
         workgroups: [emit.grid((y.size / n) * count, 64)],
       })
-    }
   },
 })
 
 const maxPoolGradientOp = defineOp<Attributes & { shape: readonly number[] }>({
   name: 'maxPool2dGradient',
-  infer: (_, { shape }) => [{ shape, dtype: 'f32' }],
+  infer: ([g], { shape }) => [{ shape, dtype: g.dtype }],
   lower: ({ inputs: [g, tap], outputs: [dx], attributes }, emit) => {
     const [n] = dx.shape
-    const [inBytes, outBytes] = [dx.bytes / n, g.bytes / n]
-    const slices = { dy: emit.of(g), tap: emit.of(tap), dx: emit.of(dx) }
-    for (const { start, count } of emit.rows(n, inBytes, outBytes)) {
-      const whole = count === n
-      const out = (s: typeof slices.dy) => (whole ? s : part(s, start * outBytes, count * outBytes))
+    for (const { start, count } of emit.rows(n, ...[g, tap, dx].map((v) => v.bytes / n)))
       emit.dispatch({
         kernel: 'max_pool_gradient',
+        constants: { T: dx.dtype, store: dx.dtype },
         params: paramsOf(dx.shape, g.shape, attributes, count),
         buffers: {
-          dy: out(slices.dy),
-          tap: out(slices.tap),
-          dx: whole ? slices.dx : part(slices.dx, start * inBytes, count * inBytes),
+          dy: images(emit, g, start, count),
+          tap: images(emit, tap, start, count),
+          dx: images(emit, dx, start, count),
         },
         workgroups: [emit.grid((dx.size / n) * count, 64)],
       })
-    }
   },
 })
 
-/** Maximum over windows; outside the image counts as −∞. x: [N, H, W, C]. */
+/** Maximum over windows; outside the image counts as −∞. x: [N, H, W, C], f32 or f16. */
 export const maxPool2d = (
   x: Value,
   { size, stride = size, padding = 0 }: { size: number; stride?: number; padding?: number },
 ): Value => maxPoolOp([x], { size, stride, padding })[0]
 
-/** Mean over height and width: [N, H, W, C] → [N, C]. */
+/** Mean over height and width: [N, H, W, C], f32 or f16 → [N, C], f32. */
 export function globalAveragePool(x: Value): Value {
   checkRank('globalAveragePool', 'x (NHWC)', x, 4)
   return mean(x, [1, 2])

@@ -1,9 +1,11 @@
 /** Sums and means over dimensions. */
-import { defineOp, sameShape, ShapeError, show, sizeOf, type Value } from '../value.js'
+import { bytesOf, defineOp, sameShape, ShapeError, show, sizeOf, type Value } from '../value.js'
 import { part } from '../lowering.js'
 import { expand } from './binary.js'
-import { busyWorkgroups, checkFloat, sumSplits, up } from './common.js'
+import { castTo } from './cast.js'
+import { busyWorkgroups, checkActivations, sumSplits, up } from './common.js'
 import { reshape } from './layout.js'
+import { vec4Of } from './products/work.js'
 import { scale } from './unary.js'
 
 interface Attributes {
@@ -18,13 +20,13 @@ interface Attributes {
 const reduce = defineOp<Attributes>({
   name: 'sum',
   infer: ([x], { shape }) => {
-    checkFloat('sum', x)
+    checkActivations('sum', x)
     return [{ shape, dtype: 'f32' }]
   },
   gradient: ({ inputs: [x], attributes: { outer, length, inner, factor } }, [g]) => {
-    const spread = expand(reshape(g!, [outer, 1, inner]), [outer, length, inner])
-    const scaled = factor === 1 ? spread : scale(spread, factor)
-    return [reshape(scaled, x.shape)]
+    const scaled = factor === 1 ? g! : scale(g!, factor)
+    const spread = expand(reshape(scaled, [outer, 1, inner]), [outer, length, inner])
+    return [castTo(reshape(spread, x.shape), x.dtype)]
   },
   lower: ({ inputs: [x], outputs: [y], attributes: { outer, length, inner, factor } }, emit) => {
     const from = emit.of(x)
@@ -32,9 +34,10 @@ const reduce = defineOp<Attributes>({
     const vector = inner % 4 === 0
     const width = vector ? inner / 4 : inner
     const results = outer * inner
+    const bytes = bytesOf[x.dtype]
     const dispatch = (
-      x: typeof from,
-      y: typeof from,
+      source: typeof from,
+      target: typeof from,
       o: number,
       l: number,
       splits: number,
@@ -44,6 +47,7 @@ const reduce = defineOp<Attributes>({
       const each = Math.ceil(l / splits)
       emit.dispatch({
         kernel: vector ? 'reduce4' : 'reduce',
+        constants: { In: vector ? vec4Of(x.dtype) : x.dtype },
         params: {
           outer: o,
           length: l,
@@ -53,16 +57,16 @@ const reduce = defineOp<Attributes>({
           first_split: firstSplit,
           factor: by,
         },
-        buffers: { x, y },
+        buffers: { x: source, y: target },
         workgroups: [emit.grid(o * width * splits, 64)],
       })
     }
     if (outer > 1) {
       // Many sums: cut along them where x is larger than a binding.
-      for (const { start, count } of emit.rows(outer, 4 * length * inner, 4 * inner)) {
+      for (const { start, count } of emit.rows(outer, bytes * length * inner, 4 * inner)) {
         const whole = count === outer
         dispatch(
-          whole ? from : part(from, start * 4 * length * inner, count * 4 * length * inner),
+          whole ? from : part(from, start * bytes * length * inner, count * bytes * length * inner),
           whole ? to : part(to, start * 4 * inner, count * 4 * inner),
           count,
           length,
@@ -73,7 +77,7 @@ const reduce = defineOp<Attributes>({
       return
     }
     // One long sum for each of `inner`: split it for parallelism, then add the splits in order.
-    const runs = emit.rows(length, 4 * inner)
+    const runs = emit.rows(length, bytes * inner)
     const wanted = Math.ceil((busyWorkgroups(emit) * 64) / width)
     const splitsOf = (rows: number): number => {
       const each = Math.max(16, Math.ceil(rows / Math.max(1, Math.min(wanted, 1024))))
@@ -86,7 +90,7 @@ const reduce = defineOp<Attributes>({
     let at = 0
     runs.forEach(({ start, count }, i) => {
       dispatch(
-        runs.length === 1 ? from : part(from, start * 4 * inner, count * 4 * inner),
+        runs.length === 1 ? from : part(from, start * bytes * inner, count * bytes * inner),
         partial,
         1,
         count,
@@ -100,7 +104,7 @@ const reduce = defineOp<Attributes>({
   },
 })
 
-/** Sum over `axes` (all by default; then the result is [1]). Axes count from 0 and are dropped from the shape. */
+/** Sum over `axes` (all by default; then the result is [1]) of f32 or f16, in f32. Axes count from 0 and are dropped from the shape. */
 export const sum = (x: Value, axes?: readonly number[]): Value => over(x, axes, false)
 /** Mean over `axes` (all by default; then the result is [1]). */
 export const mean = (x: Value, axes?: readonly number[]): Value => over(x, axes, true)

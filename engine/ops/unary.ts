@@ -1,8 +1,9 @@
-/** Elementwise functions of one tensor. */
-import { defineOp, type Value } from '../value.js'
+/** Elementwise functions of one tensor, f32 or f16. */
+import { bytesOf, defineOp, type Value } from '../value.js'
 import { part } from '../lowering.js'
-import { checkFloat } from './common.js'
+import { checkActivations } from './common.js'
 import { divide, multiply, multiplyWhere } from './binary.js'
+import { vec4Of } from './products/work.js'
 
 interface Attributes {
   operation: 'affine' | 'relu' | 'square' | 'sqrt' | 'exp' | 'log'
@@ -15,7 +16,7 @@ const code = { affine: 0, relu: 1, square: 2, sqrt: 3, exp: 4, log: 5 }
 const unary = defineOp<Attributes>({
   name: 'elementwise',
   infer: ([x], { operation }) => {
-    checkFloat(operation, x)
+    checkActivations(operation, x)
     return [{ shape: x.shape, dtype: x.dtype }]
   },
   gradient: ({ inputs: [x], outputs: [y], attributes: { operation, a } }, [g]) => {
@@ -37,12 +38,13 @@ const unary = defineOp<Attributes>({
   lower: ({ inputs: [x], outputs: [y], attributes: { operation, a, b } }, emit) => {
     const from = emit.of(x)
     const to = emit.of(y)
-    for (const { start, count } of emit.rows(Math.ceil(x.size / 4), 16))
+    const bytes = 4 * bytesOf[x.dtype]
+    for (const { start, count } of emit.rows(Math.ceil(x.size / 4), bytes))
       emit.dispatch({
         kernel: 'unary',
-        constants: { OPERATION: code[operation] },
+        constants: { OPERATION: code[operation], In: vec4Of(x.dtype), Out: vec4Of(x.dtype), store: x.dtype },
         params: { count4: count, a, b },
-        buffers: { x: part(from, 16 * start, 16 * count), y: part(to, 16 * start, 16 * count) },
+        buffers: { x: part(from, bytes * start, bytes * count), y: part(to, bytes * start, bytes * count) },
         workgroups: [emit.grid(count, 256)],
       })
   },

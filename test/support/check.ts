@@ -18,6 +18,8 @@ export interface OpCheck<K extends string> {
   domain?(value: number, name: K): number
   /** Largest error of the value, over its largest magnitude; 1e-5 by default. */
   tolerance?: number
+  /** Likewise of the gradients; 1e-3 by default. */
+  gradientTolerance?: number
 }
 
 /** Bound on max|error| / max|gradient|. */
@@ -52,7 +54,13 @@ export function checkOp<K extends string>(name: string, check: OpCheck<K>): void
     names.forEach((key, which) => {
       const { gradient, kinks } = differences((moved) => dot(f(moved), r), tensors, which)
       expect(kinks.size / gradient.length, `share of ${key} at a kink`).toBeLessThan(0.02)
-      expectClose(`gradient in ${key}`, gpu.gradients[key], gradient, GRADIENT_TOLERANCE, kinks)
+      expectClose(
+        `gradient in ${key}`,
+        gpu.gradients[key],
+        gradient,
+        check.gradientTolerance ?? GRADIENT_TOLERANCE,
+        kinks,
+      )
     })
   })
 }
