@@ -30,10 +30,10 @@ import {
 } from '../engine/index.js'
 import type { Backbone, Projector } from '../models/index.js'
 import { ROW_FLOATS } from './augment/draw.js'
-import { augmentViews, type DeviceImages } from './augment/views.js'
+import type { DeviceImages } from './augment/views.js'
 import type { PretrainConfig } from './config.js'
 import { barlowTwins } from './objectives/barlow_twins.js'
-import { stepOptimizer, type StepConfig, type TrainingStep } from './step.js'
+import { stepOptimizer, stepViews, type StepConfig, type TrainingStep } from './step.js'
 
 export type ChunkedConfig = StepConfig & { viewChunk: NonNullable<PretrainConfig['viewChunk']> }
 
@@ -45,7 +45,7 @@ export interface ChunkedStep {
   readonly loss: ProgramSpec
   /** Inputs as those of `forward`; chunk 0 begins new sums. */
   readonly backward: ProgramSpec
-  /** Input `rate` [1]. */
+  /** Input `rate` [1]; output `lossScale` [3] with f16. */
   readonly update: ProgramSpec
   readonly state: readonly Variable[]
   /** The gradient of each parameter, backbone's first, once every chunk has been backward. */
@@ -61,12 +61,12 @@ export function describeChunkedStep(
   projector: Projector,
   config: ChunkedConfig,
 ): ChunkedStep {
-  const { views, viewChunk, batch, augmentation, lambda } = config
+  const { views, viewChunk, batch, lambda } = config
   const chunkRows = viewChunk * batch
   /** A chunk's embeddings; with `updates`, its running statistics too. */
   const embed = (updates?: Assignment[]): { z: Value; chunk: Value } => {
     const mode = { training: true, groups: viewChunk, updates }
-    const x = augmentViews(images, input('rows', [chunkRows, ROW_FLOATS]), augmentation)
+    const x = stepViews(images, input('rows', [chunkRows, ROW_FLOATS]), config)
     return { z: projector.forward(backbone.forward(x, mode), mode), chunk: input('chunk', [1], 'u32') }
   }
   const statistics: Assignment[] = []
@@ -76,9 +76,9 @@ export function describeChunkedStep(
   const embeddingsGradient = variable('embeddings.gradient', shape)
 
   const loss = barlowTwins(embeddings, { views, lambda })
-  const [lossGradient] = gradients(loss, [embeddings])
+  const { parameters, seed, state, apply } = stepOptimizer(backbone, projector, config)
+  const [lossGradient] = gradients(loss, [embeddings], seed)
 
-  const { parameters, optimizer } = stepOptimizer(backbone, projector, config)
   const sums = parameters.map((p) => variable(`${p.name}.gradient`, p.shape))
   new Arena(sums)
   const again = embed()
@@ -88,8 +88,8 @@ export function describeChunkedStep(
     forward: { label: 'forward', updates: [...statistics, putChunk(embeddings, first.z, first.chunk)] },
     loss: { label: 'loss', outputs: { loss }, updates: [assign(embeddingsGradient, lossGradient)] },
     backward: { label: 'backward', updates: accumulate(sums, parts, again.chunk) },
-    update: { label: 'update', updates: optimizer.updates(sums, input('rate', [1])) },
-    state: optimizer.state,
+    update: { label: 'update', ...apply(sums, input('rate', [1])) },
+    state,
     gradients: sums,
     scratch: [embeddings, embeddingsGradient, ...sums],
   }
@@ -128,6 +128,7 @@ export async function compileChunkedStep(
       await update.run({ rate })
     },
     loss: () => loss.read('loss'),
+    ...(config.precision === 'f16' && { lossScale: () => update.read('lossScale') }),
     destroy() {
       for (const program of programs) program.destroy()
       for (const v of described.scratch) engine.release(v)

@@ -36,6 +36,8 @@ const schema = z.strictObject({
   /** Images a step; each gives `views` rows. */
   batch: whole(2),
   epochs: whole(1),
+  /** How activations and their gradients are stored; all else is f32. 'f16' needs an adapter with shader-f16. */
+  precision: z.enum(['f32', 'f16']),
   /** Ends the run after so many steps, if `epochs` has not ended it before; optional. */
   steps: whole(1).optional(),
   /** Adam's learning rate, constant. */
@@ -66,6 +68,7 @@ const defaults = {
   projectorDim: 256,
   lambda: 0.01,
   batch: 128,
+  precision: 'f32',
   epochs: 100,
   lr: 1e-3,
   weightDecay: 1e-6,

@@ -29,6 +29,9 @@ export interface StepMetrics {
   steps: number
   epoch: number
   loss: number
+  /** With f16: the loss scale after this step, and the steps skipped so far because gradients overflowed. */
+  lossScale?: number
+  skipped?: number
   /** Images (not views) a second over the last steps. */
   imagesPerSecond: number
   /** Wall-clock spent training so far, over all sittings. */
@@ -67,8 +70,13 @@ export interface PretrainResult {
   secondsToFirstStep: number
   imagesPerSecond: number
   peakBytes: number
+  /** With f16: steps skipped because gradients overflowed, over all sittings. */
+  skipped?: number
   stopped: 'done' | 'signal' | 'time'
 }
+
+/** A loss scale below this has been halved 32 times: no scale will do. */
+const LEAST_LOSS_SCALE = 2 ** -16
 
 /** The loss became infinite or not a number. */
 export class DivergedError extends Error {
@@ -86,6 +94,10 @@ export class DivergedError extends Error {
  */
 export async function pretrain(options: PretrainOptions): Promise<PretrainResult> {
   const { engine, dataset, config, out, resume = false, maxMinutes, signal, onStep, onMessage, onCompile } = options
+  if (config.precision === 'f16' && !engine.target.f16)
+    throw new ConfigError(
+      `--precision f16: ${engine.description} has no f16 (shader-f16): train with --precision f32, or choose another --adapter`,
+    )
   const indices = fractionIndices(dataset.count, config.fraction, config.seed)
   if (config.batch > indices.length)
     throw new ConfigError(
@@ -163,14 +175,25 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   const times: number[] = []
   let secondsToFirstStep = 0
   let clock = 0
+  let skipped: number | undefined
   let stopped: PretrainResult['stopped'] = 'done'
   let order: Uint32Array | undefined
 
-  const observe = async (step: number, epoch: number, reading: Promise<Float32Array>): Promise<void> => {
-    const [loss] = await reading
+  const observe = async (
+    step: number,
+    epoch: number,
+    reading: Promise<Float32Array>,
+    scaleReading: Promise<Float32Array | undefined>,
+  ): Promise<void> => {
+    const [[loss], scaling] = await Promise.all([reading, scaleReading])
+    const orInF32 = config.precision === 'f16' ? ', or train with --precision f32' : ''
     if (!Number.isFinite(loss))
       throw new DivergedError(
-        `the loss is ${loss} at step ${step}: lower --lr (now ${config.lr}) or --lambda (now ${config.lambda})`,
+        `the loss is ${loss} at step ${step}: lower --lr (now ${config.lr}) or --lambda (now ${config.lambda})${orInF32}`,
+      )
+    if (scaling && scaling[0] < LEAST_LOSS_SCALE)
+      throw new DivergedError(
+        `the gradients overflow f16 at step ${step}, whatever the loss scale: lower --lr (now ${config.lr})${orInF32}`,
       )
     const now = performance.now()
     if (times.length === 0) {
@@ -183,7 +206,16 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     progress.seconds = (now - clock) / 1000
     const window = times.slice(-20)
     const rateNow = window.length > 1 ? (1000 * config.batch * (window.length - 1)) / (now - window[0]) : 0
-    const metrics: StepMetrics = { step, steps, epoch, loss, imagesPerSecond: rateNow, seconds: progress.seconds }
+    skipped = scaling?.[2]
+    const metrics: StepMetrics = {
+      step,
+      steps,
+      epoch,
+      loss,
+      ...(scaling && { lossScale: scaling[0], skipped }),
+      imagesPerSecond: rateNow,
+      seconds: progress.seconds,
+    }
     if (out) appendFileSync(join(out, 'metrics.jsonl'), `${JSON.stringify(metrics)}\n`)
     onStep?.(metrics)
   }
@@ -214,7 +246,12 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
       await trainingStep.run(rows, rate)
       progress.step++
       progress.stepInEpoch++
-      const reading = observe(progress.step, progress.epoch, trainingStep.loss())
+      const reading = observe(
+        progress.step,
+        progress.epoch,
+        trainingStep.loss(),
+        trainingStep.lossScale?.() ?? Promise.resolve(undefined),
+      )
       // What went wrong is thrown when it is awaited, a step or two later.
       reading.catch(() => undefined)
       pending.push(reading)
@@ -257,6 +294,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     secondsToFirstStep,
     imagesPerSecond,
     peakBytes,
+    skipped,
     stopped,
   }
   // Resuming a run that has ended does nothing, and leaves its summary alone.
@@ -270,6 +308,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
           totalSteps: steps,
           epochs: progress.epoch,
           finalLoss: losses[losses.length - 1],
+          ...(skipped !== undefined && { skipped }),
           seconds: progress.seconds,
           secondsToFirstStep,
           imagesPerSecond,

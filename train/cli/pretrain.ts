@@ -39,6 +39,7 @@ for (const [flags, description, parse] of [
   ['--projector-dim <d>', 'projector width (256)'],
   ['--lambda <weight>', 'weight of the orthogonality constraint (0.01)'],
   ['--batch <images>', 'images a step (128)'],
+  ['--precision <type>', 'f32, or f16: activations in half the memory, where the adapter has it (f32)', String],
   ['--epochs <count>', 'epochs (100)'],
   ['--steps <count>', 'end after so many steps'],
   ['--lr <rate>', "Adam's learning rate (0.001)"],
