@@ -36,7 +36,8 @@ export type Tensors = Record<string, Float32Array>
 
 export const VIEWS = 2
 export const LAMBDA = 0.01
-export const RATE = 1e-3
+/** Small, so that the loss after an update still tells the peers' gradients apart from rounding. */
+export const RATE = 1e-4
 export const PROJECTOR_DIM = 256
 export const ADAM = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const
 export const BATCH_NORM_EPSILON = 1e-5

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-VIEWS, LAMBDA, RATE, DIM = 2, 0.01, 1e-3, 256
+VIEWS, LAMBDA, RATE, DIM = 2, 0.01, 1e-4, 256
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

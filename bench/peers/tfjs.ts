@@ -26,12 +26,13 @@ async function open(): Promise<Peer> {
   const device = await standInBrowser()
   const tf = await import('@tensorflow/tfjs-core')
   await import('@tensorflow/tfjs-backend-webgpu')
+  const require = createRequire(import.meta.url)
+  // Its bundle for Node leaves the gradients out; this module registers them in a registry that all copies share.
+  require('@tensorflow/tfjs-core/dist/register_all_gradients.js')
   if (!(await tf.setBackend('webgpu'))) throw new Error('tfjs: its WebGPU backend does not start here')
   const backend = tf.backend() as WebGPUBackend
   failOnRefusals(backend.device)
-  const { version } = createRequire(import.meta.url)('@tensorflow/tfjs-backend-webgpu/package.json') as {
-    version: string
-  }
+  const { version } = require('@tensorflow/tfjs-backend-webgpu/package.json') as { version: string }
   return {
     name: 'tfjs',
     version,
