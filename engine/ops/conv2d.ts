@@ -6,6 +6,7 @@ import type { Emit, Slice } from '../lowering.js'
 import { bytesOf, defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkActivations, checkFloat, padded, resize, transposed, up } from './common.js'
 import { registerConv, registerWeightGradient } from './products/register.js'
+import { tiledConvs, tiledWeightGradients } from './products/tiled.js'
 import { winogradConv, winogradWeightGradient } from './products/winograd.js'
 import { compute, type ConvWork, type Walk, type Way, type WeightGradientWork } from './products/work.js'
 import { sum } from './reduce.js'
@@ -32,12 +33,17 @@ function check(name: string, { stride, padding }: Geometry): void {
     throw new ShapeError(`${name}: padding ${padding} must be a whole number of at least 0`)
 }
 
-/** The ways to compute each product, in the order that the shipped table prefers. */
-const convWays: Way<ConvWork>[] = [winogradConv, registerConv]
-const weightGradientWays: Way<WeightGradientWork>[] = [winogradWeightGradient, registerWeightGradient]
+/** The ways to compute each product, cheapest first by their own estimates. */
+const convWays: readonly Way<ConvWork>[] = [winogradConv, ...tiledConvs, registerConv]
+const weightGradientWays: readonly Way<WeightGradientWork>[] = [
+  winogradWeightGradient,
+  ...tiledWeightGradients,
+  registerWeightGradient,
+]
 
 const conv2dOp = defineOp<Geometry>({
   name: 'conv2d',
+  batched: [0],
   infer: ([x, w, bias], geometry) => {
     check('conv2d', geometry)
     checkActivations('conv2d', x)
@@ -116,6 +122,7 @@ function narrow(emit: Emit, from: Slice, y: Value): void {
 /** dx from dy [N, Ho, Wo, O] and w [kh, kw, C, O]. */
 const inputGradientOp = defineOp<Geometry & { height: number; width: number }>({
   name: 'conv2dInputGradient',
+  batched: [0],
   infer: ([g, w], { height, width }) => [{ shape: [g.shape[0], height, width, w.shape[2]], dtype: g.dtype }],
   lower: ({ inputs: [g, w], outputs: [dx], attributes: { stride, padding, height, width } }, emit) => {
     const [n, outHeight, outWidth, o] = g.shape
@@ -160,6 +167,7 @@ const inputGradientOp = defineOp<Geometry & { height: number; width: number }>({
 /** dw from x [N, H, W, C] and dy [N, Ho, Wo, O]. */
 const weightGradientOp = defineOp<Geometry & { kernelHeight: number; kernelWidth: number }>({
   name: 'conv2dWeightGradient',
+  batched: [0, 1],
   infer: ([x, g], { kernelHeight, kernelWidth }) => [
     { shape: [kernelHeight, kernelWidth, x.shape[3], g.shape[3]], dtype: 'f32' },
   ],

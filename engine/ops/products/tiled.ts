@@ -1,0 +1,34 @@
+/** Tiles staged in workgroup memory, for GPUs: what a software driver is slowest at. Serves f32 and stored f16. */
+import { stagedConvs, stagedMatmuls, stagedWeightGradients, type Family, type Tile } from './staged.js'
+
+/**
+ * Every invocation holds 4·rows4 × 4·columns4 results. It reads rows4 + columns4 vec4s of workgroup memory for
+ * 16·rows4·columns4 multiplications, on which the expected speed rests.
+ */
+const tile = (threadsX: number, threadsY: number, rows4: number, columns4: number): Tile => ({
+  rows: 4 * rows4 * threadsY,
+  columns: 4 * columns4 * threadsX,
+  constants: { THREADS_X: threadsX, THREADS_Y: threadsY, ROWS4: rows4, COLUMNS4: columns4 },
+  bytes: 4 * 16 * (4 * rows4 * threadsY + 4 * columns4 * threadsX),
+  speed: [0.5, 0.65, 0.8][rows4 + columns4 - 2],
+})
+
+const family: Family = {
+  name: 'tiled',
+  conv: 'conv2d_tiled',
+  weightGradient: 'conv2d_weight_gradient_tiled',
+  tiles: [
+    tile(16, 16, 2, 2), // 128×128
+    tile(16, 16, 2, 1), // 128×64
+    tile(16, 16, 1, 1), // 64×64
+    tile(8, 16, 2, 1), // 128×32
+    tile(4, 16, 2, 1), // 128×16
+    tile(16, 8, 1, 1), // 32×64
+  ],
+  blockDepth: 16,
+  offered: (target) => target.adapterClass === 'gpu' && target.maxInvocations >= 256,
+}
+
+export const tiledConvs = stagedConvs(family)
+export const tiledWeightGradients = stagedWeightGradients(family)
+export const tiledMatmuls = stagedMatmuls(family)

@@ -1,0 +1,198 @@
+// conv2d_tiled.wgsl: convolution, and with it the matrix product, as an implicit GEMM in workgroup memory.
+//
+//   y[n, i·step + y0, j·step + x0, o] = Σ_{t,u,c} x[n, i·stride + origin_y + t·direction, j·stride + origin_x + u·direction, c]
+//                                               · w[ky0 + t·tap_step, kx0 + u·tap_step, c, o]  (+ bias[o])
+//
+// The walk is that of conv2d.wgsl, where it is explained. As a product: rows m = (n, i, j), depth k = (t, u, c), columns o.
+// A matrix product c = a·b is the 1×1 convolution of an image of M × 1 pixels and K channels; `batches` of them lie one
+// behind another in x, w and y. Where the sum over k is cut in splits, y holds the parts [splits, batches, …], summed
+// afterwards, in order, by reduce4.wgsl.
+//
+// A workgroup computes a tile of 4·ROWS4·THREADS_Y rows × 4·COLUMNS4·THREADS_X columns, an invocation 4·ROWS4 × 4·COLUMNS4
+// of it in registers. For every 16 of the depth it stages that many rows and columns once (128×128: 16 KiB for 262,144
+// multiplications), and an invocation then reads ROWS4 + COLUMNS4 vec4s for 16·ROWS4·COLUMNS4 multiplications. The next
+// block is on its way from memory to registers while the present one is multiplied.
+
+// @specialize
+const THREADS_X = 16u;     // with THREADS_Y: 64 to 256 invocations
+const THREADS_Y = 16u;
+const ROWS4 = 1u;
+const COLUMNS4 = 1u;
+const HAS_BIAS = false;
+alias In = vec4f;          // vec4h: stored in f16
+alias Weight = vec4f;
+alias Out = vec4f;
+// @end
+
+struct Params {
+  images: u32,        // N in this dispatch
+  in_height: u32, in_width: u32, in_channels4: u32,      // C / 4
+  out_height: u32, out_width: u32, out_channels4: u32,   // O / 4
+  grid_height: u32, grid_width: u32,                     // i and j run over this grid
+  step: u32, y0: u32, x0: u32,
+  stride: u32, origin_y: i32, origin_x: i32, direction: i32,
+  taps_y: u32, taps_x: u32, ky0: u32, kx0: u32, tap_step: u32, kernel_height: u32, kernel_width: u32,
+  batches: u32,
+  depth4_per_split: u32,   // a multiple of 4
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<In>;
+@group(0) @binding(2) var<storage, read> w: array<Weight>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> y: array<Out>;
+
+const DEPTH = 16u;   // of a block
+const INVOCATIONS = THREADS_X * THREADS_Y;
+const TILE_ROWS4 = ROWS4 * THREADS_Y;
+const TILE_COLUMNS4 = COLUMNS4 * THREADS_X;
+const LOADS_X = TILE_ROWS4 * DEPTH / INVOCATIONS;      // vec4s of a block that an invocation brings
+const LOADS_W = TILE_COLUMNS4 * DEPTH / INVOCATIONS;
+
+// left[k][m / 4][m % 4], transposed while it is stored. Four invocations store four k's of one row at once: (m / 4) is
+// turned by 2·(k / 4), so that they meet different banks.
+var<workgroup> left: array<vec4f, DEPTH * TILE_ROWS4>;
+var<workgroup> right: array<vec4f, DEPTH * TILE_COLUMNS4>;   // right[k][o / 4]
+
+// @snippet store = f32
+fn stored(v: vec4f) -> vec4f { return v; }
+// @end
+/* @snippet store = f16
+// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+fn stored(v: vec4f) -> vec4h {
+  let infinity = vec2u(0x7c007c00u);
+  return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
+}
+@end */
+
+// Four channels (c / 4) at tap (t, u): a place in the depth.
+struct Place { t: u32, u: u32, c4: u32 }
+
+fn place(depth4: u32) -> Place {
+  let tap = depth4 / params.in_channels4;
+  return Place(tap / params.taps_x, tap % params.taps_x, depth4 % params.in_channels4);
+}
+
+// Counts up by less than a whole depth: additions and carries, where dividing in every block would cost far more.
+fn advanced(at: Place, by: Place) -> Place {
+  var c4 = at.c4 + by.c4;
+  var u = at.u + by.u;
+  var t = at.t + by.t;
+  if (c4 >= params.in_channels4) { c4 -= params.in_channels4; u++; }
+  if (u >= params.taps_x) { u -= params.taps_x; t++; }
+  return Place(t, u, c4);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) workgroups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  // Tiles are counted along the columns first, so that those which run together read the same rows.
+  let column_tiles = (params.out_channels4 + TILE_COLUMNS4 - 1u) / TILE_COLUMNS4;
+  let tile = workgroup.y * workgroups.x + workgroup.x;
+  let first_row = tile / column_tiles * TILE_ROWS4 * 4u;
+  let first_column4 = tile % column_tiles * TILE_COLUMNS4;
+  let grid = params.grid_height * params.grid_width;
+  let rows = params.images * grid;
+  if (first_row >= rows) { return; }
+  let batch = workgroup.z % params.batches;
+  let split = workgroup.z / params.batches;
+  let depth4 = params.taps_y * params.taps_x * params.in_channels4;
+  let begin4 = split * params.depth4_per_split;
+  let end4 = min(begin4 + params.depth4_per_split, depth4);
+
+  // What this invocation brings of x: four channels, its place in the depth counted up from block to block, of LOADS_X rows.
+  let x4 = local % 4u;
+  var row: array<i32, LOADS_X>;      // in the image, for tap (0, 0)
+  var column: array<i32, LOADS_X>;
+  var image: array<u32, LOADS_X>;    // its first row of pixels
+  for (var l = 0u; l < LOADS_X; l++) {
+    let m = first_row + local / 4u + l * (INVOCATIONS / 4u);
+    let pixel = m % grid;
+    row[l] = select(-0x10000000, i32(pixel / params.grid_width * params.stride) + params.origin_y, m < rows);
+    column[l] = i32(pixel % params.grid_width * params.stride) + params.origin_x;
+    image[l] = (batch * params.images + m / grid) * params.in_height;
+  }
+  // What it brings of w: one vec4 of columns, of LOADS_W successive k's.
+  let w_k = local / TILE_COLUMNS4 * LOADS_W;
+  let w_column4 = first_column4 + local % TILE_COLUMNS4;
+  let w_rows = batch * params.kernel_height * params.kernel_width;
+
+  let block = place(DEPTH / 4u);
+  var x_at = place(begin4 + x4);
+  var w_at = place(begin4 + w_k / 4u);
+  var next_x: array<vec4f, LOADS_X>;
+  var next_w: array<vec4f, LOADS_W>;
+  var sum: array<array<vec4f, COLUMNS4>, 4u * ROWS4>;
+
+  let tx = local % THREADS_X;
+  let ty = local / THREADS_X;
+  let blocks = (max(end4, begin4) - begin4 + DEPTH / 4u - 1u) / (DEPTH / 4u);
+  // Turn b brings block b, and multiplies block b − 1.
+  for (var b = 0u; b <= blocks; b++) {
+    let from4 = begin4 + b * (DEPTH / 4u);
+    for (var l = 0u; l < LOADS_X; l++) {
+      let r = row[l] + i32(x_at.t) * params.direction;
+      let s = column[l] + i32(x_at.u) * params.direction;
+      next_x[l] = vec4f();
+      if (from4 + x4 < end4 && r >= 0 && r < i32(params.in_height) && s >= 0 && s < i32(params.in_width)) {
+        next_x[l] = vec4f(x[((image[l] + u32(r)) * params.in_width + u32(s)) * params.in_channels4 + x_at.c4]);
+      }
+    }
+    let tap = (params.ky0 + w_at.t * params.tap_step) * params.kernel_width + params.kx0 + w_at.u * params.tap_step;
+    let w_row = ((w_rows + tap) * params.in_channels4 + w_at.c4) * 4u + w_k % 4u;
+    for (var l = 0u; l < LOADS_W; l++) {
+      next_w[l] = vec4f();
+      if (from4 + w_k / 4u < end4 && w_column4 < params.out_channels4) {
+        next_w[l] = vec4f(w[(w_row + l) * params.out_channels4 + w_column4]);
+      }
+    }
+    x_at = advanced(x_at, block);
+    w_at = advanced(w_at, block);
+
+    if (b > 0u) {
+      for (var k = 0u; k < DEPTH; k++) {
+        var other: array<vec4f, COLUMNS4>;
+        for (var v = 0u; v < COLUMNS4; v++) { other[v] = right[k * TILE_COLUMNS4 + v * THREADS_X + tx]; }
+        for (var g = 0u; g < ROWS4; g++) {
+          let factor = left[k * TILE_ROWS4 + ((g * THREADS_Y + ty) ^ (k / 4u * 2u))];
+          for (var v = 0u; v < COLUMNS4; v++) {
+            sum[g * 4u][v] = fma(vec4f(factor.x), other[v], sum[g * 4u][v]);
+            sum[g * 4u + 1u][v] = fma(vec4f(factor.y), other[v], sum[g * 4u + 1u][v]);
+            sum[g * 4u + 2u][v] = fma(vec4f(factor.z), other[v], sum[g * 4u + 2u][v]);
+            sum[g * 4u + 3u][v] = fma(vec4f(factor.w), other[v], sum[g * 4u + 3u][v]);
+          }
+        }
+      }
+    }
+    if (b == blocks) { break; }
+    workgroupBarrier();
+    for (var l = 0u; l < LOADS_X; l++) {
+      let m = local / 4u + l * (INVOCATIONS / 4u);
+      let at = x4 * 4u * TILE_ROWS4 + ((m / 4u) ^ (x4 * 2u));
+      for (var q = 0u; q < 4u; q++) { left[at + q * TILE_ROWS4][m % 4u] = next_x[l][q]; }
+    }
+    for (var l = 0u; l < LOADS_W; l++) { right[(w_k + l) * TILE_COLUMNS4 + local % TILE_COLUMNS4] = next_w[l]; }
+    workgroupBarrier();
+  }
+
+  let first_image = workgroup.z * params.images;   // workgroup.z counts [splits, batches]
+  for (var g = 0u; g < ROWS4; g++) {
+    for (var q = 0u; q < 4u; q++) {
+      let m = first_row + (g * THREADS_Y + ty) * 4u + q;
+      if (m >= rows) { continue; }
+      let pixel = m % grid;
+      let i = pixel / params.grid_width * params.step + params.y0;
+      let j = pixel % params.grid_width * params.step + params.x0;
+      let at = (((first_image + m / grid) * params.out_height + i) * params.out_width + j) * params.out_channels4;
+      for (var v = 0u; v < COLUMNS4; v++) {
+        let o = first_column4 + v * THREADS_X + tx;
+        if (o >= params.out_channels4) { continue; }
+        var value = sum[g * 4u + q][v];
+        if (HAS_BIAS && split == 0u) { value += bias[o]; }
+        y[at + o] = stored(value);
+      }
+    }
+  }
+}
