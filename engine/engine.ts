@@ -1,6 +1,6 @@
 /** One device and what lives on it: pipelines, Variables' buffers, read-back, and failures as one line each. */
 import { KernelLibrary, PipelineCache } from './kernel.js'
-import { Emit, type Plan, type ProgramSpec, type Target, type VariantTable } from './lowering.js'
+import { Emit, type Choice, type Plan, type ProgramSpec, type Target, type VariantTable } from './lowering.js'
 import { Program } from './program.js'
 import { type TypedArray, type Variable } from './sources.js'
 import type { DType } from './value.js'
@@ -25,8 +25,10 @@ export class Engine {
   readonly pipelines: PipelineCache
   readonly target: Target
   readonly description: string
-  /** Which variant computes which product; what is not in it goes by the shipped order. */
+  /** Which variant computes which product; what is not in it goes by the variants' own estimates. */
   variants: VariantTable = new Map()
+  /** Asked before a graph is recorded for the choices that `variants` does not hold; without one nothing is measured. */
+  tuner?: (choices: readonly Choice[]) => Promise<VariantTable>
   private readonly variables = new Map<unknown, GPUBuffer>()
   private readonly staging: GPUBuffer[] = []
   private readonly inFlight: Promise<unknown>[] = []
@@ -129,7 +131,12 @@ export class Engine {
     onProgress?: (done: number, total: number) => void,
   ): Promise<Program[]> {
     this.check()
-    const plans = specs.map((spec) => this.plan(spec))
+    let plans = specs.map((spec) => this.plan(spec))
+    const open = new Map(plans.flatMap(({ choices }) => [...choices].filter(([key]) => !this.variants.has(key))))
+    if (this.tuner && open.size) {
+      this.variants = new Map([...this.variants, ...(await this.tuner([...open.values()]))])
+      plans = specs.map((spec) => this.plan(spec))
+    }
     return Program.build(this, plans, onProgress)
   }
 

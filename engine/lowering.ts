@@ -41,7 +41,7 @@ export interface Variant {
   readonly name: string
 }
 
-/** The variant chosen for each product, by its `variantKey`; what is not in it is taken from the shipped order. */
+/** The variant chosen for each product, by its `variantKey`; what is not in it goes by the variants' own estimates. */
 export type VariantTable = ReadonlyMap<string, string>
 
 /** What decides how fast a variant is: the op, its operands' shapes and types, its attributes. */
@@ -106,6 +106,8 @@ export interface Plan {
   readonly inputs: ReadonlyMap<string, { value: Value; slice: Slice }>
   readonly outputs: ReadonlyMap<string, { value: Value; slice: Slice }>
   readonly memory: MemoryPlan
+  /** What there was to choose: products that several variants can compute. */
+  readonly choices: ReadonlyMap<string, Choice>
 }
 
 export interface ProgramSpec {
@@ -142,16 +144,15 @@ export class Emit {
   private readonly updated = new Map<Value, Variable>()
   private readonly variableStorages = new Map<unknown, Storage>()
   private current!: Node
-  /** What there was to choose, by `variantKey`: the tuner measures these. */
-  readonly choices = new Map<string, Choice>()
+  private readonly choices = new Map<string, Choice>()
 
   constructor(
     readonly target: Target,
     private readonly library: KernelLibrary,
-    private readonly variants: VariantTable = new Map(),
+    private readonly variants: Pick<VariantTable, 'get'> = new Map(),
   ) {}
 
-  /** The variant that computes this node: the table's, else the first, which is what the shipped order prefers. */
+  /** The variant that computes this node: the table's, else the first. */
   choose<V extends Variant>(candidates: readonly V[]): V {
     const key = variantKey(this.current)
     if (candidates.length > 1) this.choices.set(key, { node: this.current, candidates })
@@ -322,6 +323,7 @@ export class Emit {
       inputs,
       outputs: named,
       memory: assignStorages(this.dispatches, this.storages, this.target),
+      choices: this.choices,
     }
   }
 

@@ -21,6 +21,8 @@ export interface TensorSpec {
  */
 export interface Op<A = unknown> {
   readonly name: string
+  /** Which inputs have the batch as their first dimension: the tuner measures variants on fewer rows of these. */
+  readonly batched?: readonly number[]
   /** Shapes and dtypes of the outputs; throws a ShapeError that names the op and the shapes. */
   infer(inputs: readonly Value[], attributes: A): TensorSpec[]
   /**

@@ -2,11 +2,13 @@
 import { part } from '../../lowering.js'
 import { bytesOf } from '../../value.js'
 import { busyWorkgroups, channelTile, sumSplits, tileLanes, up } from '../common.js'
+import { convFlops, matmulFlops, ratesOf, weightGradientFlops } from './cost.js'
 import { imageRuns, vec4Of, type ConvWork, type MatmulWork, type Way, type WeightGradientWork } from './work.js'
 
 export const registerConv: Way<ConvWork> = {
   name: 'register',
   serves: () => true,
+  cost: (work, target) => convFlops(work) / ratesOf(target).register,
   lower: (work, emit) => {
     const { inShape, outShape, w, kernel, bias, walk, dtype } = work
     const tile = channelTile(outShape[3] / 4)
@@ -56,6 +58,7 @@ export const registerConv: Way<ConvWork> = {
 export const registerWeightGradient: Way<WeightGradientWork> = {
   name: 'register',
   serves: () => true,
+  cost: (work, target) => weightGradientFlops(work) / ratesOf(target).register,
   lower: ({ x, inShape, dy, outShape, kernel, stride, padding, dw, dtype }, emit) => {
     const [, height, width, c] = inShape
     const [, outHeight, outWidth, o] = outShape
@@ -113,6 +116,7 @@ export const registerWeightGradient: Way<WeightGradientWork> = {
 export const registerMatmul: Way<MatmulWork> = {
   name: 'register',
   serves: () => true,
+  cost: (work, target) => matmulFlops(work) / ratesOf(target).register,
   lower: ({ a, b, bias, c, batch, M, N, K, transposeA, dtypes }, emit) => {
     const tile = channelTile(N / 4)
     const lanes = tileLanes(emit)

@@ -10,15 +10,19 @@
 import { part, type Emit, type Slice, type Target } from '../../lowering.js'
 import { sumSplits } from '../common.js'
 import { matmulWays } from './matmul_ways.js'
-import { imageRuns, vec4Of, type ConvWork, type MatmulWork, type Way, type WeightGradientWork } from './work.js'
+import { ratesOf } from './cost.js'
+import {
+  candidates,
+  imageRuns,
+  vec4Of,
+  type ConvWork,
+  type MatmulWork,
+  type Way,
+  type WeightGradientWork,
+} from './work.js'
 
 /** Transformed tiles are kept below this; more images go one run after another. */
 const SCRATCH_BYTES = 64 * 2 ** 20
-/** Below so many channels the transforms cost more than the products save. */
-const FEWEST_CHANNELS = 16
-/** Images smaller than a tile would be mostly filling. */
-const SMALLEST_IMAGE = 4
-
 const PLACES = 36
 const tilesOf = (n: number): number => Math.ceil(n / 4)
 
@@ -30,10 +34,21 @@ function sizes(inShape: readonly number[], outShape: readonly number[]) {
   return { c, o, tiles, most: Math.max(1, Math.floor(SCRATCH_BYTES / bytesPerImage)) }
 }
 
-const worthwhile = (inShape: readonly number[], outShape: readonly number[], { maxBindingBytes }: Target): boolean =>
-  Math.min(inShape[3], outShape[3]) >= FEWEST_CHANNELS &&
-  Math.min(outShape[1], outShape[2]) >= SMALLEST_IMAGE &&
-  4 * PLACES * inShape[3] * outShape[3] <= maxBindingBytes
+/** The transformed weights are bound whole; images smaller than a tile would be mostly filling. */
+const fits = (inShape: readonly number[], outShape: readonly number[], { maxBindingBytes }: Target): boolean =>
+  Math.min(outShape[1], outShape[2]) >= 3 && 4 * PLACES * inShape[3] * outShape[3] <= maxBindingBytes
+
+/** The products, and the vec4s that the transforms load and store: of images 36 + 36, of results 36 + 16, of weights 9 + 36. */
+function cost(inShape: readonly number[], outShape: readonly number[], target: Target): number {
+  const { c, o, tiles } = sizes(inShape, outShape)
+  const places = inShape[0] * tiles[0] * tiles[1]
+  const { register, tiled, bytes } = ratesOf(target)
+  const flops = 2 * PLACES * places * c * o
+  const moved = 4 * (places * (72 * c + 52 * o) + 45 * c * o)
+  // A product's tile has 32 rows on a software driver: fewer tiles leave lanes idle.
+  const busy = Math.min(1, places / 32)
+  return flops / (target.adapterClass === 'cpu' ? register * busy : tiled) + moved / bytes
+}
 
 /** V [36, tiles, C] from a run of images. */
 function transformImages(
@@ -111,10 +126,10 @@ function transformWeights(
   })
 }
 
-/** 36 products in one batch, in the way that the adapter's shipped table prefers. */
+/** 36 products in one batch, in the way that is cheapest by estimate. */
 function multiply(emit: Emit, work: Pick<MatmulWork, 'a' | 'b' | 'c' | 'M' | 'N' | 'K' | 'transposeA'>): void {
   const full: MatmulWork = { ...work, batch: PLACES, dtypes: { a: 'f32', b: 'f32', c: 'f32' } }
-  matmulWays.find((way) => way.serves(full, emit.target))!.lower(full, emit)
+  candidates(full, matmulWays, emit.target)[0].lower(full, emit)
 }
 
 export const winogradConv: Way<ConvWork> = {
@@ -125,7 +140,8 @@ export const winogradConv: Way<ConvWork> = {
     walk.stride === 1 &&
     walk.step === 1 &&
     walk.tapStep === 1 &&
-    worthwhile(inShape, outShape, target),
+    fits(inShape, outShape, target),
+  cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
   lower: (work, emit) => {
     const { c, o, tiles, most } = sizes(work.inShape, work.outShape)
     // Walking backwards from an origin is walking forwards from two pixels before it, with the taps turned round.
@@ -146,7 +162,8 @@ export const winogradConv: Way<ConvWork> = {
 export const winogradWeightGradient: Way<WeightGradientWork> = {
   name: 'winograd',
   serves: ({ inShape, outShape, kernel, stride }, target) =>
-    kernel[0] === 3 && kernel[1] === 3 && stride === 1 && worthwhile(inShape, outShape, target),
+    kernel[0] === 3 && kernel[1] === 3 && stride === 1 && fits(inShape, outShape, target),
+  cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
   lower: (work, emit) => {
     const { c, o, tiles, most } = sizes(work.inShape, work.outShape)
     const runs = imageRuns(emit, { ...work, y: work.dy }, most)

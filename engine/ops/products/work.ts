@@ -79,12 +79,28 @@ export interface MatmulWork {
 export interface Way<Work> extends Variant {
   /** Whether it can compute this work on this adapter, within its limits. */
   serves(work: Work, target: Target): boolean
+  /** Rough seconds, from the rates of cost.ts: what the shipped choice goes by, and what spares the tuner the rest. */
+  cost(work: Work, target: Target): number
   lower(work: Work, emit: Emit): void
 }
 
-/** The ways that serve, in the given order; lowering chooses among them. */
+/** Candidates dearer than this many times the cheapest are not worth measuring. */
+const WORTH_MEASURING = 3
+const MOST_CANDIDATES = 3
+
+/** The ways that serve and are worth measuring, the cheapest by their own estimate first. */
+export function candidates<Work>(work: Work, ways: readonly Way<Work>[], target: Target): Way<Work>[] {
+  const costs = new Map(ways.filter((w) => w.serves(work, target)).map((way) => [way, way.cost(work, target)]))
+  const least = Math.min(...costs.values())
+  return [...costs.keys()]
+    .filter((way) => costs.get(way)! <= WORTH_MEASURING * least)
+    .sort((a, b) => costs.get(a)! - costs.get(b)!)
+    .slice(0, MOST_CANDIDATES)
+}
+
+/** Lowers work in the way that the variant table names, else in the cheapest. */
 export function compute<Work>(work: Work, ways: readonly Way<Work>[], emit: Emit): void {
-  emit.choose(ways.filter((way) => way.serves(work, emit.target))).lower(work, emit)
+  emit.choose(candidates(work, ways, emit.target)).lower(work, emit)
 }
 
 /** The WGSL type that four stored numbers have. */

@@ -1,0 +1,31 @@
+/**
+ * What the ways' estimates go by: rates that each class of adapters sustains, measured on lavapipe (2 cores) for 'cpu'
+ * and assumed for a large card for 'gpu'. Only their ratios matter: they order the ways.
+ */
+import type { Target } from '../../lowering.js'
+import type { ConvWork, MatmulWork, WeightGradientWork } from './work.js'
+
+interface Rates {
+  /** FLOP/s of a product in registers, in workgroup tiles and on matrix units. */
+  readonly register: number
+  readonly tiled: number
+  readonly matrix: number
+  /** Bytes/s of kernels that only move and add. */
+  readonly bytes: number
+}
+
+const rates: Record<Target['adapterClass'], Rates> = {
+  cpu: { register: 28e9, tiled: 2e9, matrix: 1e9, bytes: 1.9e9 },
+  gpu: { register: 5e12, tiled: 20e12, matrix: 150e12, bytes: 1.5e12 },
+}
+
+export const ratesOf = ({ adapterClass }: Target): Rates => rates[adapterClass]
+
+/** Multiplications and additions of a convolution as its definition has them. */
+export const convFlops = ({ inShape: [images, , , c], outShape: [, , , o], walk }: ConvWork): number =>
+  2 * images * walk.grid[0] * walk.grid[1] * walk.tapsY * walk.tapsX * c * o
+
+export const weightGradientFlops = ({ inShape, outShape: [images, height, width, o], kernel }: WeightGradientWork) =>
+  2 * images * height * width * kernel[0] * kernel[1] * inShape[3] * o
+
+export const matmulFlops = ({ batch, M, N, K }: MatmulWork): number => 2 * batch * M * N * K
