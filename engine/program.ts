@@ -167,6 +167,21 @@ export class Program {
    * @param inputs one array for each `input` of the graph, of exactly its size
    */
   async run(inputs: Readonly<Record<string, TypedArray>> = {}): Promise<void> {
+    await this.replay(inputs, (encoder) => {
+      const pass = encoder.beginComputePass({ label: this.plan.label })
+      this.encode(pass)
+      pass.end()
+    })
+  }
+
+  /**
+   * As `run`, with the commands that `record` encodes in place of one compute pass over all dispatches: the
+   * profiler's way in.
+   */
+  async replay(
+    inputs: Readonly<Record<string, TypedArray>>,
+    record: (encoder: GPUCommandEncoder) => void,
+  ): Promise<void> {
     const { engine, plan } = this
     engine.check()
     for (const [name, { value }] of plan.inputs) {
@@ -188,15 +203,18 @@ export class Program {
       engine.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength)
     }
     const encoder = engine.device.createCommandEncoder({ label: plan.label })
-    const pass = encoder.beginComputePass({ label: plan.label })
+    record(encoder)
+    engine.submit(encoder.finish())
+  }
+
+  /** Records the dispatches from number `first` up to, not including, `last` into a pass; all of them by default. */
+  encode(pass: GPUComputePassEncoder, first = 0, last = this.recorded.length): void {
     let pipeline: GPUComputePipeline | undefined
-    for (const step of this.recorded) {
+    for (const step of this.recorded.slice(first, last)) {
       if (step.pipeline !== pipeline) pass.setPipeline((pipeline = step.pipeline))
       pass.setBindGroup(0, step.bindGroup)
       pass.dispatchWorkgroups(...step.workgroups)
     }
-    pass.end()
-    engine.submit(encoder.finish())
   }
 
   /** An output of the latest run that was submitted: f32 as Float32Array, u32 as Uint32Array. Does not stall the queue. */
