@@ -30,6 +30,7 @@ export const kernelNames = [
   'max_pool',
   'max_pool_gradient',
   'normalize_rows',
+  'nt_xent',
   'orthogonality',
   'pad',
   'reduce',

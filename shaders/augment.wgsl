@@ -1,4 +1,5 @@
 // augment.wgsl: views of images: crop and resize, flip, colour jitter, greyscale, solarise, normalise.
+// Blur comes between the last but two: then augment_blur.wgsl ends what is begun here with FINISH = false.
 //
 //   images  bytes [shard_images, source_height, source_width, 3], packed, red first; the data set's
 //           images from first_image on. A data set larger than a binding comes in several shards, one
@@ -16,14 +17,15 @@
 //   2 brightness  x = clip(brightness x)
 //   3 contrast    x = clip(contrast x + (1 - contrast) mean), mean = the mean grey of the view after 2
 //   4 saturation  x = clip(saturation x + (1 - saturation) grey(x))
-//   5 hue         x = clip(hue x), a rotation of RGB about the grey axis
+//   5 hue         x = clip(hue x), a rotation of RGB about the grey axis; then HSV's hue moved by hsv_hue turns
 //   6 greyscale   x = grey(x);   7 solarise  x = 1 - x where x >= solarize_from
-//   8 normalise   (x - mean) / std, channel by channel
+//   8 normalise   (x - mean) / std, channel by channel; 7 and 8 only with FINISH
 // Factors of 1 and the identity leave a value's bits as they are, so there are no flags for steps left out.
 // The mean is summed in a fixed order: the same rows give the same bits.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
+const FINISH = true;
 // @end
 
 struct Params {
@@ -49,6 +51,8 @@ struct Row {
   saturation: f32,
   greyscale: f32,
   solarize_from: f32,
+  blur: f32, // standard deviation; for augment_blur.wgsl
+  hsv_hue: f32,
   crop: mat3x3f, // from output to source pixel coordinates (x, y, 1)
   hue: mat3x3f,
 }
@@ -133,6 +137,24 @@ fn blend(color: vec3f, other: vec3f, factor: f32) -> vec3f {
   return factor * color + (1.0 - factor) * other;
 }
 
+// Saturation and value stay. In sixths of a turn from red, with t of the turned hue, a channel whose own hue is at c
+// has value - chroma (distance of t from c, less 1, within [0, 1]).
+fn turn_hue(color: vec3f, turns: f32) -> vec3f {
+  let value = max(color.r, max(color.g, color.b));
+  let chroma = value - min(color.r, min(color.g, color.b));
+  if chroma == 0.0 {
+    return color;
+  }
+  var sixths = (color.g - color.b) / chroma;
+  if value != color.r {
+    sixths = select(4.0 + (color.r - color.g) / chroma, 2.0 + (color.b - color.r) / chroma, value == color.g);
+  }
+  let turned = sixths + 6.0 * turns;
+  let ahead = turned - vec3f(0.0, 2.0, 4.0);
+  let distance = abs(ahead - 6.0 * round(ahead / 6.0));
+  return value - chroma * saturate(distance - 1.0);
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -178,8 +200,14 @@ fn main(
     color = saturate(blend(color, mean_grey, row.contrast));
     color = saturate(blend(color, vec3f(dot(color, GREY)), row.saturation));
     color = saturate(row.hue * color);
+    if row.hsv_hue != 0.0 {
+      color = turn_hue(color, row.hsv_hue);
+    }
     color = blend(vec3f(dot(color, GREY)), color, row.greyscale);
-    color = select(color, 1.0 - color, color >= vec3f(row.solarize_from));
-    views[first_pixel + p] = vec4f((color - mean) / deviation, 0.0);
+    if FINISH {
+      color = select(color, 1.0 - color, color >= vec3f(row.solarize_from));
+      color = (color - mean) / deviation;
+    }
+    views[first_pixel + p] = vec4f(color, 0.0);
   }
 }

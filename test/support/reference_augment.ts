@@ -10,7 +10,9 @@ export interface ReferenceView {
   contrast: number
   saturation: number
   hue: number
+  hsvHue: number
   greyscale: boolean
+  blur: number
   solarize: boolean
 }
 
@@ -49,9 +51,60 @@ export function rotateHue([r, g, b]: Pixel, angle: number): Pixel {
   return [r * cos + (b - g) * sin + along, g * cos + (r - b) * sin + along, b * cos + (g - r) * sin + along]
 }
 
+/** Moves HSV's hue by so many turns: there and back by way of the hexagon's six sectors. */
+export function shiftHue(pixel: Pixel, turns: number): Pixel {
+  const [r, g, b] = pixel
+  const value = Math.max(...pixel)
+  const low = Math.min(...pixel)
+  if (value === low) return pixel
+  const degrees = 60 / (value - low)
+  const before = value === r ? degrees * (g - b) : value === g ? 120 + degrees * (b - r) : 240 + degrees * (r - g)
+  const hue = (((before + 360 * turns) % 360) + 360) % 360
+  const sector = Math.floor(hue / 60)
+  const rising = low + (value - low) * (hue / 60 - sector)
+  const falling = value + low - rising
+  const sectors: Pixel[] = [
+    [value, rising, low],
+    [falling, value, low],
+    [low, value, rising],
+    [low, falling, value],
+    [rising, low, value],
+    [value, low, falling],
+  ]
+  return sectors[sector]
+}
+
+/** One line blurred by the dense product with the Gaussian's weights, of `kernel` pixels; edges mirrored. */
+function blurLine(line: number[], sigma: number, kernel: number): number[] {
+  const reach = (kernel - 1) / 2
+  const padded = [...line.slice(1, reach + 1).reverse(), ...line, ...line.slice(-reach - 1, -1).reverse()]
+  const weights = Array.from({ length: kernel }, (_, k) => Math.exp(-((k - reach) ** 2) / (2 * sigma ** 2)))
+  const total = weights.reduce((a, b) => a + b)
+  return line.map((_, i) => weights.reduce((sum, w, k) => sum + (w / total) * padded[i + k], 0))
+}
+
+function blur(pixels: Pixel[], size: number, sigma: number, kernel: number): Pixel[] {
+  const planes = [0, 1, 2].map((channel) => {
+    const lines = Array.from({ length: size }, (_, i) =>
+      pixels.slice(i * size, (i + 1) * size).map((pixel) => pixel[channel]),
+    )
+    const across = lines.map((line) => blurLine(line, sigma, kernel))
+    const down = lines.map((_, j) =>
+      blurLine(
+        across.map((line) => line[j]),
+        sigma,
+        kernel,
+      ),
+    )
+    return (p: number) => down[p % size][Math.floor(p / size)]
+  })
+  return pixels.map((_, p) => planes.map((plane) => plane(p)) as Pixel)
+}
+
 /**
  * @param image bytes [height, width, 3]
  * @param width of the image, pixels
+ * @param kernel pixels of the blur's window along one axis, odd
  * @returns [size, size, 4] as the kernel lays it out
  */
 export function referenceView(
@@ -61,6 +114,7 @@ export function referenceView(
   size: number,
   mean: number[],
   std: number[],
+  kernel = 3,
 ): Float64Array {
   const { box } = view
   const down = resizeWeights(box.height, size)
@@ -87,7 +141,9 @@ export function referenceView(
   pixels = each(pixels, (value) => clip(meanGrey + view.contrast * (value - meanGrey)))
   pixels = each(pixels, (value, pixel) => clip(grey(pixel) + view.saturation * (value - grey(pixel))))
   pixels = pixels.map((pixel) => rotateHue(pixel, view.hue).map(clip) as Pixel)
+  if (view.hsvHue !== 0) pixels = pixels.map((pixel) => shiftHue(pixel, view.hsvHue))
   if (view.greyscale) pixels = each(pixels, (_, pixel) => grey(pixel))
+  if (view.blur > 0) pixels = blur(pixels, size, view.blur, kernel)
   if (view.solarize) pixels = each(pixels, (value) => (value < 0.5 ? value : 1 - value))
   pixels = each(pixels, (value, _, channel) => (value - mean[channel]) / std[channel])
   return Float64Array.from(pixels.flatMap((pixel) => [...pixel, 0]))

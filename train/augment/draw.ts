@@ -10,7 +10,8 @@
  * | 1–3    | factors of brightness, contrast, saturation (1: unchanged)                            |
  * | 4      | 1: greyscale, 0: colour                                                               |
  * | 5      | values from here on are inverted by solarising (2: none)                              |
- * | 6–7    | 0                                                                                     |
+ * | 6      | standard deviation of the blur in pixels of the view (0: none)                        |
+ * | 7      | shift of HSV's hue, in turns (0: none)                                                |
  * | 8–19   | crop and flip: mat3 from output to source pixel coordinates, columns padded to 4      |
  * | 20–31  | hue: mat3 on (red, green, blue), columns padded to 4                                  |
  *
@@ -19,7 +20,7 @@
  */
 import { mat3, quat, type vec3 } from 'gl-matrix'
 import { Purpose, RandomStream } from '../../engine/random.js'
-import type { AugmentationRecipe } from './recipe.js'
+import { cropGroups, probabilityOf, type AugmentationRecipe } from './recipe.js'
 
 /** Floats in a row. */
 export const ROW_FLOATS = 32
@@ -55,7 +56,11 @@ export interface ViewParameters {
   saturation: number
   /** Turn about the grey axis, in radians. */
   hue: number
+  /** Shift of HSV's hue, in turns. */
+  hsvHue: number
   greyscale: boolean
+  /** Standard deviation of the Gaussian blur in pixels of the view; 0 for none. */
+  blur: number
   solarize: boolean
 }
 
@@ -83,8 +88,8 @@ export function writeRow(view: ViewParameters, size: number, out: Float32Array, 
   out[at + 3] = view.saturation
   out[at + 4] = view.greyscale ? 1 : 0
   out[at + 5] = view.solarize ? SOLARIZE_FROM : SOLARIZE_NEVER
-  out[at + 6] = 0
-  out[at + 7] = 0
+  out[at + 6] = view.blur
+  out[at + 7] = view.hsvHue
   const { top, left, height, width } = view.box
   mat3.fromTranslation(scratch, [view.flip ? left + width : left, top])
   mat3.scale(scratch, scratch, [(view.flip ? -width : width) / size, height / size])
@@ -136,26 +141,31 @@ export function drawCrop(
 }
 
 /**
- * Draws one view from its stream. Every number is drawn whether or not it is used, and the crop,
- * which alone takes a varying number, comes last: changing one probability of a recipe leaves all
- * other draws of the same seed as they were.
+ * Draws one view from its stream. Every number is drawn whether or not it is used, and the crop, which alone takes
+ * a varying number, comes behind all but the blur: changing a probability leaves all other draws of the same seed
+ * as they were.
+ *
+ * @param view its number, for what the recipe has by view
  */
 export function drawView(
   stream: RandomStream,
   recipe: AugmentationRecipe,
   image: number,
   source: SourceSize,
+  view = 0,
 ): ViewParameters {
-  const { jitter } = recipe
+  const { jitter, blur } = recipe
   const flip = stream.chance(recipe.flip)
   const jittered = stream.chance(jitter.probability)
   const brightness = stream.uniform(1 - jitter.brightness, 1 + jitter.brightness)
   const contrast = stream.uniform(1 - jitter.contrast, 1 + jitter.contrast)
   const saturation = stream.uniform(1 - jitter.saturation, 1 + jitter.saturation)
-  const hue = 2 * Math.PI * stream.uniform(-jitter.hue, jitter.hue)
+  const turn = stream.uniform(-jitter.hue, jitter.hue)
   const greyscale = stream.chance(recipe.greyscale)
-  const solarize = stream.chance(recipe.solarize)
+  const solarize = stream.chance(probabilityOf(recipe.solarize, view))
   const box = drawCrop(stream, recipe, source)
+  const blurred = stream.chance(probabilityOf(blur.probability, view))
+  const sigma = stream.uniform(...blur.sigma)
   return {
     image,
     box,
@@ -163,8 +173,10 @@ export function drawView(
     brightness: jittered ? brightness : 1,
     contrast: jittered ? contrast : 1,
     saturation: jittered ? saturation : 1,
-    hue: jittered ? hue : 0,
+    hue: jittered && jitter.hueMode === 'rotation' ? 2 * Math.PI * turn : 0,
+    hsvHue: jittered && jitter.hueMode === 'hsv' ? turn : 0,
     greyscale,
+    blur: blurred ? sigma : 0,
     solarize,
   }
 }
@@ -191,9 +203,9 @@ export interface DrawOptions extends SourceSize {
   epoch: number
   /** Indices in the data set of the B images of the batch. */
   images: ArrayLike<number>
-  /** Views an image, m. */
+  /** Views an image, m; of them the ones that are drawn here. */
   views: number
-  /** Views made before in this epoch: the first one drawn here has this number. Default 0. */
+  /** The number of the first one drawn here. Default 0. */
   firstView?: number
 }
 
@@ -208,13 +220,22 @@ export function drawViews(recipe: AugmentationRecipe, options: DrawOptions, out?
   const { seed, epoch, images, views, firstView = 0 } = options
   const rows = prepareRows(views * images.length, out)
   const stream = new RandomStream(seed, Purpose.views)
+  const all = recipe.crops?.reduce((sum, crop) => sum + crop.views, 0) ?? firstView + views
+  if (firstView + views > all)
+    throw new RangeError(
+      `augmentation.crops: they are ${all} views of an image; view ${firstView + views} is asked for`,
+    )
   let at = 0
-  for (let view = firstView; view < firstView + views; view++) {
-    for (let b = 0; b < images.length; b++) {
-      checkImage(images[b])
-      stream.seek(epoch, images[b], view)
-      writeRow(drawView(stream, recipe, images[b], options), recipe.size, rows, at)
-      at += ROW_FLOATS
+  for (const group of cropGroups(recipe, all)) {
+    const own = { ...recipe, ...group }
+    const end = Math.min(group.firstView + group.views, firstView + views)
+    for (let view = Math.max(group.firstView, firstView); view < end; view++) {
+      for (let b = 0; b < images.length; b++) {
+        checkImage(images[b])
+        stream.seek(epoch, images[b], view)
+        writeRow(drawView(stream, own, images[b], options, view), group.size, rows, at)
+        at += ROW_FLOATS
+      }
     }
   }
   return rows
@@ -235,7 +256,7 @@ export function cleanViews(
 ): Float32Array {
   const rows = prepareRows(images.length, out)
   const box = { top: 0, left: 0, height: sourceHeight, width: sourceWidth }
-  const clean = { box, flip: false, brightness: 1, contrast: 1, saturation: 1, hue: 0 }
+  const clean = { box, flip: false, brightness: 1, contrast: 1, saturation: 1, hue: 0, hsvHue: 0, blur: 0 }
   for (let b = 0; b < images.length; b++) {
     checkImage(images[b])
     const view = { ...clean, image: images[b], greyscale: false, solarize: false }

@@ -1,7 +1,18 @@
 /** Views as graph Values: the data set's bytes and the rows of `draw.ts` in, normalised images out. */
-import { defineOp, ShapeError, show, variable, part, type Value, type Variable } from '../../engine/index.js'
+import {
+  defineOp,
+  part,
+  ShapeError,
+  show,
+  sliceRows,
+  variable,
+  type Emit,
+  type Slice,
+  type Value,
+  type Variable,
+} from '../../engine/index.js'
 import { ROW_FLOATS, type SourceSize } from './draw.js'
-import type { AugmentationRecipe } from './recipe.js'
+import { blurReach, cropGroups, type AugmentationRecipe } from './recipe.js'
 
 /** Consecutive images of a data set, as bytes [count, height, width, 3] packed into u32 words. */
 export interface ImageShard {
@@ -60,8 +71,13 @@ export function deviceImages(dataset: PackedImages, maxBindingBytes: number): De
   return { sourceHeight: height, sourceWidth: width, shards }
 }
 
-interface AugmentAttributes extends SourceSize, Pick<AugmentationRecipe, 'size' | 'mean' | 'std'> {
+/** What of a recipe is not in the rows. */
+export type ViewFormat = Pick<AugmentationRecipe, 'size' | 'mean' | 'std' | 'blur'>
+
+interface AugmentAttributes extends SourceSize, Pick<ViewFormat, 'size' | 'mean' | 'std'> {
   shards: readonly Pick<ImageShard, 'firstImage' | 'count'>[]
+  /** Pixels on either side that a blur takes in; undefined where no view is blurred. */
+  reach: number | undefined
 }
 
 const WIDEST_GRID = 32768
@@ -83,14 +99,27 @@ const augmentOp = defineOp<AugmentAttributes>({
   },
 
   lower({ inputs: [rows, ...words], outputs: [views], attributes }, emit) {
-    const { size, mean, std, sourceHeight, sourceWidth, shards } = attributes
+    const { size, mean, std, sourceHeight, sourceWidth, shards, reach } = attributes
     const rowBytes = 4 * ROW_FLOATS
     const viewBytes = 16 * size * size
-    for (const { start, count } of emit.rows(rows.shape[0], viewBytes, rowBytes)) {
+    const finish = {
+      mean_red: mean[0],
+      mean_green: mean[1],
+      mean_blue: mean[2],
+      std_red: std[0],
+      std_green: std[1],
+      std_blue: std[2],
+    }
+    const runs = emit.rows(rows.shape[0], viewBytes, rowBytes)
+    const blurred = reach === undefined ? undefined : emit.temporary(runs[0].count * viewBytes)
+    for (const { start, count } of runs) {
       const across = Math.min(count, WIDEST_GRID)
+      const drawn = part(emit.of(rows), start * rowBytes, count * rowBytes)
+      const made = part(emit.of(views), start * viewBytes, count * viewBytes)
       shards.forEach((shard, i) =>
         emit.dispatch({
           kernel: 'augment',
+          constants: blurred && { FINISH: false },
           params: {
             views: count,
             size,
@@ -98,38 +127,66 @@ const augmentOp = defineOp<AugmentAttributes>({
             source_width: sourceWidth,
             first_image: shard.firstImage,
             shard_images: shard.count,
-            mean_red: mean[0],
-            mean_green: mean[1],
-            mean_blue: mean[2],
-            std_red: std[0],
-            std_green: std[1],
-            std_blue: std[2],
+            ...finish,
           },
-          buffers: {
-            images: emit.of(words[i]),
-            rows: part(emit.of(rows), start * rowBytes, count * rowBytes),
-            views: part(emit.of(views), start * viewBytes, count * viewBytes),
-          },
+          buffers: { images: emit.of(words[i]), rows: drawn, views: made },
           workgroups: [across, Math.ceil(count / across)],
         }),
       )
+      if (blurred) {
+        const between = part(blurred, 0, count * viewBytes)
+        const params = { views: count, size, reach: reach!, ...finish }
+        blurPass(emit, drawn, made, between, false, params)
+        blurPass(emit, drawn, between, made, true, params)
+      }
     }
   },
 })
 
+/** Along the lines, or down the columns, which ends the views. */
+function blurPass(
+  emit: Emit,
+  rows: Slice,
+  x: Slice,
+  y: Slice,
+  down: boolean,
+  params: Record<'views' | 'size' | 'reach', number> & Record<string, number>,
+): void {
+  emit.dispatch({
+    kernel: 'augment_blur',
+    constants: { DOWN: down },
+    params,
+    buffers: { x, rows, y },
+    workgroups: [emit.grid(params.views * params.size ** 2, 64)],
+  })
+}
+
 /**
- * Makes views on the device; see `augment.wgsl` for the steps.
+ * Makes views on the device; see `augment.wgsl` and, where the recipe blurs, `augment_blur.wgsl` for the steps.
  *
  * @param images the data set; every row must name one of its images, the others' views stay undefined
  * @param rows [views, ROW_FLOATS] f32 as `drawViews` or `cleanViews` make them, drawn for this size
  * @returns [views, size, size, 4] f32, NHWC, normalised by the recipe; the fourth channel is 0
  */
-export function augmentViews(
-  images: DeviceImages,
-  rows: Value,
-  { size, mean, std }: Pick<AugmentationRecipe, 'size' | 'mean' | 'std'>,
-): Value {
+export function augmentViews(images: DeviceImages, rows: Value, format: ViewFormat): Value {
   const { sourceHeight, sourceWidth, shards } = images
-  const attributes = { size, mean, std, sourceHeight, sourceWidth, shards }
+  const { size, mean, std, blur } = format
+  const reach = [blur.probability].flat().some((p) => p > 0) ? blurReach(format) : undefined
+  const attributes = { size, mean, std, sourceHeight, sourceWidth, shards, reach }
   return augmentOp([rows, ...shards.map((shard) => shard.words)], attributes)[0]
+}
+
+/**
+ * Makes the views of a recipe with `crops` of several sizes (or with none: then they are one group).
+ *
+ * @param rows [views · B, ROW_FLOATS] f32 as `drawViews` makes them of the same recipe
+ * @param views an image, m
+ * @returns for each group of `cropGroups` its views, view-major, [group's views · B, size, size, 4]
+ */
+export function augmentCrops(images: DeviceImages, rows: Value, recipe: AugmentationRecipe, views: number): Value[] {
+  const batch = rows.shape[0] / views
+  return cropGroups(recipe, views).map((group) => {
+    const drawn = sliceRows(rows, group.firstView * batch, group.views * batch)
+    return augmentViews(images, drawn, { ...recipe, size: group.size })
+  })
 }

@@ -111,9 +111,10 @@ export async function imagesWithViews(
   const rows = drawViews(recipe, { seed, epoch: 0, images, views, sourceHeight, sourceWidth })
   // Drawn for the images' places in the data set; on the device are the shown ones alone.
   for (let row = 0; row < views * count; row++) rows[row * ROW_FLOATS] = row % count
-  const { size } = recipe
+  const { size, blur } = recipe
   const pictures = augmentViews(onDevice, input('rows', [views * count, ROW_FLOATS]), {
     size,
+    blur,
     mean: [0, 0, 0],
     std: [1, 1, 1],
   })

@@ -10,7 +10,7 @@ import {
   writeRow,
 } from '../../../train/augment/draw.js'
 import { Purpose, RandomStream } from '../../../engine/random.js'
-import { augmentationRecipe, recipes } from '../../../train/augment/recipe.js'
+import { augmentationRecipe, blurReach, cropGroups, recipes } from '../../../train/augment/recipe.js'
 import { kolmogorovSmirnov, standardErrors } from './statistics.js'
 
 const COUNT = 20_000
@@ -38,8 +38,28 @@ describe('recipes', () => {
     [{ flip: 1.5 }],
     [{ std: [0, 1, 1] }],
     [{ blur: 1 }],
+    [{ blur: { ...recipes.cifar.blur, probability: [0.5, 1.1] } }],
+    [{ solarize: [] }],
+    [{ crops: [{ views: 0, size: 8, scale: [0.1, 1] }] }],
+    [{ jitter: { ...recipes.cifar.jitter, hueMode: 'hsl' } }],
+    [{ contrast: 1 }],
   ])('refuses %j', (change) => {
     expect(augmentationRecipe.safeParse({ ...recipes.cifar, ...change }).success).toBe(false)
+  })
+})
+
+describe("the blur's window", () => {
+  const { blur } = recipes['vicreg-original']
+  it.each([
+    [224, 23],
+    [128, 13],
+    [96, 9],
+    [64, 7],
+    [32, 3],
+    [8, 3],
+    [1, 1],
+  ])('of a view of %i px is %i px', (size, window) => {
+    expect(2 * blurReach({ blur, size }) + 1).toBe(window)
   })
 })
 
@@ -171,9 +191,42 @@ describe('drawView', () => {
   it('leaves the other draws alone when a probability changes', () => {
     const stream = () => new RandomStream(2, Purpose.views, 3, 4, 5)
     const before = drawView(stream(), recipes.cifar, 0, cifar)
-    const always = { ...recipes.cifar, flip: 1, greyscale: 1 }
+    const always = { ...recipes.cifar, flip: 1, greyscale: 1, solarize: 1 }
     const after = drawView(stream(), always, 0, cifar)
-    expect(after).toEqual({ ...before, flip: true, greyscale: true })
+    expect(after).toEqual({ ...before, flip: true, greyscale: true, solarize: true })
+    const blurred = drawView(stream(), { ...recipes.cifar, blur: { ...recipes.cifar.blur, probability: 1 } }, 0, cifar)
+    expect(blurred).toEqual({ ...before, blur: blurred.blur })
+    expect(blurred.blur).toBeGreaterThan(0)
+  })
+
+  it("turns HSV's hue instead of rotating, by the same turn", () => {
+    const stream = () => new RandomStream(2, Purpose.views, 3, 4, 5)
+    const turned = { ...recipes.imagenet100, jitter: { ...recipes.imagenet100.jitter, probability: 1 } }
+    const rotation = drawView(stream(), turned, 0, cifar)
+    const hsv = drawView(stream(), { ...turned, jitter: { ...turned.jitter, hueMode: 'hsv' } }, 0, cifar)
+    expect(rotation).toMatchObject({ hsvHue: 0 })
+    expect(hsv).toEqual({ ...rotation, hue: 0, hsvHue: hsv.hsvHue })
+    expect(2 * Math.PI * hsv.hsvHue).toBe(rotation.hue)
+    expect(Math.abs(hsv.hsvHue)).toBeGreaterThan(0)
+  })
+
+  it('blurs and solarises by view where the recipe says so, with sigma uniform in its range', () => {
+    const recipe = recipes['barlow-twins-original']
+    const byView = [0, 1, 2, 3].map((view) =>
+      Array.from({ length: 4000 }, (_, image) =>
+        drawView(new RandomStream(7, Purpose.views, 0, image, view), recipe, image, cifar, view),
+      ),
+    )
+    byView.forEach((drawn, view) => {
+      const [blurred, solarized] = [drawn.filter((v) => v.blur > 0).length, drawn.filter((v) => v.solarize).length]
+      if (view % 2 === 0) expect([blurred, solarized]).toEqual([4000, 0])
+      else {
+        expect(standardErrors(blurred, 4000, 0.1)).toBeLessThan(3)
+        expect(standardErrors(solarized, 4000, 0.2)).toBeLessThan(3)
+      }
+    })
+    const sigmas = byView[0].map((v) => v.blur)
+    expect(kolmogorovSmirnov(sigmas, (x) => Math.min(1, Math.max(0, (x - 0.1) / 1.9)))).toBeLessThan(1.63)
   })
 })
 
@@ -186,7 +239,9 @@ describe('rows', () => {
     contrast: 0.75,
     saturation: 0.5,
     hue: 0,
+    hsvHue: 0,
     greyscale: false,
+    blur: 0,
     solarize: false,
   }
   const rowOf = (change: Partial<ViewParameters>) => {
@@ -200,6 +255,7 @@ describe('rows', () => {
   it('hold the factors and flags', () => {
     expect([...rowOf({}).subarray(0, 8)]).toEqual([3, 1.25, 0.75, 0.5, 0, 2, 0, 0])
     expect([...rowOf({ greyscale: true, solarize: true }).subarray(4, 6)]).toEqual([1, 0.5])
+    expect([...rowOf({ blur: 0.75, hsvHue: -0.25 }).subarray(5, 8)]).toEqual([2, 0.75, -0.25])
   })
 
   it('map the corners of the view to those of the crop', () => {
@@ -239,6 +295,27 @@ describe('rows', () => {
     expect(out).toEqual(drawViews(recipes.cifar, options))
     expect(() => drawViews(recipes.cifar, options, new Float32Array(5))).toThrow(/4 views need 128 floats/)
     expect(() => cleanViews(recipes.cifar, [2 ** 24], cifar)).toThrow(/image 16777216/)
+  })
+
+  it('of several sizes take the size and the scale of their view', () => {
+    const crops = [
+      { views: 1, size: 32, scale: [1, 1] as [number, number] },
+      { views: 2, size: 8, scale: [0.1, 0.2] as [number, number] },
+    ]
+    const recipe = { ...recipes.cifar, ratio: [1, 1] as [number, number], flip: 0, crops }
+    const options = { seed: 1, epoch: 0, images: [1, 2], ...cifar }
+    const rows = drawViews(recipe, { ...options, views: 3 })
+    const scales = Array.from({ length: 6 }, (_, i) => matrixAt(rows.slice(i * ROW_FLOATS), 8)[0])
+    expect(scales.slice(0, 2)).toEqual([1, 1])
+    for (const scale of scales.slice(2)) {
+      expect(scale * 8).toBeGreaterThanOrEqual(Math.sqrt(0.1) * 32 - 0.5)
+      expect(scale * 8).toBeLessThanOrEqual(Math.sqrt(0.2) * 32 + 0.5)
+    }
+    const last = drawViews(recipe, { ...options, views: 1, firstView: 2 })
+    expect(last).toEqual(rows.slice(4 * ROW_FLOATS))
+    expect(() => drawViews(recipe, { ...options, views: 4 })).toThrow(/crops: they are 3 views of an image; view 4/)
+    expect(() => cropGroups(recipe, 4)).toThrow(/1 \+ 2 views are not the 4/)
+    expect(cropGroups(recipes.cifar, 4)).toEqual([{ firstView: 0, views: 4, size: 32, scale: [0.08, 1] }])
   })
 
   it('of clean views map the whole image and change no colour', () => {

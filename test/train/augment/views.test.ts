@@ -9,16 +9,23 @@ import {
   writeRow,
 } from '../../../train/augment/draw.js'
 import { Purpose, RandomStream } from '../../../engine/random.js'
-import { recipes } from '../../../train/augment/recipe.js'
-import { augmentViews, deviceImages } from '../../../train/augment/views.js'
+import { blurReach, recipes, type AugmentationRecipe } from '../../../train/augment/recipe.js'
+import { augmentCrops, augmentViews, deviceImages, type PackedImages } from '../../../train/augment/views.js'
 import { engine } from '../../support/engine.js'
+import { readJson } from '../../support/goldens.js'
 import { referenceView } from '../../support/reference_augment.js'
 
 const COUNT = 5
 const HEIGHT = 13
 const WIDTH = 11
 const IMAGE_BYTES = HEIGHT * WIDTH * 3
-const identity = { mean: [0, 0, 0] as [number, number, number], std: [1, 1, 1] as [number, number, number] }
+type Format = Pick<AugmentationRecipe, 'mean' | 'std' | 'blur'>
+const identity: Format = { mean: [0, 0, 0], std: [1, 1, 1], blur: recipes.cifar.blur }
+/** As the identity, with a window of so many pixels for blurs of a view of this size. */
+const blurring = (kernel: number, size: number): Format => ({
+  ...identity,
+  blur: { probability: 1, sigma: [0.1, 2], window: kernel / size },
+})
 
 /** Smooth patterns with noise, so that no step sees flat or extreme values only. 429 bytes an image: any offset modulo 4. */
 const noise = new RandomStream(1, Purpose.readout)
@@ -35,7 +42,9 @@ const plain: ViewParameters = {
   contrast: 1,
   saturation: 1,
   hue: 0,
+  hsvHue: 0,
   greyscale: false,
+  blur: 0,
   solarize: false,
 }
 
@@ -45,14 +54,15 @@ async function run(
   size: number,
   normalisation = identity,
   bindingLimit?: number,
+  source: PackedImages = dataset,
 ): Promise<Float32Array> {
   const gpu = await engine()
   const adapterLimit = gpu.target.maxBindingBytes
   const maxBindingBytes = bindingLimit ?? adapterLimit
   Object.assign(gpu.target, { maxBindingBytes })
   const views = input('rows', [rows.length / ROW_FLOATS, ROW_FLOATS])
-  const onDevice = deviceImages(dataset, maxBindingBytes)
-  const output = augmentViews(onDevice, views, { size, ...normalisation })
+  const onDevice = deviceImages(source, maxBindingBytes)
+  const output = augmentViews(onDevice, views, { ...normalisation, size })
   const program = await gpu.compile({ outputs: { views: output } })
   try {
     await program.run({ rows })
@@ -74,13 +84,13 @@ function expectReference(
   actual: Float32Array,
   views: ViewParameters[],
   size: number,
-  { mean, std } = identity,
+  { mean, std, blur } = identity,
   tolerance = 5e-6,
 ) {
   expect(actual.length).toBe(views.length * size * size * 4)
   views.forEach((view, i) => {
     const image = images.subarray(view.image * IMAGE_BYTES, (view.image + 1) * IMAGE_BYTES)
-    const expected = referenceView(image, WIDTH, view, size, mean, std)
+    const expected = referenceView(image, WIDTH, view, size, mean, std, 2 * blurReach({ size, blur }) + 1)
     const offset = i * expected.length
     const worst = expected.reduce((most, value, k) => Math.max(most, Math.abs(value - actual[offset + k])), 0)
     expect(worst, `view ${i} of size ${size}: ${JSON.stringify(view)}`).toBeLessThan(tolerance)
@@ -128,6 +138,8 @@ describe('each colour step', () => {
     ['hue forward', { hue: 0.2 * Math.PI }],
     ['hue back, clipped', { hue: -1.5 }],
     ['greyscale', { greyscale: true }],
+    ['hue of HSV', { hsvHue: 0.1 }],
+    ['hue of HSV, half a turn', { hsvHue: -0.5 }],
     ['all', { flip: true, brightness: 1.3, contrast: 0.7, saturation: 1.2, hue: 0.3, greyscale: false }],
     ['jitter then grey', { brightness: 0.8, contrast: 1.4, saturation: 0.7, greyscale: true }],
   ]
@@ -159,10 +171,90 @@ describe('each colour step', () => {
 
   it("normalise uses each channel's mean and deviation and leaves the fourth channel 0", async () => {
     const views = [{ ...plain, image: 1, box }]
-    const { mean, std } = recipes.cifar
-    const actual = await run(rowsOf(views, 9), 9, { mean, std })
-    expectReference(actual, views, 9, { mean, std }, 5e-6 / 0.2)
+    const actual = await run(rowsOf(views, 9), 9, recipes.cifar)
+    expectReference(actual, views, 9, recipes.cifar, 5e-6 / 0.2)
     expect(actual.filter((_, i) => i % 4 === 3).every((value) => value === 0)).toBe(true)
+  })
+})
+
+describe('blur', () => {
+  // Windows of 3, 5 and 15 pixels; the last reaches over more than a whole side of the smallest view.
+  it.each([
+    [9, 3],
+    [16, 5],
+    [16, 15],
+    [2, 3],
+    [1, 3],
+  ])('of %i px with a window of %i is the reference, and rows without it stay sharp', async (size, kernel) => {
+    const format = blurring(kernel, size)
+    const blurs = [0.1, 0, 2, 0.8].map((blur, i) => ({ ...plain, image: i, blur, solarize: i > 1 }))
+    const actual = await run(rowsOf(blurs, size), size, format)
+    if (size > 1) expectReference(actual, blurs, size, format)
+    const sharp = await run(rowsOf(blurs, size), size)
+    const one = 4 * size * size
+    expect(actual.slice(one, 2 * one)).toEqual(sharp.slice(one, 2 * one))
+    expect(actual.slice(2 * one).some((value, i) => Math.abs(value - sharp[2 * one + i]) > 0.01)).toBe(size > 1)
+  })
+})
+
+describe('torchvision and NumPy', () => {
+  interface Fixture {
+    height: number
+    width: number
+    image: number[]
+    cases: {
+      name: string
+      size: number
+      kernel: number
+      mean: [number, number, number]
+      std: [number, number, number]
+      view: Partial<ViewParameters>
+      result: number[]
+    }[]
+  }
+  const { image, cases, ...shape } = readJson<Fixture>('augment.json')
+
+  it.each(cases)('$name', async ({ size, kernel, mean, std, view, result }) => {
+    const source = { ...shape, count: 1, images: Uint8Array.from(image) }
+    const format = { ...blurring(kernel, size), mean, std }
+    const actual = await run(rowsOf([{ ...plain, ...view }], size), size, format, undefined, source)
+    const rgb = actual.filter((_, i) => i % 4 < 3)
+    expect(rgb.length).toBe(result.length)
+    // Stored to five digits behind the point.
+    expect(Math.max(...rgb.map((value, i) => Math.abs(value - result[i])))).toBeLessThan(1.5e-5 / Math.min(...std))
+  })
+})
+
+describe('views of several sizes', () => {
+  it('are, size by size, those of one size drawn alone', async () => {
+    const gpu = await engine()
+    const source = { sourceHeight: HEIGHT, sourceWidth: WIDTH }
+    const crops = [
+      { views: 2, size: 10, scale: [0.5, 1] as [number, number] },
+      { views: 3, size: 5, scale: [0.1, 0.4] as [number, number] },
+    ]
+    const recipe: AugmentationRecipe = { ...recipes['vicreg-original'], size: 12, crops }
+    const drawn = drawViews(recipe, { seed: 4, epoch: 0, images: [3, 1, 4], views: 5, ...source })
+    const onDevice = deviceImages(dataset, gpu.target.maxBindingBytes)
+    const [large, small] = augmentCrops(onDevice, input('rows', [15, ROW_FLOATS]), recipe, 5)
+    expect([large.shape, small.shape]).toEqual([
+      [6, 10, 10, 4],
+      [9, 5, 5, 4],
+    ])
+    const program = await gpu.compile({ outputs: { large, small } })
+    await program.run({ rows: drawn })
+    for (const [name, first, { views, size, scale }] of [
+      ['large', 0, crops[0]],
+      ['small', 2, crops[1]],
+    ] as const) {
+      const alone = { ...recipe, crops: undefined, size, scale }
+      const options = { seed: 4, epoch: 0, images: [3, 1, 4], views, firstView: first, ...source }
+      const rows = drawViews(alone, options)
+      expect(rows).toEqual(drawn.slice(first * 3 * ROW_FLOATS, (first + views) * 3 * ROW_FLOATS))
+      expect(await program.read(name)).toEqual(await run(rows, size, alone))
+    }
+    program.destroy()
+    for (const { words } of onDevice.shards) gpu.release(words)
   })
 })
 
@@ -176,10 +268,9 @@ describe('whole recipes', () => {
     const views = Array.from({ length: 15 }, (_, i) => {
       const image = indices[i % 3]
       const stream = new RandomStream(3, Purpose.views, 1, image, Math.floor(i / 3))
-      return drawView(stream, small, image, source)
+      return drawView(stream, small, image, source, Math.floor(i / 3))
     })
-    const { mean, std } = small
-    expectReference(await run(rows, 10, { mean, std }), views, 10, { mean, std }, 5e-6 / 0.2)
+    expectReference(await run(rows, 10, small), views, 10, small, 5e-6 / 0.2)
   })
 
   it('clean views are the whole image, resized', async () => {
@@ -209,6 +300,12 @@ describe('many views', () => {
       [4, 1],
     ])
     expect(await run(rows, 4, identity, limit)).toEqual(once)
+  })
+
+  it('blurs in whatever pieces views are made', async () => {
+    const recipe = { ...recipes['vicreg-original'], size: 4 }
+    const drawn = drawViews(recipe, { seed: 1, epoch: 0, images: [0, 1, 2, 3, 4], views: 6, ...source })
+    expect(await run(drawn, 4, recipe, 1024)).toEqual(await run(drawn, 4, recipe))
   })
 
   it('passes the limit of one dimension of a dispatch', async () => {
