@@ -32,7 +32,10 @@ export {
   type ProgramSpec,
   type Slice,
   type Target,
+  type VariantTable,
+  variantsOf,
 } from './lowering.js'
+export { measureVariants } from './tuning.js'
 export { Engine, EngineError, targetOf, type Counters } from './engine.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
@@ -59,6 +62,7 @@ export { l2NormalizeRows } from './ops/normalize.js'
 export { crossCorrelation, gram, orthogonalityLoss } from './ops/correlation.js'
 export { MASKED_LABEL, crossEntropy, crossEntropyRows } from './ops/cross_entropy.js'
 export { gather } from './ops/gather.js'
+export { ntXentRows } from './ops/nt_xent.js'
 export { accumulate, putChunk, takeChunk } from './ops/chunks.js'
 export { dynamicLossScale, type LossScale, type Unscaling } from './ops/loss_scale.js'
 export { adam, adamW, sgd, type Optimizer } from './ops/optimizers.js'

@@ -52,6 +52,8 @@ export const variantKey = ({ op, inputs, attributes }: Node): string =>
 export interface Choice {
   readonly node: Node
   readonly candidates: readonly Variant[]
+  /** The name of the one that was taken. */
+  readonly chosen: string
 }
 
 /** A virtual buffer; the memory plan places the temporary ones. */
@@ -116,6 +118,10 @@ export interface ProgramSpec {
   readonly updates?: readonly Assignment[]
 }
 
+/** The variants that plans go by, as `Engine.variants` takes them: with these, the same plans come again. */
+export const variantsOf = (plans: readonly Plan[]): Map<string, string> =>
+  new Map(plans.flatMap(({ choices }) => [...choices].map(([key, { chosen }]) => [key, chosen] as const)))
+
 /** Where in its storage a slice really lies, through all the storages it was laid into. */
 export function resolve(slice: Slice): Slice {
   let { storage, offset } = slice
@@ -155,9 +161,10 @@ export class Emit {
   /** The variant that computes this node: the table's, else the first. */
   choose<V extends Variant>(candidates: readonly V[]): V {
     const key = variantKey(this.current)
-    if (candidates.length > 1) this.choices.set(key, { node: this.current, candidates })
     const name = this.variants.get(key)
-    return candidates.find((v) => v.name === name) ?? candidates[0]
+    const variant = candidates.find((v) => v.name === name) ?? candidates[0]
+    if (candidates.length > 1) this.choices.set(key, { node: this.current, candidates, chosen: variant.name })
+    return variant
   }
 
   /** The bytes of a Value that has been computed, or of an output of this node (allocated on first use). */

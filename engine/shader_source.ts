@@ -38,6 +38,7 @@ export const kernelNames = [
   'sgd',
   'shift',
   'transpose',
+  'transpose4',
   'unary',
   'winograd_input',
   'winograd_output',

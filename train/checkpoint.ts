@@ -35,9 +35,10 @@ export interface Progress {
   stepInEpoch: number
   /** Wall-clock spent training, over all sittings. */
   seconds: number
-  /** The adapter, and the kernels chosen for it: same table, same bits. */
+  /** The adapter, what lowering knows of it, and the kernels chosen on it: same target and table, same bits. */
   adapter: string
-  variants: object
+  target: object
+  variants: Record<string, string>
 }
 
 export interface Checkpoint extends Progress {

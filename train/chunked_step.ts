@@ -21,6 +21,7 @@ import {
   sharedPeakBytes,
   takeChunk,
   variable,
+  variantsOf,
   type Assignment,
   type Engine,
   type Plan,
@@ -113,6 +114,7 @@ export async function compileChunkedStep(
   return {
     state: described.state,
     dispatches: chunks * (forward.dispatches + back.dispatches) + loss.dispatches + update.dispatches,
+    variants: variantsOf(programs.map(({ plan }) => plan)),
     peakBytes: chunkedPeakBytes(
       described,
       programs.map(({ plan }) => plan),

@@ -116,6 +116,10 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   onMessage?.(
     `${config.arch}, width ${config.width}: ${backbone.dict.parameterCount.toLocaleString('en')} parameters; ${steps.toLocaleString('en')} steps of ${config.batch} images × ${config.views} views`,
   )
+  // A run that goes on keeps the kernels that it began with, unless the adapter is another.
+  const sameAdapter = isDeepStrictEqual(opened?.latest?.target, JSON.parse(JSON.stringify(engine.target)))
+  if (opened?.latest && sameAdapter)
+    engine.variants = new Map([...engine.variants, ...Object.entries(opened.latest.variants)])
   const images = deviceImages(dataset, engine.target.maxBindingBytes)
   let pipelines = 0
   const compiled = (done: number, total: number): void => {
@@ -139,11 +143,12 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     stepInEpoch: 0,
     seconds: 0,
     adapter: engine.description,
-    variants: engine.target,
+    target: engine.target,
+    variants: Object.fromEntries(trainingStep.variants),
   }
   if (opened?.latest) {
     const { latest } = opened
-    if (JSON.stringify(latest.variants) !== JSON.stringify(progress.variants))
+    if (!sameAdapter || !isDeepStrictEqual(latest.variants, progress.variants))
       onMessage?.(
         `this adapter runs other kernels than the run so far (${latest.adapter}): the results will agree, but not bit for bit`,
       )

@@ -5,6 +5,7 @@ import {
   dynamicLossScale,
   gradients,
   input,
+  variantsOf,
   type Assignment,
   type Engine,
   type ProgramSpec,
@@ -29,6 +30,8 @@ export interface TrainingStep {
   readonly state: readonly Variable[]
   /** Dispatches in one step. */
   readonly dispatches: number
+  /** The kernels chosen for its products, as `Engine.variants` takes them. */
+  readonly variants: ReadonlyMap<string, string>
   /** Bytes beside the network, the optimiser's state and the data set. */
   readonly peakBytes: number
   /**
@@ -125,6 +128,7 @@ export async function compileStep(
   return {
     state,
     dispatches: program.dispatches,
+    variants: variantsOf([program.plan]),
     peakBytes: program.peakBytes,
     run: (rows, rate) => program.run({ rows, rate }),
     loss: () => program.read('loss'),

@@ -4,6 +4,7 @@ import { Engine } from '../engine.js'
 import { requestAdapter, AdapterError, type DriverChoice } from './adapter.js'
 
 export { AdapterError, requestAdapter, type DriverChoice }
+export { tuneByMeasurement } from './tuning_cache.js'
 
 /** The texts of all kernels by file name without `.wgsl`. */
 export function readKernels(folder: URL = new URL('../../shaders/', import.meta.url)): Record<string, string> {
@@ -12,7 +13,12 @@ export function readKernels(folder: URL = new URL('../../shaders/', import.meta.
 }
 
 /** Features that the engine uses where an adapter has them. */
-const wanted = ['subgroups', 'shader-f16', 'timestamp-query', 'chromium-experimental-subgroup-matrix'] as GPUFeatureName[]
+const wanted = [
+  'subgroups',
+  'shader-f16',
+  'timestamp-query',
+  'chromium-experimental-subgroup-matrix',
+] as GPUFeatureName[]
 
 /** A device with all that the adapter allows, since WebGPU's defaults are small. An adapter gives one device. */
 export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {

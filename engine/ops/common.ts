@@ -82,13 +82,22 @@ export function transposed(
 ): Slice {
   const y = emit.temporary(up(bytesOf[dtype] * batch * rows * columns, 16))
   const count = batch * rows * columns
-  emit.dispatch({
-    kernel: 'transpose',
-    constants: { T: dtype },
-    params: { count, rows, columns },
-    buffers: { x, y },
-    workgroups: [emit.grid(count, 256)],
-  })
+  if (rows % 4 === 0 && columns % 4 === 0)
+    emit.dispatch({
+      kernel: 'transpose4',
+      constants: { T: dtype === 'f16' ? 'vec4h' : 'vec4f' },
+      params: { count16: count / 16, rows4: rows / 4, columns4: columns / 4 },
+      buffers: { x, y },
+      workgroups: [emit.grid(count / 16, 64)],
+    })
+  else
+    emit.dispatch({
+      kernel: 'transpose',
+      constants: { T: dtype },
+      params: { count, rows, columns },
+      buffers: { x, y },
+      workgroups: [emit.grid(count, 256)],
+    })
   return y
 }
 

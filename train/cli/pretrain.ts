@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { SingleBar } from 'cli-progress'
 import { Command } from 'commander'
 import { parse } from 'yaml'
+import { tuneByMeasurement } from '../../engine/node/index.js'
 import { architectures } from '../../models/index.js'
 import { openRun } from '../checkpoint.js'
 import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from '../config.js'
@@ -17,6 +18,7 @@ interface Options extends Omit<PartialConfig, 'augmentation'> {
   resume?: boolean
   maxMinutes?: number
   adapter?: string
+  tune: boolean
 }
 
 const numeric = (flags: string): [string, (text: string) => number] => [flags, number(flags.split(' ')[0])]
@@ -51,6 +53,7 @@ for (const [flags, description, parse] of [
   command.option(flags, description, parse ?? (numeric(flags)[1] as unknown as (text: string) => string))
 command
   .option('--no-zero-init-residual', 'start the blocks at full strength instead of as identities')
+  .option('--no-tune', "take the kernels' shipped choice instead of measuring, once for an adapter, which is faster")
   .option('--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line wins")
   .option('--out <folder>', 'where the run is kept')
   .option('--resume', 'go on with the run in --out, as its config.yaml says; --epochs and --steps may be changed')
@@ -63,6 +66,7 @@ function fieldsOf({
   resume: _resume,
   maxMinutes: _minutes,
   adapter: _adapter,
+  tune: _tune,
   ...fields
 }: Options): PartialConfig {
   return { ...fields, ...(imageSize === undefined ? {} : { augmentation: { size: imageSize } }) }
@@ -90,7 +94,8 @@ async function configOf(options: Options): Promise<PretrainConfig> {
 }
 
 interface Display {
-  compile(done: number, total: number): void
+  /** Progress of what comes before the first step. */
+  prepare(what: string, done: number, total: number): void
   step(m: StepMetrics): void
   stop(): void
 }
@@ -98,11 +103,11 @@ interface Display {
 /** A bar on a terminal, a line every 10 s elsewhere. */
 function display(): Display {
   if (process.stderr.isTTY) {
-    const compiling = new SingleBar({
+    const preparing = new SingleBar({
       stream: process.stderr,
       hideCursor: true,
       clearOnComplete: true,
-      format: ' compiling kernels {bar} {value}/{total}',
+      format: ' {what} {bar} {value}/{total} · {eta_formatted} left',
     })
     const bar = new SingleBar({
       stream: process.stderr,
@@ -111,10 +116,10 @@ function display(): Display {
     })
     let started = false
     return {
-      compile(done, total) {
-        if (done === 1) compiling.start(total, 0)
-        compiling.update(done)
-        if (done === total) compiling.stop()
+      prepare(what, done, total) {
+        if (done === 1) preparing.start(total, 0, { what })
+        preparing.update(done, { what })
+        if (done === total) preparing.stop()
       },
       step(m) {
         const payload = { loss: m.loss.toPrecision(5), rate: m.imagesPerSecond.toFixed(1), left: timeLeft(m) }
@@ -123,7 +128,7 @@ function display(): Display {
         bar.update(m.step, payload)
       },
       stop() {
-        compiling.stop()
+        preparing.stop()
         bar.stop()
       },
     }
@@ -137,9 +142,9 @@ function display(): Display {
     return true
   }
   return {
-    compile(done, total) {
+    prepare(what, done, total) {
       // Most starts are over before there is anything to say.
-      if (performance.now() - started > 10_000 && isTime()) console.error(`compiling kernels: ${done}/${total}`)
+      if (performance.now() - started > 10_000 && isTime()) console.error(`${what}: ${done}/${total}`)
     },
     step(m) {
       if (!isTime() && m.step !== m.steps) return
@@ -179,6 +184,7 @@ await runCommand(async () => {
   })
   process.on('SIGTERM', () => abort.abort())
   const shown = display()
+  if (options.tune) tuneByMeasurement(engine, (done, total) => shown.prepare('measuring kernels', done, total))
   try {
     const result = await pretrain({
       engine,
@@ -189,7 +195,7 @@ await runCommand(async () => {
       maxMinutes: options.maxMinutes,
       signal: abort.signal,
       onStep: (m) => shown.step(m),
-      onCompile: (done, total) => shown.compile(done, total),
+      onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
       onMessage: (line) => console.error(line),
     })
     shown.stop()
