@@ -1,6 +1,6 @@
 /** Products of embeddings with embeddings, and how far they are from orthogonal. */
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { checkFloat, sumSplits } from './common.js'
+import { checkFloat, checkRank, sumSplits } from './common.js'
 import { matmul } from './matmul.js'
 import { scale } from './unary.js'
 
@@ -28,25 +28,32 @@ interface Attributes {
   target: number
 }
 
+/** Throws unless c is a square matrix, or a batch of them. */
+export function checkSquare(op: string, c: Value): void {
+  checkRank(op, 'matrix', c, 2, 3)
+  const [rows, columns] = c.shape.slice(-2)
+  if (rows !== columns) throw new ShapeError(`${op}: takes a square matrix, or a batch of them, not ${show(c.shape)}`)
+}
+
 const orthogonalityOp = defineOp<Attributes>({
   name: 'orthogonalityLoss',
   infer: ([c]) => {
     checkFloat('orthogonalityLoss', c)
-    if (c.shape.length !== 2 || c.shape[0] !== c.shape[1])
-      throw new ShapeError(`orthogonalityLoss: takes a square matrix, not ${show(c.shape)}`)
+    checkSquare('orthogonalityLoss', c)
     return [{ shape: [1], dtype: 'f32' }]
   },
   gradient: ({ inputs: [c], attributes }, [g]) => [orthogonalityGradientOp([c, g!], attributes)[0]],
   lower: ({ inputs: [c], outputs: [loss], attributes }, emit) => {
-    const [size] = c.shape
-    const rows = emit.temporary(Math.ceil(size / 4) * 16)
+    const size = c.shape[c.shape.length - 1]
+    const count = c.size / size
+    const rows = emit.temporary(Math.ceil(count / 4) * 16)
     emit.dispatch({
       kernel: 'orthogonality',
-      params: { size, on: attributes.onDiagonal, off: attributes.offDiagonal, goal: attributes.target },
+      params: { count, size, on: attributes.onDiagonal, off: attributes.offDiagonal, goal: attributes.target },
       buffers: { c: emit.of(c), result: rows },
-      workgroups: [emit.grid(size, 64)],
+      workgroups: [emit.grid(count, 64)],
     })
-    sumSplits(emit, rows, emit.of(loss), size, 1)
+    sumSplits(emit, rows, emit.of(loss), count, 1)
   },
 })
 
@@ -54,20 +61,28 @@ const orthogonalityGradientOp = defineOp<Attributes>({
   name: 'orthogonalityLossGradient',
   infer: ([c]) => [{ shape: c.shape, dtype: 'f32' }],
   lower: ({ inputs: [c, g], outputs: [dc], attributes }, emit) => {
-    const [size] = c.shape
+    const size = c.shape[c.shape.length - 1]
     emit.dispatch({
       kernel: 'orthogonality',
       constants: { GRADIENT: true },
-      params: { size, on: attributes.onDiagonal, off: attributes.offDiagonal, goal: attributes.target },
+      params: {
+        count: c.size / size,
+        size,
+        on: attributes.onDiagonal,
+        off: attributes.offDiagonal,
+        goal: attributes.target,
+      },
       buffers: { c: emit.of(c), g: emit.of(g), result: emit.of(dc) },
-      workgroups: [emit.grid(size * size, 64)],
+      workgroups: [emit.grid(c.size, 64)],
     })
   },
 })
 
 /**
  * onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² of a square matrix, as a scalar [1]: with a
- * cross-correlation and target 1, the Barlow Twins loss (Zbontar et al. 2021).
+ * cross-correlation and target 1, the Barlow Twins loss (Zbontar et al. 2021). Of a batch of matrices, the sum.
+ *
+ * @param c [d, d] or [batch, d, d]
  */
 export const orthogonalityLoss = (
   c: Value,

@@ -1,24 +1,21 @@
-/** Multi-view Barlow Twins (Zbontar et al. 2021; the multi-view form is the paper's). */
+/** Multi-view Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230; the multi-view form is the paper's). */
 import {
   add,
   affine,
   crossCorrelation,
-  gram,
   l2NormalizeRows,
   mean,
   multiply,
   orthogonalityLoss,
   reshape,
   scale,
-  ShapeError,
-  show,
   sliceRows,
   square,
   standardizeColumns,
-  subtract,
   sum,
   type Value,
 } from '../../engine/index.js'
+import { byView, offDiagonalSquares } from './views.js'
 
 /**
  * Every row is L2-normalised, then every column standardised jointly over all m·B rows; z̄ is the mean over the views.
@@ -26,15 +23,15 @@ import {
  *   m = 2:  C = z₁ᵀ z₂ / B,  loss = Σₖ (Cₖₖ − 1)² + λ Σ_{k≠l} Cₖₗ²
  *   m > 2:  loss = (1/m) Σₐ Σₖ ((1/B) Σ_b zₐ,b,k z̄_b,k − 1)² + λ Σ_{k≠l} [(z̄ᵀ z̄ / B)ₖₗ]²
  *
+ * One d×d or B×B product, whatever m is.
+ *
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2
  * @param lambda weight λ of the orthogonality constraint
  * @returns the loss, a scalar [1]
  */
 export function barlowTwins(z: Value, { views, lambda }: { views: number; lambda: number }): Value {
-  if (!Number.isInteger(views) || views < 2 || z.shape[0] % views)
-    throw new ShapeError(`barlowTwins: ${views} views do not divide the rows of ${show(z.shape)}, or are fewer than 2`)
-  const [B, d] = [z.shape[0] / views, z.shape[1]]
+  const { batch: B, width: d } = byView('barlowTwins', z, views)
   const standard = standardizeColumns(l2NormalizeRows(z))
   if (views === 2) {
     // The term with the views exchanged has Cᵀ for C, which costs the same: one is enough.
@@ -45,12 +42,5 @@ export function barlowTwins(z: Value, { views, lambda }: { views: number; lambda
   const average = mean(each, [0])
   const agreement = mean(multiply(each, average), [1])
   const invariance = scale(sum(square(affine(agreement, 1, -1))), 1 / views)
-  return add(invariance, scale(offDiagonalSquares(average), lambda))
-}
-
-/** Σ_{k≠l} [(zᵀ z / B)ₖₗ]² for z: [B, d], through the smaller of the d×d and the B×B product: ‖zᵀz‖² = ‖zzᵀ‖². */
-function offDiagonalSquares(z: Value): Value {
-  const [B, d] = z.shape
-  if (d <= B) return orthogonalityLoss(crossCorrelation(z, z), { onDiagonal: 0, offDiagonal: 1 })
-  return subtract(sum(square(gram(z, B))), sum(square(mean(square(z), [0]))))
+  return add(invariance, scale(offDiagonalSquares(average, B), lambda))
 }

@@ -1,0 +1,38 @@
+/** BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733): regression of one view's target on the other's prediction. */
+import {
+  add,
+  l2NormalizeRows,
+  mean,
+  ShapeError,
+  show,
+  sliceRows,
+  square,
+  stopGradient,
+  subtract,
+  type Value,
+} from '../../engine/index.js'
+import { byView, checkTwoViews } from './views.js'
+
+/**
+ * Rows of predictions p (of the online network) and targets t (of its moving average) are L2-normalised; no gradient
+ * flows into the targets.
+ *
+ *   loss = (1 / (B·d)) Σ ‖p₁ − t₂‖²   and, symmetric, the same with the views exchanged added to it
+ *
+ * @param p predictions [2·B, d], view-major: row a·B + b is view a of image b
+ * @param t target projections [2·B, d], likewise
+ * @param views 2
+ * @param symmetric both directions, as in the original; else view 1 predicts view 2 only
+ * @returns the loss, a scalar [1]
+ */
+export function byol(p: Value, t: Value, { views, symmetric }: { views: number; symmetric: boolean }): Value {
+  checkTwoViews('byol', views)
+  const { batch: B } = byView('byol', p, views)
+  if (show(t.shape) !== show(p.shape))
+    throw new ShapeError(`byol: targets ${show(t.shape)} and predictions ${show(p.shape)} differ in shape`)
+  const predictions = l2NormalizeRows(p)
+  const targets = stopGradient(l2NormalizeRows(t))
+  const direction = (from: number, to: number): Value =>
+    mean(square(subtract(sliceRows(predictions, from * B, B), sliceRows(targets, to * B, B))))
+  return symmetric ? add(direction(0, 1), direction(1, 0)) : direction(0, 1)
+}

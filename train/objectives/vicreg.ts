@@ -1,0 +1,41 @@
+/** VICReg (Bardes et al. 2022, https://arxiv.org/abs/2105.04906), for any number of views. */
+import { add, affine, mean, relu, reshape, scale, sqrt, square, subtract, sum, type Value } from '../../engine/index.js'
+import { byView, offDiagonalSquares, pairsWithOthers } from './views.js'
+
+export interface VicregOptions {
+  /** m, at least 2. */
+  views: number
+  /** Weight λ of the invariance; the covariance's is 1. */
+  lambda: number
+  /** Weight μ of the variance. */
+  mu: number
+  /** Added to the variance under the root: 0 in the paper's code, 1e-4 in the original. */
+  epsilon: number
+}
+
+/**
+ * Each view zᵢ against the mean z₋ᵢ of the others; std and cov are each of the two's own over the batch, with divisor
+ * B − 1.
+ *
+ *   loss = (1/m) Σᵢ [ λ · MSE(zᵢ, z₋ᵢ) + μ · ½ Σ_{x ∈ {zᵢ, z₋ᵢ}} mean relu(1 − std x)
+ *                     + (1/d) · Σ_{x ∈ {zᵢ, z₋ᵢ}} Σ_{k≠l} cov(x)ₖₗ² ],   std x = √(var x + ε)
+ *
+ * The 2m covariances (two for two views, whose pairs are the same) are one batched product. With ε = 0 a column without
+ * any variance has no gradient: NaN, as in PyTorch.
+ *
+ * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
+ * @returns the loss, a scalar [1]
+ */
+export function vicreg(z: Value, { views, lambda, mu, epsilon }: VicregOptions): Value {
+  const { each, batch: B, width: d } = byView('vicreg', z, views)
+  // zᵢ − z₋ᵢ = m / (m − 1) · (zᵢ − z̄)
+  const invariance = scale(mean(square(subtract(each, mean(each, [0])))), (views / (views - 1)) ** 2)
+  const centred = subtract(each, reshape(mean(each, [1]), [views, 1, d]))
+  const pairs = pairsWithOthers(centred)
+  const n = 2 * pairs.shape[0]
+  const all = reshape(pairs, [n, B, d])
+  const std = sqrt(affine(sum(square(all), [1]), 1 / (B - 1), epsilon))
+  const variance = mean(relu(affine(std, -1, 1)))
+  const covariance = scale(offDiagonalSquares(all, B - 1), 2 / (n * d))
+  return add(add(scale(invariance, lambda), scale(variance, mu)), covariance)
+}

@@ -1,0 +1,84 @@
+/** What the objectives share: projections by view, the means of the other views, and off-diagonal sums. */
+import {
+  add,
+  constant,
+  matmul,
+  mean,
+  multiply,
+  orthogonalityLoss,
+  reshape,
+  scale,
+  ShapeError,
+  show,
+  square,
+  subtract,
+  sum,
+  type Value,
+} from '../../engine/index.js'
+
+/**
+ * Projections by view.
+ *
+ * @param name the objective's, for messages
+ * @param z [m·B, d], view-major: row a·B + b is view a of image b
+ * @param views m, at least 2
+ * @returns z as [m, B, d], with B and d
+ * @throws ShapeError where m views do not divide the rows, or fewer than 2 views or images are left
+ */
+export function byView(name: string, z: Value, views: number): { each: Value; batch: number; width: number } {
+  if (z.shape.length !== 2)
+    throw new ShapeError(`${name}: projections must be [views · batch, width], not ${show(z.shape)}`)
+  const [rows, width] = z.shape
+  if (!Number.isInteger(views) || views < 2 || rows % views)
+    throw new ShapeError(`${name}: ${views} views do not divide the rows of ${show(z.shape)}, or are fewer than 2`)
+  const batch = rows / views
+  if (batch < 2)
+    throw new ShapeError(`${name}: ${views} views of ${show(z.shape)} are of a single image: use a larger batch`)
+  return { each: reshape(z, [views, batch, width]), batch, width }
+}
+
+/** @throws ShapeError unless there are exactly 2 views */
+export function checkTwoViews(name: string, views: number): void {
+  if (views !== 2) throw new ShapeError(`${name}: is defined for 2 views, not ${views}`)
+}
+
+/** For each view the mean of the others, (m z̄ − zᵢ) / (m − 1). each: [m, B, d] → [m, B, d]. */
+export function othersMean(each: Value): Value {
+  const [views] = each.shape
+  return subtract(scale(mean(each, [0]), views / (views - 1)), scale(each, 1 / (views - 1)))
+}
+
+/**
+ * For each view i the pair (zᵢ, mean of the other views). With two views both pairs are the same two tensors: one is made.
+ *
+ * @param each [m, B, d]
+ * @returns [pairs, 2, B · d], where pairs is 1 for m = 2, else m
+ */
+export function pairsWithOthers(each: Value): Value {
+  const [views, batch, width] = each.shape
+  if (views === 2) return reshape(each, [1, 2, batch * width])
+  const average = mean(each, [0])
+  const own = constant([1, -1 / (views - 1)], [2, 1])
+  const others = constant([0, views / (views - 1)], [2, 1])
+  return add(
+    multiply(reshape(each, [views, 1, batch * width]), own),
+    multiply(reshape(average, [1, 1, batch * width]), others),
+  )
+}
+
+/**
+ * Σ_{k≠l} [(zᵀ z / divisor)ₖₗ]², summed over a batch of z, through the smaller of the d×d and the B×B product:
+ * ‖zᵀ z‖² = ‖z zᵀ‖².
+ *
+ * @param z [B, d] or [n, B, d]
+ * @returns a scalar [1]
+ */
+export function offDiagonalSquares(z: Value, divisor: number): Value {
+  const [batch, width] = z.shape.slice(-2)
+  const factor = 1 / divisor ** 2
+  if (width <= batch)
+    return orthogonalityLoss(matmul(z, z, { transposeA: true }), { onDiagonal: 0, offDiagonal: factor })
+  const all = sum(square(matmul(z, z, { transposeB: true })))
+  const diagonal = sum(square(sum(square(z), [z.shape.length - 2])))
+  return scale(subtract(all, diagonal), factor)
+}
