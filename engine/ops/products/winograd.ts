@@ -22,7 +22,7 @@ import {
 } from './work.js'
 
 /** Transformed tiles are kept below this; more images go one run after another. */
-const SCRATCH_BYTES = 64 * 2 ** 20
+const SCRATCH_BYTES = 32 * 2 ** 20
 const PLACES = 36
 const tilesOf = (n: number): number => Math.ceil(n / 4)
 
