@@ -15,6 +15,7 @@ describe('resolveConfig', () => {
       lr: 1e-3,
       weightDecay: 1e-6,
       bn: 'joint',
+      precision: 'f32',
     })
     expect(resolveConfig({ augmentation: { size: 16 } }).augmentation).toEqual({ ...recipes.cifar, size: 16 })
     expect(resolveConfig({ views: undefined }).views).toBe(4)
@@ -29,6 +30,7 @@ describe('resolveConfig', () => {
     [{ lr: 0 }, '--lr 0: must be more than 0'],
     [{ fraction: 2 }, '--fraction 2: must be at most 1'],
     [{ arch: 'resnet99' as 'resnet18' }, "--arch 'resnet99': choose one of resnet18, resnet34, resnet50"],
+    [{ precision: 'f64' as 'f32' }, "--precision 'f64': choose one of f32, f16"],
     [{ bn: 'sync' as 'joint' }, "--bn 'sync': choose one of joint, per-view"],
     [
       { viewChunk: 2 },
