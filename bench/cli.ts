@@ -1,9 +1,15 @@
 /** `npm run bench -- kernels | step | peers | trace`: see `--help`. */
 import { Argument, Command } from 'commander'
+import type { Engine } from '../engine/index.js'
+import { profile, traceEvents } from '../engine/profiling.js'
 import { ConfigError } from '../train/config.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from '../train/cli/common.js'
+import { writeAtomically } from '../train/files.js'
+import { benchKernels } from './kernels.js'
 import { benchPeers } from './peers.js'
-import { originOf, render, writeReport } from './report.js'
+import { originOf, render, writeReport, type Report } from './report.js'
+import { benchSteps, workloads } from './step.js'
+import { compileWorkload, nameOf } from './workload.js'
 
 interface Options {
   json?: string
@@ -19,7 +25,12 @@ const command = withAdapter(
   new Command('bench')
     .description('Measure the engine on this machine; prints a Markdown table.')
     .addArgument(
-      new Argument('<what>', 'kernels, step, peers (side by side) or trace (a file of one step)').choices(['peers']),
+      new Argument('<what>', 'kernels, step, peers (side by side) or trace (a file of one step)').choices([
+        'kernels',
+        'step',
+        'peers',
+        'trace',
+      ]),
     )
     .option('--json <file>', 'write everything measured there, and SVG plots beside it')
     .option('--plots <folder>', 'write the plots there')
@@ -29,24 +40,42 @@ const command = withAdapter(
     .option('--quick', 'fewer cases and rounds: under 3 minutes on a CPU driver'),
 )
 
+type Subject = 'kernels' | 'step' | 'peers' | 'trace'
+
 await runCommand(async () => {
-  const { json, plots, only, quick = false, adapter, ...options } = parseOptions<Options>(command)
+  const { json, plots, out, only, quick = false, adapter, ...options } = parseOptions<Options>(command)
+  const [what] = command.processedArgs as [Subject]
   const rounds = options.rounds ?? (quick ? 3 : 9)
   if (!Number.isInteger(rounds) || rounds < 1)
     throw new ConfigError(`--rounds ${rounds}: must be a whole number of at least 1`)
+  if (out !== undefined && what !== 'trace') throw new ConfigError('--out is for trace: the others take --json')
   const engine = await openWithNote(adapter)
   const origin = originOf(engine, rounds)
-  const { adapterClass } = engine.target
-  // The peers' processes have devices of their own, and the machine to themselves.
-  engine.close()
-  const report = await benchPeers({
-    origin,
-    adapterClass,
-    rounds,
-    quick,
-    only,
-    onMessage: (line) => console.error(line),
-  })
+  const onMessage = (line: string): void => console.error(line)
+  if (what === 'trace') {
+    const path = out ?? 'trace.json'
+    console.log(`${path}: ${await trace(engine, path, rounds)}`)
+    return
+  }
+  const report = await measure(what)
   console.log(render(report))
   for (const path of await writeReport(report, { json, plots })) console.error(`wrote ${path}`)
+
+  async function measure(subject: Exclude<Subject, 'trace'>): Promise<Report> {
+    if (subject === 'kernels') return benchKernels({ engine, origin, rounds, quick, only, onMessage })
+    if (subject === 'step') return benchSteps({ engine, origin, rounds, quick, only, onMessage })
+    // The peers' processes have devices of their own, and the machine to themselves.
+    const { adapterClass } = engine.target
+    engine.close()
+    return benchPeers({ origin, adapterClass, rounds, quick, only, onMessage })
+  }
 })
+
+/** One step of the smallest workload as a Chrome-trace file; says what is in it. */
+async function trace(engine: Engine, path: string, rounds: number): Promise<string> {
+  const [workload] = workloads(engine.target.adapterClass, engine.target.f16, true)
+  const { program, inputs } = await compileWorkload(engine, workload)
+  const measured = await profile(program, inputs(0), { rounds })
+  await writeAtomically(path, JSON.stringify(traceEvents(measured)))
+  return `${measured.dispatches.length} dispatches of ${nameOf(workload)}, by ${measured.method}; open it in chrome://tracing or Perfetto`
+}

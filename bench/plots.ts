@@ -1,7 +1,10 @@
 /** The benchmark's plots as SVG files that stand alone. */
 import { chart } from '../train/report/plots.js'
+import type { Ceilings } from './ceilings.js'
+import type { KernelResult } from './kernels.js'
 import type { CaseResult } from './peers.js'
 import { describeOrigin, type Origin } from './report.js'
+import type { StepResult } from './step.js'
 
 const WIDTH = 460
 /** Colours that keep their distance for colour-blind readers, on light and dark pages. */
@@ -48,4 +51,88 @@ export async function ratioPlot(results: readonly CaseResult[], origin: Origin):
     ],
   }
   return standAlone(spec, 'How many times longer the peers take', origin)
+}
+
+/** Products under the two roofs of the adapter: bytes copied and multiply-adds, on logarithmic axes. */
+export async function rooflinePlot(
+  results: readonly KernelResult[],
+  ceilings: Ceilings,
+  origin: Origin,
+): Promise<string> {
+  const points = results.filter((r) => r.gflops !== undefined && r.intensity !== undefined)
+  const intensities = [...points.map((r) => r.intensity!), ceilings.f32 / ceilings.copy, 1]
+  const [low, high] = [Math.min(...intensities) / 2, Math.max(...intensities) * 2]
+  const roof = [low, ceilings.f32 / ceilings.copy, high].map((intensity) => ({
+    intensity,
+    gflops: Math.min(ceilings.f32, intensity * ceilings.copy),
+  }))
+  const families = [...new Set(points.map(({ family }) => family))]
+  const log = { type: 'log', nice: false }
+  const x = { field: 'intensity', type: 'quantitative', scale: log, axis: { title: 'operations a byte' } }
+  const y = { field: 'gflops', type: 'quantitative', scale: log, axis: { title: 'GFLOP/s (f32)' } }
+  const color = { field: 'family', type: 'nominal', scale: { domain: families, range: COLORS } }
+  const spec = {
+    width: WIDTH,
+    height: 300,
+    layer: [
+      { data: { values: roof }, mark: { type: 'line', color: 'currentColor' }, encoding: { x, y } },
+      {
+        data: { values: points },
+        mark: { type: 'point', filled: true, size: 50, opacity: 0.85 },
+        encoding: { x, y, color },
+      },
+    ],
+  }
+  return standAlone(spec, 'Kernels under the roofs of the adapter', origin)
+}
+
+/** What share of the nearer ceiling each kernel reaches, in per cent. */
+export async function sharesPlot(results: readonly KernelResult[], origin: Origin): Promise<string> {
+  const values = results.map(({ family, name, share, bound }) => ({
+    kernel: `${family} ${name}`,
+    share: 100 * share,
+    bound,
+  }))
+  return bars(
+    values,
+    { category: 'kernel', value: 'share', color: 'bound', title: 'share of the ceiling, %' },
+    origin,
+    {
+      description: 'Share of the ceiling that each kernel reaches',
+    },
+  )
+}
+
+/** Where a step's time goes, by kernel. */
+export async function stepPlot(results: readonly StepResult[], origin: Origin): Promise<string> {
+  const values = results.flatMap(({ name, kernels }) =>
+    kernels.map(({ kernel, milliseconds }) => ({ step: name, kernel, milliseconds })),
+  )
+  return bars(
+    values,
+    { category: 'step', value: 'milliseconds', color: 'kernel', title: 'milliseconds a step, by kernel' },
+    origin,
+    { description: 'Where the time of a training step goes', legend: { orient: 'right', title: null } },
+  )
+}
+
+/** Horizontal bars in the order given, stacked by colour. */
+function bars(
+  values: readonly object[],
+  fields: { category: string; value: string; color: string; title: string },
+  origin: Origin,
+  { description, legend }: { description: string; legend?: object },
+): Promise<string> {
+  const spec = {
+    width: WIDTH,
+    height: { step: 18 },
+    data: { values },
+    mark: { type: 'bar' },
+    encoding: {
+      y: { field: fields.category, type: 'nominal', sort: null, axis: { title: null, labelLimit: 400 } },
+      x: { field: fields.value, type: 'quantitative', axis: { title: fields.title } },
+      color: { field: fields.color, type: 'nominal', scale: { scheme: 'tableau20' }, ...(legend && { legend }) },
+    },
+  }
+  return standAlone(spec, description, origin)
 }

@@ -1,0 +1,74 @@
+/** A whole pretraining step as a user's run has it, on random images: views, network, loss, gradients, Adam. */
+import type { Engine, Program, Variable } from '../engine/index.js'
+import { drawViews } from '../train/augment/draw.js'
+import { deviceImages } from '../train/augment/views.js'
+import { resolveConfig, type PretrainConfig } from '../train/config.js'
+import { buildNetwork } from '../train/network.js'
+import { describeStep } from '../train/step.js'
+
+export type Workload = Pick<PretrainConfig, 'arch' | 'width' | 'batch' | 'views' | 'stem' | 'precision'> & {
+  /** Height and width of images and views. */
+  pixels: number
+}
+
+export const nameOf = ({ arch, width, batch, views, pixels, precision }: Workload): string =>
+  `${arch === 'resnet18' ? 'ResNet-18' : arch === 'resnet50' ? 'ResNet-50' : 'ResNet-34'}, width ${width}, batch ${batch}, ` +
+  `${views} views, ${pixels} px${precision === 'f16' ? ', f16' : ''}`
+
+export interface Step {
+  program: Program
+  /** Draws the views of a step and gives its inputs: the part that the CPU computes. */
+  inputs(step: number): Record<string, Float32Array>
+  /** Frees the program and everything that it trains. */
+  release(): void
+}
+
+/** Records the step; its first run has yet to come. */
+export async function compileWorkload(engine: Engine, workload: Workload): Promise<Step> {
+  const { pixels, batch, views } = workload
+  const config = resolveConfig({ ...fields(workload), projectorDim: 256, augmentation: { size: pixels } })
+  const { backbone, projector } = buildNetwork(config)
+  const bytes = new Uint8Array(batch * pixels * pixels * 3)
+  for (let i = 0, state = 1; i < bytes.length; i++) bytes[i] = (state = Math.imul(state, 1664525) + 1013904223) >>> 24
+  const images = deviceImages(
+    { count: batch, height: pixels, width: pixels, images: bytes },
+    engine.target.maxBindingBytes,
+  )
+  const { spec, state } = describeStep(images, backbone, projector, config)
+  const program = await engine.compile(spec)
+  const indices = Uint32Array.from({ length: batch }, (_, i) => i)
+  const rate = new Float32Array([config.lr])
+  const variables: Variable[] = [
+    ...backbone.dict.variables,
+    ...projector.dict.variables,
+    ...state,
+    ...images.shards.map(({ words }) => words),
+  ]
+  return {
+    program,
+    inputs: (step) => ({
+      rows: drawViews(config.augmentation, {
+        seed: 1,
+        epoch: step,
+        images: indices,
+        views,
+        sourceHeight: pixels,
+        sourceWidth: pixels,
+      }),
+      rate,
+    }),
+    release: () => {
+      program.destroy()
+      for (const v of variables) engine.release(v)
+    },
+  }
+}
+
+const fields = ({ arch, width, batch, views, stem, precision }: Workload) => ({
+  arch,
+  width,
+  batch,
+  views,
+  stem,
+  precision,
+})
