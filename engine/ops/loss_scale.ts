@@ -3,14 +3,11 @@
  * GradScaler): gradients stored in f16 are taken of scale · loss, so that small ones do not vanish. A step whose
  * gradients overflow is skipped, and the scale halved; after many clean steps it is doubled. All of it happens on the GPU.
  */
-import { part, resolve, type Emit, type Slice } from '../lowering.js'
-import { align, assign, constant, variable, type Assignment, type Variable } from '../sources.js'
+import { assign, constant, variable, type Assignment, type Variable } from '../sources.js'
 import { defineOp, type Value } from '../value.js'
 import { checkFloat } from './common.js'
 import { sliceRows } from './layout.js'
-
-/** Numbers that one workgroup looks through; whole binding offsets. */
-const SEGMENT = 16384
+import { extentsOf, segmentRuns, segmentTable } from './segments.js'
 
 /** What an optimiser is told of scaled gradients: whether and how to use them. */
 export interface Unscaling {
@@ -34,28 +31,6 @@ export interface LossScale {
   judge(gradients: readonly Value[]): Unscaling & { next: Value; update: Assignment }
 }
 
-/** Where a tensor's segments lie among all, and in the layout that the optimiser uses too. */
-interface Extent {
-  offset: number
-  bytes: number
-  firstSegment: number
-  segments: number
-}
-
-function extentsOf(gradients: readonly Value[]): { extents: Extent[]; table: Uint32Array; bytes: number } {
-  const table: number[] = []
-  let offset = 0
-  const extents = gradients.map((g) => {
-    const firstSegment = table.length / 2
-    for (let start = 0; start < g.size; start += SEGMENT)
-      table.push((offset + 4 * start) / 16, Math.min(SEGMENT, g.size - start))
-    const extent = { offset, bytes: g.bytes, firstSegment, segments: table.length / 2 - firstSegment }
-    offset += align(g.bytes)
-    return extent
-  })
-  return { extents, table: Uint32Array.from(table), bytes: offset }
-}
-
 /** Inputs: gradients…, the table of segments, state. Outputs: state, factor, applied. */
 const lossScaleOp = defineOp<{ interval: number }>({
   name: 'lossScale',
@@ -69,14 +44,14 @@ const lossScaleOp = defineOp<{ interval: number }>({
       extents.map(({ offset }) => offset),
       bytes,
     )
-    const count = table.size / 2
+    const count = table.shape[0]
     const overflow = emit.temporary(Math.ceil(count / 4) * 16)
-    const places = gradients.map((g) => resolve(emit.of(g)))
-    for (const { x, base, first, segments } of runsOf(emit, places, extents))
+    const places = gradients.map((g) => emit.of(g))
+    for (const { slices, base, first, segments } of segmentRuns(emit, [places], extents))
       emit.dispatch({
         kernel: 'finite',
         params: { first, base4: base / 16 },
-        buffers: { x, segments: emit.of(table), overflow },
+        buffers: { x: slices[0], segments: emit.of(table), overflow },
         workgroups: [segments],
       })
     emit.dispatch({
@@ -89,41 +64,6 @@ const lossScaleOp = defineOp<{ interval: number }>({
 })
 
 const one = { shape: [1], dtype: 'f32' } as const
-
-interface Run {
-  x: Slice
-  /** Where x begins in the layout of the table, in bytes. */
-  base: number
-  first: number
-  segments: number
-}
-
-/** What one dispatch can look through: neighbours in one buffer, as far as a binding and a grid reach. */
-function runsOf(emit: Emit, places: readonly Slice[], extents: readonly Extent[]): Run[] {
-  const { maxBindingBytes, maxWorkgroupsPerDimension } = emit.target
-  const most = Math.min(maxWorkgroupsPerDimension, Math.floor(maxBindingBytes / (4 * SEGMENT)))
-  const runs: (Run & { bytes: number })[] = []
-  extents.forEach(({ offset, bytes, firstSegment, segments }, i) => {
-    for (let s = 0; s < segments; s++) {
-      const start = 4 * SEGMENT * s
-      const base = offset + start
-      const piece = part(places[i], start, Math.min(4 * SEGMENT, Math.ceil((bytes - start) / 16) * 16))
-      const last = runs.at(-1)
-      const reach = last ? base - last.base + piece.bytes : Infinity
-      if (
-        last &&
-        last.x.storage === piece.storage &&
-        last.x.offset - last.base === piece.offset - base &&
-        last.segments < most &&
-        reach <= maxBindingBytes
-      ) {
-        last.segments++
-        last.bytes = reach
-      } else runs.push({ x: piece, base, first: firstSegment + s, segments: 1, bytes: piece.bytes })
-    }
-  })
-  return runs.map((run) => ({ ...run, x: { ...run.x, bytes: run.bytes } }))
-}
 
 /**
  * A loss scale that finds its own size.
@@ -138,8 +78,8 @@ export function dynamicLossScale({ initial = 65536, interval = 2000 } = {}): Los
     seed: sliceRows(state, 0, 1),
     judge(gradients) {
       checkFloat('lossScale', ...gradients)
-      const { table } = extentsOf(gradients)
-      const segments = constant(table, [table.length / 2, 2])
+      const table = segmentTable(gradients)
+      const segments = constant(table, [table.length / 3, 3])
       const [next, factor, applied] = lossScaleOp([...gradients, segments, state], { interval })
       return { factor, applied, next, update: assign(state, next) }
     },

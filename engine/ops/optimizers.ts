@@ -3,14 +3,15 @@
  * by one dispatch for each binding-sized piece, however many tensors there are.
  */
 import { part, resolve, type Emit, type Slice } from '../lowering.js'
-import { align, Arena, assign, variable, type Assignment, type Variable } from '../sources.js'
+import { Arena, assign, variable, type Assignment, type Variable } from '../sources.js'
 import { defineOp, ShapeError, type Node, type Value } from '../value.js'
 import { add } from './binary.js'
 import type { Unscaling } from './loss_scale.js'
+import { extentsOf } from './segments.js'
 import { affine } from './unary.js'
 
 /** Whole vec4s, gaps of an arena included: the gradient's gaps are never read by anyone else. */
-interface Piece {
+export interface Piece {
   slices: Slice[]
   count4: number
 }
@@ -19,7 +20,7 @@ interface Piece {
  * The runs of memory that the update walks over. `columns` are lists of equally many tensors (parameters, moments,
  * gradients); neighbours that lie at the same distances in every column are one run, gaps included.
  */
-function pieces(emit: Emit, columns: Slice[][], offsets: number[]): Piece[] {
+export function pieces(emit: Emit, columns: readonly (readonly Slice[])[], offsets: readonly number[]): Piece[] {
   const places = columns.map((column) => column.map(resolve))
   const follows = (first: number, i: number): boolean =>
     places.every(
@@ -40,21 +41,34 @@ function pieces(emit: Emit, columns: Slice[][], offsets: number[]): Piece[] {
   return list
 }
 
-/** Lays the gradients out as the parameters are, where nothing hinders it, and takes parameters and moments in place. */
-function prepare(node: Node, emit: Emit, n: number, states: number): Piece[] {
-  const parameters = node.inputs.slice(0, n)
+/**
+ * Lays the gradients out as the parameters are, where nothing hinders it, and takes parameters and states in place:
+ * the columns [parameters, states…, gradients].
+ *
+ * @param node inputs: n parameters, n of each state, n gradients, …; outputs: parameters, states
+ */
+export function columnsOf(node: Node, emit: Emit, n: number, states: number): Slice[][] {
   const gradients = node.inputs.slice(n * (1 + states), n * (2 + states))
-  const offsets: number[] = []
-  let total = 0
-  for (const p of parameters) {
-    offsets.push(total)
-    total += align(p.bytes)
-  }
-  emit.colocate(gradients, offsets, total)
-  const inPlace = Array.from({ length: 1 + states }, (_, s) =>
-    parameters.map((_, i) => emit.inPlace(node.outputs[s * n + i], node.inputs[s * n + i])),
+  const { extents, bytes } = extentsOf(node.inputs.slice(0, n))
+  emit.colocate(
+    gradients,
+    extents.map(({ offset }) => offset),
+    bytes,
   )
-  return pieces(emit, [...inPlace, gradients.map((g) => emit.of(g))], offsets)
+  const inPlace = Array.from({ length: 1 + states }, (_, s) =>
+    Array.from({ length: n }, (_, i) => emit.inPlace(node.outputs[s * n + i], node.inputs[s * n + i])),
+  )
+  return [...inPlace, gradients.map((g) => emit.of(g))]
+}
+
+/** The pieces that an update of n parameters and their states walks over. */
+function prepare(node: Node, emit: Emit, n: number, states: number): Piece[] {
+  const { extents } = extentsOf(node.inputs.slice(0, n))
+  return pieces(
+    emit,
+    columnsOf(node, emit, n, states),
+    extents.map(({ offset }) => offset),
+  )
 }
 
 interface AdamAttributes {
@@ -148,13 +162,14 @@ export interface Optimizer {
 }
 
 /** Zeros of the parameters' shapes in an arena of the same layout. */
-function moments(parameters: readonly Variable[], name: string): Variable[] {
+export function moments(parameters: readonly Variable[], name: string): Variable[] {
   const list = parameters.map((p) => variable(`${p.name}.${name}`, p.shape))
   new Arena(list)
   return list
 }
 
-function check(parameters: readonly Variable[], gradients: readonly Value[]): void {
+/** Throws unless there is one gradient for each parameter, of its size. */
+export function checkGradients(parameters: readonly Variable[], gradients: readonly Value[]): void {
   gradients.forEach((g, i) => {
     if (g.size !== parameters[i]?.size)
       throw new ShapeError(`optimizer: gradient ${i} has ${g.size} numbers, its parameter ${parameters[i]?.size}`)
@@ -177,7 +192,7 @@ export function adam(
   return {
     state: [...m, ...v, step],
     updates: (gradients, rate, unscaling) => {
-      check(parameters, gradients)
+      checkGradients(parameters, gradients)
       const next = unscaling ? add(step, unscaling.applied) : affine(step, 1, 1)
       const factor = unscaling ? [unscaling.factor] : []
       const attributes = { beta1, beta2, epsilon, weightDecay, decoupled }
@@ -202,7 +217,7 @@ export function sgd(
   return {
     state: buffers,
     updates: (gradients, rate, unscaling) => {
-      check(parameters, gradients)
+      checkGradients(parameters, gradients)
       const factor = unscaling ? [unscaling.factor] : []
       const inputs = [...parameters, ...buffers, ...gradients, rate, ...factor]
       const outputs = sgdOp(inputs, { momentum, weightDecay, nesterov })
