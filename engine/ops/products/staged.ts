@@ -6,6 +6,7 @@ import type { Constants } from '../../kernel.js'
 import { part, type Emit, type Slice, type Target } from '../../lowering.js'
 import { bytesOf, type DType } from '../../value.js'
 import { sumSplits, up } from '../common.js'
+import { ratesOf } from './cost.js'
 import {
   imageRuns,
   vec4Of,
@@ -23,16 +24,18 @@ export interface Tile {
   readonly constants: Constants
   /** Workgroup memory that it takes. */
   readonly bytes: number
-  /** Share of the multiplications an adapter could do that it is expected to reach, for the cost model. */
+  /** What it is expected to reach, as a share of the family's rate. */
   readonly speed: number
 }
 
-/** Two kernels, and the tiles they are specialised for, from the largest to the smallest. */
+/** Two kernels, and the tiles they are specialised for. */
 export interface Family {
   readonly name: string
   readonly conv: string
   readonly weightGradient: string
   readonly tiles: readonly Tile[]
+  /** FLOP/s of its largest tile. */
+  rate(target: Target): number
   /** Parts of the depth are multiples of it. */
   readonly blockDepth: number
   /** Whether the adapter can run it on a left operand stored so. */
@@ -51,8 +54,6 @@ interface Product {
 
 /** Processors of a wide GPU; a narrower one takes more rounds for every tile alike. */
 const PROCESSORS = 128
-/** Multiplications in the time that a number of a partial sum takes to be written and read again. */
-const PARTIAL = 50
 /** A sum is not cut into parts shorter than this. */
 const SHORTEST = 128
 
@@ -65,28 +66,22 @@ function parts(product: Product, tile: Tile): number {
   return Math.max(1, Math.min(wanted, product.mostParts, Math.floor(product.depth / SHORTEST)))
 }
 
-/** The multiplications that the busiest processor has time for until a product is done. */
-function cost(product: Product, tile: Tile): number {
+/** Seconds until the busiest processor is done with its tiles, and the parts of the sums are written and added. */
+function cost(product: Product, tile: Tile, family: Family, target: Target): number {
   const splits = parts(product, tile)
   const rounds = Math.ceil((tileCount(product, tile) * splits) / PROCESSORS)
-  const sums = splits > 1 ? (PARTIAL * splits * product.rows * product.columns * product.batch) / PROCESSORS : 0
-  return (rounds * tile.rows * tile.columns * Math.ceil(product.depth / splits)) / tile.speed + sums
+  const flops = 2 * rounds * PROCESSORS * tile.rows * tile.columns * Math.ceil(product.depth / splits)
+  const partial = splits > 1 ? 8 * splits * product.rows * product.columns * product.batch : 0
+  return flops / (family.rate(target) * tile.speed) + partial / ratesOf(target).bytes
 }
 
-/**
- * The tiles that are worth trying for a product among those that fit the adapter: the cheapest by the model, then the
- * cheapest of those smaller. The first stands before the second in the family's order.
- */
-function candidates(product: Product, family: Family, target: Target): Tile[] {
-  const fitting = family.tiles.filter((tile) => tile.bytes <= target.maxWorkgroupBytes)
-  const cheapest = (from: number): number =>
-    fitting.reduce(
-      (best, tile, i) => (i < from || (best >= 0 && cost(product, fitting[best]) <= cost(product, tile)) ? best : i),
-      -1,
-    )
-  const best = cheapest(0)
-  const second = best < 0 ? -1 : cheapest(best + 1)
-  return [best, second].filter((i) => i >= 0).map((i) => fitting[i])
+/** The two cheapest tiles of those that fit the adapter: more would crowd out the other ways. */
+function worthTrying(product: Product, family: Family, target: Target): Tile[] {
+  const costs = new Map(family.tiles.map((tile) => [tile, cost(product, tile, family, target)]))
+  return family.tiles
+    .filter((tile) => tile.bytes <= target.maxWorkgroupBytes)
+    .sort((a, b) => costs.get(a)! - costs.get(b)!)
+    .slice(0, 2)
 }
 
 const nameOf = (family: Family, tile: Tile): string => `${family.name} ${tile.rows}×${tile.columns}`
@@ -253,13 +248,14 @@ function emitGradient(
   if (total > 1) sumSplits(emit, partial, dw, total, count)
 }
 
-/** The ways of a family to convolve, one a tile, in the family's order. */
+/** The ways of a family to convolve, one a tile. */
 export const stagedConvs = (family: Family): Way<ConvWork>[] =>
   family.tiles.map((tile) => ({
     name: nameOf(family, tile),
     serves: (work, target) =>
       family.offered(target, work.dtype) &&
-      candidates(convProduct(work, work.inShape[0], target), family, target).includes(tile),
+      worthTrying(convProduct(work, work.inShape[0], target), family, target).includes(tile),
+    cost: (work, target) => cost(convProduct(work, work.inShape[0], target), tile, family, target),
     lower: (work, emit) => {
       for (const { count, x, y } of imageRuns(emit, work))
         emitConv(
@@ -280,7 +276,8 @@ export const stagedWeightGradients = (family: Family): Way<WeightGradientWork>[]
     name: nameOf(family, tile),
     serves: (work, target) =>
       family.offered(target, work.dtype) &&
-      candidates(gradientProduct(work, work.inShape[0], target), family, target).includes(tile),
+      worthTrying(gradientProduct(work, work.inShape[0], target), family, target).includes(tile),
+    cost: (work, target) => cost(gradientProduct(work, work.inShape[0], target), tile, family, target),
     lower: (work, emit) => {
       const runs = imageRuns(emit, { ...work, y: work.dy }).map(({ count, x, y }) => ({
         x,
@@ -329,7 +326,8 @@ export const stagedMatmuls = (family: Family): Way<MatmulWork>[] =>
       serves: (work, target) =>
         family.offered(target, work.dtypes.a) &&
         !(work.transposeA && work.bias) &&
-        candidates(productOf(work, target), family, target).includes(tile),
+        worthTrying(productOf(work, target), family, target).includes(tile),
+      cost: (work, target) => cost(productOf(work, target), tile, family, target),
       lower: (work, emit) => {
         const { a, b, bias, c, M, N, K, transposeA, dtypes } = work
         if (transposeA) {

@@ -1,4 +1,5 @@
 /** Tiles staged in workgroup memory, for GPUs: what a software driver is slowest at. Serves f32 and stored f16. */
+import { ratesOf } from './cost.js'
 import { stagedConvs, stagedMatmuls, stagedWeightGradients, type Family, type Tile } from './staged.js'
 
 /**
@@ -10,7 +11,7 @@ const tile = (threadsX: number, threadsY: number, rows4: number, columns4: numbe
   columns: 4 * columns4 * threadsX,
   constants: { THREADS_X: threadsX, THREADS_Y: threadsY, ROWS4: rows4, COLUMNS4: columns4 },
   bytes: 4 * 16 * (4 * rows4 * threadsY + 4 * columns4 * threadsX),
-  speed: [0.5, 0.65, 0.8][rows4 + columns4 - 2],
+  speed: [0.6, 0.8, 1][rows4 + columns4 - 2],
 })
 
 const family: Family = {
@@ -25,6 +26,7 @@ const family: Family = {
     tile(4, 16, 2, 1), // 128×16
     tile(16, 8, 1, 1), // 32×64
   ],
+  rate: (target) => ratesOf(target).tiled,
   blockDepth: 16,
   offered: (target) => target.adapterClass === 'gpu' && target.maxInvocations >= 256,
 }

@@ -23,9 +23,12 @@ import { tensor64, type Tensor64 } from '../../../support/reference/index.js'
 
 afterEach(() => vi.restoreAllMocks())
 
-/** Of the ways of one file, the one by this name serves everything and the rest nothing; Winograd stands aside. */
+/** Of the ways of one file, the one by this name serves everything, for nothing, and the rest nothing; Winograd stands aside. */
 export function only(name: string, ...files: readonly (readonly Way<never>[])[]): void {
-  for (const way of files.flat()) vi.spyOn(way, 'serves').mockReturnValue(way.name === name)
+  for (const way of files.flat()) {
+    vi.spyOn(way, 'serves').mockReturnValue(way.name === name)
+    vi.spyOn(way, 'cost').mockReturnValue(0)
+  }
   for (const way of [winogradConv, winogradWeightGradient]) vi.spyOn(way, 'serves').mockReturnValue(false)
 }
 
