@@ -1,11 +1,12 @@
 /** Whole pretraining steps: how fast, where the time goes, what they take, and how long until the first. */
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Engine } from '../engine/index.js'
 import { profile, type Profile } from '../engine/profiling.js'
 import { stepPlot } from './plots.js'
 import { figure, mebibytes, table, type Origin, type Report } from './report.js'
-import { summarize, type Summary } from './statistics.js'
+import { median, summarize, type Summary } from './statistics.js'
 import { compileWorkload, nameOf, type Workload } from './workload.js'
 
 /** Environments under which drivers keep no compiled shaders: Mesa's and NVIDIA's. */
@@ -39,6 +40,11 @@ export interface StepResult {
   deviceMilliseconds: number
   /** What the JavaScript thread does for a step: drawing views, writing inputs, encoding, submitting; in milliseconds. */
   hostMilliseconds: Summary
+  /**
+   * Processor time of that thread for a step in a row of steps, in milliseconds, where the system tells: with its
+   * polling for the device's completion, which Dawn does on Node.
+   */
+  threadMilliseconds?: number
   /** Program and Variables. */
   peakBytes: number
   dispatches: number
@@ -135,8 +141,11 @@ async function measure(engine: Engine, w: Workload, rounds: number): Promise<Ste
     const times = Math.max(1, Math.min(50, Math.round(ROUND_SECONDS / (await advance(1)))))
     const seconds: number[] = []
     const host: number[] = []
+    const thread: number[] = []
     for (let round = 0; round < rounds; round++) {
+      const before = threadTime()
       seconds.push(await advance(times))
+      if (before !== undefined) thread.push((threadTime()! - before) / times)
       // Nothing is in flight now, so that the run waits for nothing but its own encoding.
       const started = performance.now()
       await program.run(inputs(step++))
@@ -156,12 +165,23 @@ async function measure(engine: Engine, w: Workload, rounds: number): Promise<Ste
       kernels,
       deviceMilliseconds: kernels.reduce((sum, { milliseconds }) => sum + milliseconds, 0),
       hostMilliseconds: summarize(host),
+      ...(thread.length && { threadMilliseconds: median(thread) }),
       peakBytes: program.peakBytes + program.plan.memory.variableBytes,
       dispatches: program.dispatches,
       bytesPerView: kernels.reduce((sum, { bytes }) => sum + bytes, 0) / (w.views * w.batch),
     }
   } finally {
     release()
+  }
+}
+
+/** Processor time of the JavaScript thread so far, in milliseconds; undefined where the system does not tell. */
+function threadTime(): number | undefined {
+  try {
+    const [nanoseconds] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')
+    return Number(nanoseconds) / 1e6
+  } catch {
+    return undefined
   }
 }
 
@@ -223,6 +243,7 @@ function markdown(results: readonly StepResult[], refused: readonly { name: stri
     figure(r.viewsPerSecond),
     figure(r.deviceMilliseconds),
     `${figure(r.hostMilliseconds.median)} (${((r.hostMilliseconds.median / r.seconds.median) * 0.1).toFixed(1)} %)`,
+    r.threadMilliseconds === undefined ? '' : figure(r.threadMilliseconds),
     mebibytes(r.peakBytes),
     String(r.dispatches),
     mebibytes(r.bytesPerView),
@@ -236,6 +257,7 @@ function markdown(results: readonly StepResult[], refused: readonly { name: stri
     'views/s',
     'device ms',
     'host ms',
+    'thread ms',
     'peak memory',
     'dispatches',
     'bytes a view',
@@ -245,7 +267,7 @@ function markdown(results: readonly StepResult[], refused: readonly { name: stri
   return [
     '## Pretraining steps',
     'Device ms is the sum over the dispatches, each in a pass of its own; host ms is what the JavaScript thread does for ' +
-      'a step, and its share of the step; bytes a view are those that the dispatches bind, each counted once.',
+      "a step, and its share of the step; thread ms is that thread's processor time, polling for the device included; bytes a view are those that the dispatches bind, each counted once.",
     table(header, rows),
     ...refused.map(({ name, reason }) => `Left out: ${name}: ${reason}`),
     ...results.map((r) =>
