@@ -4,11 +4,19 @@ import type { Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
 import { loadModel, openRun } from '../checkpoint.js'
 import { ConfigError, type PretrainConfig } from '../config.js'
-import { loadDataset, type ImageDataset } from '../data/dataset.js'
+import { datasetNames, fractionIndicesPerClass, loadDataset, subset, type ImageDataset } from '../data/dataset.js'
 import { writeAtomically } from '../files.js'
 import { buildNetwork } from '../network.js'
-import { estimateReadout, readout, viewsOf, type Phase as ReadoutPhase, type Readout } from '../readout/evaluate.js'
+import {
+  estimateReadout,
+  rateOf,
+  readout,
+  viewsOf,
+  type Phase as ReadoutPhase,
+  type Readout,
+} from '../readout/evaluate.js'
 import { estimateStatistics, type StatisticsOptions } from '../readout/features.js'
+import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
 import { beginPhase, type Phase } from '../report/phases.js'
 import { duration } from '../report/summary.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
@@ -17,7 +25,10 @@ interface Options {
   run: string
   views: number
   seeds: number
+  labels: number
+  fineTune?: true
   json?: string
+  data?: string
   dataDir?: string
   adapter?: string
 }
@@ -26,16 +37,27 @@ const command = withAdapter(
   new Command('probe')
     .description(
       'Read the newest checkpoint of a run out on the full labelled training and test splits: a linear probe and ' +
-        'k nearest neighbours, beside the same initialisation untrained.',
+        'k nearest neighbours, beside the same initialisation untrained. With --labels on a share of the labels, with ' +
+        '--data on images that it was not pretrained on, with --fine-tune with the backbone trained on as well.',
     )
     .requiredOption('--run <folder>', 'a folder that `npm run pretrain` wrote with --out')
     .option('--views <count>', 'views averaged for each image: the clean one, and random ones', number('--views'), 1)
     .option('--seeds <count>', 'linear probes to take the mean of', number('--seeds'), 1)
+    .option(
+      '--labels <share>',
+      'share of the labelled training images, class by class: 0.01, 0.1',
+      number('--labels'),
+      1,
+    )
+    .option('--fine-tune', 'train the backbone with a classifier too, and read that out with one clean view')
     .option('--json <file>', 'where to write the figures')
+    .option('--data <name>', `data set to read out on: ${datasetNames.join(', ')} (the run's)`)
     .option('--data-dir <folder>', "the data set's folder, where it is not the run's any more"),
 )
 
 const BATCHES = 50
+/** Of the choice of labelled images: the same ones for every probe and every run. */
+const LABELS_SEED = 1
 
 /** How the running statistics of the untrained copy are estimated: on batches as the run trained on. */
 function statisticsOf(config: PretrainConfig): StatisticsOptions {
@@ -58,6 +80,57 @@ async function timeStatistics(engine: Engine, train: ImageDataset, config: Pretr
   const each = Math.max(0, (await time(4)) - one) / 3
   for (const variable of backbone.dict.variables) engine.release(variable)
   return (BATCHES * each * Math.min(config.batch, train.count)) / batch
+}
+
+/** Images of a step of fine-tuning: as many rows as pretraining had at most, so that memory is enough. */
+const tuningBatch = ({ batch, views }: PretrainConfig): number => Math.min(FINE_TUNING.batch, batch * views)
+
+/** Seconds that fine-tuning will take, from a few steps. */
+async function timeFineTuning(
+  engine: Engine,
+  train: ImageDataset,
+  test: ImageDataset,
+  config: PretrainConfig,
+): Promise<number> {
+  const most = engine.target.adapterClass === 'cpu' ? 8 : Infinity
+  const batch = Math.min(tuningBatch(config), train.count, most)
+  const { backbone } = buildNetwork(config)
+  const first = (dataset: ImageDataset, count: number): ImageDataset =>
+    subset(
+      dataset,
+      Uint32Array.from({ length: Math.min(count, dataset.count) }, (_, i) => i),
+    )
+  const options = { recipe: config.augmentation, classes: train.classes.length, seed: 1, batch, epochs: 1 }
+  const each = await rateOf((onProgress) =>
+    fineTune(engine, backbone, first(train, 4 * batch), first(test, 1), { ...options, onProgress }),
+  )
+  for (const variable of backbone.dict.variables) engine.release(variable)
+  return (FINE_TUNING.epochs * train.count * each) / batch
+}
+
+/** What one backbone is worth; `tuned` is what it became, which is read with one clean view. */
+interface Figures extends Readout {
+  tuned?: { top1: number; top5: number; standardError: number }
+}
+
+/** Fine-tunes a backbone behind a bar. */
+async function shownFineTuning(
+  engine: Engine,
+  backbone: Backbone,
+  [train, test]: [ImageDataset, ImageDataset],
+  config: PretrainConfig,
+  name: string,
+): Promise<Figures['tuned']> {
+  const phase = beginPhase(`${name}: fine-tuning`)
+  const { top1, top5 } = await fineTune(engine, backbone, train, test, {
+    recipe: config.augmentation,
+    classes: Math.max(train.classes.length, test.classes.length),
+    seed: 1,
+    batch: tuningBatch(config),
+    onProgress: (done, total, loss) => phase.update(done, total, `loss ${loss.toPrecision(4)}`),
+  })
+  phase.finish()
+  return { top1, top5, standardError: Math.sqrt((top1 * (1 - top1)) / test.count) }
 }
 
 /** A readout with a line or a bar for each of its phases. */
@@ -83,18 +156,22 @@ async function shownReadout(
   return result
 }
 
+const inPercent = (share: number): string => `${Number((100 * share).toPrecision(6))} %`
+
 const share = (value: number, error: number): string => `${(100 * value).toFixed(2)} ± ${(100 * error).toFixed(2)} %`
 
 /** The figures as a table, with what they were read with and what ± means. */
-function table(rows: { name: string; readout: Readout }[]): string {
+function table(rows: { name: string; readout: Figures }[]): string {
+  const tuned = rows.some(({ readout }) => readout.tuned)
   const cells = [
-    ['', 'linear top-1', 'linear top-5', 'kNN-20', 'kNN-200'],
-    ...rows.map(({ name, readout: { linear, knn20, knn200 } }) => [
+    ['', 'linear top-1', 'linear top-5', 'kNN-20', 'kNN-200', ...(tuned ? ['fine-tuned top-1'] : [])],
+    ...rows.map(({ name, readout: { linear, knn20, knn200, tuned } }) => [
       name,
       share(linear.top1, linear.standardError),
       share(linear.top5, linear.top5StandardError),
       share(knn20.top1, knn20.standardError),
       share(knn200.top1, knn200.standardError),
+      ...(tuned ? [share(tuned.top1, tuned.standardError)] : []),
     ]),
   ]
   const widths = cells[0].map((_, c) => Math.max(...cells.map((row) => row[c].length)))
@@ -106,7 +183,7 @@ function table(rows: { name: string; readout: Readout }[]): string {
   const overSeeds = rows.map((r) => (100 * (r.readout.linear.seedStandardError ?? 0)).toFixed(2)).join(' and ')
   return [
     ...lines,
-    `Read with ${viewsOf(views)} an image. ± is one standard error over the test images` +
+    `Read with ${viewsOf(views)} an image${tuned ? ', fine-tuned with 1 clean view' : ''}. ± is one standard error over the test images` +
       (seeds > 1 ? `; over the ${seeds} probe seeds that of linear top-1 is ${overSeeds} points.` : '.'),
   ].join('\n')
 }
@@ -116,35 +193,49 @@ await runCommand(async () => {
   for (const name of ['views', 'seeds'] as const)
     if (!Number.isInteger(options[name]) || options[name] < 1)
       throw new ConfigError(`--${name} ${options[name]}: must be a whole number of at least 1`)
+  if (!(options.labels > 0 && options.labels <= 1))
+    throw new ConfigError(`--labels ${options.labels}: must be more than 0 and at most 1`)
   const { config, latest } = await openRun(options.run)
   if (!latest)
     throw new ConfigError(`--run ${options.run}: holds no checkpoint yet; let it reach one, or stop it with Ctrl-C`)
-  const { dataDir = config.dataDir, views } = options
-  const train = await loadDataset(config.data, 'train', { dataDir })
-  const test = await loadDataset(config.data, 'test', { dataDir })
+  const { data = config.data, views } = options
+  const dataDir = options.dataDir ?? (data === config.data ? config.dataDir : undefined)
+  const all = await loadDataset(data, 'train', { dataDir })
+  const train = options.labels < 1 ? subset(all, fractionIndicesPerClass(all.labels, options.labels, LABELS_SEED)) : all
+  const test = await loadDataset(data, 'test', { dataDir })
   const engine = await openWithNote(options.adapter)
   const { backbone } = buildNetwork(config)
   await loadModel(engine, backbone.dict, `${latest.folder}/model.safetensors`)
 
   const seeds = Array.from({ length: options.seeds }, (_, i) => i + 1)
   const how = { recipe: config.augmentation, views, seeds }
-  const each = await estimateReadout(engine, backbone, train, test, how)
-  const expected = 2 * each + (await timeStatistics(engine, train, config))
+  const each =
+    (await estimateReadout(engine, backbone, train, test, how)) +
+    (options.fineTune ? await timeFineTuning(engine, train, test, config) : 0)
+  // Statistics are those of the data that it would have been pretrained on.
+  const expected = 2 * each + (await timeStatistics(engine, all, config))
+  const labels = options.labels < 1 ? ` (${inPercent(options.labels)} of the labels)` : ''
   console.error(
-    `${config.arch} of width ${config.width} at step ${latest.step}: ${train.count.toLocaleString('en')} training and ` +
-      `${test.count.toLocaleString('en')} test images of ${config.data}, ${viewsOf(views)} each. ` +
+    `${config.arch} of width ${config.width} at step ${latest.step}: ${train.count.toLocaleString('en')} training${labels} and ` +
+      `${test.count.toLocaleString('en')} test images of ${data}, ${viewsOf(views)} each. ` +
       `This takes about ${duration(Math.max(1, expected))}.`,
   )
   const begun = performance.now()
-  const pretrained = await shownReadout(engine, backbone, [train, test], how, 'pretrained')
+  const read = async (network: Backbone, name: string): Promise<Figures> => {
+    const figures = await shownReadout(engine, network, [train, test], how, name)
+    // Last, since it changes the weights.
+    const tuned = options.fineTune && (await shownFineTuning(engine, network, [train, test], config, name))
+    return { ...figures, ...(tuned && { tuned }) }
+  }
+  const pretrained = await read(backbone, 'pretrained')
   const { backbone: fresh } = buildNetwork(config)
   const phase = beginPhase('untrained: statistics')
-  await estimateStatistics(engine, fresh, train, {
+  await estimateStatistics(engine, fresh, all, {
     ...statisticsOf(config),
     onProgress: (done, total) => phase.update(done, total),
   })
   phase.finish()
-  const untrained = await shownReadout(engine, fresh, [train, test], how, 'untrained')
+  const untrained = await read(fresh, 'untrained')
 
   console.log(
     table([
@@ -152,14 +243,21 @@ await runCommand(async () => {
       { name: 'untrained', readout: untrained },
     ]),
   )
+  if (options.labels < 1 || data !== config.data)
+    console.log(
+      `Labels: ${train.count.toLocaleString('en')} training images of ${data}` +
+        `${options.labels < 1 ? `, ${inPercent(options.labels)} of each class` : ''}. Pretrained on ${config.data}.`,
+    )
   if (options.json) {
-    const { arch, width, stem, data, augmentation } = config
+    const { arch, width, stem, augmentation } = config
     const figures = {
       run: options.run,
       step: latest.step,
       epoch: latest.epoch,
       network: { arch, width, stem, imageSize: augmentation.size },
       data,
+      pretrainedOn: config.data,
+      labels: options.labels,
       views,
       seeds,
       adapter: engine.description,

@@ -136,7 +136,7 @@ export async function estimateReadout(
 }
 
 /** Seconds a unit of what `tick` counts, between the first tick and the last, or in all where there is but one. */
-async function rateOf(work: (tick: (done: number) => void) => Promise<unknown>): Promise<number> {
+export async function rateOf(work: (tick: (done: number) => void) => Promise<unknown>): Promise<number> {
   const begun = performance.now()
   const ticks: { at: number; done: number }[] = []
   await work((done) => ticks.push({ at: performance.now(), done }))

@@ -3,8 +3,9 @@ import { input, permutation, type Assignment, type Engine } from '../../engine/i
 import type { Backbone } from '../../models/index.js'
 import { ROW_FLOATS, cleanViews, drawViews } from '../augment/draw.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
-import { augmentViews, deviceImages, type DeviceImages } from '../augment/views.js'
+import { augmentViews } from '../augment/views.js'
 import type { ImageDataset } from '../data/dataset.js'
+import { BatchImages } from './batch_images.js'
 
 /** Views of the readout are drawn as those of an epoch that no pretraining reaches. */
 const READOUT_EPOCH = 2 ** 32 - 1
@@ -43,7 +44,9 @@ export async function extractFeatures(
   dataset: ImageDataset,
   options: FeatureOptions,
 ): Promise<Float32Array<ArrayBuffer>> {
-  const { recipe, views = 1, seed, onProgress } = options
+  const { views = 1, seed, onProgress } = options
+  // A readout's views are all of the recipe's own size.
+  const recipe = { ...options.recipe, crops: undefined }
   const indices = options.indices ?? Uint32Array.from({ length: dataset.count }, (_, i) => i)
   const total = indices.length
   const batch = Math.min(options.batch ?? batchFor(backbone, recipe.size), total)
@@ -53,9 +56,9 @@ export async function extractFeatures(
 
   const width = backbone.features
   const features = new Float32Array(total * width)
-  const images = deviceImages(dataset, engine.target.maxBindingBytes)
+  const images = new BatchImages(engine, dataset, batch)
   const rows = input('rows', [batch, ROW_FLOATS])
-  const y = backbone.forward(augmentViews(images, rows, recipe), { training: false })
+  const y = backbone.forward(augmentViews(images.onDevice, rows, recipe), { training: false })
   const program = await engine.compile({ label: 'features', outputs: { y } })
   try {
     const scratch = new Float32Array(batch * ROW_FLOATS)
@@ -65,14 +68,15 @@ export async function extractFeatures(
     for (let start = 0; start < total; start += batch) {
       const count = Math.min(batch, total - start)
       for (let i = 0; i < batch; i++) chosen[i] = indices[start + Math.min(i, count - 1)]
+      await images.load(chosen)
       const readings: Promise<Float32Array>[] = []
       for (let view = 0; view < views; view++) {
-        if (view === 0) cleanViews(recipe, chosen, images, scratch)
+        if (view === 0) cleanViews(recipe, chosen, images.onDevice, scratch)
         else {
           const place = { seed, epoch: READOUT_EPOCH, images: chosen, views: 1, firstView: view }
-          drawViews(recipe, { ...place, ...images }, scratch)
+          drawViews(recipe, { ...place, ...images.onDevice }, scratch)
         }
-        await program.run({ rows: scratch })
+        await program.run({ rows: images.place(scratch) })
         readings.push(program.read('y'))
       }
       // A batch is fetched while the next one runs.
@@ -87,7 +91,7 @@ export async function extractFeatures(
     await before?.()
   } finally {
     program.destroy()
-    releaseImages(engine, images)
+    images.release()
   }
   const bad = features.findIndex((value) => !Number.isFinite(value))
   if (bad >= 0)
@@ -119,13 +123,14 @@ export async function estimateStatistics(
   engine: Engine,
   backbone: Backbone,
   dataset: ImageDataset,
-  { recipe, views, batch: wanted, batches = 50, seed, groups = 1, onProgress }: StatisticsOptions,
+  { recipe: trained, views, batch: wanted, batches = 50, seed, groups = 1, onProgress }: StatisticsOptions,
 ): Promise<void> {
+  const recipe = { ...trained, crops: undefined }
   const batch = Math.min(wanted, dataset.count)
-  const images = deviceImages(dataset, engine.target.maxBindingBytes)
+  const images = new BatchImages(engine, dataset, batch)
   const rows = input('rows', [views * batch, ROW_FLOATS])
   const updates: Assignment[] = []
-  backbone.forward(augmentViews(images, rows, recipe), { training: true, groups, updates })
+  backbone.forward(augmentViews(images.onDevice, rows, recipe), { training: true, groups, updates })
   const program = await engine.compile({ label: 'statistics', updates })
   try {
     const perEpoch = Math.floor(dataset.count / batch)
@@ -134,17 +139,15 @@ export async function estimateStatistics(
       const epoch = Math.floor(k / perEpoch)
       const start = (k % perEpoch) * batch
       if (start === 0) order = permutation(seed, epoch, dataset.count) as Uint32Array<ArrayBuffer>
-      const place = { seed, epoch, images: order.subarray(start, start + batch), views }
-      await program.run({ rows: drawViews(recipe, { ...place, ...images }) })
+      const chosen = order.subarray(start, start + batch)
+      await images.load(chosen)
+      const drawn = drawViews(recipe, { seed, epoch, images: chosen, views, ...images.onDevice })
+      await program.run({ rows: images.place(drawn) })
       onProgress?.(k + 1, batches)
     }
     await engine.idle()
   } finally {
     program.destroy()
-    releaseImages(engine, images)
+    images.release()
   }
-}
-
-function releaseImages(engine: Engine, images: DeviceImages): void {
-  for (const { words } of images.shards) engine.release(words)
 }

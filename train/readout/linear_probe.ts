@@ -102,9 +102,7 @@ export async function linearProbe(
       const weight = weights.slice(s * size, s * size + width * classes)
       const bias = weights.slice(s * size + width * classes, s * size + (width + 1) * classes)
       const logits = applyLinear(test.features, width, weight, bias)
-      const ranks = Uint32Array.from(test.labels, (label, i) => rankOf(logits, i * classes, classes, label))
-      const within = (k: number): number => ranks.filter((rank) => rank < k).length / ranks.length
-      return { seed, weight, bias, logits, top1: within(1), top5: within(5) }
+      return { seed, weight, bias, logits, ...accuracies(logits, test.labels) }
     })
   } finally {
     trainer.destroy()
@@ -197,8 +195,8 @@ async function buildTrainer(engine: Engine, shape: Shape): Promise<Trainer> {
   }
 }
 
-/** x · weight + bias in f64 here: a few hundred rows a millisecond, and no further program. */
-function applyLinear(x: Float32Array, width: number, weight: Float32Array, bias: Float32Array): Float32Array {
+/** x · weight + bias in f64 here: a few hundred rows a millisecond, and no further program. weight: [D, classes] */
+export function applyLinear(x: Float32Array, width: number, weight: Float32Array, bias: Float32Array): Float32Array {
   const classes = bias.length
   const count = x.length / width
   const logits = new Float32Array(count * classes)
@@ -212,6 +210,14 @@ function applyLinear(x: Float32Array, width: number, weight: Float32Array, bias:
     logits.set(sums, i * classes)
   }
   return logits
+}
+
+/** Shares of the rows of logits [N, classes] whose label is the largest, or among the largest five. */
+export function accuracies(logits: Float32Array, labels: ArrayLike<number>): { top1: number; top5: number } {
+  const classes = logits.length / labels.length
+  const ranks = Uint32Array.from(labels, (label, i) => rankOf(logits, i * classes, classes, label))
+  const within = (k: number): number => ranks.filter((rank) => rank < k).length / ranks.length
+  return { top1: within(1), top5: within(5) }
 }
 
 /** How many classes come before `label`: larger logits, equal ones of smaller number, and whatever is not a number. */

@@ -162,6 +162,27 @@ describe('probe', () => {
     expect(figures.pretrained).not.toEqual(figures.untrained)
   })
 
+  test('reads out with a share of the labels, on other images, and fine-tuned', async () => {
+    const out = join(folder, 'run')
+    const other = join(folder, 'other')
+    await mkdir(other)
+    await writeFile(join(other, 'data_batch_1.bin'), records(50, 3))
+    await writeFile(join(other, 'test_batch.bin'), records(20, 4))
+    const json = join(folder, 'figures', 'transfer.json')
+    const options = ['--data', 'cifar10', '--data-dir', other, '--labels', '0.4', '--fine-tune', '--json', json]
+    const { stdout, stderr } = await command('probe', '--run', out, ...options)
+    expect(stderr).toContain('20 training (40 % of the labels) and 20 test images of cifar10, 1 clean view each.')
+    expect(stdout).toMatch(
+      /kNN-200 +fine-tuned top-1\nstep 2 .*\nuntrained .*\nRead with 1 clean view an image, fine-tuned /,
+    )
+    expect(stdout).toContain('Labels: 20 training images of cifar10, 40 % of each class. Pretrained on cifar10.')
+    const figures = JSON.parse(await readFile(json, 'utf8')) as Record<'pretrained' | 'untrained', { tuned: object }>
+    expect(figures).toMatchObject({ labels: 0.4, data: 'cifar10', pretrainedOn: 'cifar10' })
+    for (const { tuned } of [figures.pretrained, figures.untrained])
+      expect(Object.keys(tuned)).toEqual(['top1', 'top5', 'standardError'])
+    expect(figures.pretrained).toMatchObject({ views: 1, trainCount: 20, testCount: 20 })
+  })
+
   test('a folder without a run or a checkpoint, and impossible counts, are one line', async () => {
     const empty = join(folder, 'empty')
     const started = join(folder, 'started')
@@ -171,6 +192,7 @@ describe('probe', () => {
       [['--run', empty], /^error: .*empty holds no run [^\n]*\n$/],
       [['--run', started], /^error: .*started: holds no checkpoint [^\n]*\n$/],
       [['--run', started, '--views', '0'], /^error: --views 0: must [^\n]*\n$/],
+      [['--run', started, '--labels', '1.5'], /^error: --labels 1.5: must [^\n]*\n$/],
       [['--run', started, '--seeds', 'two'], /^error: --seeds: 'two' is not a number\n$/],
     ] as const)
       await expect(command('probe', ...args)).rejects.toMatchObject({

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { Purpose, RandomStream } from '../../../engine/index.js'
 import { resnet } from '../../../models/index.js'
 import { recipes } from '../../../train/augment/recipe.js'
-import { fromArrays, subset } from '../../../train/data/dataset.js'
+import { fromArrays, readImages, subset, type ImageDataset } from '../../../train/data/dataset.js'
 import { readout } from '../../../train/readout/evaluate.js'
 import { estimateStatistics, extractFeatures } from '../../../train/readout/features.js'
 import { expectClose } from '../../support/check.js'
@@ -39,6 +39,35 @@ describe('features', () => {
       expectClose(`image ${i}`, together.subarray(row * backbone.features, (row + 1) * backbone.features), alone, 1e-5)
     }
     expect(together.slice(0, backbone.features)).not.toEqual(together.slice(backbone.features, 2 * backbone.features))
+  })
+
+  test('are the same bits where images are read batch by batch, whatever crops pretraining took', async () => {
+    const gpu = await engine()
+    const backbone = network()
+    fillByFormula(gpu, backbone.dict)
+    const dataset = coloured(7, 'train')
+    const reads: number[][] = []
+    const stored: ImageDataset = {
+      ...dataset,
+      images: {
+        read: (indices, out) => {
+          reads.push(Array.from(indices))
+          return readImages(dataset, indices, out)
+        },
+      },
+    }
+    const options = { recipe, seed: 1, views: 2, batch: 3 }
+    const expected = await extractFeatures(gpu, backbone, dataset, options)
+    expect(await extractFeatures(gpu, backbone, stored, options)).toEqual(expected)
+    // The images of a batch come once, whatever the number of views; the last batch repeats its last image.
+    expect(reads).toEqual([
+      [0, 1, 2],
+      [3, 4, 5],
+      [6, 6, 6],
+    ])
+    const crops = [{ views: 5, size: 4, scale: [0.1, 0.2] as [number, number] }]
+    const multi = { ...recipe, crops }
+    expect(await extractFeatures(gpu, backbone, dataset, { ...options, recipe: multi })).toEqual(expected)
   })
 
   test('of k views are a mean of which the clean view is one, the others drawn from the seed', async () => {

@@ -1,0 +1,153 @@
+/**
+ * Fine-tuning: the backbone goes on training with a classifier on labelled images, as semi-supervised evaluation does
+ * on 1 % and 10 % of the labels. Rates, epochs and the classifier's start are those of the Barlow Twins code.
+ */
+import {
+  Purpose,
+  RandomStream,
+  crossEntropyRows,
+  gradients,
+  input,
+  matmul,
+  mean,
+  permutation,
+  sgd,
+  variable,
+  type Assignment,
+  type Engine,
+} from '../../engine/index.js'
+import type { Backbone } from '../../models/index.js'
+import { ROW_FLOATS, drawViews } from '../augment/draw.js'
+import type { AugmentationRecipe } from '../augment/recipe.js'
+import { augmentViews } from '../augment/views.js'
+import type { ImageDataset } from '../data/dataset.js'
+import { BatchImages } from './batch_images.js'
+import { extractFeatures } from './features.js'
+import { accuracies, applyLinear } from './linear_probe.js'
+
+/** Epochs, and images a step. */
+export const FINE_TUNING = { epochs: 20, batch: 256 }
+const MOMENTUM = 0.9
+/** Both for batches of 256, in proportion for others; down to 0 along half a cosine. */
+const BACKBONE_RATE = 0.005
+const CLASSIFIER_RATE = 0.5
+const CLASSIFIER_DEVIATION = 0.01
+
+export interface FineTuneOptions {
+  /** Of the pretraining: its size, crop, flip and normalisation are used, nothing that changes colours. */
+  recipe: AugmentationRecipe
+  classes: number
+  /** Draws the classifier, the order and the crops. */
+  seed: number
+  /** Images a step, 256 by default; fewer where memory is short. An epoch drops the last partial batch. */
+  batch?: number
+  epochs?: number
+  /** Called once the loss of each step is known. */
+  onProgress?(done: number, total: number, loss: number): void
+}
+
+export interface FineTuned {
+  /** Shares of the test images, read with one clean view each. */
+  top1: number
+  top5: number
+  /** The loss of each step. */
+  losses: number[]
+}
+
+/** Images and crops without any change of colour. */
+const gentle = (recipe: AugmentationRecipe): AugmentationRecipe => ({
+  ...recipe,
+  crops: undefined,
+  jitter: { ...recipe.jitter, probability: 0 },
+  greyscale: 0,
+  blur: { ...recipe.blur, probability: 0 },
+  solarize: 0,
+})
+
+/**
+ * Trains the backbone itself with a new classifier (cross-entropy, SGD with momentum .9), then classifies the test
+ * images. The backbone's Variables hold the tuned weights afterwards.
+ *
+ * @throws where images have no labels, or the loss stops being finite
+ */
+export async function fineTune(
+  engine: Engine,
+  backbone: Backbone,
+  train: ImageDataset,
+  test: ImageDataset,
+  {
+    recipe: pretrained,
+    classes,
+    seed,
+    batch: wanted = FINE_TUNING.batch,
+    epochs = FINE_TUNING.epochs,
+    onProgress,
+  }: FineTuneOptions,
+): Promise<FineTuned> {
+  for (const { labels, name, split } of [train, test])
+    if (!labels.length) throw new Error(`fine-tuning: the ${split} images of ${name} have no labels`)
+  const recipe = gentle(pretrained)
+  const batch = Math.min(wanted, train.count)
+  const images = new BatchImages(engine, train, batch)
+  const stream = new RandomStream(seed, Purpose.readout)
+  const weight = variable('classifier.weight', [backbone.features, classes], () =>
+    Float32Array.from({ length: backbone.features * classes }, () => CLASSIFIER_DEVIATION * stream.normal()),
+  )
+  const bias = variable('classifier.bias', [classes])
+
+  const updates: Assignment[] = []
+  const x = augmentViews(images.onDevice, input('rows', [batch, ROW_FLOATS]), recipe)
+  const h = backbone.forward(x, { training: true, updates })
+  const loss = mean(crossEntropyRows(matmul(h, weight, { bias }), input('labels', [batch], 'u32')))
+  const parameters = backbone.dict.parameters
+  const grads = gradients(loss, [...parameters, weight, bias])
+  const [tuner, trainer] = [sgd(parameters, { momentum: MOMENTUM }), sgd([weight, bias], { momentum: MOMENTUM })]
+  updates.push(
+    ...tuner.updates(grads.slice(0, parameters.length), input('backbone rate', [1])),
+    ...trainer.updates(grads.slice(parameters.length), input('classifier rate', [1])),
+  )
+  const program = await engine.compile({ label: 'fine-tuning', outputs: { loss }, updates })
+  try {
+    const perEpoch = Math.floor(train.count / batch)
+    const total = epochs * perEpoch
+    const losses: number[] = []
+    const observe = async (reading: Promise<Float32Array>): Promise<void> => {
+      const [value] = await reading
+      losses.push(value)
+      if (!Number.isFinite(value))
+        throw new Error(
+          `fine-tuning: the loss is ${value} at step ${losses.length}; the weights it starts from may be damaged`,
+        )
+      onProgress?.(losses.length, total, value)
+    }
+    let before: Promise<Float32Array> | undefined
+    let order = new Uint32Array(0)
+    for (let step = 0; step < total; step++) {
+      const epoch = Math.floor(step / perEpoch)
+      const start = (step % perEpoch) * batch
+      if (start === 0) order = permutation(seed, epoch, train.count) as Uint32Array<ArrayBuffer>
+      const chosen = order.subarray(start, start + batch)
+      await images.load(chosen)
+      const drawn = drawViews(recipe, { seed, epoch, images: chosen, views: 1, ...images.onDevice })
+      const decay = ((batch / FINE_TUNING.batch) * (1 + Math.cos((Math.PI * step) / total))) / 2
+      await program.run({
+        rows: images.place(drawn),
+        labels: Uint32Array.from(chosen, (i) => train.labels[i]),
+        'backbone rate': Float32Array.of(BACKBONE_RATE * decay),
+        'classifier rate': Float32Array.of(CLASSIFIER_RATE * decay),
+      })
+      // A loss is awaited while the next step runs.
+      const reading = program.read('loss')
+      if (before) await observe(before)
+      before = reading
+    }
+    if (before) await observe(before)
+    const features = await extractFeatures(engine, backbone, test, { recipe, seed })
+    const logits = applyLinear(features, backbone.features, await engine.read(weight), await engine.read(bias))
+    return { ...accuracies(logits, test.labels), losses }
+  } finally {
+    program.destroy()
+    images.release()
+    for (const v of [weight, bias, ...tuner.state, ...trainer.state]) engine.release(v)
+  }
+}
