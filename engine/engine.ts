@@ -132,9 +132,9 @@ export class Engine {
   ): Promise<Program[]> {
     this.check()
     let plans = specs.map((spec) => this.plan(spec))
-    const open = new Map(plans.flatMap(({ choices }) => [...choices].filter(([key]) => !this.variants.has(key))))
-    if (this.tuner && open.size) {
-      this.variants = new Map([...this.variants, ...(await this.tuner([...open.values()]))])
+    if (this.tuner) {
+      const open = new Map(plans.flatMap(({ choices }) => [...choices].filter(([key]) => !this.variants.has(key))))
+      if (open.size) this.variants = new Map([...this.variants, ...(await this.tuner([...open.values()]))])
       plans = specs.map((spec) => this.plan(spec))
     }
     return Program.build(this, plans, onProgress)

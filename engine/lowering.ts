@@ -158,11 +158,16 @@ export class Emit {
     private readonly variants: Pick<VariantTable, 'get'> = new Map(),
   ) {}
 
-  /** The variant that computes this node: the table's, else the first. */
-  choose<V extends Variant>(candidates: readonly V[]): V {
+  /**
+   * The variant that computes this node: the table's, else the first.
+   *
+   * @param candidates those worth measuring, best first
+   * @param able all that could compute it, which a table may name
+   */
+  choose<V extends Variant>(candidates: readonly V[], able: readonly V[] = candidates): V {
     const key = variantKey(this.current)
     const name = this.variants.get(key)
-    const variant = candidates.find((v) => v.name === name) ?? candidates[0]
+    const variant = able.find((v) => v.name === name) ?? candidates[0]
     if (candidates.length > 1) this.choices.set(key, { node: this.current, candidates, chosen: variant.name })
     return variant
   }

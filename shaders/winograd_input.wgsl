@@ -45,6 +45,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     var d: Six;
     for (var i = 0u; i < 6u; i++) {
       let r = top + i32(i);
+      d[i] = vec4f();   // a software driver was seen to keep the last column's
       if (r >= 0 && r < i32(params.in_height) && s >= 0 && s < i32(params.in_width)) {
         d[i] = vec4f(x[((image + u32(r)) * params.in_width + u32(s)) * params.channels4 + c]);
       }

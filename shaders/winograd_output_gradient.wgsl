@@ -42,6 +42,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var j = 0u; j < 4u; j++) {
     var g: Four;
     for (var i = 0u; i < 4u; i++) {
+      g[i] = vec4f();   // a software driver was seen to keep the last column's
       if (top + i < params.out_height && left + j < params.out_width) {
         g[i] = vec4f(dy[(corner + i * params.out_width + j) * params.channels4 + o]);
       }

@@ -3,7 +3,7 @@
 //   GRADIENT = false:  U[ξ, c, o] = (G w Gᵀ)[ξ],      w: [3, 3, C, O], both its axes turned round with FLIP
 //   GRADIENT = true:   w[ky, kx, c, o] = (Gᵀ U G)[ky, kx]
 //
-// U: [36, C, O], O a multiple of 4. One invocation: four output channels.
+// source: w and destination: U, or with GRADIENT the other way round. U: [36, C, O], O a multiple of 4. One invocation: four output channels.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

@@ -175,7 +175,8 @@ describe('memory', () => {
     const images = deviceImages(dataset, eight.gpu.target.maxBindingBytes)
     const atOnce = eight.gpu.plan(describeStep(images, backbone, projector, eight.config).spec).memory.peakBytes
     expect(atOnce / eight.peak).toBeGreaterThan(3.5)
-    expect((await plansOf(8, 1)).peak).toBeLessThan(0.6 * eight.peak)
+    // Not half: transformed weights, gradients and their sums are there however few views are.
+    expect((await plansOf(8, 1)).peak).toBeLessThan(0.65 * eight.peak)
   })
 
   test('the gradients of a chunk are summed with one dispatch', async () => {

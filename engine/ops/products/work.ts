@@ -100,7 +100,8 @@ export function candidates<Work>(work: Work, ways: readonly Way<Work>[], target:
 
 /** Lowers work in the way that the variant table names, else in the cheapest. */
 export function compute<Work>(work: Work, ways: readonly Way<Work>[], emit: Emit): void {
-  emit.choose(candidates(work, ways, emit.target)).lower(work, emit)
+  const able = ways.filter((way) => way.serves(work, emit.target))
+  emit.choose(candidates(work, able, emit.target), able).lower(work, emit)
 }
 
 /** The WGSL type that four stored numbers have. */
