@@ -71,3 +71,28 @@ export function sgd(
     w[i] = w[i] - lr * (nesterov ? g + momentum * velocity[i] : velocity[i])
   }
 }
+
+/**
+ * LARS: v = momentum v + q (g + weightDecay w), w -= lr v, with q = coefficient |w| / |g + weightDecay w|, or 1 where
+ * either norm is 0. Exempt tensors have q = 1 and no weight decay.
+ */
+export function lars(
+  w: Float64Array,
+  gradient: Float64Array,
+  velocity: Float64Array,
+  {
+    lr,
+    momentum,
+    weightDecay,
+    coefficient,
+    exempt,
+  }: { lr: number; momentum: number; weightDecay: number; coefficient: number; exempt: boolean },
+): void {
+  const g = gradient.map((v, i) => v + (exempt ? 0 : weightDecay * w[i]))
+  const [top, bottom] = [Math.hypot(...w), Math.hypot(...g)]
+  const q = exempt || top === 0 || bottom === 0 ? 1 : (coefficient * top) / bottom
+  for (let i = 0; i < w.length; i++) {
+    velocity[i] = momentum * velocity[i] + q * g[i]
+    w[i] -= lr * velocity[i]
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Gradient clipping by the global norm (Pascanu et al. 2013, https://arxiv.org/abs/1211.5063; the constant is PyTorch's
+ * clip_grad_norm_'s). The factor stays on the GPU, and the optimiser multiplies by it: no gradient is written again.
+ */
+import { constant } from '../sources.js'
+import { defineOp, ShapeError, type Value } from '../value.js'
+import { checkFloat } from './common.js'
+import type { Unscaling } from './loss_scale.js'
+import { extentsOf, segmentRuns, segmentTable } from './segments.js'
+
+/** Inputs: gradients…, the table of segments (, factor). Outputs: factor, applied, norm. */
+const clipOp = defineOp<{ most: number; scaled: boolean }>({
+  name: 'clipByGlobalNorm',
+  infer: () => [one, one, one],
+  lower: ({ inputs, outputs: [factor, applied, norm], attributes: { most, scaled } }, emit) => {
+    const gradients = inputs.slice(0, scaled ? -2 : -1)
+    const [table, given] = inputs.slice(gradients.length)
+    const { extents, bytes } = extentsOf(gradients)
+    emit.colocate(
+      gradients,
+      extents.map(({ offset }) => offset),
+      bytes,
+    )
+    const count = table.shape[0]
+    const sums = emit.temporary(Math.ceil(count / 4) * 16)
+    for (const { slices, base, first, segments } of segmentRuns(emit, [gradients.map((g) => emit.of(g))], extents))
+      emit.dispatch({
+        kernel: 'squares',
+        constants: { SCALED: scaled },
+        params: { first, base4: base / 16 },
+        buffers: { x: slices[0], segments: emit.of(table), factor: given && emit.of(given), sums },
+        workgroups: [segments],
+      })
+    emit.dispatch({
+      kernel: 'clip',
+      constants: { SCALED: scaled },
+      params: { count, most },
+      buffers: {
+        sums,
+        given: given && emit.of(given),
+        norm: emit.of(norm),
+        factor: emit.of(factor),
+        applied: emit.of(applied),
+      },
+      workgroups: [1],
+    })
+  },
+})
+
+const one = { shape: [1], dtype: 'f32' } as const
+
+/**
+ * What an optimiser takes as `unscaling` so that the gradients' norm, over all of them together, is at most `most`. A
+ * step whose norm is not finite is skipped.
+ *
+ * @param most the largest norm, above 0
+ * @param unscaling where the gradients are of a scaled loss: the norm is that of the unscaled ones
+ * @returns the unscaling with the clipping in it, and the norm [1] before clipping
+ */
+export function clipByGlobalNorm(
+  gradients: readonly Value[],
+  most: number,
+  unscaling?: Unscaling,
+): Unscaling & { norm: Value } {
+  checkFloat('clipByGlobalNorm', ...gradients)
+  if (!(most > 0)) throw new ShapeError(`clipByGlobalNorm: the largest norm ${most} must be above 0`)
+  const table = segmentTable(gradients)
+  const inputs = [...gradients, constant(table, [table.length / 3, 3]), ...(unscaling ? [unscaling.factor] : [])]
+  const [factor, applied, norm] = clipOp(inputs, { most, scaled: !!unscaling })
+  return { factor, applied, norm }
+}

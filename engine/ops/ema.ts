@@ -1,0 +1,46 @@
+/** Exponential moving averages of Variables: of weights for evaluation, or as the target network of BYOL. */
+import { assign, type Assignment, type Variable } from '../sources.js'
+import { defineOp, ShapeError, show, type Value } from '../value.js'
+import { checkFloat } from './common.js'
+import { pieces } from './optimizers.js'
+import { extentsOf } from './segments.js'
+
+/** Inputs: averages…, values…, rate. Outputs: averages…. */
+const emaOp = defineOp<object>({
+  name: 'ema',
+  infer: (inputs) => inputs.slice(0, (inputs.length - 1) / 2).map(({ shape }) => ({ shape, dtype: 'f32' })),
+  lower: ({ inputs, outputs }, emit) => {
+    const n = outputs.length
+    const { extents } = extentsOf(outputs)
+    const averages = outputs.map((next, i) => emit.inPlace(next, inputs[i]))
+    const values = inputs.slice(n, -1).map((v) => emit.of(v))
+    const offsets = extents.map(({ offset }) => offset)
+    for (const { slices, count4 } of pieces(emit, [averages, values], offsets))
+      emit.dispatch({
+        kernel: 'ema',
+        params: { count4 },
+        buffers: { average: slices[0], value: slices[1], rate: emit.of(inputs[2 * n]) },
+        workgroups: [emit.grid(count4, 64)],
+      })
+  },
+})
+
+/**
+ * average ← rate · average + (1 − rate) · value. Where both lie in arenas of one layout, one dispatch.
+ *
+ * @param averages f32 Variables
+ * @param values of the averages' sizes: Variables as they were before this program, or, for what they become in it, the
+ *   `value` of their Assignments
+ * @param rate [1], an `input` or a Variable: 0 copies, 1 leaves the averages as they are
+ */
+export function ema(averages: readonly Variable[], values: readonly Value[], rate: Value): Assignment[] {
+  checkFloat('ema', ...averages, ...values, rate)
+  if (rate.size !== 1) throw new ShapeError(`ema: the rate must be a scalar, not ${show(rate.shape)}`)
+  if (averages.length !== values.length)
+    throw new ShapeError(`ema: ${values.length} values for ${averages.length} averages`)
+  averages.forEach((average, i) => {
+    if (average.size !== values[i].size)
+      throw new ShapeError(`ema: '${average.name}' ${show(average.shape)} cannot average ${show(values[i].shape)}`)
+  })
+  return emaOp([...averages, ...values, rate], {}).map((next, i) => assign(averages[i], next))
+}
