@@ -15,8 +15,14 @@ const schema = z.strictObject({
   data: z.string(),
   /** Folder that holds it in its official format; the cache by default. */
   dataDir: z.string().optional(),
+  /** Height and width in pixels that a folder's pictures are packed at; other data sets have a size of their own. */
+  resolution: whole(1).optional(),
+  /** 'auto': images that are many, or stay in a file, come to the device batch by batch; 'always': all do. */
+  stream: z.enum(['auto', 'always']),
   /** Share of the training images to pretrain on. */
   fraction: z.number().gt(0).max(1),
+  /** The share is taken of each class, not of all. */
+  fractionPerClass: z.boolean(),
   arch: z.enum(Object.keys(architectures) as [Architecture, ...Architecture[]]),
   /** Channels of the first stage. */
   width: whole(1),
@@ -56,7 +62,9 @@ export type PretrainConfig = z.infer<typeof schema>
 /** The paper's multi-view Barlow Twins on CIFAR-10, with a ResNet-18. */
 const defaults = {
   data: 'cifar10',
+  stream: 'auto',
   fraction: 1,
+  fractionPerClass: false,
   arch: 'resnet18',
   width: 64,
   stem: 'cifar',

@@ -17,7 +17,17 @@ export { DivergedError, pretrain, type PretrainOptions, type PretrainResult, typ
 export { loadModel, openRun, type Checkpoint } from './checkpoint.js'
 export { estimateStatistics, extractFeatures, type FeatureOptions, type StatisticsOptions } from './readout/features.js'
 
-export { fromArrays, loadDataset, subset, type ImageArrays, type ImageDataset, type Split } from './data/dataset.js'
+export {
+  fromArrays,
+  inMemory,
+  loadDataset,
+  subset,
+  type ArrayDataset,
+  type ImageArrays,
+  type ImageDataset,
+  type ImageStore,
+  type Split,
+} from './data/dataset.js'
 export { cleanViews, drawViews, ROW_FLOATS, type DrawOptions } from './augment/draw.js'
 export { recipes, type AugmentationRecipe } from './augment/recipe.js'
 export { augmentViews, deviceImages, type DeviceImages } from './augment/views.js'

@@ -5,7 +5,6 @@ import { isDeepStrictEqual } from 'node:util'
 import { permutation, type Engine } from '../engine/index.js'
 import type { Backbone, Projector } from '../models/index.js'
 import { ROW_FLOATS, drawViews } from './augment/draw.js'
-import { deviceImages } from './augment/views.js'
 import {
   createRun,
   openRun,
@@ -17,7 +16,8 @@ import {
 } from './checkpoint.js'
 import { compileChunkedStep } from './chunked_step.js'
 import { ConfigError, type PretrainConfig } from './config.js'
-import { fractionIndices, type ImageDataset } from './data/dataset.js'
+import { fractionIndices, fractionIndicesPerClass, type ImageDataset } from './data/dataset.js'
+import { imageFeed } from './data/image_feed.js'
 import { writeAtomically } from './files.js'
 import { buildNetwork } from './network.js'
 import { compileStep } from './step.js'
@@ -32,6 +32,8 @@ export interface StepMetrics {
   /** With f16: the loss scale after this step, and the steps skipped so far because gradients overflowed. */
   lossScale?: number
   skipped?: number
+  /** Where images stream to the device: milliseconds that this step waited for its own. */
+  waitMs?: number
   /** Images (not views) a second over the last steps. */
   imagesPerSecond: number
   /** Wall-clock spent training so far, over all sittings. */
@@ -70,6 +72,8 @@ export interface PretrainResult {
   secondsToFirstStep: number
   imagesPerSecond: number
   peakBytes: number
+  /** Where images stream to the device: seconds that steps of this sitting waited for theirs. */
+  waitSeconds?: number
   /** With f16: steps skipped because gradients overflowed, over all sittings. */
   skipped?: number
   stopped: 'done' | 'signal' | 'time'
@@ -98,7 +102,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     throw new ConfigError(
       `--precision f16: ${engine.description} has no f16 (shader-f16): train with --precision f32, or choose another --adapter`,
     )
-  const indices = fractionIndices(dataset.count, config.fraction, config.seed)
+  const indices = fractionOf(dataset, config)
   if (config.batch > indices.length)
     throw new ConfigError(
       `--batch ${config.batch} is larger than the data set: ${indices.length} images of ${dataset.name}${config.fraction < 1 ? ` (--fraction ${config.fraction})` : ''}`,
@@ -120,7 +124,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   const sameAdapter = isDeepStrictEqual(opened?.latest?.target, JSON.parse(JSON.stringify(engine.target)))
   if (opened?.latest && sameAdapter)
     engine.variants = new Map([...engine.variants, ...Object.entries(opened.latest.variants)])
-  const images = deviceImages(dataset, engine.target.maxBindingBytes)
+  const feed = imageFeed(engine, dataset, config.batch, config.stream)
   let pipelines = 0
   const compiled = (done: number, total: number): void => {
     pipelines = total
@@ -129,8 +133,8 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   const { viewChunk } = config
   const trainingStep =
     viewChunk === undefined
-      ? await compileStep(engine, images, backbone, projector, config, compiled)
-      : await compileChunkedStep(engine, images, backbone, projector, { ...config, viewChunk }, compiled)
+      ? await compileStep(engine, feed.onDevice, backbone, projector, config, compiled)
+      : await compileChunkedStep(engine, feed.onDevice, backbone, projector, { ...config, viewChunk }, compiled)
   const { state, dispatches, peakBytes } = trainingStep
   onMessage?.(
     `recorded ${dispatches.toLocaleString('en')} dispatches a step of ${pipelines} kernels in ${((performance.now() - started) / 1000).toFixed(1)} s; ${mebibytes(peakBytes)} beside the weights`,
@@ -182,13 +186,14 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   let clock = 0
   let skipped: number | undefined
   let stopped: PretrainResult['stopped'] = 'done'
-  let order: Uint32Array | undefined
+  let waitSeconds = 0
 
   const observe = async (
     step: number,
     epoch: number,
     reading: Promise<Float32Array>,
     scaleReading: Promise<Float32Array | undefined>,
+    waitMs: number,
   ): Promise<void> => {
     const [[loss], scaling] = await Promise.all([reading, scaleReading])
     const orInF32 = config.precision === 'f16' ? ', or train with --precision f32' : ''
@@ -218,6 +223,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
       epoch,
       loss,
       ...(scaling && { lossScale: scaling[0], skipped }),
+      ...(feed.streams && { waitMs }),
       imagesPerSecond: rateNow,
       seconds: progress.seconds,
     }
@@ -229,25 +235,12 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   }
 
   const train = async (): Promise<void> => {
-    while (progress.step < steps) {
-      order ??= permutation(config.seed, progress.epoch, indices.length)
-      const batch = Uint32Array.from(
-        { length: config.batch },
-        (_, i) => indices[order![progress.stepInEpoch * config.batch + i]],
-      )
-      const { seed, augmentation } = config
-      drawViews(
-        augmentation,
-        {
-          seed,
-          epoch: progress.epoch,
-          images: batch,
-          views: config.views,
-          sourceHeight: dataset.height,
-          sourceWidth: dataset.width,
-        },
-        rows,
-      )
+    for await (const { images, waitMs } of feed.batches(batchesOf(indices, config, progress, steps))) {
+      waitSeconds += waitMs / 1000
+      const { seed, augmentation, views } = config
+      const source = { sourceHeight: dataset.height, sourceWidth: dataset.width }
+      drawViews(augmentation, { seed, epoch: progress.epoch, images, views, ...source }, rows)
+      feed.place(rows)
       await trainingStep.run(rows, rate)
       progress.step++
       progress.stepInEpoch++
@@ -256,6 +249,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
         progress.epoch,
         trainingStep.loss(),
         trainingStep.lossScale?.() ?? Promise.resolve(undefined),
+        waitMs,
       )
       // What went wrong is thrown when it is awaited, a step or two later.
       reading.catch(() => undefined)
@@ -265,7 +259,6 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
       if (epochEnds) {
         progress.epoch++
         progress.stepInEpoch = 0
-        order = undefined
       }
       if (epochEnds && progress.epoch % config.checkpointEvery === 0) {
         await settle()
@@ -284,7 +277,8 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     await train()
   } finally {
     trainingStep.destroy()
-    for (const variable of [...state, ...images.shards.map((shard) => shard.words)]) engine.release(variable)
+    for (const variable of state) engine.release(variable)
+    feed.release()
   }
 
   const imagesPerSecond =
@@ -299,6 +293,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     secondsToFirstStep,
     imagesPerSecond,
     peakBytes,
+    ...(feed.streams && { waitSeconds }),
     skipped,
     stopped,
   }
@@ -318,6 +313,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
           secondsToFirstStep,
           imagesPerSecond,
           peakBytes,
+          ...(feed.streams && { waitSeconds }),
           adapter: engine.description,
           date: new Date().toISOString(),
         },
@@ -328,8 +324,38 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   return result
 }
 
+/** The images of the data set that a run trains on. */
+function fractionOf(dataset: ImageDataset, { fraction, fractionPerClass, seed }: PretrainConfig): Uint32Array {
+  if (!fractionPerClass) return fractionIndices(dataset.count, fraction, seed)
+  if (!dataset.labels.length)
+    throw new ConfigError(
+      `--fraction-per-class: the images of ${dataset.name} (${dataset.split}) have no labels: take a share of all with --fraction alone`,
+    )
+  return fractionIndicesPerClass(dataset.labels, fraction, seed)
+}
+
+/** The batches of a run, by images of the data set, from where it stands to its last step. */
+function* batchesOf(
+  indices: Uint32Array,
+  { seed, batch }: Pick<PretrainConfig, 'seed' | 'batch'>,
+  { step: from, epoch: fromEpoch, stepInEpoch }: Progress,
+  steps: number,
+): Generator<{ images: Uint32Array }> {
+  const stepsPerEpoch = Math.floor(indices.length / batch)
+  let place = stepInEpoch
+  let epoch = fromEpoch
+  let order = permutation(seed, epoch, indices.length)
+  for (let step = from; step < steps; step++, place++) {
+    if (place === stepsPerEpoch) {
+      order = permutation(seed, ++epoch, indices.length)
+      place = 0
+    }
+    yield { images: order.slice(place * batch, (place + 1) * batch).map((i) => indices[i]) }
+  }
+}
+
 /** What may change when a run is resumed; anything else would make it another run. */
-const changeable: readonly (keyof PretrainConfig)[] = ['epochs', 'steps', 'checkpointEvery', 'dataDir']
+const changeable: readonly (keyof PretrainConfig)[] = ['epochs', 'steps', 'checkpointEvery', 'dataDir', 'stream']
 
 function refuseChanges(folder: string, before: PretrainConfig, now: PretrainConfig): void {
   // An optional field may be in one of them only.

@@ -10,7 +10,7 @@ import type { NodeEngine } from '../engine/node/index.js'
 import type { Backbone } from '../models/index.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './cli/common.js'
 import { resolveConfig, type PretrainConfig } from './config.js'
-import { loadDataset, subset, type ImageDataset } from './data/dataset.js'
+import { inMemory, loadDataset, subset, type ArrayDataset, type ImageDataset } from './data/dataset.js'
 import { errorCode, writeAtomically } from './files.js'
 import { buildNetwork } from './network.js'
 import { pretrain } from './pretrain.js'
@@ -172,13 +172,13 @@ async function probe(
 async function findNeighbours(
   engine: NodeEngine,
   backbones: { name: string; backbone: Backbone }[],
-  train: ImageDataset,
-  test: ImageDataset,
+  train: ArrayDataset,
+  test: ArrayDataset,
   config: PretrainConfig,
 ): Promise<NeighbourRow[]> {
   const phase = beginPhase('neighbours to look at')
   const queries = acrossClasses(test, test.classes.length)
-  const picture = async (dataset: ImageDataset, index: number): Promise<LabelledPicture> => ({
+  const picture = async (dataset: ArrayDataset, index: number): Promise<LabelledPicture> => ({
     png: await tilePng(imageTile(dataset, index)),
     label: dataset.classes[dataset.labels[index]],
   })
@@ -206,8 +206,8 @@ async function findNeighbours(
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const date = new Date().toISOString()
-  const dataset = await loadDataset('cifar10', 'train', { dataDir: options.dataDir })
-  const testSplit = await loadDataset('cifar10', 'test', { dataDir: options.dataDir })
+  const dataset = await inMemory(await loadDataset('cifar10', 'train', { dataDir: options.dataDir }))
+  const testSplit = await inMemory(await loadDataset('cifar10', 'test', { dataDir: options.dataDir }))
   const probeTrain = subset(dataset, firstOfEachClass(dataset, TRAIN_PER_CLASS))
   const probeTest = subset(testSplit, firstOfEachClass(testSplit, TEST_PER_CLASS))
   await mkdir(options.out, { recursive: true }).catch((error: unknown) => {

@@ -1,9 +1,9 @@
 /** Small images whose views have something in common: a network learns from them. */
 import { Purpose, RandomStream } from '../../engine/index.js'
-import { fromArrays, type ImageDataset } from '../../train/data/dataset.js'
+import { fromArrays, type ArrayDataset } from '../../train/data/dataset.js'
 
 /** Images of 10×10 pixels, each with colours and a slope of its own. */
-export function colourfulImages(count: number): ImageDataset {
+export function colourfulImages(count: number): ArrayDataset {
   const random = new RandomStream(1, Purpose.subset)
   const images = new Uint8Array(count * 300)
   for (let n = 0; n < count; n++) {

@@ -10,7 +10,7 @@ import { extractFeatures } from '../readout/features.js'
 import { beginPhase } from '../report/phases.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 
-interface Options extends Pick<PartialConfig, 'arch' | 'width' | 'stem' | 'data' | 'dataDir'> {
+interface Options extends Pick<PartialConfig, 'arch' | 'width' | 'stem' | 'data' | 'dataDir' | 'resolution'> {
   weights: string
   split: Split
   limit?: number
@@ -34,8 +34,13 @@ const command = withAdapter(
     .option('--width <channels>', 'channels of the first stage (64)', number('--width'))
     .option('--stem <name>', 'cifar or imagenet (cifar)')
     .option('--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`)
-    .option('--data-dir <folder>', 'folder that holds it in its official format (default: fetched into the cache)')
-    .addOption(new Option('--split <name>', 'which images').choices(['train', 'test']).default('test'))
+    .option('--data-dir <folder>', 'folder that holds it, in its official format or as pictures (default: the cache)')
+    .option(
+      '--resolution <pixels>',
+      "height and width that a folder's pictures are packed at (160)",
+      number('--resolution'),
+    )
+    .addOption(new Option('--split <name>', 'which images').choices(['train', 'test', 'unlabelled']).default('test'))
     .option('--limit <count>', 'the first so many images (all)', number('--limit'))
     .option('--image-size <pixels>', 'height and width that images are resized to (32)', number('--image-size')),
 )
@@ -45,9 +50,9 @@ await runCommand(async () => {
   if (limit !== undefined && (!Number.isInteger(limit) || limit < 1))
     throw new ConfigError(`--limit ${limit}: must be a whole number of at least 1`)
   const config = resolveConfig({ ...fields, augmentation: imageSize === undefined ? {} : { size: imageSize } })
-  const { arch, width, stem, data, dataDir, augmentation: recipe } = config
+  const { arch, width, stem, data, dataDir, resolution, augmentation: recipe } = config
   const tensors = await readTensors(weights)
-  const dataset = await loadDataset(data, split, { dataDir })
+  const dataset = await loadDataset(data, split, { dataDir, resolution })
 
   const engine = await openWithNote(adapter)
   const backbone = resnet({ arch, width, stem })

@@ -11,9 +11,10 @@ import { datasetNames, loadDataset } from '../data/dataset.js'
 import { pretrain, type StepMetrics } from '../pretrain.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 
-interface Options extends Omit<PartialConfig, 'augmentation'> {
+interface Options extends Omit<PartialConfig, 'augmentation' | 'stream'> {
   config?: string
   imageSize?: number
+  stream?: boolean
   out?: string
   resume?: boolean
   maxMinutes?: number
@@ -27,9 +28,10 @@ const command = withAdapter(
   new Command('pretrain')
     .description('Pretrain a ResNet with multi-view Barlow Twins.')
     .option('--data <name>', `data set: ${datasetNames.join(', ')} (default cifar10)`)
-    .option('--data-dir <folder>', 'folder that holds it in its official format (default: fetched into the cache)'),
+    .option('--data-dir <folder>', 'folder that holds it, in its official format or as pictures (default: the cache)'),
 )
 for (const [flags, description, parse] of [
+  ['--resolution <pixels>', "height and width that a folder's pictures are packed at (160)"],
   ['--fraction <share>', 'share of the training images to pretrain on (1)'],
   ['--arch <name>', `${Object.keys(architectures).join(', ')} (resnet18)`, String],
   ['--width <channels>', 'channels of the first stage (64)'],
@@ -52,6 +54,8 @@ for (const [flags, description, parse] of [
 ] as [string, string, ((text: string) => string)?][])
   command.option(flags, description, parse ?? (numeric(flags)[1] as unknown as (text: string) => string))
 command
+  .option('--fraction-per-class', 'take that share of each class')
+  .option('--stream', 'bring the images to the device batch by batch, however few they are')
   .option('--no-zero-init-residual', 'start the blocks at full strength instead of as identities')
   .option('--no-tune', "take the kernels' shipped choice instead of measuring, once for an adapter, which is faster")
   .option('--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line wins")
@@ -62,6 +66,7 @@ command
 function fieldsOf({
   config: _,
   imageSize,
+  stream,
   out: _out,
   resume: _resume,
   maxMinutes: _minutes,
@@ -69,7 +74,11 @@ function fieldsOf({
   tune: _tune,
   ...fields
 }: Options): PartialConfig {
-  return { ...fields, ...(imageSize === undefined ? {} : { augmentation: { size: imageSize } }) }
+  return {
+    ...fields,
+    ...(stream && { stream: 'always' as const }),
+    ...(imageSize === undefined ? {} : { augmentation: { size: imageSize } }),
+  }
 }
 
 async function configOf(options: Options): Promise<PretrainConfig> {
@@ -171,7 +180,8 @@ await runCommand(async () => {
   // A `--no-…` option counts as given even when it is not: a configuration file or a run to resume has its say first.
   if (command.getOptionValueSource('zeroInitResidual') !== 'cli') delete options.zeroInitResidual
   const config = await configOf(options)
-  const dataset = await loadDataset(config.data, 'train', { dataDir: config.dataDir })
+  const { dataDir, resolution } = config
+  const dataset = await loadDataset(config.data, 'pretraining', { dataDir, resolution })
   const engine = await openWithNote(options.adapter)
   const abort = new AbortController()
   let asked = 0

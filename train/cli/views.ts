@@ -10,6 +10,7 @@ interface Options {
   out: string
   data: string
   dataDir?: string
+  resolution?: number
   views: number
   images: number
   seed: number
@@ -38,7 +39,12 @@ const command = withAdapter(
     .description('Draw a contact sheet: each row an image of the train split, then its views as training makes them.')
     .option('--out <file>', 'PNG file to write', 'views.png')
     .option('--data <name>', `data set: ${datasetNames.join(', ')}`, 'cifar10')
-    .option('--data-dir <folder>', 'folder that holds it in its official format (default: fetched into the cache)')
+    .option('--data-dir <folder>', 'folder that holds it, in its official format or as pictures (default: the cache)')
+    .option(
+      '--resolution <pixels>',
+      "height and width that a folder's pictures are packed at (160)",
+      wholeNumber('--resolution', 1),
+    )
     .option('--views <m>', 'views an image', wholeNumber('--views', 1), 8)
     .option('--images <count>', 'images, of one class after the other', wholeNumber('--images', 1), 8)
     .option('--seed <number>', 'of the views', wholeNumber('--seed', 0), 1)
@@ -56,7 +62,8 @@ await runCommand(async () => {
     )
   const preset = recipes[options.recipe as keyof typeof recipes]
   const recipe = { ...preset, size: options.imageSize ?? preset.size }
-  const dataset = await loadDataset(options.data, 'train', { dataDir: options.dataDir })
+  const { dataDir, resolution } = options
+  const dataset = await loadDataset(options.data, 'pretraining', { dataDir, resolution })
   const engine = await openWithNote(options.adapter)
   const images = acrossClasses(dataset, options.images)
   const rows = await imagesWithViews(engine, dataset, { recipe, views: options.views, images, seed: options.seed })

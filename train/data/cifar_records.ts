@@ -1,45 +1,60 @@
 /**
- * The record format of CIFAR-10's binary version: one label byte, then the image's 1,024 red,
- * 1,024 green and 1,024 blue bytes, each plane in row order. Bytes only, no files.
- * Format: https://www.cs.toronto.edu/~kriz/cifar.html (section "Binary version").
+ * The record format of CIFAR's binary versions: one label byte (CIFAR-100: a coarse one, then the fine one), then the
+ * image's 1,024 red, 1,024 green and 1,024 blue bytes, each plane in row order. Bytes only, no files.
+ * Format: https://www.cs.toronto.edu/~kriz/cifar.html (sections "Binary version" and "The CIFAR-100 dataset").
  */
 
 /** Height and width of an image in pixels. */
 export const CIFAR_SIZE = 32
 const PIXELS = CIFAR_SIZE * CIFAR_SIZE
-export const RECORD_BYTES = 1 + 3 * PIXELS
+
+/** What tells the two formats apart. */
+export interface RecordFormat {
+  /** Named in errors. */
+  title: string
+  /** The number of classes that each label byte counts among; the last is the label that is kept. */
+  labelClasses: readonly number[]
+}
+
+export const CIFAR10_RECORDS: RecordFormat = { title: 'CIFAR-10', labelClasses: [10] }
+export const CIFAR100_RECORDS: RecordFormat = { title: 'CIFAR-100', labelClasses: [20, 100] }
+
+export const recordBytes = ({ labelClasses }: RecordFormat): number => labelClasses.length + 3 * PIXELS
 
 /**
  * Takes records apart.
  *
  * @param bytes whole records, end to end
- * @param classCount labels must be below it
  * @param source named in errors, usually the file's path
  * @returns images as [count, 32, 32, 3] bytes with RGB interleaved, and [count] labels
  * @throws when the bytes are not a whole number of records (at least one) or a label is too large
  */
 export function decodeRecords(
   bytes: Uint8Array,
-  classCount: number,
+  format: RecordFormat,
   source: string,
 ): { images: Uint8Array; labels: Uint8Array } {
-  const count = Math.floor(bytes.length / RECORD_BYTES)
-  if (count === 0 || bytes.length % RECORD_BYTES !== 0) {
+  const { title, labelClasses } = format
+  const stride = recordBytes(format)
+  const count = Math.floor(bytes.length / stride)
+  if (count === 0 || bytes.length % stride !== 0) {
     throw new Error(
-      `${source}: truncated or not CIFAR-10: ${bytes.length} bytes are not a multiple of ${RECORD_BYTES} (one record)`,
+      `${source}: truncated or not ${title}: ${bytes.length} bytes are not a multiple of ${stride} (one record)`,
     )
   }
   const images = new Uint8Array(count * 3 * PIXELS)
   const labels = new Uint8Array(count)
   for (let record = 0; record < count; record++) {
-    const start = record * RECORD_BYTES
-    const label = bytes[start]
-    if (label >= classCount) {
-      throw new Error(`${source}: record ${record} has label ${label}, the largest is ${classCount - 1}`)
-    }
-    labels[record] = label
+    const start = record * stride
+    labelClasses.forEach((classes, i) => {
+      const label = bytes[start + i]
+      if (label >= classes)
+        throw new Error(`${source}: record ${record} has label ${label}, the largest is ${classes - 1}`)
+      labels[record] = label
+    })
     let target = record * 3 * PIXELS
-    for (let red = start + 1; red <= start + PIXELS; red++) {
+    const first = start + labelClasses.length
+    for (let red = first; red < first + PIXELS; red++) {
       images[target++] = bytes[red]
       images[target++] = bytes[red + PIXELS]
       images[target++] = bytes[red + 2 * PIXELS]
@@ -49,7 +64,7 @@ export function decodeRecords(
 }
 
 /**
- * The inverse of `decodeRecords`.
+ * CIFAR-10 records, the inverse of `decodeRecords`.
  *
  * @param images [count, 32, 32, 3] bytes, RGB interleaved
  * @param labels [count]
@@ -58,10 +73,11 @@ export function encodeRecords(images: Uint8Array, labels: ArrayLike<number>): Ui
   if (images.length !== labels.length * 3 * PIXELS) {
     throw new Error(`CIFAR-10 records: ${images.length} image bytes do not fit ${labels.length} labels`)
   }
-  const bytes = new Uint8Array(labels.length * RECORD_BYTES)
+  const stride = recordBytes(CIFAR10_RECORDS)
+  const bytes = new Uint8Array(labels.length * stride)
   let source = 0
   for (let record = 0; record < labels.length; record++) {
-    const start = record * RECORD_BYTES
+    const start = record * stride
     bytes[start] = labels[record]
     for (let red = start + 1; red <= start + PIXELS; red++) {
       bytes[red] = images[source++]

@@ -1,42 +1,42 @@
-/** `npm run data -- cifar10 [--data-dir FOLDER]`: fetches a data set, checks it and says what it holds. */
+/** `npm run data -- cifar10 [--data-dir FOLDER]`: fetches, unpacks or packs a data set, checks it and says what it holds. */
 import { Command } from 'commander'
-import { MissingSplitError, datasetNames, datasetSource, type ImageDataset, type LoadOptions } from './dataset.js'
+import { number, parseOptions, runCommand } from '../cli/common.js'
+import { MissingSplitError, datasetNames, datasetSource, loadDataset, type LoadOptions } from './dataset.js'
 
 async function describe(name: string, options: LoadOptions): Promise<string> {
   const source = await datasetSource(name)
   const lines = [`${name}: ${await source.locate(options)}`]
   let classes: string[] = []
   const missing: MissingSplitError[] = []
-  for (const split of ['train', 'test'] as const) {
-    let dataset: ImageDataset
+  const width = Math.max(...source.splits.map((split) => split.length))
+  for (const split of source.splits) {
     try {
-      dataset = await source.load(split, options)
+      const dataset = await loadDataset(name, split, options)
+      if (dataset.classes.length) classes = dataset.classes
+      const { count, width: across, height } = dataset
+      lines.push(`${split.padEnd(width)} ${count.toLocaleString('en')} images of ${across}×${height} pixels`)
     } catch (error) {
       if (!(error instanceof MissingSplitError)) throw error
       missing.push(error)
-      lines.push(`${split.padEnd(5)} none`)
-      continue
+      lines.push(`${split.padEnd(width)} none`)
     }
-    classes = dataset.classes
-    const { count, width, height } = dataset
-    lines.push(`${split.padEnd(5)} ${count.toLocaleString('en')} images of ${width}×${height} pixels`)
   }
-  if (missing.length === 2) throw missing[0]
-  lines.push(`${classes.length} classes: ${classes.join(', ')}`)
+  if (missing.length === source.splits.length) throw missing[0]
+  lines.push(classes.length ? `${classes.length} classes: ${classes.join(', ')}` : 'no labels')
   return lines.join('\n')
 }
 
-const program = new Command('data')
-  .description('Fetch a data set into the cache, check it, and print where it is and what it holds.')
+const command = new Command('data')
+  .description('Bring a data set into the cache, check it, and print where it is and what it holds.')
   .argument('<name>', `one of: ${datasetNames.join(', ')}`)
-  .option('--data-dir <folder>', 'use this folder in the official binary format; nothing is downloaded')
-  .action(async (name: string, { dataDir }: { dataDir?: string }) => {
-    try {
-      console.log(await describe(name, { dataDir }))
-    } catch (error) {
-      console.error(error instanceof Error ? error.message : String(error))
-      process.exitCode = 1
-    }
-  })
+  .option('--data-dir <folder>', 'the folder that holds it, in its official format, as its archive or as pictures')
+  .option(
+    '--resolution <pixels>',
+    "height and width that a folder's pictures are packed at (160)",
+    number('--resolution'),
+  )
 
-await program.parseAsync()
+await runCommand(async () => {
+  const options = parseOptions<Pick<LoadOptions, 'dataDir' | 'resolution'>>(command)
+  console.log(await describe(command.args[0], options))
+})

@@ -4,7 +4,7 @@ import { input, type Engine } from '../../engine/index.js'
 import { drawViews, ROW_FLOATS } from '../augment/draw.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import { augmentViews, deviceImages } from '../augment/views.js'
-import { subset, type ImageDataset } from '../data/dataset.js'
+import { inMemory, subset, type ArrayDataset, type ImageDataset } from '../data/dataset.js'
 
 /** One picture: [height, width, 3] bytes. */
 export interface Tile {
@@ -28,7 +28,7 @@ export interface SheetLayout {
 const CHANNELS = 4
 
 /** A row of a data set as a tile. */
-export function imageTile({ images, height, width }: ImageDataset, index: number): Tile {
+export function imageTile({ images, height, width }: ArrayDataset, index: number): Tile {
   const bytes = height * width * 3
   return { pixels: images.subarray(index * bytes, (index + 1) * bytes), height, width }
 }
@@ -105,7 +105,7 @@ export async function imagesWithViews(
   { recipe, views, images, seed }: ViewsOptions,
 ): Promise<Tile[][]> {
   const { height: sourceHeight, width: sourceWidth } = dataset
-  const shown = subset(dataset, images)
+  const shown = await inMemory(subset(dataset, images))
   const onDevice = deviceImages(shown, engine.target.maxBindingBytes)
   const count = images.length
   const rows = drawViews(recipe, { seed, epoch: 0, images, views, sourceHeight, sourceWidth })

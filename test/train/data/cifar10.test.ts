@@ -3,23 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { RECORD_BYTES, decodeRecords, encodeRecords } from '../../../train/data/cifar_records.js'
+import { CIFAR10_RECORDS, decodeRecords, encodeRecords, recordBytes } from '../../../train/data/cifar_records.js'
 import { MissingSplitError, loadDataset } from '../../../train/data/dataset.js'
 import { cifar10From } from '../../../train/data/cifar10.js'
 import { silentProgress } from '../../../train/data/progress.js'
-
-/** Byte of channel c of pixel p of an image, different for every image, pixel and channel. */
-const value = (label: number, c: number, p: number) => (label * 31 + c * 97 + p * 7 + (p >> 5)) & 255
-
-/** Records written out plainly: label, red plane, green plane, blue plane. */
-function records(...labels: number[]): Uint8Array {
-  const bytes: number[] = []
-  for (const label of labels) {
-    bytes.push(label)
-    for (let c = 0; c < 3; c++) for (let p = 0; p < 1024; p++) bytes.push(value(label, c, p))
-  }
-  return Uint8Array.from(bytes)
-}
+import { byteAt, cifarRecords as records, pixelsOf } from './records.js'
 
 let folder: string
 beforeEach(async () => {
@@ -30,13 +18,10 @@ afterEach(() => rm(folder, { recursive: true }))
 describe('records', () => {
   test('planes become interleaved pixels, and back', () => {
     const bytes = records(3, 9)
-    expect(bytes).toHaveLength(2 * RECORD_BYTES)
-    const { images, labels } = decodeRecords(bytes, 10, 'f')
+    expect(bytes).toHaveLength(2 * recordBytes(CIFAR10_RECORDS))
+    const { images, labels } = decodeRecords(bytes, CIFAR10_RECORDS, 'f')
     expect([...labels]).toEqual([3, 9])
-    const expected = [3, 9].flatMap((label) =>
-      Array.from({ length: 3072 }, (_, i) => value(label, i % 3, Math.floor(i / 3))),
-    )
-    expect([...images]).toEqual(expected)
+    expect([...images]).toEqual(pixelsOf([3, 9], 32))
     expect(encodeRecords(images, labels)).toEqual(bytes)
   })
 
@@ -57,7 +42,11 @@ describe('a folder of one’s own', () => {
       expect([...train.labels]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 0])
       expect(train).toMatchObject({ name: 'cifar10', split: 'train', count: 10, height: 32, width: 32, channels: 3 })
       expect(train.images).toHaveLength(10 * 3072)
-      expect(train.images[9 * 3072 + 1]).toBe(value(0, 1, 0))
+      expect((train.images as Uint8Array)[9 * 3072 + 1]).toBe(byteAt(0, 1, 0))
+      await expect(loadDataset('cifar10', 'unlabelled', { dataDir })).rejects.toThrow('cifar10 has no unlabelled split')
+      await expect(loadDataset('cifar10', 'train', { dataDir, resolution: 64 })).rejects.toThrow(
+        'resolution 64: the images of cifar10 have a size of their own',
+      )
       const test = await loadDataset('cifar10', 'test', { dataDir })
       expect([...test.labels]).toEqual([5, 4])
       expect(test.classes[5]).toBe('dog')

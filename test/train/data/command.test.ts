@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { RECORD_BYTES } from '../../../train/data/cifar_records.js'
+import { CIFAR10_RECORDS, recordBytes } from '../../../train/data/cifar_records.js'
 
 let folder: string
 beforeAll(async () => {
@@ -17,10 +17,10 @@ const data = (...args: string[]) =>
   promisify(execFile)(process.execPath, ['--import', 'tsx', 'train/data/command.ts', ...args])
 
 test('says what a folder holds, and exits 1 with one line when it holds nothing', async () => {
-  const line = `${join(folder, 'data_batch_1.bin')} is missing; the train split needs it (CIFAR-10, binary version)\n`
+  const line = `error: ${join(folder, 'data_batch_1.bin')} is missing; the train split needs it (CIFAR-10, binary version)\n`
   await expect(data('cifar10', '--data-dir', folder)).rejects.toMatchObject({ code: 1, stdout: '', stderr: line })
 
-  await writeFile(join(folder, 'data_batch_1.bin'), new Uint8Array(1200 * RECORD_BYTES))
+  await writeFile(join(folder, 'data_batch_1.bin'), new Uint8Array(1200 * recordBytes(CIFAR10_RECORDS)))
   const { stdout, stderr } = await data('cifar10', '--data-dir', folder)
   expect(stderr).toBe('')
   expect(stdout.split('\n').slice(0, 3)).toEqual([
@@ -32,6 +32,6 @@ test('says what a folder holds, and exits 1 with one line when it holds nothing'
 })
 
 test('exits 1 with one line for an unknown data set', async () => {
-  const stderr = expect.stringMatching(/^unknown data set "mnist"; known: .*cifar10.*\n$/)
+  const stderr = expect.stringMatching(/^error: unknown data set "mnist"; known: .*cifar10.*\n$/)
   await expect(data('mnist')).rejects.toMatchObject({ code: 1, stdout: '', stderr })
 })

@@ -1,0 +1,129 @@
+/**
+ * Pictures decoded once into one file of equal records, beside an index that says what it was made of:
+ *
+ *     images.bin    [count, resolution, resolution, 3] bytes, RGB
+ *     index.json    key of the pictures it was made from; pictures that could not be decoded
+ *
+ * The folder is whole or absent, and made again when a picture was added, removed or changed.
+ */
+import { createHash } from 'node:crypto'
+import { open, stat } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import { readJson, writeAtomically, writeFolderAtomically } from '../files.js'
+import type { ProgressReporter } from './progress.js'
+
+/** The file of the images in a packed folder. */
+export const IMAGES = 'images.bin'
+const INDEX = 'index.json'
+/** Raised when the same pictures would give other bytes. */
+const VERSION = 1
+/** Files that are asked for their times at once. */
+const STATS_AT_ONCE = 64
+
+/** A picture that could not be decoded, and why. */
+export interface SkippedPicture {
+  file: string
+  reason: string
+}
+
+interface Index {
+  key: string
+  count: number
+  skipped: SkippedPicture[]
+}
+
+export interface PackOptions {
+  folder: string
+  /** Paths of the pictures below `folder`, in the order they are packed. */
+  files: readonly string[]
+  /** Height and width, pixels. */
+  resolution: number
+  progress: ProgressReporter
+}
+
+/**
+ * Packs pictures into a folder, unless they are there already.
+ *
+ * @throws where none of the pictures can be decoded
+ */
+export async function openPacked(packed: string, options: PackOptions): Promise<Index> {
+  const { folder, files, resolution } = options
+  const key = await keyOf(options)
+  const present = (await readJson(join(packed, INDEX)).catch(() => undefined)) as Index | undefined
+  const bytes = await stat(join(packed, IMAGES)).then(
+    ({ size }) => size,
+    () => -1,
+  )
+  if (present?.key === key && bytes === present.count * 3 * resolution ** 2) return present
+
+  let index: Index | undefined
+  await writeFolderAtomically(packed, async (temporary) => {
+    const skipped = await decodeInto(join(temporary, IMAGES), options)
+    if (skipped.length === files.length)
+      throw new Error(
+        `${folder}: none of its ${files.length} pictures can be decoded; ${skipped[0].file}: ${skipped[0].reason}`,
+      )
+    index = { key, count: files.length - skipped.length, skipped }
+    await writeAtomically(join(temporary, INDEX), JSON.stringify(index, null, 1))
+  })
+  return index!
+}
+
+/** Changes with the folder, the resolution, and the name, size and time of any picture. */
+async function keyOf({ folder, files, resolution }: PackOptions): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify([VERSION, folder, resolution]))
+  for (let first = 0; first < files.length; first += STATS_AT_ONCE) {
+    const some = files.slice(first, first + STATS_AT_ONCE)
+    // A link that leads nowhere is a picture that cannot be decoded.
+    const found = await Promise.all(some.map((file) => stat(join(folder, file)).catch(() => undefined)))
+    hash.update(JSON.stringify(some.map((file, i) => [file, found[i]?.size, found[i]?.mtimeMs])))
+  }
+  return hash.digest('hex')
+}
+
+/** Writes the pictures that can be decoded in their order, and returns the others. */
+async function decodeInto(
+  path: string,
+  { folder, files, resolution, progress }: PackOptions,
+): Promise<SkippedPicture[]> {
+  const task = progress.begin(`packing ${resolution}×${resolution}`, files.length, 'images')
+  const out = await open(path, 'wx')
+  const skipped: SkippedPicture[] = []
+  // sharp decodes on Node's pool of worker threads; enough are under way to keep it busy while the oldest is written.
+  const ahead = 2 * availableParallelism()
+  const decoding: Promise<Uint8Array | Error>[] = []
+  try {
+    for (let done = 0, begun = 0; done < files.length; done++) {
+      while (begun < files.length && begun < done + ahead)
+        decoding.push(decode(join(folder, files[begun++]), resolution).catch((error: Error) => error))
+      const pixels = await decoding.shift()!
+      if (pixels instanceof Error) skipped.push({ file: files[done], reason: firstLine(pixels) })
+      else await out.writeFile(pixels)
+      task.update(done + 1)
+    }
+    await out.sync()
+  } finally {
+    task.finish()
+    await Promise.all(decoding)
+    await out.close()
+  }
+  return skipped
+}
+
+/**
+ * Upright as its EXIF data say, in sRGB whatever its colour space, without its transparency, the shorter side resized
+ * and the centre kept. A picture that ends early is refused; mere warnings are not.
+ */
+function decode(file: string, resolution: number): Promise<Uint8Array> {
+  return sharp(file, { failOn: 'error' })
+    .autoOrient()
+    .resize(resolution, resolution, { fit: 'cover' })
+    .toColourspace('srgb')
+    .removeAlpha()
+    .raw({ depth: 'uchar' })
+    .toBuffer()
+}
+
+const firstLine = ({ message }: Error): string => message.split('\n')[0].replace(/^.*Input file/, 'input file')
