@@ -30,6 +30,7 @@ interface Options {
   json?: string
   data?: string
   dataDir?: string
+  resolution?: number
   adapter?: string
 }
 
@@ -52,7 +53,12 @@ const command = withAdapter(
     .option('--fine-tune', 'train the backbone with a classifier too, and read that out with one clean view')
     .option('--json <file>', 'where to write the figures')
     .option('--data <name>', `data set to read out on: ${datasetNames.join(', ')} (the run's)`)
-    .option('--data-dir <folder>', "the data set's folder, where it is not the run's any more"),
+    .option('--data-dir <folder>', "the data set's folder, where it is not the run's any more")
+    .option(
+      '--resolution <pixels>',
+      "that a folder's pictures are packed at (the run's, or 160)",
+      number('--resolution'),
+    ),
 )
 
 const BATCHES = 50
@@ -199,10 +205,11 @@ await runCommand(async () => {
   if (!latest)
     throw new ConfigError(`--run ${options.run}: holds no checkpoint yet; let it reach one, or stop it with Ctrl-C`)
   const { data = config.data, views } = options
-  const dataDir = options.dataDir ?? (data === config.data ? config.dataDir : undefined)
-  const all = await loadDataset(data, 'train', { dataDir })
+  const own: Pick<PretrainConfig, 'dataDir' | 'resolution'> = data === config.data ? config : {}
+  const { dataDir = own.dataDir, resolution = own.resolution } = options
+  const all = await loadDataset(data, 'train', { dataDir, resolution })
   const train = options.labels < 1 ? subset(all, fractionIndicesPerClass(all.labels, options.labels, LABELS_SEED)) : all
-  const test = await loadDataset(data, 'test', { dataDir })
+  const test = await loadDataset(data, 'test', { dataDir, resolution })
   const engine = await openWithNote(options.adapter)
   const { backbone } = buildNetwork(config)
   await loadModel(engine, backbone.dict, `${latest.folder}/model.safetensors`)

@@ -9,6 +9,7 @@ export class BatchImages {
   readonly onDevice: DeviceImages
   private readonly imageBytes: number
   private readonly packed: readonly Uint32Array[]
+  private readonly own: Uint8Array
 
   /** @param batch images a batch */
   constructor(
@@ -18,7 +19,8 @@ export class BatchImages {
   ) {
     const { height, width } = dataset
     this.imageBytes = imageBytes(dataset)
-    const places = { count: batch, height, width, images: this.staging() }
+    this.own = this.staging()
+    const places = { count: batch, height, width, images: this.own }
     this.onDevice = deviceImages(places, engine.target.maxBindingBytes)
     this.packed = this.onDevice.shards.map(({ words }) => new Uint32Array(words.size))
   }
@@ -47,9 +49,8 @@ export class BatchImages {
 
   /** `read`, then `put`. */
   async load(indices: ArrayLike<number>): Promise<void> {
-    const staging = this.staging()
-    await this.read(indices, staging)
-    this.put(staging)
+    await this.read(indices, this.own)
+    this.put(this.own)
   }
 
   /** Rows that were drawn for images of the data set, made to name the batch's places instead. */

@@ -87,6 +87,8 @@ async function unpack(path: string, folder: string, bytes: number, progress: Pro
       unpacking.on('close', resolve)
       source.pipe(unpacking)
     })
+  } catch (error) {
+    throw new Error(`${path}: cannot be unpacked (${(error as Error).message.split('\n')[0]})`, { cause: error })
   } finally {
     task.finish()
   }
