@@ -1,4 +1,4 @@
-/** `npm run bench -- kernels | step | peers | trace`: see `--help`. */
+/** `npm run bench -- kernels | losses | step | peers | trace`: see `--help`. */
 import { Argument, Command } from 'commander'
 import type { Engine } from '../engine/index.js'
 import { profile, traceEvents } from '../engine/profiling.js'
@@ -6,6 +6,7 @@ import { ConfigError } from '../train/config.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from '../train/cli/common.js'
 import { writeAtomically } from '../train/files.js'
 import { benchKernels } from './kernels.js'
+import { benchLosses } from './losses.js'
 import { benchPeers } from './peers.js'
 import { originOf, render, writeReport, type Report } from './report.js'
 import { benchSteps, workloads } from './step.js'
@@ -25,8 +26,9 @@ const command = withAdapter(
   new Command('bench')
     .description('Measure the engine on this machine; prints a Markdown table.')
     .addArgument(
-      new Argument('<what>', 'kernels, step, peers (side by side) or trace (a file of one step)').choices([
+      new Argument('<what>', 'kernels, losses, step, peers (side by side) or trace (a file of one step)').choices([
         'kernels',
+        'losses',
         'step',
         'peers',
         'trace',
@@ -40,7 +42,7 @@ const command = withAdapter(
     .option('--quick', 'fewer cases and rounds: under 3 minutes on a CPU driver'),
 )
 
-type Subject = 'kernels' | 'step' | 'peers' | 'trace'
+type Subject = 'kernels' | 'losses' | 'step' | 'peers' | 'trace'
 
 await runCommand(async () => {
   const { json, plots, out, only, quick = false, adapter, ...options } = parseOptions<Options>(command)
@@ -63,11 +65,12 @@ await runCommand(async () => {
 
   async function measure(subject: Exclude<Subject, 'trace'>): Promise<Report> {
     if (subject === 'kernels') return benchKernels({ engine, origin, rounds, quick, only, onMessage })
+    if (subject === 'losses') return benchLosses({ engine, origin, rounds, quick, only, onMessage })
     if (subject === 'step') return benchSteps({ engine, origin, rounds, quick, only, onMessage })
     // The peers' processes have devices of their own, and the machine to themselves.
-    const { adapterClass } = engine.target
+    const { adapterClass, f16 } = engine.target
     engine.close()
-    return benchPeers({ origin, adapterClass, rounds, quick, only, onMessage })
+    return benchPeers({ origin, adapterClass, f16, rounds, quick, only, onMessage })
   }
 })
 

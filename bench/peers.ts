@@ -28,7 +28,7 @@ const STEP_ROUNDS = { quick: 2, full: 5 }
 const PREPARE_SECONDS = { quick: 90, full: 600 }
 const RUN_SECONDS = { quick: 30, full: 300 }
 /** Largest relative error at which results count as the same: sums in another order, through 20 layers for a step. */
-const TOLERANCE = { conv: 1e-4, matmul: 1e-4, step: 2e-2 }
+const TOLERANCE = { op: 1e-4, step: { f32: 2e-2, f16: 0.2 } }
 
 export const OURS = 'webgpu-ssl'
 
@@ -65,6 +65,8 @@ interface Contestant {
 export interface PeersOptions {
   origin: Origin
   adapterClass: 'cpu' | 'gpu'
+  /** Whether the adapter has f16. */
+  f16: boolean
   rounds: number
   quick: boolean
   /** Only cases whose names contain this. */
@@ -74,7 +76,7 @@ export interface PeersOptions {
 
 /** Puts every case to every peer. */
 export async function benchPeers(options: PeersOptions): Promise<Report> {
-  const { origin, adapterClass, only, onMessage } = options
+  const { origin, adapterClass, f16, only, onMessage } = options
   const folder = await mkdtemp(join(tmpdir(), 'bench-peers-'))
   const processes = new Map<string, PeerProcess>()
   const absent = new Map<string, string>()
@@ -104,7 +106,7 @@ export async function benchPeers(options: PeersOptions): Promise<Report> {
     for (const { name, version, device } of hellos) onMessage(`${name} ${version} on ${device}`)
     for (const [name, reason] of absent) onMessage(`${name} takes no part: ${reason}`)
     const results: CaseResult[] = []
-    for (const contest of contests(adapterClass)) {
+    for (const contest of contests(adapterClass, f16)) {
       if (only && !nameOf(contest.case).includes(only)) continue
       results.push(await contestOf(contest, processes, absent, folder, options))
       onMessage(describe(results[results.length - 1]))
@@ -159,7 +161,7 @@ async function contestOf(
       }
       if (name !== OURS) {
         entry.error = disagreement(c, resultOf(OURS), resultOf(name))
-        if (!(entry.error <= TOLERANCE[c.kind])) {
+        if (!(entry.error <= (c.kind === 'step' ? TOLERANCE.step[c.precision] : TOLERANCE.op))) {
           entry.cannot = `its result differs: relative error ${figure(entry.error)}`
           continue
         }

@@ -27,7 +27,12 @@ export interface StepCase {
   batch: number
   /** Height and width of the views. */
   pixels: number
+  /** 'f16': mixed precision, with f32 weights and a loss scale. */
+  precision: 'f32' | 'f16'
 }
+
+/** The loss scale under which f16 gradients are compared. */
+export const CHECK_SCALE = 1024
 
 export type Case = ConvCase | MatmulCase | StepCase
 
@@ -45,7 +50,7 @@ export const BATCH_NORM_EPSILON = 1e-5
 export const nameOf = (c: Case): string => {
   if (c.kind === 'conv') return `conv 3×3 [${c.shape.join(', ')}] ${c.direction}`
   if (c.kind === 'matmul') return `matmul ${c.size}`
-  return `ResNet-18 step, width ${c.width}, batch ${c.batch}, ${c.pixels} px`
+  return `ResNet-18 step, width ${c.width}, batch ${c.batch}, ${c.pixels} px${c.precision === 'f16' ? ', f16' : ''}`
 }
 
 /** Height and width of a 3×3 convolution's output under padding 1. */
@@ -131,6 +136,9 @@ export function inputsOf(c: Case): Record<string, SafetensorsTensor> {
   return tensors
 }
 
+/** Losses that a step's result holds: with f16 the first update may be skipped while the loss scale is sought. */
+export const lossesOf = ({ precision }: StepCase): number => (precision === 'f16' ? 1 : 2)
+
 /** What a case's result is called: `inputsOf` names what goes in. */
 export const resultsOf = (c: Case): string[] => {
   if (c.kind === 'matmul') return ['c']
@@ -161,10 +169,16 @@ export interface Contest {
 export type PeerName = 'tfjs' | 'jax-js' | 'torch'
 
 /** All cases for an adapter class; those that a CPU driver would take minutes over are for GPUs alone. */
-export function contests(adapterClass: 'cpu' | 'gpu'): Contest[] {
+export function contests(adapterClass: 'cpu' | 'gpu', f16 = false): Contest[] {
   const gpu = adapterClass === 'gpu'
   const all = ['tfjs', 'jax-js', 'torch'] as const
-  const step = (width: number, batch: number): StepCase => ({ kind: 'step', width, batch, pixels: 32 })
+  const step = (width: number, batch: number, precision: StepCase['precision'] = 'f32'): StepCase => ({
+    kind: 'step',
+    width,
+    batch,
+    pixels: 32,
+    precision,
+  })
   return [
     ...[...CONVS_EVERYWHERE, ...(gpu ? CONVS_ON_GPUS : [])].flatMap((shape) =>
       DIRECTIONS.map((direction): Contest => ({ case: { kind: 'conv', direction, shape }, peers: all })),
@@ -176,5 +190,6 @@ export function contests(adapterClass: 'cpu' | 'gpu'): Contest[] {
     { case: step(16, 32), peers: ['tfjs', 'jax-js'] },
     { case: step(64, 16), peers: ['torch'] },
     ...(gpu ? [{ case: step(64, 512), peers: ['torch'] as const }] : []),
+    ...(gpu && f16 ? [{ case: step(64, 512, 'f16'), peers: ['torch'] as const }] : []),
   ]
 }

@@ -1,7 +1,8 @@
 /** This project's engine, as it trains: graphs recorded once, replayed by `program.run`. */
 import {
-  adam,
   backward,
+  cast,
+  constant,
   conv2d,
   gradients,
   input,
@@ -16,7 +17,8 @@ import {
 import { openEngine } from '../../engine/node/index.js'
 import { importStateDict, projector, resnet, type Mode } from '../../models/index.js'
 import { barlowTwins } from '../../train/objectives/barlow_twins.js'
-import { ADAM, LAMBDA, outputSide, PROJECTOR_DIM, RATE, resultsOf, VIEWS } from './cases.js'
+import { stepOptimizer } from '../../train/step.js'
+import { CHECK_SCALE, lossesOf, LAMBDA, outputSide, PROJECTOR_DIM, RATE, resultsOf, VIEWS } from './cases.js'
 import type { Case, ConvCase, StepCase, Tensors } from './cases.js'
 import { permute, serve, type Peer, type Prepared } from './peer.js'
 
@@ -77,31 +79,34 @@ async function prepareStep(engine: Engine, c: StepCase, inputs: Tensors): Promis
       'inputs',
     )
   const x = variable('x', [VIEWS * c.batch, c.pixels, c.pixels, 4], fourChannels(inputs.x))
+  const views = c.precision === 'f16' ? cast(x, 'f16') : x
   const updates: Assignment[] = []
   const loss = (collect?: Assignment[]): Value => {
     const mode: Mode = { training: true, updates: collect }
-    return barlowTwins(head.forward(backbone.forward(x, mode), mode), { views: VIEWS, lambda: LAMBDA })
+    return barlowTwins(head.forward(backbone.forward(views, mode), mode), { views: VIEWS, lambda: LAMBDA })
   }
 
   const stem = backbone.dict.entries.get('conv1.weight')!.variable
-  const before = loss()
-  const check = await engine.compile({ label: 'gradient', outputs: { gradient: gradients(before, [stem])[0] } })
+  const scale = c.precision === 'f16' ? CHECK_SCALE : 1
+  const [scaled] = gradients(loss(), [stem], constant([scale]))
+  const check = await engine.compile({ label: 'gradient', outputs: { gradient: scaled } })
   await check.run()
-  const gradient = await check.read('gradient')
+  const gradient = (await check.read('gradient')).map((g) => g / scale)
   check.destroy()
 
-  const parameters = [...backbone.dict.parameters, ...head.dict.parameters]
   const trained = loss(updates)
-  const optimizer = adam(parameters, ADAM)
-  updates.push(...optimizer.updates(gradients(trained, parameters), input('rate', [1])))
-  const program = await engine.compile({ label: 'step', outputs: { loss: trained }, updates })
+  const { parameters, seed, state, apply } = stepOptimizer(backbone, head, { weightDecay: 0, precision: c.precision })
+  const applied = apply(gradients(trained, parameters, seed), input('rate', [1]))
+  updates.push(...applied.updates)
+  const outputs = { loss: trained, ...applied.outputs }
+  const program = await engine.compile({ label: 'step', outputs, updates })
   const rate = new Float32Array([RATE])
   const losses: number[] = []
-  for (let i = 0; i < 2; i++) {
+  for (let i = 0; i < lossesOf(c); i++) {
     await program.run({ rate })
     losses.push((await program.read('loss'))[0])
   }
-  const variables = [x, ...backbone.dict.variables, ...head.dict.variables, ...optimizer.state]
+  const variables = [x, ...backbone.dict.variables, ...head.dict.variables, ...state]
   return {
     run: (times) => repeat(engine, program, times, { rate }),
     result: async () => ({

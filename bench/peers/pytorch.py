@@ -15,8 +15,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-VIEWS, LAMBDA, RATE, DIM = 2, 0.01, 1e-4, 256
+VIEWS, LAMBDA, RATE, DIM, CHECK_SCALE = 2, 0.01, 1e-4, 256, 1024.0
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Unsupported(Exception):
+    """PyTorch has no way to do a case here."""
 
 
 def read_tensors(path):
@@ -125,35 +129,46 @@ class Network(nn.Module):
 
 
 class Step:
-    """A whole training step: loss, gradients, Adam."""
+    """A whole training step: loss, gradients, Adam. f16 is autocast with channels last and a loss scale, on CUDA."""
 
     def __init__(self, case, inputs):
-        self.x = inputs.pop("x").permute(0, 3, 1, 2).contiguous()
+        self.mixed = case["precision"] == "f16"
+        if self.mixed and DEVICE.type != "cuda":
+            raise Unsupported("its autocast to f16 needs CUDA")
         self.batch = case["batch"]
+        self.x = inputs.pop("x").permute(0, 3, 1, 2).contiguous()
         self.network = Network(case["width"]).to(DEVICE)
         self.network.load_state_dict(inputs, strict=False)
         missing = [n for n in self.network.state_dict() if n not in inputs and not n.endswith("num_batches_tracked")]
         if missing:
             raise ValueError(f"the inputs lack {missing[0]}")
-        options = {"fused": True} if DEVICE.type == "cuda" and "fused" in torch.optim.Adam.__init__.__code__.co_varnames else {}
-        self.optimizer = torch.optim.Adam(self.network.parameters(), RATE, **options)
-        self.weights = LAMBDA + (1 - LAMBDA) * torch.eye(DIM, device=DEVICE)
+        if self.mixed:
+            self.x = self.x.to(memory_format=torch.channels_last)
+            self.network = self.network.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), RATE)
+        self.scaler = torch.cuda.amp.GradScaler(init_scale=CHECK_SCALE, enabled=self.mixed)
         self.eye = torch.eye(DIM, device=DEVICE)
+        self.weights = LAMBDA + (1 - LAMBDA) * self.eye
 
     def run(self):
-        z = F.normalize(self.network(self.x), dim=1)
+        with torch.autocast(DEVICE.type, torch.float16 if self.mixed else torch.bfloat16, enabled=self.mixed):
+            z = self.network(self.x)
+        z = F.normalize(z.float(), dim=1)
         z = (z - z.mean(0)) / z.std(0)
         c = z[: self.batch].T @ z[self.batch :] / self.batch
         loss = ((c - self.eye).square() * self.weights).sum()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return loss
 
     def results(self):
+        # The step unscales the gradients that it applies.
         first = self.run()
         gradient = self.network.conv1.weight.grad.clone()
-        return {"loss": torch.stack([first, self.run()]), "conv1.weight gradient": gradient}
+        losses = [first] if self.mixed else [first, self.run()]
+        return {"loss": torch.stack(losses), "conv1.weight gradient": gradient}
 
 
 def say(answer):
@@ -197,6 +212,8 @@ def main():
     for line in sys.stdin:
         try:
             prepared, reply = answer(json.loads(line), prepared)
+        except Unsupported as error:
+            prepared, reply = None, {"unsupported": str(error)}
         except Exception as error:  # the run goes on without this case
             prepared, reply = None, {"error": (str(error).strip().splitlines() or [repr(error)])[0]}
         say(reply)
