@@ -23,6 +23,10 @@ alias Out = vec4f;
 struct Params {
   rows: u32, columns4: u32, depth: u32,   // M, N / 4, K
   batches: u32, splits: u32, depth_per_split: u32,   // depth_per_split is a multiple of 4
+  // Where this product is a block of a larger one: a row of a has a_columns numbers, of which it takes those from
+  // a_first on, a row of c has c_columns4 vec4s, of which it writes those from c_first4 on, and its splits come after
+  // first_split others.
+  a_columns: u32, a_first: u32, c_columns4: u32, c_first4: u32, first_split: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<Left>;
@@ -95,9 +99,9 @@ fn main(
     for (var i = 0u; i < 4u; i++) {
       four[i] = vec4f();
       if (TRANSPOSE_A) {
-        if (row < params.rows && k + i < end) { four[i] = vec4f(a[((batch * params.depth + k + i) * params.rows + row) / 4u]); }
+        if (row < params.rows && k + i < end) { four[i] = vec4f(a[((batch * params.depth + k + i) * params.a_columns + params.a_first + row) / 4u]); }
       } else {
-        if (row + i < params.rows) { four[i] = vec4f(a[((batch * params.rows + row + i) * params.depth + k) / 4u]); }
+        if (row + i < params.rows) { four[i] = vec4f(a[((batch * params.rows + row + i) * params.a_columns + params.a_first + k) / 4u]); }
       }
     }
     var held = hold(batch, k, column, lane);
@@ -115,10 +119,11 @@ fn main(
 
   for (var i = 0u; i < 4u; i++) {
     if (row + i >= params.rows) { continue; }
-    let at = (workgroup.z * params.rows + row + i) * params.columns4 + column;
+    let part = params.first_split * params.batches + workgroup.z;
+    let at = (part * params.rows + row + i) * params.c_columns4 + params.c_first4 + column;
     for (var v = 0u; v < CHANNELS; v++) {
       if (column + v >= params.columns4) { continue; }
-      if (HAS_BIAS && split == 0u) { c[at + v] = stored(sum[i][v] + bias[column + v]); } else { c[at + v] = stored(sum[i][v]); }
+      if (HAS_BIAS && params.first_split + split == 0u) { c[at + v] = stored(sum[i][v] + bias[column + v]); } else { c[at + v] = stored(sum[i][v]); }
     }
   }
 }

@@ -1,7 +1,9 @@
 /** Matrix products, plain and batched, in all transpose combinations. */
+import { part } from '../lowering.js'
 import { bytesOf, defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkActivations, checkFloat, checkRank, padded, resize, transposed, up } from './common.js'
 import { matmulWays } from './products/matmul_ways.js'
+import { registerMatmul } from './products/register.js'
 import { compute } from './products/work.js'
 import { sum } from './reduce.js'
 
@@ -70,13 +72,28 @@ const matmulOp = defineOp<Attributes>({
       transposeA ? M4 : K4,
       a.dtype,
     )
-    const straight = transposeB ? transposed(emit, emit.of(b), batch, N, K, b.dtype) : emit.of(b)
-    const right = padded(emit, straight, [batch, K, N], K4, N4, b.dtype)
     const addend = bias && padded(emit, emit.of(bias), [1, 1, N], 1, N4)
     const exact = M4 === M && N4 === N
     const target = exact ? emit.of(c) : emit.temporary(up(bytesOf[c.dtype] * batch * M4 * N4, 16))
     const dtypes = { a: a.dtype, b: b.dtype, c: c.dtype }
-    compute({ a: left, b: right, bias: addend, c: target, batch, M: M4, N: N4, K: K4, transposeA, dtypes }, matmulWays, emit)
+    const work = { a: left, bias: addend, c: target, batch, M: M4, K: K4, transposeA, dtypes }
+    const rowBytes = bytesOf[b.dtype] * K
+    if (transposeB && batch === 1 && N * rowBytes > emit.target.maxBindingBytes) {
+      // Rows of b, which is [N, K] here and too large to bind, are columns of the product: one block after another.
+      if (N % 4 || K % 4)
+        throw new Error(
+          `matmul: a right operand of ${show(b.shape)}, transposed, is over the adapter's binding limit: use sizes that are multiples of 4`,
+        )
+      for (const run of emit.rows(N / 4, 4 * rowBytes)) {
+        const [first, count] = [4 * run.start, 4 * run.count]
+        const block = transposed(emit, part(emit.of(b), rowBytes * first, rowBytes * count), 1, count, K, b.dtype)
+        const some = addend && part(addend, 4 * first, 4 * count)
+        registerMatmul.lower({ ...work, b: block, bias: some, N: count, columns: { first, of: N } }, emit)
+      }
+    } else {
+      const straight = transposeB ? transposed(emit, emit.of(b), batch, N, K, b.dtype) : emit.of(b)
+      compute({ ...work, b: padded(emit, straight, [batch, K, N], K4, N4, b.dtype), N: N4 }, matmulWays, emit)
+    }
     if (!exact) resize(emit, target, [batch, M4, N4], emit.of(c), M, N, c.dtype)
   },
 })

@@ -1,5 +1,5 @@
 /** Register tiles: every invocation keeps a block of the result and loads straight from memory. Serves everything. */
-import { part } from '../../lowering.js'
+import { part, type Slice } from '../../lowering.js'
 import { bytesOf } from '../../value.js'
 import { busyWorkgroups, channelTile, sumSplits, tileLanes, up } from '../common.js'
 import { convFlops, matmulFlops, ratesOf, weightGradientFlops } from './cost.js'
@@ -113,54 +113,85 @@ export const registerWeightGradient: Way<WeightGradientWork> = {
   },
 }
 
+/** Register tiles take products whose operands are larger than a binding: b is cut along K, c along M. */
 export const registerMatmul: Way<MatmulWork> = {
   name: 'register',
   serves: () => true,
   cost: (work, target) => matmulFlops(work) / ratesOf(target).register,
-  lower: ({ a, b, bias, c, batch, M, N, K, transposeA, dtypes }, emit) => {
+  lower: (work, emit) => {
+    const { a, b, bias, c, batch, M, N, K, transposeA, dtypes, columns = { first: 0, of: N } } = work
     const tile = channelTile(N / 4)
     const lanes = tileLanes(emit)
     const blocks = Math.ceil(M / 4 / lanes) * Math.ceil(N / 4 / tile) * batch
-    // The sum over K is cut where few workgroups would be; the parts are f32, and summed in order.
-    const wanted = Math.max(1, Math.min(Math.ceil(busyWorkgroups(emit) / blocks), Math.floor(K / 64)))
-    const depthPerSplit = up(Math.ceil(K / wanted), 4)
-    const splits = dtypes.c === 'f32' ? Math.ceil(K / depthPerSplit) : 1
-    const partial = splits === 1 ? c : emit.temporary(4 * splits * batch * M * N)
-    const [rowA, rowC] = [bytesOf[dtypes.a] * K, bytesOf[dtypes.c] * N]
-    // A left operand larger than a binding is cut by rows, one product at a time.
-    const runs = transposeA || batch > 1 || splits > 1 ? [{ start: 0, count: M }] : emit.rows(M, rowA, rowC)
-    for (const { start, count } of runs) {
-      const whole = count === M
-      emit.dispatch({
-        kernel: 'matmul',
-        constants: {
-          WORKGROUP_SIZE: lanes,
-          CHANNELS: tile,
-          TRANSPOSE_A: transposeA,
-          HAS_BIAS: !!bias,
-          Left: vec4Of(dtypes.a),
-          Right: vec4Of(dtypes.b),
-          Out: vec4Of(dtypes.c),
-          store: dtypes.c,
-          right: emit.target.subgroups ? 'shuffled' : 'direct',
-        },
-        params: {
-          rows: count,
-          columns4: N / 4,
-          depth: K,
-          batches: batch,
-          splits,
-          depth_per_split: splits === 1 ? up(K, 4) : depthPerSplit,
-        },
-        buffers: {
-          a: whole ? a : part(a, rowA * start, rowA * count),
-          b,
-          bias,
-          c: whole ? partial : part(partial, rowC * start, rowC * count),
-        },
-        workgroups: [Math.ceil(count / 4 / lanes), Math.ceil(N / 4 / tile), batch * splits],
-      })
+    // The sum over K is cut where few workgroups would be, or where b is too large to bind; the parts are f32, and
+    // summed in order.
+    const rowBytes = {
+      a: bytesOf[dtypes.a] * (transposeA ? M : K),
+      b: bytesOf[dtypes.b] * N,
+      c: bytesOf[dtypes.c] * columns.of,
     }
-    if (splits > 1) sumSplits(emit, partial, c, splits, batch * M * N)
+    const depths = (batch > 1 ? [{ start: 0, count: K / 4 }] : emit.rows(K / 4, 4 * rowBytes.b)).map(
+      ({ start, count }) => ({ start: 4 * start, count: 4 * count }),
+    )
+    const splittable = dtypes.c === 'f32' && columns.of === N
+    const parts = depths.map((run) => {
+      const wanted = Math.max(1, Math.min(Math.ceil(busyWorkgroups(emit) / blocks), Math.floor(run.count / 64)))
+      const each = up(Math.ceil(run.count / (splittable ? wanted : 1)), 4)
+      return { ...run, each, splits: Math.ceil(run.count / each) }
+    })
+    const splits = parts.reduce((total, part) => total + part.splits, 0)
+    // A product larger than a binding, or whose parts together are, is cut by rows.
+    const perRow = [rowBytes.c, 4 * N * splits, ...(transposeA ? [] : [rowBytes.a])]
+    // With a transposed, four rows are one vec4 of it.
+    const unit = transposeA ? 4 : 1
+    const runs = batch > 1 ? [{ start: 0, count: M / unit }] : emit.rows(M / unit, ...perRow.map((b) => unit * b))
+    for (const run of runs) {
+      const [start, count] = [unit * run.start, unit * run.count]
+      const cut = (slice: Slice, bytes: number): Slice =>
+        count === M ? slice : part(slice, bytes * start, bytes * count)
+      const target = cut(c, rowBytes.c)
+      const partial = splits === 1 ? target : emit.temporary(4 * splits * batch * count * N)
+      let first = 0
+      for (const depth of parts) {
+        const along = (slice: Slice, bytes: number): Slice =>
+          parts.length === 1 ? slice : part(slice, bytes * depth.start, bytes * depth.count)
+        emit.dispatch({
+          kernel: 'matmul',
+          constants: {
+            WORKGROUP_SIZE: lanes,
+            CHANNELS: tile,
+            TRANSPOSE_A: transposeA,
+            HAS_BIAS: !!bias,
+            Left: vec4Of(dtypes.a),
+            Right: vec4Of(dtypes.b),
+            Out: vec4Of(dtypes.c),
+            store: dtypes.c,
+            right: emit.target.subgroups ? 'shuffled' : 'direct',
+          },
+          params: {
+            rows: count,
+            columns4: N / 4,
+            depth: depth.count,
+            batches: batch,
+            splits: depth.splits,
+            depth_per_split: depth.each,
+            a_columns: transposeA ? M : K,
+            a_first: transposeA ? start : depth.start,
+            c_columns4: columns.of / 4,
+            c_first4: columns.first / 4,
+            first_split: first,
+          },
+          buffers: {
+            a: transposeA ? along(a, rowBytes.a) : cut(a, rowBytes.a),
+            b: along(b, rowBytes.b),
+            bias,
+            c: partial,
+          },
+          workgroups: [Math.ceil(count / 4 / lanes), Math.ceil(N / 4 / tile), batch * depth.splits],
+        })
+        first += depth.splits
+      }
+      if (splits > 1) sumSplits(emit, partial, target, splits, batch * count * N)
+    }
   },
 }

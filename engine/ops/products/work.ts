@@ -72,6 +72,8 @@ export interface MatmulWork {
   N: number
   K: number
   transposeA: boolean
+  /** Where c is a block of columns of a wider matrix; only register tiles take that. */
+  columns?: { first: number; of: number }
   dtypes: { a: DType; b: DType; c: DType }
 }
 

@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { input, matmul } from '../../../engine/index.js'
-import { checkOp } from '../../support/check.js'
+import { gradients, input, matmul, multiply, sum } from '../../../engine/index.js'
+import { checkOp, expectClose } from '../../support/check.js'
+import { engine } from '../../support/engine.js'
+import { formulaTensor } from '../../support/formula.js'
 import * as reference from '../../support/reference/index.js'
+import { tensor64 } from '../../support/reference/index.js'
 
 describe('matmul', () => {
   for (const transposeA of [false, true])
@@ -40,5 +43,43 @@ describe('matmul', () => {
     expect(() => matmul(a, input('b', [5, 7]), { transposeA: true })).toThrow(/matmul.*\[3, 5\].*\[5, 7\]/)
     expect(() => matmul(a, input('b', [5, 7]), { bias: input('bias', [5]) })).toThrow(/matmul.*\[5\]/)
     expect(() => matmul(input('a', [2, 3, 5]), input('b', [3, 5, 7]))).toThrow(/matmul.*\[2, 3, 5\].*\[3, 5, 7\]/)
+  })
+})
+
+describe('a weight larger than a binding', () => {
+  test('is cut, and so is its gradient, and both results are those of f64', async () => {
+    const gpu = await engine()
+    // 16 KiB a binding, against a weight of 96 KiB and its gradient, and a product of 9 KiB in seven parts.
+    const small = Object.create(gpu, { target: { value: { ...gpu.target, maxBindingBytes: 16384 } } }) as typeof gpu
+    const shapes = { x: [12, 128], w: [128, 192], bias: [192], r: [12, 192] }
+    const [x, w, bias, r] = Object.entries(shapes).map(([name, shape]) => input(name, shape))
+    const y = matmul(x, w, { bias })
+    const [dx, dw, dbias] = gradients(sum(multiply(y, r)), [x, w, bias])
+    const outputs = { y, dx, dw, dbias }
+    const program = await small.compile({ outputs })
+    for (const { bindings } of program.plan.dispatches)
+      for (const { bytes } of bindings) expect(bytes).toBeLessThanOrEqual(16384)
+    expect(program.plan.dispatches.filter(({ kernel }) => kernel === 'matmul').length).toBeGreaterThan(20)
+
+    const given = Object.fromEntries(
+      Object.entries(shapes).map(([name, shape]) => [name, formulaTensor(`large/${name}`, shape)]),
+    )
+    await program.run(given)
+    const [x64, w64, bias64, r64] = Object.entries(shapes).map(([name, shape]) => tensor64(shape, given[name]))
+    const expected = {
+      y: reference.matmul(x64, w64, { bias: bias64 }),
+      dx: reference.matmul(r64, w64, { transposeB: true }),
+      dw: reference.matmul(x64, r64, { transposeA: true }),
+    }
+    for (const name of ['y', 'dx', 'dw'] as const)
+      expectClose(name, await program.read(name), expected[name].data, 1e-5)
+    program.destroy()
+  })
+
+  test('of which the sizes cannot be cut is one clear error', async () => {
+    const gpu = await engine()
+    const small = Object.create(gpu, { target: { value: { ...gpu.target, maxBindingBytes: 4096 } } }) as typeof gpu
+    const product = matmul(input('x', [3, 64]), input('w', [63, 64]), { transposeB: true })
+    expect(() => small.plan({ outputs: { product } })).toThrow(/matmul.*\[63, 64\].*multiples of 4/)
   })
 })
