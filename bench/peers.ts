@@ -106,7 +106,7 @@ export async function benchPeers(options: PeersOptions): Promise<Report> {
     for (const { name, version, device } of hellos) onMessage(`${name} ${version} on ${device}`)
     for (const [name, reason] of absent) onMessage(`${name} takes no part: ${reason}`)
     const results: CaseResult[] = []
-    for (const contest of contests(adapterClass, f16)) {
+    for (const contest of contests(adapterClass, { f16, quick: options.quick })) {
       if (only && !nameOf(contest.case).includes(only)) continue
       results.push(await contestOf(contest, processes, absent, folder, options))
       onMessage(describe(results[results.length - 1]))

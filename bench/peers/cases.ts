@@ -153,6 +153,8 @@ const CONVS_EVERYWHERE = [
   [32, 8, 8, 128, 128, 1],
   [32, 16, 16, 64, 128, 2],
 ] as const
+/** What --quick leaves out: one between its neighbours in size. */
+const SIMILAR = new Set<ConvCase['shape']>([CONVS_EVERYWHERE[1]])
 const CONVS_ON_GPUS = [
   [256, 32, 32, 64, 64, 1],
   [256, 8, 8, 256, 256, 1],
@@ -168,8 +170,16 @@ export interface Contest {
 
 export type PeerName = 'tfjs' | 'jax-js' | 'torch'
 
-/** All cases for an adapter class; those that a CPU driver would take minutes over are for GPUs alone. */
-export function contests(adapterClass: 'cpu' | 'gpu', f16 = false): Contest[] {
+/**
+ * All cases for an adapter class; those that a CPU driver would take minutes over are for GPUs alone.
+ *
+ * @param options.f16 whether the adapter can take steps in mixed precision
+ * @param options.quick leaves out what tells the least
+ */
+export function contests(
+  adapterClass: 'cpu' | 'gpu',
+  { f16 = false, quick = false }: { f16?: boolean; quick?: boolean } = {},
+): Contest[] {
   const gpu = adapterClass === 'gpu'
   const all = ['tfjs', 'jax-js', 'torch'] as const
   const step = (width: number, batch: number, precision: StepCase['precision'] = 'f32'): StepCase => ({
@@ -180,8 +190,8 @@ export function contests(adapterClass: 'cpu' | 'gpu', f16 = false): Contest[] {
     precision,
   })
   return [
-    ...[...CONVS_EVERYWHERE, ...(gpu ? CONVS_ON_GPUS : [])].flatMap((shape) =>
-      DIRECTIONS.map((direction): Contest => ({ case: { kind: 'conv', direction, shape }, peers: all })),
+    ...[...CONVS_EVERYWHERE.filter((shape) => !(quick && SIMILAR.has(shape))), ...(gpu ? CONVS_ON_GPUS : [])].flatMap(
+      (shape) => DIRECTIONS.map((direction): Contest => ({ case: { kind: 'conv', direction, shape }, peers: all })),
     ),
     ...[256, 512, 1024, ...(gpu ? [4096] : [])].map((size): Contest => ({
       case: { kind: 'matmul', size },

@@ -87,10 +87,13 @@ test('operations are counted by the definition, and cases are told apart by name
   // A ResNet-18 at width 64 takes 0.556 G multiply-adds for a 32 px image (He et al.'s 1.8 G at 224 px), thrice for a step.
   const step = flopsOf({ kind: 'step', width: 64, batch: 1, pixels: 32, precision: 'f32' }) / 2 / 2 / 3
   expect(step / 1e9).toBeCloseTo(0.556, 2)
-  const names = contests('gpu', true).map(({ case: c }) => nameOf(c))
+  const names = contests('gpu', { f16: true }).map(({ case: c }) => nameOf(c))
   expect(new Set(names).size).toBe(names.length)
   const onCpu = contests('cpu').map(({ case: c }) => nameOf(c))
   expect(names).toEqual(expect.arrayContaining(onCpu))
+  const quick = contests('cpu', { quick: true }).map(({ case: c }) => nameOf(c))
+  expect(onCpu).toEqual(expect.arrayContaining(quick))
+  expect(onCpu.length - quick.length).toBe(3)
 })
 
 /** A peer in a few lines, for the protocol alone. */
