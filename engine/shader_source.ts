@@ -16,6 +16,7 @@ export const kernelNames = [
   'batch_norm_statistics',
   'binary',
   'binary_broadcast',
+  'binary_rows',
   'chunk',
   'clip',
   'conv2d',

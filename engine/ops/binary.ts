@@ -1,6 +1,6 @@
 /** Elementwise functions of two tensors, with NumPy's broadcasting. */
-import { bytesOf, defineOp, sameShape, ShapeError, show, type Value } from '../value.js'
-import { part } from '../lowering.js'
+import { bytesOf, defineOp, sameShape, ShapeError, show, sizeOf, type Value } from '../value.js'
+import { part, type Emit, type Slice } from '../lowering.js'
 import { checkActivations, checkFloat } from './common.js'
 import { vec4Of } from './products/work.js'
 import { sumTo } from './reduce.js'
@@ -71,35 +71,69 @@ const binary = defineOp<Attributes>({
     for (const { start, count } of emit.rows(shape[outer], ...split)) {
       const cut = (slice: typeof slices.a, stride: number) =>
         stride === 0 || count === shape[outer] ? slice : part(slice, start * rowOf(stride), count * rowOf(stride))
-      const [, s1, s2, s3] = shape.map((n, i) => (i === outer ? count : n))
-      const total = (y.size / shape[outer]) * count
-      emit.dispatch({
-        kernel: 'binary_broadcast',
-        constants: { OPERATION: code[operation] },
-        params: {
-          count: total,
-          s1,
-          s2,
-          s3,
-          a0: strides.a[0],
-          a1: strides.a[1],
-          a2: strides.a[2],
-          a3: strides.a[3],
-          b0: strides.b[0],
-          b1: strides.b[1],
-          b2: strides.b[2],
-          b3: strides.b[3],
-        },
-        buffers: {
-          a: cut(slices.a, strides.a[outer]),
-          b: cut(slices.b, strides.b[outer]),
-          y: count === shape[outer] ? slices.y : part(slices.y, start * rowBytes, count * rowBytes),
-        },
-        workgroups: [emit.grid(total, 256)],
-      })
+      const run = shape.map((n, i) => (i === outer ? count : n))
+      const buffers = {
+        a: cut(slices.a, strides.a[outer]),
+        b: cut(slices.b, strides.b[outer]),
+        y: count === shape[outer] ? slices.y : part(slices.y, start * rowBytes, count * rowBytes),
+      }
+      broadcast(emit, operation, run, strides, buffers)
     }
   },
 })
+
+/** One dispatch of a shape of four dimensions: by rows of vec4s where the innermost runs have whole ones. */
+function broadcast(
+  emit: Emit,
+  operation: Attributes['operation'],
+  shape: readonly number[],
+  strides: { a: number[]; b: number[] },
+  buffers: { a: Slice; b: Slice; y: Slice },
+): void {
+  const [, s1, s2, s3] = shape
+  const merged = mergeDimensions(shape, strides.a, strides.b)
+  const [, m1, m2, columns] = merged.shape
+  if (columns % 4) {
+    const [a0, a1, a2, a3] = strides.a
+    const [b0, b1, b2, b3] = strides.b
+    const count = sizeOf(shape)
+    emit.dispatch({
+      kernel: 'binary_broadcast',
+      constants: { OPERATION: code[operation] },
+      params: { count, s1, s2, s3, a0, a1, a2, a3, b0, b1, b2, b3 },
+      buffers,
+      workgroups: [emit.grid(count, 256)],
+    })
+    return
+  }
+  const columns4 = columns / 4
+  const rows = sizeOf(merged.shape) / columns
+  const [a0, a1, a2, a3] = merged.a
+  const [b0, b1, b2, b3] = merged.b
+  const lanes = Math.max(8, Math.min(64, 2 ** Math.ceil(Math.log2(columns4))))
+  const across = emit.grid(columns4, lanes)
+  emit.dispatch({
+    kernel: 'binary_rows',
+    constants: { WORKGROUP_SIZE: lanes, OPERATION: code[operation], A_REPEATS: a3 === 0, B_REPEATS: b3 === 0 },
+    params: { rows, columns4, s1: m1, s2: m2, a0, a1, a2, b0, b1, b2 },
+    buffers,
+    workgroups: [across, Math.min(rows, Math.ceil(16384 / across))],
+  })
+}
+
+/** Neighbouring dimensions that both operands walk through as if they were one become one; in front come ones again. */
+function mergeDimensions(shape: readonly number[], strideA: readonly number[], strideB: readonly number[]) {
+  const dims = shape.map((size, i) => ({ size, a: strideA[i], b: strideB[i] })).filter(({ size }) => size > 1)
+  const merged: typeof dims = []
+  for (const dim of dims) {
+    const before = merged.at(-1)
+    if (before && before.a === dim.a * dim.size && before.b === dim.b * dim.size)
+      merged[merged.length - 1] = { ...dim, size: before.size * dim.size }
+    else merged.push(dim)
+  }
+  while (merged.length < 4) merged.unshift({ size: 1, a: 0, b: 0 })
+  return { shape: merged.map(({ size }) => size), a: merged.map(({ a }) => a), b: merged.map(({ b }) => b) }
+}
 
 function broadcastShapes(op: string, a: readonly number[], b: readonly number[]): number[] {
   const rank = Math.max(a.length, b.length)

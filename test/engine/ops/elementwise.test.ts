@@ -37,6 +37,24 @@ describe('binary', () => {
     ],
     [[5, 3], [1]],
     [[1], [1]],
+    // Rows of whole vec4s: merged with what lies before them, repeated, or one number for all.
+    [
+      [3, 5, 8],
+      [5, 8],
+    ],
+    [
+      [3, 1, 8],
+      [3, 5, 1],
+    ],
+    [
+      [2, 3, 5, 4],
+      [2, 1, 5, 1],
+    ],
+    [
+      [4, 1, 3, 12],
+      [1, 5, 3, 12],
+    ],
+    [[1], [3, 4, 36]],
   ]
   for (const name of Object.keys(ops) as (keyof typeof ops)[])
     for (const [a, b] of shapes)
