@@ -18,6 +18,8 @@ export interface FeatureOptions {
   recipe: AugmentationRecipe
   /** Views whose features are averaged: the clean one and views − 1 random ones. */
   views?: number
+  /** Numbers of the views to average instead; 0 is the clean one, and views of one number and seed are the same. */
+  only?: readonly number[]
   /** Images to read, in this order; all by default. */
   indices?: ArrayLike<number>
   /** Images at a time; by default as many as keep an activation at 64 MiB. */
@@ -45,6 +47,7 @@ export async function extractFeatures(
   options: FeatureOptions,
 ): Promise<Float32Array<ArrayBuffer>> {
   const { views = 1, seed, onProgress } = options
+  const only = options.only ?? Array.from({ length: views }, (_, view) => view)
   // A readout's views are all of the recipe's own size.
   const recipe = { ...options.recipe, crops: undefined }
   const indices = options.indices ?? Uint32Array.from({ length: dataset.count }, (_, i) => i)
@@ -70,7 +73,7 @@ export async function extractFeatures(
       for (let i = 0; i < batch; i++) chosen[i] = indices[start + Math.min(i, count - 1)]
       await images.load(chosen)
       const readings: Promise<Float32Array>[] = []
-      for (let view = 0; view < views; view++) {
+      for (const view of only) {
         if (view === 0) cleanViews(recipe, chosen, images.onDevice, scratch)
         else {
           const place = { seed, epoch: READOUT_EPOCH, images: chosen, views: 1, firstView: view }
@@ -84,7 +87,7 @@ export async function extractFeatures(
       before = async () => {
         const sum = new Float64Array(count * width)
         for (const reading of await Promise.all(readings)) for (let i = 0; i < sum.length; i++) sum[i] += reading[i]
-        for (let i = 0; i < sum.length; i++) features[start * width + i] = sum[i] / views
+        for (let i = 0; i < sum.length; i++) features[start * width + i] = sum[i] / only.length
         onProgress?.(start + count, total)
       }
     }

@@ -23,9 +23,9 @@ import {
   type Variable,
 } from '../../engine/index.js'
 
-const LEARNING_RATE = 1e-3
-const WEIGHT_DECAY = 1e-6
-const LABEL_SMOOTHING = 0.1
+export const LEARNING_RATE = 1e-3
+export const WEIGHT_DECAY = 1e-6
+export const LABEL_SMOOTHING = 0.1
 const EPOCHS = 200
 const BATCH = 512
 

@@ -1,0 +1,84 @@
+/** The online probe takes the offline probe's steps, and the online kNN is the offline one on subsets. */
+import { expect, test } from 'vitest'
+import { Purpose, RandomStream, assign, input, relu, scale, variable } from '../../../engine/index.js'
+import { resnet } from '../../../models/index.js'
+import { recipes } from '../../../train/augment/recipe.js'
+import { fromArrays } from '../../../train/data/dataset.js'
+import { extractFeatures } from '../../../train/readout/features.js'
+import { knn } from '../../../train/readout/knn.js'
+import { accuracies, linearProbe } from '../../../train/readout/linear_probe.js'
+import { onlineKnn, onlineProbe } from '../../../train/readout/online.js'
+import { expectClose } from '../../support/check.js'
+import { engine } from '../../support/engine.js'
+import { formulaTensor } from '../../support/formula.js'
+
+test('steps of the online probe on all features at once are epochs of the offline one', async () => {
+  const gpu = await engine()
+  const [count, width, classes] = [90, 10, 3]
+  const features = formulaTensor('online', [count, width])
+  const labels = Uint32Array.from({ length: count }, (_, i) => i % classes)
+  const set = { features, labels }
+  const [offline] = await linearProbe(gpu, set, set, { classes, seeds: [4], epochs: 6 })
+  const probe = onlineProbe({ features: width, classes, seed: 4 })
+  const { updates, logits } = probe.attach(input('h', [count, width]), input('labels', [count], 'u32'))
+  const program = await gpu.compile({ outputs: { logits }, updates })
+  for (let step = 0; step < 6; step++) await program.run({ h: features, labels })
+  const [weight, bias] = probe.state
+  expectClose('weight', await gpu.read(weight), offline.weight, 1e-4)
+  expectClose('bias', await gpu.read(bias), offline.bias, 1e-4)
+  // The logits are those before the update: one more run gives those of the weights compared.
+  await program.run({ h: features, labels })
+  const now = await program.read('logits')
+  expectClose('logits', now, offline.logits, 1e-4)
+  expect(accuracies(now, labels)).toEqual({ top1: offline.top1, top5: 1 })
+  program.destroy()
+  for (const v of probe.state) gpu.release(v)
+})
+
+test('the online probe leaves the step that it is added to as it is', async () => {
+  const gpu = await engine()
+  const run = async (probed: boolean) => {
+    const w = variable('w', [6, 4], formulaTensor('online/w', [6, 4]))
+    const h = relu(scale(w, 1.5))
+    const probe = onlineProbe({ features: 4, classes: 2, seed: 1 })
+    const { updates } = probe.attach(h, input('labels', [6], 'u32'))
+    const program = await gpu.compile({ updates: [assign(w, h), ...(probed ? updates : [])] })
+    for (let step = 0; step < 3; step++) await program.run(probed ? { labels: Uint32Array.of(0, 1, 0, 1, 1, 0) } : {})
+    const result = await gpu.read(w)
+    program.destroy()
+    for (const v of [w, ...probe.state]) gpu.release(v)
+    return result
+  }
+  expect(await run(true)).toEqual(await run(false))
+})
+
+test('the online kNN is the offline one on the images that the seed chooses', async () => {
+  const gpu = await engine()
+  const backbone = resnet({ arch: 'resnet18', width: 4, seed: 3 })
+  const coloured = (count: number, seed: number) => {
+    const stream = new RandomStream(seed, Purpose.subset)
+    const labels = Array.from({ length: count }, (_, i) => i % 3)
+    const images = Uint8Array.from(
+      { length: count * 192 },
+      (_, k) => stream.integer(100) + (k % 3 === labels[Math.floor(k / 192)] ? 120 : 0),
+    )
+    return fromArrays({ images, labels, height: 8, width: 8, classes: ['red', 'green', 'blue'] })
+  }
+  const recipe = { ...recipes.cifar, size: 8 }
+  const [train, held] = [coloured(60, 1), coloured(30, 2)]
+  const options = { recipe, seed: 1 }
+  const set = async (dataset: typeof train) => ({
+    features: await extractFeatures(gpu, backbone, dataset, options),
+    labels: dataset.labels,
+  })
+  const [all] = await knn(gpu, await set(train), await set(held), { classes: 3, ks: [20] })
+  const whole = await onlineKnn(gpu, backbone, train, held, options)
+  expect(whole).toEqual({ top1: all.top1, k: 20, bank: 60, queries: 30, views: 1 })
+  expect(whole.top1).toBeGreaterThan(0.8)
+  const some = await onlineKnn(gpu, backbone, train, held, { ...options, bank: 25, queries: 9 })
+  expect(some).toMatchObject({ bank: 25, queries: 9 })
+  expect(Math.round(9 * some.top1)).toBeCloseTo(9 * some.top1, 9)
+  expect(await onlineKnn(gpu, backbone, train, held, { ...options, bank: 25, queries: 9 })).toEqual(some)
+  const bare = fromArrays({ images: train.images, height: 8, width: 8 })
+  await expect(onlineKnn(gpu, backbone, bare, held, options)).rejects.toThrow(/^online kNN: the train images/)
+})

@@ -1,0 +1,108 @@
+/** Readouts while pretraining goes on: a linear probe within the training step, and nearest neighbours now and then. */
+import {
+  Purpose,
+  RandomStream,
+  adam,
+  constant,
+  crossEntropy,
+  gradients,
+  matmul,
+  permutation,
+  stopGradient,
+  variable,
+  type Assignment,
+  type Engine,
+  type Value,
+  type Variable,
+} from '../../engine/index.js'
+import type { Backbone } from '../../models/index.js'
+import type { AugmentationRecipe } from '../augment/recipe.js'
+import type { ImageDataset } from '../data/dataset.js'
+import { extractFeatures } from './features.js'
+import { knn } from './knn.js'
+import { LABEL_SMOOTHING, LEARNING_RATE, WEIGHT_DECAY } from './linear_probe.js'
+
+/** Neighbours are searched among so many training images, for so many test images. */
+const BANK = 5000
+const QUERIES = 1000
+const K = 20
+
+export interface OnlineProbe {
+  /** Weights, moments and counter: what a checkpoint keeps of the probe. */
+  readonly state: readonly Variable[]
+  /**
+   * Adds the probe to a training step, which it does not influence.
+   *
+   * @param h features that the step makes, [rows, D]
+   * @param labels [rows] u32: of row view · B + b the label of image b
+   * @returns updates for the program, and the logits [rows, classes] before them, which `accuracies` compares with
+   *   the labels: a figure on augmented training views in training mode, for watching and not for reporting
+   */
+  attach(h: Value, labels: Value): { updates: Assignment[]; logits: Value }
+}
+
+/** A linear probe with the offline one's start, optimiser and loss, which takes a step whenever the backbone does. */
+export function onlineProbe({
+  features,
+  classes,
+  seed,
+}: {
+  features: number
+  classes: number
+  seed: number
+}): OnlineProbe {
+  const bound = 1 / Math.sqrt(features)
+  const stream = new RandomStream(seed, Purpose.readout)
+  const drawn = Float32Array.from({ length: (features + 1) * classes }, () => stream.uniform(-bound, bound))
+  const weight = variable('online_probe.weight', [features, classes], drawn.slice(0, features * classes))
+  const bias = variable('online_probe.bias', [classes], drawn.slice(features * classes))
+  const optimizer = adam([weight, bias], { weightDecay: WEIGHT_DECAY })
+  return {
+    state: [weight, bias, ...optimizer.state],
+    attach(h, labels) {
+      const logits = matmul(stopGradient(h), weight, { bias })
+      const loss = crossEntropy(logits, labels, { labelSmoothing: LABEL_SMOOTHING })
+      return { updates: optimizer.updates(gradients(loss, [weight, bias]), constant([LEARNING_RATE])), logits }
+    },
+  }
+}
+
+export interface OnlineKnn {
+  /** Share of the test images that get their label, from one clean view each. */
+  top1: number
+  k: number
+  /** Training images searched, and test images classified. */
+  bank: number
+  queries: number
+  views: 1
+}
+
+/**
+ * Nearest neighbours on fixed subsets that the seed chooses: a fast figure to follow a run by.
+ *
+ * @throws where a set has no labels
+ */
+export async function onlineKnn(
+  engine: Engine,
+  backbone: Backbone,
+  train: ImageDataset,
+  test: ImageDataset,
+  {
+    recipe,
+    seed,
+    bank = BANK,
+    queries = QUERIES,
+  }: { recipe: AugmentationRecipe; seed: number; bank?: number; queries?: number },
+): Promise<OnlineKnn> {
+  const read = async (dataset: ImageDataset, most: number) => {
+    if (!dataset.labels.length)
+      throw new Error(`online kNN: the ${dataset.split} images of ${dataset.name} have no labels`)
+    const indices = permutation(seed, 0, dataset.count).subarray(0, most)
+    const features = await extractFeatures(engine, backbone, dataset, { recipe, seed, indices })
+    return { features, labels: Uint32Array.from(indices, (i) => dataset.labels[i]) }
+  }
+  const [given, asked] = [await read(train, bank), await read(test, queries)]
+  const classes = Math.max(train.classes.length, test.classes.length)
+  const [{ top1 }] = await knn(engine, given, asked, { classes, ks: [K] })
+  return { top1, k: K, bank: given.labels.length, queries: asked.labels.length, views: 1 }
+}
