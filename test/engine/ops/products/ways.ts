@@ -20,6 +20,7 @@ import { engine } from '../../../support/engine.js'
 import { formulaTensor } from '../../../support/formula.js'
 import * as reference from '../../../support/reference/index.js'
 import { tensor64, type Tensor64 } from '../../../support/reference/index.js'
+import { emulated } from './emulated_matrices.js'
 
 afterEach(() => vi.restoreAllMocks())
 
@@ -34,13 +35,20 @@ export function only(name: string, ...files: readonly (readonly Way<never>[])[])
 
 const engines = new Map<string, Engine>()
 
+/** The kernels as the adapter can run them: matrix units are emulated. */
+function kernels(): Record<string, string> {
+  const texts = readKernels()
+  for (const name of ['conv2d_matrix', 'conv2d_weight_gradient_matrix']) texts[name] = emulated(texts[name])
+  return texts
+}
+
 /** An engine on the tests' device that takes it for a GPU; one for each target, since it keeps its pipelines. */
 export async function gpuEngine(target: Partial<Target> = {}): Promise<Engine> {
   const own = await engine()
   const key = JSON.stringify(target)
   let gpu = engines.get(key)
   if (!gpu) {
-    gpu = new Engine(own.device, own.info, readKernels())
+    gpu = new Engine(own.device, own.info, kernels())
     Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target } })
     engines.set(key, gpu)
   }
