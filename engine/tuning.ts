@@ -41,12 +41,10 @@ async function fastest(engine: Engine, choice: Choice): Promise<string> {
     for (const { name } of choice.candidates) {
       const inputs = operands.map((v, i) => (choice.node.inputs[i].dtype === 'f16' ? cast(v, 'f16') : v))
       const outputs = apply(choice.node.op, inputs, choice.node.attributes)
-      const emit = new Emit(engine.target, engine.library, { get: () => name })
-      const plan = emit.run({
-        label: `measuring ${choice.node.op.name} ${name}`,
-        outputs: { y: outputs[0].dtype === 'f16' ? cast(outputs[0], 'f32') : outputs[0] },
-      })
+      const y = outputs[0].dtype === 'f16' ? cast(outputs[0], 'f32') : outputs[0]
       try {
+        const emit = new Emit(engine.target, engine.library, { get: () => name })
+        const plan = emit.run({ label: `measuring ${choice.node.op.name} ${name}`, outputs: { y } })
         const [program] = await Program.build(engine, [plan])
         programs.push({ name, program, times: [] })
       } catch {

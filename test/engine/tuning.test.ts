@@ -1,0 +1,108 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { conv2d, gradients, input, measureVariants, square, sum, variantsOf, type Engine } from '../../engine/index.js'
+import { tuneByMeasurement } from '../../engine/node/index.js'
+import { engine } from '../support/engine.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'tuning-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** The tests' engine with a table and a tuner of its own. */
+async function untuned(): Promise<Engine> {
+  return Object.assign(Object.create(await engine()) as Engine, {
+    variants: new Map<string, string>(),
+    tuner: undefined,
+  })
+}
+
+/** A 3×3 convolution and both gradients: each can be computed by register tiles and by Winograd. */
+function graph() {
+  const [x, w] = [input('x', [6, 12, 12, 32]), input('w', [3, 3, 32, 32])]
+  const y = conv2d(x, w, { padding: 1 })
+  const [dx, dw] = gradients(sum(square(y)), [x, w])
+  return { outputs: { y, dx, dw } }
+}
+
+describe('measuring variants', () => {
+  test('finds one for each choice, among its candidates', async () => {
+    const gpu = await untuned()
+    const { choices } = gpu.plan(graph())
+    expect([...choices.values()].map(({ node }) => node.op.name).sort()).toEqual([
+      'conv2d',
+      'conv2dInputGradient',
+      'conv2dWeightGradient',
+    ])
+    const seen: [number, number][] = []
+    const table = await measureVariants(gpu, [...choices.values()], (done, total) => seen.push([done, total]))
+    expect(seen).toEqual([1, 2, 3].map((done) => [done, 3]))
+    for (const [key, { candidates }] of choices) {
+      expect(candidates.length).toBeGreaterThan(1)
+      expect(candidates.map(({ name }) => name)).toContain(table.get(key))
+    }
+  })
+
+  test('a candidate that cannot be built loses', async () => {
+    const gpu = await untuned()
+    const [choice] = gpu.plan(graph()).choices.values()
+    const broken = { ...choice, candidates: [...choice.candidates].sort((a) => (a.name === 'winograd' ? -1 : 1)) }
+    const failing = Object.assign(Object.create(gpu) as Engine, {
+      library: { get: (name: string) => (/winograd/.test(name) ? never(name) : gpu.library.get(name)) },
+    })
+    expect([...(await measureVariants(failing, [broken])).values()]).toEqual(['register'])
+  })
+})
+
+describe('an engine that measures', () => {
+  test('measures what it does not know, once, and records what it found', async () => {
+    const gpu = await untuned()
+    let asked = 0
+    gpu.tuner = async (choices) => {
+      asked += choices.length
+      return new Map(choices.map(({ node }) => [keyOf(gpu, node.op.name), 'register']))
+    }
+    const first = await gpu.compile(graph())
+    expect(asked).toBe(3)
+    expect(first.plan.dispatches.map(({ kernel }) => kernel)).not.toContain('winograd_input')
+    expect([...variantsOf([first.plan]).values()]).toEqual(['register', 'register', 'register'])
+    const second = await gpu.compile(graph())
+    expect(asked).toBe(3)
+    first.destroy()
+    second.destroy()
+  })
+
+  test('keeps its findings in a file, and reads them again', async () => {
+    const file = join(folder, 'variants.json')
+    const first = await untuned()
+    tuneByMeasurement(first, undefined, file)
+    const program = await first.compile(graph())
+    program.destroy()
+    const kept = JSON.parse(readFileSync(file, 'utf8')) as { adapters: Record<string, Record<string, string>> }
+    expect(Object.values(kept.adapters).map((table) => Object.keys(table).length)).toEqual([3])
+
+    const second = await untuned()
+    tuneByMeasurement(second, undefined, file)
+    expect(new Map(second.variants)).toEqual(new Map(first.variants))
+    second.tuner = () => Promise.reject(new Error('measured again'))
+    ;(await second.compile(graph())).destroy()
+  })
+
+  test('does without a file that is broken', async () => {
+    const file = join(folder, 'broken.json')
+    writeFileSync(file, '{"version": 1, "adap')
+    const gpu = await untuned()
+    tuneByMeasurement(gpu, undefined, file)
+    ;(await gpu.compile(graph())).destroy()
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toHaveProperty('adapters')
+  })
+})
+
+/** The key of a choice of `graph()` by its op. */
+function keyOf(gpu: Engine, op: string): string {
+  return [...gpu.plan(graph()).choices].find(([, { node }]) => node.op.name === op)![0]
+}
+
+function never(name: string): never {
+  throw new Error(`${name} is not for this test`)
+}
