@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { fractionIndices, fromArrays, loadDataset, subset } from '../../../train/data/dataset.js'
+import {
+  fractionIndices,
+  fractionIndicesPerClass,
+  fromArrays,
+  inMemory,
+  loadDataset,
+  readImages,
+  subset,
+  type ImageDataset,
+} from '../../../train/data/dataset.js'
 
 test('an unknown name lists the known ones', async () => {
   await expect(loadDataset('cifar11', 'train')).rejects.toThrow(/^unknown data set "cifar11"; known: .*\bcifar10\b/)
@@ -72,6 +81,59 @@ describe('subset', () => {
 
   test.each([-1, 5, 0.5])('refuses index %d', (index) => {
     expect(() => subset(dataset, [0, index])).toThrow(`index ${index} is outside own images train (5 images)`)
+  })
+})
+
+test('images are read alike from memory and from a store, from subsets and subsets of them', async () => {
+  const images = Uint8Array.from({ length: 6 * 12 }, (_, i) => i)
+  const inArray: ImageDataset = fromArrays({ images, height: 2, width: 2 })
+  const asked: number[][] = []
+  const stored: ImageDataset = {
+    ...inArray,
+    images: {
+      async read(indices, out) {
+        asked.push(Array.from(indices))
+        await readImages(inArray, indices, out)
+      },
+    },
+  }
+  for (const dataset of [inArray, stored]) {
+    const some = subset(subset(dataset, [5, 0, 3, 2]), [3, 0])
+    expect(some.count).toBe(2)
+    const out = new Uint8Array(24)
+    await readImages(some, [1, 0], out)
+    expect([...out]).toEqual([...images.subarray(60, 72), ...images.subarray(24, 36)])
+    expect([...(await inMemory(some)).images]).toEqual([...images.subarray(24, 36), ...images.subarray(60, 72)])
+  }
+  expect(asked).toEqual([
+    [5, 2],
+    [2, 5],
+  ])
+})
+
+describe('fractionIndicesPerClass', () => {
+  // 40 images of class 2, 10 of class 7, 1 of class 0, mixed.
+  const labels = Uint16Array.from({ length: 51 }, (_, i) => (i === 17 ? 0 : i % 5 === 0 && i > 0 ? 7 : 2))
+  const counts = (indices: Uint32Array) =>
+    [0, 2, 7].map((label) => [...indices].filter((i) => labels[i] === label).length)
+
+  test('takes the share of each class, at least one of it, ascending and without repetition', () => {
+    expect(counts(fractionIndicesPerClass(labels, 1, 1))).toEqual([1, 40, 10])
+    const chosen = fractionIndicesPerClass(labels, 0.3, 1)
+    expect(counts(chosen)).toEqual([1, 12, 3])
+    for (let i = 1; i < chosen.length; i++) expect(chosen[i]).toBeGreaterThan(chosen[i - 1])
+    expect(counts(fractionIndicesPerClass(labels, 0.001, 1))).toEqual([1, 1, 1])
+    expect(() => fractionIndicesPerClass(labels, 0, 1)).toThrow('fraction: 0 is not above 0')
+  })
+
+  test('depends on the seed; a smaller share lies within a larger one, and classes do not depend on each other', () => {
+    const chosen = fractionIndicesPerClass(labels, 0.5, 1)
+    expect(fractionIndicesPerClass(labels, 0.5, 1)).toEqual(chosen)
+    expect(fractionIndicesPerClass(labels, 0.5, 2)).not.toEqual(chosen)
+    for (const index of fractionIndicesPerClass(labels, 0.2, 1)) expect(chosen).toContain(index)
+    const others = labels.map((label) => (label === 7 ? 3 : label))
+    const among = (indices: Uint32Array) => indices.filter((i) => labels[i] === 2)
+    expect(among(fractionIndicesPerClass(others, 0.5, 1))).toEqual(among(chosen))
   })
 })
 
