@@ -241,7 +241,8 @@ function markdown(results: readonly CaseResult[], hellos: readonly Hello[]): str
     hellos.map(({ name, version, device }) => `${name} ${version} (${device})`).join('; '),
     'Times are medians [quartiles] of interleaved rounds; × is how many times longer the peer takes, with the quartiles ' +
       "of the rounds' own ratios; the error is max |a − b| / max |b| between the peer's result and ours. In a step, this " +
-      'engine and PyTorch also update the running statistics of batch-norm.',
+      'engine and PyTorch also update the running statistics of batch-norm.' +
+      (steps.length ? ` A step has ${steps[0].entries[0].seconds!.length} rounds.` : ''),
     table(['case', OURS, 'GFLOP/s', ...names], rows),
     ...(memory.length ? [table(['step', 'peer', 'peak memory'], memory)] : []),
   ].join('\n\n')

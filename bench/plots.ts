@@ -8,6 +8,7 @@ import { describeOrigin, type Origin } from './report.js'
 import type { StepResult } from './step.js'
 
 const WIDTH = 460
+const KERNELS_SHOWN = 9
 /** Colours that keep their distance for colour-blind readers, on light and dark pages. */
 const COLORS = ['#3b7dd8', '#e08a1e', '#2a9d6f', '#b8569d', '#8a6d3b', '#7a7f87']
 
@@ -29,7 +30,7 @@ export async function ratioPlot(results: readonly CaseResult[], origin: Origin):
   )
   const names = results.map(({ name }) => name)
   const peers = ['tfjs', 'jax-js', 'torch']
-  const y = { field: 'case', type: 'nominal', sort: names, axis: { title: null, labelLimit: 340 } }
+  const y = { field: 'case', type: 'nominal', sort: names, axis: { title: null, labelLimit: 0 } }
   const x = (field: string) => ({
     field,
     type: 'quantitative',
@@ -71,7 +72,12 @@ export async function rooflinePlot(
   const log = { type: 'log', nice: false }
   const x = { field: 'intensity', type: 'quantitative', scale: log, axis: { title: 'operations a byte' } }
   const y = { field: 'gflops', type: 'quantitative', scale: log, axis: { title: 'GFLOP/s (f32)' } }
-  const color = { field: 'family', type: 'nominal', scale: { domain: families, range: COLORS } }
+  const color = {
+    field: 'family',
+    type: 'nominal',
+    scale: { domain: families, range: COLORS },
+    legend: { labelLimit: 0, columns: 2 },
+  }
   const spec = {
     width: WIDTH,
     height: 300,
@@ -107,13 +113,13 @@ export async function sharesPlot(results: readonly KernelResult[], origin: Origi
 /** Where a step's time goes, by kernel. */
 export async function stepPlot(results: readonly StepResult[], origin: Origin): Promise<string> {
   const values = results.flatMap(({ name, kernels }) =>
-    kernels.map(({ kernel, milliseconds }) => ({ step: name, kernel, milliseconds })),
+    largest(kernels).map(({ kernel, milliseconds }) => ({ step: name, kernel, milliseconds })),
   )
   return bars(
     values,
     { category: 'step', value: 'milliseconds', color: 'kernel', title: 'milliseconds a step, by kernel' },
     origin,
-    { description: 'Where the time of a training step goes', legend: { orient: 'right', title: null } },
+    { description: 'Where the time of a training step goes', legend: { orient: 'right', labelLimit: 0 } },
   )
 }
 
@@ -150,11 +156,17 @@ export async function lossesPlot(
         type: 'nominal',
         sort: null,
         scale: { scheme: 'tableau10' },
-        legend: { orient: 'right', title: null },
+        legend: { orient: 'right', labelLimit: 0 },
       },
     },
   }
   return standAlone(spec, `Loss and gradient against ${against}`, origin)
+}
+
+/** The kernels that take most of the time, as many as colours can tell apart, and the others as one. */
+function largest(kernels: StepResult['kernels']): { kernel: string; milliseconds: number }[] {
+  const others = kernels.slice(KERNELS_SHOWN).reduce((sum, { milliseconds }) => sum + milliseconds, 0)
+  return [...kernels.slice(0, KERNELS_SHOWN), ...(others ? [{ kernel: 'others', milliseconds: others }] : [])]
 }
 
 /** Horizontal bars in the order given, stacked by colour. */
@@ -170,9 +182,9 @@ function bars(
     data: { values },
     mark: { type: 'bar' },
     encoding: {
-      y: { field: fields.category, type: 'nominal', sort: null, axis: { title: null, labelLimit: 400 } },
+      y: { field: fields.category, type: 'nominal', sort: null, axis: { title: null, labelLimit: 0 } },
       x: { field: fields.value, type: 'quantitative', axis: { title: fields.title } },
-      color: { field: fields.color, type: 'nominal', scale: { scheme: 'tableau20' }, ...(legend && { legend }) },
+      color: { field: fields.color, type: 'nominal', scale: { scheme: 'tableau10' }, ...(legend && { legend }) },
     },
   }
   return standAlone(spec, description, origin)
