@@ -4,8 +4,8 @@ import type { Backbone } from '../../models/index.js'
 import { ROW_FLOATS, cleanViews, drawViews } from '../augment/draw.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import { augmentViews } from '../augment/views.js'
+import { BatchImages } from '../data/batch_images.js'
 import type { ImageDataset } from '../data/dataset.js'
-import { BatchImages } from './batch_images.js'
 
 /** Views of the readout are drawn as those of an epoch that no pretraining reaches. */
 const READOUT_EPOCH = 2 ** 32 - 1
