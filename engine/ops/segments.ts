@@ -65,7 +65,6 @@ export function segmentRuns(
   extents: readonly Extent[],
 ): SegmentRun[] {
   const { maxBindingBytes, maxWorkgroupsPerDimension } = emit.target
-  const most = Math.min(maxWorkgroupsPerDimension, Math.floor(maxBindingBytes / (4 * SEGMENT)))
   const places = columns.map((column) => column.map(resolve))
   const runs: { slices: Slice[]; base: number; first: number; segments: number; bytes: number }[] = []
   extents.forEach(({ offset, bytes, firstSegment, segments }, i) => {
@@ -78,7 +77,7 @@ export function segmentRuns(
       const reach = last ? base - last.base + length : Infinity
       const follows =
         last &&
-        last.segments < most &&
+        last.segments < maxWorkgroupsPerDimension &&
         reach <= maxBindingBytes &&
         slices.every(
           ({ storage, offset: at }, c) =>

@@ -9,10 +9,11 @@ import {
   sgd,
   sum,
   variable,
+  type Target,
   type Variable,
 } from '../../../engine/index.js'
 import { expectClose } from '../../support/check.js'
-import { engine } from '../../support/engine.js'
+import { engine, engineFor } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
 
 /** Sizes that end within a vec4; one of several segments. */
@@ -24,10 +25,10 @@ const NORM = Math.hypot(...names.map((name) => Math.hypot(...given[name])))
 /** Parameters from 0 on after one plain step of rate 1: minus the gradient that was used. */
 async function step(
   most: number,
-  { arena = true, lossScale }: { arena?: boolean; lossScale?: number } = {},
+  { arena = true, lossScale, target = {} }: { arena?: boolean; lossScale?: number; target?: Partial<Target> } = {},
   change: Record<string, Float32Array> = {},
 ): Promise<{ moved: Float32Array[]; norm: number }> {
-  const gpu = await engine()
+  const gpu = await engineFor(target)
   const parameters: Variable[] = names.map((name) => variable(name, shapes[name]))
   if (arena) new Arena(parameters)
   // Memory that is full before it is lent to the gradients: what lies between them is not to be looked at.
@@ -57,6 +58,7 @@ describe.each([
   ['in an arena', { arena: true }],
   ['apart', { arena: false }],
   ['of a scaled loss', { lossScale: 4096 }],
+  ['longer than a binding', { target: { maxBindingBytes: 131072 } }],
 ] as const)('gradients %s', (_, options) => {
   test('above the limit are brought down to it', async () => {
     const { moved, norm } = await step(0.5, options)
