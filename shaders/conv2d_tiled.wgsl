@@ -42,15 +42,16 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y: array<Out>;
 
 const DEPTH = 16u;   // of a block
+const DEPTH4 = DEPTH / 4u;
 const INVOCATIONS = THREADS_X * THREADS_Y;
 const TILE_ROWS4 = ROWS4 * THREADS_Y;
 const TILE_COLUMNS4 = COLUMNS4 * THREADS_X;
 const LOADS_X = TILE_ROWS4 * DEPTH / INVOCATIONS;      // vec4s of a block that an invocation brings
 const LOADS_W = TILE_COLUMNS4 * DEPTH / INVOCATIONS;
 
-// left[k][m / 4][m % 4], transposed while it is stored. Four invocations store four k's of one row at once: (m / 4) is
-// turned by 2·(k / 4), so that they meet different banks.
-var<workgroup> left: array<vec4f, DEPTH * TILE_ROWS4>;
+// left[m][k / 4], as in memory: an invocation reads four k's of a row at once. k / 4 is turned by m / 2, so that eight
+// successive rows lie in different banks.
+var<workgroup> left: array<vec4f, 4u * TILE_ROWS4 * DEPTH4>;
 var<workgroup> right: array<vec4f, DEPTH * TILE_COLUMNS4>;   // right[k][o / 4]
 
 // @snippet store = f32
@@ -103,12 +104,12 @@ fn main(
   let end4 = min(begin4 + params.depth4_per_split, depth4);
 
   // What this invocation brings of x: four channels, its place in the depth counted up from block to block, of LOADS_X rows.
-  let x4 = local % 4u;
+  let x4 = local % DEPTH4;
   var row: array<i32, LOADS_X>;      // in the image, for tap (0, 0)
   var column: array<i32, LOADS_X>;
   var image: array<u32, LOADS_X>;    // its first row of pixels
   for (var l = 0u; l < LOADS_X; l++) {
-    let m = first_row + local / 4u + l * (INVOCATIONS / 4u);
+    let m = first_row + local / DEPTH4 + l * (INVOCATIONS / DEPTH4);
     let pixel = m % grid;
     row[l] = select(-0x10000000, i32(pixel / params.grid_width * params.stride) + params.origin_y, m < rows);
     column[l] = i32(pixel % params.grid_width * params.stride) + params.origin_x;
@@ -119,7 +120,7 @@ fn main(
   let w_column4 = first_column4 + local % TILE_COLUMNS4;
   let w_rows = batch * params.kernel_height * params.kernel_width;
 
-  let block = place(DEPTH / 4u);
+  let block = place(DEPTH4);
   var x_at = place(begin4 + x4);
   var w_at = place(begin4 + w_k / 4u);
   var next_x: array<vec4f, LOADS_X>;
@@ -128,10 +129,10 @@ fn main(
 
   let tx = local % THREADS_X;
   let ty = local / THREADS_X;
-  let blocks = (max(end4, begin4) - begin4 + DEPTH / 4u - 1u) / (DEPTH / 4u);
+  let blocks = (max(end4, begin4) - begin4 + DEPTH4 - 1u) / DEPTH4;
   // Turn b brings block b, and multiplies block b − 1.
   for (var b = 0u; b <= blocks; b++) {
-    let from4 = begin4 + b * (DEPTH / 4u);
+    let from4 = begin4 + b * DEPTH4;
     for (var l = 0u; l < LOADS_X; l++) {
       let r = row[l] + i32(x_at.t) * params.direction;
       let s = column[l] + i32(x_at.u) * params.direction;
@@ -152,16 +153,18 @@ fn main(
     w_at = advanced(w_at, block);
 
     if (b > 0u) {
-      for (var k = 0u; k < DEPTH; k++) {
-        var other: array<vec4f, COLUMNS4>;
-        for (var v = 0u; v < COLUMNS4; v++) { other[v] = right[k * TILE_COLUMNS4 + v * THREADS_X + tx]; }
-        for (var g = 0u; g < ROWS4; g++) {
-          let factor = left[k * TILE_ROWS4 + ((g * THREADS_Y + ty) ^ (k / 4u * 2u))];
+      for (var k4 = 0u; k4 < DEPTH4; k4++) {
+        var other: array<array<vec4f, COLUMNS4>, 4>;
+        for (var d = 0u; d < 4u; d++) {
+          for (var v = 0u; v < COLUMNS4; v++) { other[d][v] = right[(k4 * 4u + d) * TILE_COLUMNS4 + v * THREADS_X + tx]; }
+        }
+        for (var q = 0u; q < 4u * ROWS4; q++) {
+          let factor = left[(q * THREADS_Y + ty) * DEPTH4 + (k4 ^ (ty / 2u % DEPTH4))];
           for (var v = 0u; v < COLUMNS4; v++) {
-            sum[g * 4u][v] = fma(vec4f(factor.x), other[v], sum[g * 4u][v]);
-            sum[g * 4u + 1u][v] = fma(vec4f(factor.y), other[v], sum[g * 4u + 1u][v]);
-            sum[g * 4u + 2u][v] = fma(vec4f(factor.z), other[v], sum[g * 4u + 2u][v]);
-            sum[g * 4u + 3u][v] = fma(vec4f(factor.w), other[v], sum[g * 4u + 3u][v]);
+            sum[q][v] = fma(vec4f(factor.x), other[0][v], sum[q][v]);
+            sum[q][v] = fma(vec4f(factor.y), other[1][v], sum[q][v]);
+            sum[q][v] = fma(vec4f(factor.z), other[2][v], sum[q][v]);
+            sum[q][v] = fma(vec4f(factor.w), other[3][v], sum[q][v]);
           }
         }
       }
@@ -169,30 +172,27 @@ fn main(
     if (b == blocks) { break; }
     workgroupBarrier();
     for (var l = 0u; l < LOADS_X; l++) {
-      let m = local / 4u + l * (INVOCATIONS / 4u);
-      let at = x4 * 4u * TILE_ROWS4 + ((m / 4u) ^ (x4 * 2u));
-      for (var q = 0u; q < 4u; q++) { left[at + q * TILE_ROWS4][m % 4u] = next_x[l][q]; }
+      let m = local / DEPTH4 + l * (INVOCATIONS / DEPTH4);
+      left[m * DEPTH4 + (x4 ^ (m / 2u % DEPTH4))] = next_x[l];
     }
     for (var l = 0u; l < LOADS_W; l++) { right[(w_k + l) * TILE_COLUMNS4 + local % TILE_COLUMNS4] = next_w[l]; }
     workgroupBarrier();
   }
 
   let first_image = workgroup.z * params.images;   // workgroup.z counts [splits, batches]
-  for (var g = 0u; g < ROWS4; g++) {
-    for (var q = 0u; q < 4u; q++) {
-      let m = first_row + (g * THREADS_Y + ty) * 4u + q;
-      if (m >= rows) { continue; }
-      let pixel = m % grid;
-      let i = pixel / params.grid_width * params.step + params.y0;
-      let j = pixel % params.grid_width * params.step + params.x0;
-      let at = (((first_image + m / grid) * params.out_height + i) * params.out_width + j) * params.out_channels4;
-      for (var v = 0u; v < COLUMNS4; v++) {
-        let o = first_column4 + v * THREADS_X + tx;
-        if (o >= params.out_channels4) { continue; }
-        var value = sum[g * 4u + q][v];
-        if (HAS_BIAS && split == 0u) { value += bias[o]; }
-        y[at + o] = stored(value);
-      }
+  for (var q = 0u; q < 4u * ROWS4; q++) {
+    let m = first_row + q * THREADS_Y + ty;
+    if (m >= rows) { continue; }
+    let pixel = m % grid;
+    let i = pixel / params.grid_width * params.step + params.y0;
+    let j = pixel % params.grid_width * params.step + params.x0;
+    let at = (((first_image + m / grid) * params.out_height + i) * params.out_width + j) * params.out_channels4;
+    for (var v = 0u; v < COLUMNS4; v++) {
+      let o = first_column4 + v * THREADS_X + tx;
+      if (o >= params.out_channels4) { continue; }
+      var value = sum[q][v];
+      if (HAS_BIAS && split == 0u) { value += bias[o]; }
+      y[at + o] = stored(value);
     }
   }
 }
