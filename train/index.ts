@@ -10,7 +10,8 @@ export {
   type NodeEngine,
 } from '../engine/node/index.js'
 
-export { barlowTwins } from './objectives/barlow_twins.js'
+export * from './objectives/index.js'
+export { learningRate, targetRate, type Schedule } from './schedule.js'
 export { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from './config.js'
 export { buildNetwork } from './network.js'
 export { DivergedError, pretrain, type PretrainOptions, type PretrainResult, type StepMetrics } from './pretrain.js'
