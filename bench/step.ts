@@ -115,7 +115,11 @@ export async function benchSteps({ engine, origin, rounds, quick, only, onMessag
       continue
     }
     const result = results[results.length - 1]
-    if (!quick || results.length === 1) result.firstStep = await firstStep(w)
+    if (!quick || results.length === 1)
+      result.firstStep = await firstStep(w).catch((error: Error) => {
+        onMessage(`${result.name}: ${error.message}`)
+        return undefined
+      })
     onMessage(`${result.name}: ${figure(result.imagesPerSecond)} images/s`)
   }
   return {
@@ -230,7 +234,7 @@ function takeFirstStep(
       const line = output.split('\n').find((text) => text.startsWith('{'))
       if (code === 0 && line)
         resolve(JSON.parse(line) as { seconds: number; compileSeconds: number; pipelines: number })
-      else reject(new Error(`the first step failed: ${errors.trim().split('\n').at(-1) ?? `exit code ${code}`}`))
+      else reject(new Error(`the first step failed: ${/^\w*Error.*$/m.exec(errors)?.[0] ?? `exit code ${code}`}`))
     })
   })
 }
