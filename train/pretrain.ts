@@ -32,7 +32,7 @@ export interface StepMetrics {
   /** With f16: the loss scale after this step, and the steps skipped so far because gradients overflowed. */
   lossScale?: number
   skipped?: number
-  /** Where images stream to the device: milliseconds that this step waited for its own. */
+  /** Where images stream to the device: milliseconds that this step waited for its own, their upload included. */
   waitMs?: number
   /** Images (not views) a second over the last steps. */
   imagesPerSecond: number

@@ -27,7 +27,8 @@ export interface ImageFeed {
    * asked for, by which time all that uses them must have been submitted.
    *
    * @param order batches of one size
-   * @returns each batch, with the milliseconds that it was waited for
+   * @returns each batch, with the milliseconds since it was asked for: for what was not read in time, the upload, and
+   *   beginning to read another
    */
   batches<B extends Batch>(order: Iterable<B>): AsyncGenerator<B & { waitMs: number }>
   /** Rows drawn for images of the data set, changed to name the images as the device has them. */
@@ -86,14 +87,14 @@ async function* prefetched<B extends Batch>(
     ahead.push({ batch: next.value, staging, read })
   }
   try {
+    let asked = performance.now()
     for (let i = 0; i < STAGING_ARRAYS; i++) begin(images.staging())
     for (let due; (due = ahead.shift());) {
-      const asked = performance.now()
       await due.read
-      const waitMs = performance.now() - asked
       images.put(due.staging)
       begin(due.staging)
-      yield { ...due.batch, waitMs }
+      yield { ...due.batch, waitMs: performance.now() - asked }
+      asked = performance.now()
     }
   } finally {
     await Promise.allSettled(ahead.map(({ read }) => read))
