@@ -2,22 +2,18 @@
 import {
   add,
   affine,
-  crossCorrelation,
-  gram,
   l2NormalizeRows,
   mean,
   multiply,
-  orthogonalityLoss,
   reshape,
   scale,
   sliceRows,
   square,
   standardizeColumns,
-  subtract,
   sum,
   type Value,
 } from '../../engine/index.js'
-import { byView, offDiagonalSquares } from './views.js'
+import { byView, correlationLoss, offDiagonalSquares } from './views.js'
 
 /**
  * Every row is L2-normalised, then every column standardised jointly over all m·B rows; z̄ is the mean over the views.
@@ -37,16 +33,7 @@ export function barlowTwins(z: Value, { views, lambda }: { views: number; lambda
   const standard = standardizeColumns(l2NormalizeRows(z))
   if (views === 2) {
     // The term with the views exchanged has Cᵀ for C, which costs the same: one is enough.
-    const [first, second] = [sliceRows(standard, 0, B), sliceRows(standard, B, B)]
-    if (d <= B) {
-      const C = crossCorrelation(first, second)
-      return orthogonalityLoss(C, { onDiagonal: 1, offDiagonal: lambda, target: 1 })
-    }
-    // ‖z₁ᵀ z₂‖² = Σ (z₁ z₁ᵀ) ∘ (z₂ z₂ᵀ): with more columns than rows, the B×B products are the small ones.
-    const diagonal = mean(multiply(first, second), [0])
-    const squares = sum(multiply(gram(first, B), gram(second, B)))
-    const offDiagonal = subtract(squares, sum(square(diagonal)))
-    return add(sum(square(affine(diagonal, 1, -1))), scale(offDiagonal, lambda))
+    return correlationLoss(sliceRows(standard, 0, B), sliceRows(standard, B, B), lambda)
   }
   const each = reshape(standard, [views, B, d])
   const average = mean(each, [0])

@@ -1,29 +1,13 @@
 /** Barlow Twins of each view against the mean of the others. */
-import {
-  add,
-  affine,
-  l2NormalizeRows,
-  matmul,
-  mean,
-  multiply,
-  orthogonalityLoss,
-  reshape,
-  scale,
-  sliceRows,
-  square,
-  standardizeColumns,
-  subtract,
-  sum,
-  type Value,
-} from '../../engine/index.js'
-import { byView, othersMean } from './views.js'
+import { l2NormalizeRows, reshape, scale, sliceRows, standardizeColumns, type Value } from '../../engine/index.js'
+import { byView, correlationLoss, othersMean } from './views.js'
 
 /**
  * Every row is L2-normalised, then every column standardised over each view's B rows; z₋ᵢ is the mean of the views but i.
  *
  *   Cᵢ = zᵢᵀ z₋ᵢ / B,  loss = (1/m) Σᵢ [ Σₖ (Cᵢ,ₖₖ − 1)² + λ Σ_{k≠l} Cᵢ,ₖₗ² ]
  *
- * All the Cᵢ are one batched product. Where d > B none is formed, since ‖aᵀ b‖² = Σ (a aᵀ) ∘ (b bᵀ).
+ * All the Cᵢ are one batched product.
  *
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2
@@ -36,15 +20,4 @@ export function barlowTwinsLeaveOneOut(z: Value, { views, lambda }: { views: num
   // With two views C₂ is the transpose of C₁: one is enough.
   const [own, others] = views === 2 ? [sliceRows(each, 0, 1), sliceRows(each, 1, 1)] : [each, othersMean(each)]
   return scale(correlationLoss(own, others, lambda), 1 / own.shape[0])
-}
-
-/** Σᵢ [ Σₖ (Cᵢ,ₖₖ − 1)² + λ Σ_{k≠l} Cᵢ,ₖₗ² ] with Cᵢ = aᵢᵀ bᵢ / B. a, b: [n, B, d] → [1]. */
-function correlationLoss(a: Value, b: Value, lambda: number): Value {
-  const [, B, d] = a.shape
-  if (d <= B)
-    return orthogonalityLoss(scale(matmul(a, b, { transposeA: true }), 1 / B), { onDiagonal: 1, offDiagonal: lambda })
-  const diagonal = mean(multiply(a, b), [1])
-  const gram = (x: Value): Value => scale(matmul(x, x, { transposeB: true }), 1 / B)
-  const offDiagonal = subtract(sum(multiply(gram(a), gram(b))), sum(square(diagonal)))
-  return add(sum(square(affine(diagonal, 1, -1))), scale(offDiagonal, lambda))
 }

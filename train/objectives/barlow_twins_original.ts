@@ -1,6 +1,6 @@
 /** Barlow Twins as it was first published, for two views (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230). */
-import { crossCorrelation, orthogonalityLoss, sliceRows, standardizeColumns, type Value } from '../../engine/index.js'
-import { byView, checkTwoViews } from './views.js'
+import { sliceRows, standardizeColumns, type Value } from '../../engine/index.js'
+import { byView, checkTwoViews, correlationLoss } from './views.js'
 
 /**
  * Each view goes through a batch-norm without affine parameters (biased variance, ε = 1e-5); no row is normalised.
@@ -16,6 +16,5 @@ export function barlowTwinsOriginal(z: Value, { views, lambda }: { views: number
   checkTwoViews('barlowTwinsOriginal', views)
   const { batch: B } = byView('barlowTwinsOriginal', z, views)
   const standard = standardizeColumns(z, { groups: 2, epsilon: 1e-5, correction: 0 })
-  const C = crossCorrelation(sliceRows(standard, 0, B), sliceRows(standard, B, B))
-  return orthogonalityLoss(C, { onDiagonal: 1, offDiagonal: lambda, target: 1 })
+  return correlationLoss(sliceRows(standard, 0, B), sliceRows(standard, B, B), lambda)
 }

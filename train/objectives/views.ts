@@ -1,6 +1,7 @@
 /** What the objectives share: projections by view, the means of the other views, and off-diagonal sums. */
 import {
   add,
+  affine,
   constant,
   matmul,
   mean,
@@ -81,4 +82,24 @@ export function offDiagonalSquares(z: Value, divisor: number): Value {
   const all = sum(square(matmul(z, z, { transposeB: true })))
   const diagonal = sum(square(sum(square(z), [z.shape.length - 2])))
   return scale(subtract(all, diagonal), factor)
+}
+
+/**
+ * Σₖ (Cₖₖ − 1)² + λ Σ_{k≠l} Cₖₗ² of C = aᵀ b / B, summed over a batch of pairs. Where d > B no C is formed, since
+ * ‖aᵀ b‖² = Σ (a aᵀ) ∘ (b bᵀ) takes only B×B products.
+ *
+ * @param a standardised embeddings [B, d] or [n, B, d]
+ * @param b likewise
+ * @returns a scalar [1]
+ */
+export function correlationLoss(a: Value, b: Value, lambda: number): Value {
+  const [batch, width] = a.shape.slice(-2)
+  if (width <= batch) {
+    const C = scale(matmul(a, b, { transposeA: true }), 1 / batch)
+    return orthogonalityLoss(C, { onDiagonal: 1, offDiagonal: lambda, target: 1 })
+  }
+  const diagonal = mean(multiply(a, b), [a.shape.length - 2])
+  const gram = (x: Value): Value => scale(matmul(x, x, { transposeB: true }), 1 / batch)
+  const offDiagonal = subtract(sum(multiply(gram(a), gram(b))), sum(square(diagonal)))
+  return add(sum(square(affine(diagonal, 1, -1))), scale(offDiagonal, lambda))
 }
