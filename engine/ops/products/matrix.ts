@@ -10,6 +10,7 @@ const tile = (rows: number, columns: number, atOnce: number, speed: number): Til
   // Factors in f16, with rows 8 numbers longer; the results on their way out; where the rows of the tile go.
   bytes: 2 * (32 * rows * 40 + 32 * (32 * columns + 8)) + 4 * 64 * (16 * atOnce + 8) + 4 * 32 * rows,
   speed,
+  fill: 0.5,
 })
 
 const family: Family = {

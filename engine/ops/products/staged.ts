@@ -26,6 +26,8 @@ export interface Tile {
   readonly bytes: number
   /** What it is expected to reach, as a share of the family's rate. */
   readonly speed: number
+  /** Share of a processor that one workgroup keeps busy. */
+  readonly fill: number
 }
 
 /** Two kernels, and the tiles they are specialised for. */
@@ -72,7 +74,8 @@ function cost(product: Product, tile: Tile, family: Family, target: Target): num
   const rounds = Math.ceil((tileCount(product, tile) * splits) / PROCESSORS)
   const flops = 2 * rounds * PROCESSORS * tile.rows * tile.columns * Math.ceil(product.depth / splits)
   const partial = splits > 1 ? 8 * splits * product.rows * product.columns * product.batch : 0
-  return flops / (family.rate(target) * tile.speed) + partial / ratesOf(target).bytes
+  const busy = Math.min(1, rounds * tile.fill)
+  return flops / (family.rate(target) * tile.speed * busy) + partial / ratesOf(target).bytes
 }
 
 /** The two cheapest tiles of those that fit the adapter: more would crowd out the other ways. */

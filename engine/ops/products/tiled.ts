@@ -12,6 +12,7 @@ const tile = (threadsX: number, threadsY: number, rows4: number, columns4: numbe
   constants: { THREADS_X: threadsX, THREADS_Y: threadsY, ROWS4: rows4, COLUMNS4: columns4 },
   bytes: 4 * 16 * (4 * rows4 * threadsY + 4 * columns4 * threadsX),
   speed: [0.6, 0.8, 1][rows4 + columns4 - 2],
+  fill: (threadsX * threadsY) / 256,
 })
 
 const family: Family = {

@@ -2,7 +2,7 @@
  * Tiles on matrix units. Dawn's null backend validates every text and pipeline that lowering can ask for; what they
  * compute is held against f64 with the matrices emulated.
  */
-import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { cast, conv2d, gradients, input, matmul, sum, type Target, type Value } from '../../../../engine/index.js'
 import { KernelLibrary, pipelineKey } from '../../../../engine/kernel.js'
 import { readKernels } from '../../../../engine/node/index.js'
@@ -11,6 +11,8 @@ import { matrixConvs, matrixMatmuls, matrixWeightGradients } from '../../../../e
 import type { MatmulWork } from '../../../../engine/ops/products/work.js'
 import { engine } from '../../../support/engine.js'
 import { checkConv, checkMatmul, only, type ConvCase, type MatmulCase } from './ways.js'
+
+afterEach(() => vi.restoreAllMocks())
 
 const names = matrixConvs.map(({ name }) => name)
 /** What an adapter with matrix units says of itself. */

@@ -1,5 +1,5 @@
 /** Products computed in one given way on an adapter taken for a GPU, and what they are in f64. */
-import { afterEach, vi } from 'vitest'
+import { vi } from 'vitest'
 import {
   cast,
   conv2d,
@@ -22,9 +22,10 @@ import * as reference from '../../../support/reference/index.js'
 import { tensor64, type Tensor64 } from '../../../support/reference/index.js'
 import { emulated } from './emulated_matrices.js'
 
-afterEach(() => vi.restoreAllMocks())
-
-/** Of the ways of one file, the one by this name serves everything, for nothing, and the rest nothing; Winograd stands aside. */
+/**
+ * Of the ways of one file, the one by this name serves everything, for nothing, and the rest nothing; Winograd stands aside.
+ * So it is until `vi.restoreAllMocks`, which whoever calls this does after each test.
+ */
 export function only(name: string, ...files: readonly (readonly Way<never>[])[]): void {
   for (const way of files.flat()) {
     vi.spyOn(way, 'serves').mockReturnValue(way.name === name)
