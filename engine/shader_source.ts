@@ -20,6 +20,7 @@ export const kernelNames = [
   'chunk',
   'clip',
   'conv2d',
+  'conv2d_row',
   'conv2d_matrix',
   'conv2d_tiled',
   'conv2d_weight_gradient',

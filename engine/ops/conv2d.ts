@@ -6,7 +6,7 @@ import type { Emit, Slice } from '../lowering.js'
 import { bytesOf, defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkActivations, checkFloat, padded, resize, transposed, up } from './common.js'
 import { matrixConvs, matrixWeightGradients } from './products/matrix.js'
-import { registerConv, registerWeightGradient } from './products/register.js'
+import { registerConv, registerRowConv, registerWeightGradient } from './products/register.js'
 import { tiledConvs, tiledWeightGradients } from './products/tiled.js'
 import { winogradConv, winogradWeightGradient } from './products/winograd.js'
 import { compute, type ConvWork, type Walk, type Way, type WeightGradientWork } from './products/work.js'
@@ -35,7 +35,7 @@ function check(name: string, { stride, padding }: Geometry): void {
 }
 
 /** The ways to compute each product, cheapest first by their own estimates. */
-const convWays: readonly Way<ConvWork>[] = [...matrixConvs, winogradConv, ...tiledConvs, registerConv]
+const convWays: readonly Way<ConvWork>[] = [...matrixConvs, winogradConv, ...tiledConvs, registerRowConv, registerConv]
 const weightGradientWays: readonly Way<WeightGradientWork>[] = [
   ...matrixWeightGradients,
   winogradWeightGradient,

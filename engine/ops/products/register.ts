@@ -3,7 +3,15 @@ import { part, type Slice } from '../../lowering.js'
 import { bytesOf } from '../../value.js'
 import { busyWorkgroups, channelTile, sumSplits, tileLanes, up } from '../common.js'
 import { convFlops, matmulFlops, ratesOf, weightGradientFlops } from './cost.js'
-import { imageRuns, vec4Of, type ConvWork, type MatmulWork, type Way, type WeightGradientWork } from './work.js'
+import {
+  imageRuns,
+  isPlain3x3,
+  vec4Of,
+  type ConvWork,
+  type MatmulWork,
+  type Way,
+  type WeightGradientWork,
+} from './work.js'
 
 export const registerConv: Way<ConvWork> = {
   name: 'register',
@@ -51,6 +59,51 @@ export const registerConv: Way<ConvWork> = {
         },
         buffers: { x, w, bias, y },
         workgroups: [Math.ceil((count * walk.grid[0] * walk.grid[1]) / 256), Math.ceil(outShape[3] / 4 / tile)],
+      })
+  },
+}
+
+/** Pixels of one row in an invocation of conv2d_row.wgsl. */
+const ROW_PIXELS = 4
+
+export const registerRowConv: Way<ConvWork> = {
+  name: 'register, by rows',
+  serves: ({ kernel, walk }) => isPlain3x3(kernel, walk),
+  // Measured: some fifth faster than register tiles on a software driver, where loads are what takes time.
+  cost: (work, target) => (0.85 * convFlops(work)) / ratesOf(target).register,
+  lower: (work, emit) => {
+    const { inShape, outShape, w, bias, walk, dtype } = work
+    const tile = channelTile(outShape[3] / 4)
+    const reversed = walk.direction < 0
+    const runs = Math.ceil(outShape[2] / ROW_PIXELS) * outShape[1]
+    for (const { count, x, y } of imageRuns(emit, work))
+      emit.dispatch({
+        kernel: 'conv2d_row',
+        constants: {
+          WORKGROUP_SIZE: 64,
+          PIXELS: ROW_PIXELS,
+          CHANNELS: tile,
+          HAS_BIAS: !!bias,
+          REVERSED: reversed,
+          In: vec4Of(dtype),
+          Out: vec4Of(dtype),
+          store: dtype,
+          weights: emit.target.subgroups ? 'shuffled' : 'direct',
+        },
+        params: {
+          images: count,
+          in_height: inShape[1],
+          in_width: inShape[2],
+          in_channels4: inShape[3] / 4,
+          out_height: outShape[1],
+          out_width: outShape[2],
+          out_channels4: outShape[3] / 4,
+          // Walking backwards from an origin is walking forwards from two pixels before it, with the taps turned round.
+          origin_y: walk.originY - (reversed ? 2 : 0),
+          origin_x: walk.originX - (reversed ? 2 : 0),
+        },
+        buffers: { x, w, bias, y },
+        workgroups: [Math.ceil((count * runs) / 64), Math.ceil(outShape[3] / 4 / tile)],
       })
   },
 }

@@ -14,6 +14,7 @@ import { ratesOf } from './cost.js'
 import {
   candidates,
   imageRuns,
+  isPlain3x3,
   vec4Of,
   type ConvWork,
   type MatmulWork,
@@ -134,13 +135,7 @@ function multiply(emit: Emit, work: Pick<MatmulWork, 'a' | 'b' | 'c' | 'M' | 'N'
 
 export const winogradConv: Way<ConvWork> = {
   name: 'winograd',
-  serves: ({ inShape, outShape, walk }, target) =>
-    walk.tapsY === 3 &&
-    walk.tapsX === 3 &&
-    walk.stride === 1 &&
-    walk.step === 1 &&
-    walk.tapStep === 1 &&
-    fits(inShape, outShape, target),
+  serves: ({ kernel, inShape, outShape, walk }, target) => isPlain3x3(kernel, walk) && fits(inShape, outShape, target),
   cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
   lower: (work, emit) => {
     const { c, o, tiles, most } = sizes(work.inShape, work.outShape)

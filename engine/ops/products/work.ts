@@ -25,6 +25,16 @@ export interface Walk {
   tapStep: number
 }
 
+/** Whether a walk is that of a 3×3 kernel of stride 1, forwards or backwards. */
+export const isPlain3x3 = (kernel: readonly [number, number], walk: Walk): boolean =>
+  kernel[0] === 3 &&
+  kernel[1] === 3 &&
+  walk.tapsY === 3 &&
+  walk.tapsX === 3 &&
+  walk.stride === 1 &&
+  walk.step === 1 &&
+  walk.tapStep === 1
+
 /** One convolution, forward or (with turned weights) its input gradient. Tensors are dense, channels multiples of 4. */
 export interface ConvWork {
   /** Of `dtype`, [N, H, W, C]. */

@@ -5,13 +5,15 @@ import { engine } from '../../../support/engine.js'
 import { formulaTensor } from '../../../support/formula.js'
 import * as reference from '../../../support/reference/index.js'
 
-/** Every 3×3 product of stride 1 goes through Winograd, whatever it is estimated to cost. */
-beforeAll(async () => {
-  ;(await engine()).variants = Object.assign(new Map<string, string>(), { get: () => 'winograd' })
-})
-afterAll(async () => {
-  ;(await engine()).variants = new Map()
-})
+/** From here on every 3×3 product of stride 1 is computed this way, whatever it is estimated to cost. */
+function computedBy(name: string): void {
+  beforeAll(async () => {
+    ;(await engine()).variants = Object.assign(new Map<string, string>(), { get: () => name })
+  })
+  afterAll(async () => {
+    ;(await engine()).variants = new Map()
+  })
+}
 
 /** Whole tiles, part tiles on either side, one tile in one direction and several in the other, channels to be padded. */
 const cases: { x: number[]; w: number[]; padding: number; bias?: boolean }[] = [
@@ -23,7 +25,8 @@ const cases: { x: number[]; w: number[]; padding: number; bias?: boolean }[] = [
   { x: [1, 5, 6, 4], w: [3, 3, 4, 4], padding: 2 },
 ]
 
-describe('Winograd convolution', () => {
+describe.each(['winograd', 'register, by rows'])('3×3 convolution by %s', (name) => {
+  computedBy(name)
   for (const { x, w, padding, bias } of cases)
     checkOp(`[${x}] * [${w}], padding ${padding}${bias ? ', bias' : ''}`, {
       inputs: { x, w, ...(bias && { bias: [w[3]] }) } as Record<'x' | 'w' | 'bias', number[]>,
@@ -31,6 +34,10 @@ describe('Winograd convolution', () => {
       reference: (t) => reference.conv2d(t.x, t.w, { stride: 1, padding, bias: t.bias }),
       tolerance: 2e-5,
     })
+})
+
+describe('Winograd', () => {
+  computedBy('winograd')
 
   test('takes 3×3 kernels of stride 1, and leaves the others', async () => {
     const kernels = async (size: number, stride: number): Promise<string[]> => {
