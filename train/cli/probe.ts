@@ -5,6 +5,7 @@ import type { Backbone } from '../../models/index.js'
 import { loadModel, openRun } from '../checkpoint.js'
 import { ConfigError, type PretrainConfig } from '../config.js'
 import { datasetNames, fractionIndicesPerClass, loadDataset, subset, type ImageDataset } from '../data/dataset.js'
+import { diagnose, type Diagnostics } from '../diagnostics/diagnose.js'
 import { writeAtomically } from '../files.js'
 import { buildNetwork } from '../network.js'
 import {
@@ -117,6 +118,7 @@ async function timeFineTuning(
 /** What one backbone is worth; `tuned` is what it became, which is read with one clean view. */
 interface Figures extends Readout {
   tuned?: { top1: number; top5: number; standardError: number }
+  diagnostics: Diagnostics
 }
 
 /** Fine-tunes a backbone behind a bar. */
@@ -166,12 +168,23 @@ const inPercent = (share: number): string => `${Number((100 * share).toPrecision
 
 const share = (value: number, error: number): string => `${(100 * value).toFixed(2)} ± ${(100 * error).toFixed(2)} %`
 
-/** The figures as a table, with what they were read with and what ± means. */
-function table(rows: { name: string; readout: Figures }[]): string {
-  const tuned = rows.some(({ readout }) => readout.tuned)
-  const cells = [
-    ['', 'linear top-1', 'linear top-5', 'kNN-20', 'kNN-200', ...(tuned ? ['fine-tuned top-1'] : [])],
-    ...rows.map(({ name, readout: { linear, knn20, knn200, tuned } }) => [
+/** A table of lines; all columns but the first are flush right. */
+function aligned(cells: string[][]): string[] {
+  const widths = cells[0].map((_, c) => Math.max(...cells.map((row) => row[c].length)))
+  return cells.map((row) => row.map((cell, c) => (c ? cell.padStart(widths[c]) : cell.padEnd(widths[c]))).join('   '))
+}
+
+interface Row {
+  name: string
+  figures: Figures
+}
+
+/** The accuracies as a table, with what they were read with and what ± means. */
+function accuracyTable(rows: Row[]): string {
+  const tuning = rows.some(({ figures }) => figures.tuned)
+  const lines = aligned([
+    ['', 'linear top-1', 'linear top-5', 'kNN-20', 'kNN-200', ...(tuning ? ['fine-tuned top-1'] : [])],
+    ...rows.map(({ name, figures: { linear, knn20, knn200, tuned } }) => [
       name,
       share(linear.top1, linear.standardError),
       share(linear.top5, linear.top5StandardError),
@@ -179,18 +192,36 @@ function table(rows: { name: string; readout: Figures }[]): string {
       share(knn200.top1, knn200.standardError),
       ...(tuned ? [share(tuned.top1, tuned.standardError)] : []),
     ]),
-  ]
-  const widths = cells[0].map((_, c) => Math.max(...cells.map((row) => row[c].length)))
-  const lines = cells.map((row) =>
-    row.map((cell, c) => (c ? cell.padStart(widths[c]) : cell.padEnd(widths[c]))).join('   '),
-  )
-  const { views, linear } = rows[0].readout
+  ])
+  const { views, linear } = rows[0].figures
   const seeds = linear.perSeed.length
-  const overSeeds = rows.map((r) => (100 * (r.readout.linear.seedStandardError ?? 0)).toFixed(2)).join(' and ')
+  const overSeeds = rows.map((r) => (100 * (r.figures.linear.seedStandardError ?? 0)).toFixed(2)).join(' and ')
   return [
     ...lines,
-    `Read with ${viewsOf(views)} an image${tuned ? ', fine-tuned with 1 clean view' : ''}. ± is one standard error over the test images` +
+    `Read with ${viewsOf(views)} an image${tuning ? ', fine-tuned with 1 clean view' : ''}. ± is one standard error over the test images` +
       (seeds > 1 ? `; over the ${seeds} probe seeds that of linear top-1 is ${overSeeds} points.` : '.'),
+  ].join('\n')
+}
+
+/** What the features look like, as a table, with what it was read from. */
+function diagnosticsTable(rows: Row[], width: number): string {
+  const lines = aligned([
+    ['', 'spectrum α', 'effective rank', 'alignment', 'uniformity'],
+    ...rows.map(({ name, figures: { diagnostics: d } }) => [
+      name,
+      d.alpha?.toFixed(3) ?? '–',
+      `${d.effectiveRank.toFixed(1)} of ${width}`,
+      d.alignment.toFixed(4),
+      d.uniformity.toFixed(3),
+    ]),
+  ])
+  const { images } = rows[0].figures.diagnostics
+  return [
+    ...lines,
+    `Of the features of ${images.toLocaleString('en')} test images, 1 clean view each; alignment of 2 random views each.`,
+    ...rows.flatMap(({ name, figures }) =>
+      figures.diagnostics.warning ? [`Warning, ${name}: ${figures.diagnostics.warning}`] : [],
+    ),
   ].join('\n')
 }
 
@@ -230,9 +261,10 @@ await runCommand(async () => {
   const begun = performance.now()
   const read = async (network: Backbone, name: string): Promise<Figures> => {
     const figures = await shownReadout(engine, network, [train, test], how, name)
+    const diagnostics = await diagnose(engine, network, test, { recipe: config.augmentation, seed: 1 })
     // Last, since it changes the weights.
     const tuned = options.fineTune && (await shownFineTuning(engine, network, [train, test], config, name))
-    return { ...figures, ...(tuned && { tuned }) }
+    return { ...figures, diagnostics, ...(tuned && { tuned }) }
   }
   const pretrained = await read(backbone, 'pretrained')
   const { backbone: fresh } = buildNetwork(config)
@@ -244,17 +276,17 @@ await runCommand(async () => {
   phase.finish()
   const untrained = await read(fresh, 'untrained')
 
-  console.log(
-    table([
-      { name: `step ${latest.step}`, readout: pretrained },
-      { name: 'untrained', readout: untrained },
-    ]),
-  )
+  const rows = [
+    { name: `step ${latest.step}`, figures: pretrained },
+    { name: 'untrained', figures: untrained },
+  ]
+  console.log(accuracyTable(rows))
   if (options.labels < 1 || data !== config.data)
     console.log(
       `Labels: ${train.count.toLocaleString('en')} training images of ${data}` +
         `${options.labels < 1 ? `, ${inPercent(options.labels)} of each class` : ''}. Pretrained on ${config.data}.`,
     )
+  console.log(`\n${diagnosticsTable(rows, backbone.features)}`)
   if (options.json) {
     const { arch, width, stem, augmentation } = config
     const figures = {

@@ -109,14 +109,15 @@ describe('embed', () => {
     const out = join(folder, 'none.safetensors')
     const cut = join(folder, 'cut.safetensors')
     await writeFile(cut, (await readFile(weights)).subarray(0, 100_000))
-    for (const [args, message] of [
+    const cases = [
       [['--weights', weights, '--arch', 'resnet34'], 'holds another architecture'],
       [['--weights', cut], 'truncated'],
       [['--weights', join(folder, 'absent')], 'absent: cannot be read'],
       [['--weights', weights, '--limit', '0'], '--limit 0: must'],
       [['--weights', weights, '--width', '0'], '--width 0: must'],
       [['--weights', weights, '--data', 'mnist'], 'unknown data set "mnist"'],
-    ] as const) {
+    ] as const
+    const refused = async ([args, message]: (typeof cases)[number]) => {
       const { code, stderr } = await embed(...args, '--out', out).then(
         () => expect.unreachable(args.join(' ')),
         (error: { code: number; stderr: string }) => error,
@@ -130,6 +131,7 @@ describe('embed', () => {
       expect(stderr.trimEnd().split('\n').pop()).toContain(message)
       expect(existsSync(out)).toBe(false)
     }
+    await Promise.all(cases.map(refused))
   })
 })
 
@@ -155,6 +157,9 @@ describe('probe', () => {
     expect(stderr).toMatch(/60 training and 30 test images .* 1 clean and 1 random view each\. This takes about/)
     expect(stdout).toMatch(
       /^ +linear top-1 +linear top-5 +kNN-20 +kNN-200\nstep 2 .*±.*\nuntrained .*±.*\nRead with 1 clean and 1 random view/,
+    )
+    expect(stdout).toMatch(
+      /\n +spectrum α +effective rank +alignment +uniformity\nstep 2 .* of 32 .*\nuntrained .*\nOf the features of 30 test images/,
     )
     const figures = JSON.parse(await readFile(json, 'utf8')) as Record<string, unknown>
     const readout = { views: 2, trainCount: 60, testCount: 30, linear: { perSeed: [{ seed: 1 }, { seed: 2 }] } }
@@ -188,17 +193,19 @@ describe('probe', () => {
     const started = join(folder, 'started')
     for (const made of [empty, started]) await mkdir(made)
     await writeFile(join(started, 'config.yaml'), JSON.stringify(config()))
-    for (const [args, message] of [
+    const cases = [
       [['--run', empty], /^error: .*empty holds no run [^\n]*\n$/],
       [['--run', started], /^error: .*started: holds no checkpoint [^\n]*\n$/],
       [['--run', started, '--views', '0'], /^error: --views 0: must [^\n]*\n$/],
       [['--run', started, '--labels', '1.5'], /^error: --labels 1.5: must [^\n]*\n$/],
       [['--run', started, '--seeds', 'two'], /^error: --seeds: 'two' is not a number\n$/],
-    ] as const)
-      await expect(command('probe', ...args)).rejects.toMatchObject({
+    ] as const
+    const refused = ([args, message]: (typeof cases)[number]) =>
+      expect(command('probe', ...args)).rejects.toMatchObject({
         code: 1,
         stdout: '',
         stderr: expect.stringMatching(message),
       })
+    await Promise.all(cases.map(refused))
   })
 })

@@ -1,0 +1,154 @@
+/** Spectrum and geometry of features, against NumPy and closed forms. */
+import { describe, expect, test } from 'vitest'
+import { Purpose, RandomStream } from '../../../engine/index.js'
+import { resnet } from '../../../models/index.js'
+import { recipes } from '../../../train/augment/recipe.js'
+import { fromArrays } from '../../../train/data/dataset.js'
+import { adaptLambda } from '../../../train/diagnostics/adaptive_lambda.js'
+import { collapseWarning, diagnose } from '../../../train/diagnostics/diagnose.js'
+import { alignment, uniformity } from '../../../train/diagnostics/geometry.js'
+import { covarianceEigenvalues, effectiveRank, powerLawExponent } from '../../../train/diagnostics/spectrum.js'
+import { extractFeatures } from '../../../train/readout/features.js'
+import { expectClose } from '../../support/check.js'
+import { engine } from '../../support/engine.js'
+import { formulaTensor } from '../../support/formula.js'
+import { readJson } from '../../support/goldens.js'
+import { fillByFormula } from '../../support/networks.js'
+
+interface Case {
+  name: string
+  count: number
+  width: number
+  eigenvalues: number[]
+  alpha: number
+  effectiveRank: number
+  alignment: number
+  uniformity: number
+}
+
+const powerLaw = (count: number, alpha: number) => Array.from({ length: count }, (_, i) => 3 * (i + 1) ** -alpha)
+
+describe('NumPy', () => {
+  test.each(readJson<Case[]>('diagnostics.json'))('$name', ({ name, count, width, ...expected }) => {
+    const features = formulaTensor(name, [count, width]).map((v, k) => v * ((k % width) + 1) ** -0.7 + 0.3)
+    const noise = formulaTensor(`${name}/view`, [count, width])
+    const view = features.map((v, k) => v + 0.2 * noise[k])
+    const eigenvalues = covarianceEigenvalues(features, width)
+    expect(eigenvalues).toHaveLength(Math.min(count, width))
+    // Columns as scaled in f64 and in Python differ by a rounding to f32 here and there.
+    expectClose('eigenvalues', eigenvalues, expected.eigenvalues, 1e-6)
+    expect(powerLawExponent(eigenvalues)).toBeCloseTo(expected.alpha, 5)
+    expect(effectiveRank(eigenvalues)).toBeCloseTo(expected.effectiveRank, 4)
+    expect(alignment([features, view], width)).toBeCloseTo(expected.alignment, 6)
+    expect(uniformity(features, width)).toBeCloseTo(expected.uniformity, 6)
+  })
+})
+
+describe('eigenspectrum', () => {
+  test('of two opposite corners is one direction; of too few features an error', () => {
+    const [first, ...rest] = covarianceEigenvalues(Float32Array.of(1, 2, 3, 3, 0, 1), 3)
+    // The difference (2, −2, −2) has the variance 12 / 2 about the mean.
+    expect(first).toBeCloseTo(6, 12)
+    expect(rest).toEqual([0])
+    // Equal features, whose mean is not exact.
+    const same = new Float32Array(21).map((_, k) => [0.1, 0.7, 1e4][k % 3])
+    expect([...covarianceEigenvalues(same, 3)]).toEqual([0, 0, 0])
+    expect(() => covarianceEigenvalues(new Float32Array(3), 3)).toThrow(/3 numbers are not at least two features/)
+    expect(() => covarianceEigenvalues(new Float32Array(7), 3)).toThrow(/^eigenspectrum: /)
+  })
+
+  test('gives the exponent of an exact power law, whatever its length and scale', () => {
+    for (const alpha of [0.3, 1, 2.5])
+      for (const count of [5, 60, 100, 512]) expect(powerLawExponent(powerLaw(count, alpha))).toBeCloseTo(alpha, 10)
+  })
+
+  test('is fitted over ranks 4 to 100, those above 0', () => {
+    const bent = powerLaw(300, 1)
+    for (const i of [0, 1, 2, 100, 101, 299]) bent[i] *= 50
+    expect(powerLawExponent(bent)).toBeCloseTo(1, 10)
+    for (const i of [3, 99]) expect(powerLawExponent(bent.map((v, k) => (k === i ? 2 * v : v)))).not.toBeCloseTo(1, 3)
+    expect(powerLawExponent(bent.map((v, k) => (k < 40 ? v : 0)))).toBeCloseTo(1, 10)
+    expect(powerLawExponent(powerLaw(4, 1))).toBeNaN()
+    expect(powerLawExponent([])).toBeNaN()
+  })
+
+  test('has the effective rank of its equal directions', () => {
+    expect(effectiveRank([2, 2, 2, 2, 0, 0])).toBeCloseTo(4, 12)
+    expect(effectiveRank([7])).toBe(1)
+    expect(effectiveRank([0, 0])).toBe(0)
+    // Singular values 3 : 1, so p = 3/4 and 1/4.
+    expect(effectiveRank([9, 1])).toBeCloseTo(4 / 3 ** 0.75, 12)
+  })
+})
+
+describe('geometry', () => {
+  test('alignment of equal, of orthogonal and of opposite views', () => {
+    const a = Float32Array.of(1, 0, 0, 2)
+    expect(alignment([a, a.map((v) => 3 * v)], 2)).toBe(0)
+    expect(alignment([a, Float32Array.of(0, 5, 1, 0)], 2)).toBeCloseTo(2, 12)
+    // Three views: two pairs at distance² 4, one at 0.
+    expect(alignment([a, a, a.map((v) => -v)], 2)).toBeCloseTo(8 / 3, 12)
+    expect(() => alignment([a], 2)).toThrow(/at least two views/)
+  })
+
+  test('uniformity of equal features and of the corners of a cross', () => {
+    expect(uniformity(Float32Array.of(1, 1, 2, 2, 5, 5), 2)).toBeCloseTo(0, 12)
+    // Of the six pairs four are at distance² 2, two at 4.
+    const cross = Float32Array.of(1, 0, -1, 0, 0, 1, 0, -1)
+    expect(uniformity(cross, 2)).toBeCloseTo(Math.log((4 * Math.exp(-4) + 2 * Math.exp(-8)) / 6), 12)
+    expect(() => uniformity(Float32Array.of(1, 1), 2)).toThrow(/at least two features/)
+  })
+})
+
+test('λ goes up where the spectrum is steep, down where it is flat, and never below 0', () => {
+  expect(adaptLambda(0.01, 1)).toBe(0.01)
+  expect(adaptLambda(0.01, 1.7)).toBeCloseTo(0.0105, 12)
+  expect(adaptLambda(0.01, 0.3)).toBeCloseTo(0.0095, 12)
+  expect(adaptLambda(0.0001, 0.1)).toBe(0)
+  expect(adaptLambda(0.01, NaN)).toBe(0.01)
+})
+
+test('collapse is warned of below one hundredth of the width, and below two dimensions', () => {
+  expect(collapseWarning(5.2, 512)).toBeUndefined()
+  expect(collapseWarning(5.1, 512)).toMatch(/collapsed \(their effective rank is 5\.1 of 512\): raise --lambda/)
+  expect(collapseWarning(1.9, 8)).toMatch(/1\.9 of 8/)
+  expect(collapseWarning(0, 8)).toMatch(/the same/)
+  expect(collapseWarning(1, 1)).toBeUndefined()
+})
+
+describe('a backbone', () => {
+  const recipe = { ...recipes.cifar, size: 8 }
+  const stream = new RandomStream(1, Purpose.subset)
+  const images = Uint8Array.from({ length: 30 * 300 }, () => stream.integer(256))
+  const dataset = fromArrays({ images, height: 10, width: 10 })
+
+  test('is diagnosed on the clean view, and aligned on two random ones', async () => {
+    const gpu = await engine()
+    const backbone = resnet({ arch: 'resnet18', width: 4, seed: 3 })
+    fillByFormula(gpu, backbone.dict)
+    const found = await diagnose(gpu, backbone, dataset, { recipe, seed: 2 })
+    const width = backbone.features
+    const options = { recipe, seed: 2 }
+    const clean = await extractFeatures(gpu, backbone, dataset, options)
+    expectClose('eigenvalues', found.eigenvalues, covarianceEigenvalues(clean, width).slice(0, 30), 1e-5)
+    expect(found).toMatchObject({ images: 30, alpha: powerLawExponent(found.eigenvalues) })
+    expect(found.effectiveRank).toBe(effectiveRank(found.eigenvalues))
+    expect(found.uniformity).toBeCloseTo(uniformity(clean, width), 4)
+    const views = [1, 2].map((view) => extractFeatures(gpu, backbone, dataset, { ...options, only: [view] }))
+    expect(found.alignment).toBeCloseTo(alignment(await Promise.all(views), width), 4)
+    expect(found.alignment).toBeGreaterThan(1e-4)
+    expect(found.warning).toBeUndefined()
+    expect((await diagnose(gpu, backbone, dataset, { ...options, images: 7 })).images).toBe(7)
+  })
+
+  test('that gives all images the same features has collapsed', async () => {
+    const gpu = await engine()
+    const backbone = resnet({ arch: 'resnet18', width: 4, seed: 3 })
+    for (const v of backbone.dict.parameters.filter((v) => v.name.endsWith('conv1.weight')))
+      gpu.write(v, new Float32Array(v.size))
+    const found = await diagnose(gpu, backbone, dataset, { recipe, seed: 2, images: 10 })
+    expect(found.effectiveRank).toBe(0)
+    expect(found.alpha).toBeUndefined()
+    expect(found.warning).toMatch(/all images have the same/)
+  })
+})
