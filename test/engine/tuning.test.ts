@@ -50,7 +50,7 @@ describe('measuring variants', () => {
     const failing = Object.assign(Object.create(gpu) as Engine, {
       library: { get: (name: string) => (/winograd/.test(name) ? never(name) : gpu.library.get(name)) },
     })
-    expect([...(await measureVariants(failing, [broken])).values()]).toEqual(['register'])
+    expect([...(await measureVariants(failing, [broken])).values()][0]).toMatch(/^register/)
   })
 })
 

@@ -39,7 +39,10 @@ interface Ended {
 /** @param watch called with all of stderr so far whenever there is more of it */
 function pretrain(args: string[], watch?: (stderr: string, child: ChildProcess) => void): Promise<Ended> {
   const env = { ...process.env, WEBGPU_SSL_DEBUG: '' }
-  const child = spawn(process.execPath, ['--import', 'tsx', 'train/cli/pretrain.ts', ...args], { env, timeout: 60_000 })
+  const child = spawn(process.execPath, ['--import', 'tsx', 'train/cli/pretrain.ts', ...args, '--no-tune'], {
+    env,
+    timeout: 60_000,
+  })
   const ended: Ended = { code: null, stdout: '', stderr: '' }
   child.stdout.on('data', (text: Buffer) => (ended.stdout += text.toString()))
   child.stderr.on('data', (text: Buffer) => {
