@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -34,4 +34,22 @@ test('says what a folder holds, and exits 1 with one line when it holds nothing'
 test('exits 1 with one line for an unknown data set', async () => {
   const stderr = expect.stringMatching(/^error: unknown data set "mnist"; known: .*cifar10.*\n$/)
   await expect(data('mnist')).rejects.toMatchObject({ code: 1, stdout: '', stderr })
+})
+
+test('says where a data set that is not fetched has to be put, and what is wrong with its archive', async () => {
+  const empty = join(folder, 'empty')
+  await mkdir(empty)
+  const line = new RegExp(`^error: STL-10 is not in ${empty}: download http://ai\\.stanford\\.edu/[^\n]*\n$`)
+  await expect(data('stl10', '--data-dir', empty)).rejects.toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(line),
+  })
+  await writeFile(join(empty, 'cifar-100-binary.tar.gz'), 'half of it')
+  const official =
+    'not the official 03b5dce01913d631647c71ecec9e9cb8: download it again from https://www.cs.toronto.edu/'
+  await expect(data('cifar100', '--data-dir', empty)).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(official),
+  })
 })

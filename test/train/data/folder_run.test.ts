@@ -1,8 +1,8 @@
 /** A folder of pictures as a data set of a run: pretraining from the command line, and its readout. */
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import { parse } from 'yaml'
@@ -12,7 +12,6 @@ import { cacheFolder } from '../../../engine/node/drivers.mjs'
 import { loadModel, openRun } from '../../../train/checkpoint.js'
 import { resolveConfig } from '../../../train/config.js'
 import { fromArrays, inMemory, loadDataset } from '../../../train/data/dataset.js'
-import type { ImageFile } from '../../../train/data/image_file.js'
 import { silentProgress } from '../../../train/data/progress.js'
 import { buildNetwork } from '../../../train/network.js'
 import { pretrain } from '../../../train/pretrain.js'
@@ -26,7 +25,7 @@ const cacheDir = () => join(folder, 'cache')
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'webgpu-ssl-folder-run-'))
-  pictures = join(folder, 'pictures')
+  pictures = join(folder, basename(folder))
   const random = new RandomStream(1, Purpose.subset)
   for (const [split, count] of [
     ['train', 8],
@@ -41,7 +40,13 @@ beforeAll(async () => {
       }
     }
 })
-afterAll(() => rm(folder, { recursive: true }))
+afterAll(async () => {
+  await rm(folder, { recursive: true })
+  // The command packed into the cache of whoever runs this.
+  const packed = join(cacheFolder(), 'packed')
+  for (const name of await readdir(packed))
+    if (name.startsWith(basename(folder))) await rm(join(packed, name), { recursive: true })
+})
 
 test('is pretrained on by shares of its classes, and read out from its file as from memory', async () => {
   const out = join(folder, 'run')
@@ -69,8 +74,6 @@ test('is pretrained on by shares of its classes, and read out from its file as f
   await loadModel(gpu, backbone.dict, join(latest!.folder, 'model.safetensors'))
   const options = { dataDir: pictures, cacheDir: cacheDir(), resolution: 12, progress: silentProgress }
   const [train, val] = [await loadDataset('folder', 'train', options), await loadDataset('folder', 'test', options)]
-  // The command packed into the cache of whoever runs this.
-  await rm(join(cacheFolder(), 'packed', basename(dirname((train.images as ImageFile).path))), { recursive: true })
   const how = { recipe: config.augmentation, views: 2, seed: 1, batch: 5 }
   const fromFile = await extractFeatures(gpu, backbone, val, how)
   expect(fromFile).toHaveLength(9 * backbone.features)
