@@ -3,8 +3,8 @@ import type { Engine, Program, Variable } from '../engine/index.js'
 import { drawViews } from '../train/augment/draw.js'
 import { deviceImages } from '../train/augment/views.js'
 import { resolveConfig, type PretrainConfig } from '../train/config.js'
-import { buildNetwork } from '../train/network.js'
-import { describeStep } from '../train/step.js'
+import { buildNetwork, trainedDicts } from '../train/network.js'
+import { describeStep } from '../train/step/whole.js'
 
 export type Workload = Pick<PretrainConfig, 'arch' | 'width' | 'batch' | 'views' | 'stem' | 'precision'> & {
   /** Height and width of images and views. */
@@ -27,20 +27,19 @@ export interface Step {
 export async function compileWorkload(engine: Engine, workload: Workload): Promise<Step> {
   const { pixels, batch, views } = workload
   const config = resolveConfig({ ...fields(workload), projectorDim: 256, augmentation: { size: pixels } })
-  const { backbone, projector } = buildNetwork(config)
+  const network = buildNetwork(config)
   const bytes = new Uint8Array(batch * pixels * pixels * 3)
   for (let i = 0, state = 1; i < bytes.length; i++) bytes[i] = (state = Math.imul(state, 1664525) + 1013904223) >>> 24
   const images = deviceImages(
     { count: batch, height: pixels, width: pixels, images: bytes },
     engine.target.maxBindingBytes,
   )
-  const { spec, state } = describeStep(images, backbone, projector, config)
+  const { spec, state } = describeStep(images, network, config)
   const program = await engine.compile(spec)
   const indices = Uint32Array.from({ length: batch }, (_, i) => i)
   const rate = new Float32Array([config.lr])
   const variables: Variable[] = [
-    ...backbone.dict.variables,
-    ...projector.dict.variables,
+    ...trainedDicts(network).flatMap((dict) => dict.variables),
     ...state,
     ...images.shards.map(({ words }) => words),
   ]

@@ -41,8 +41,14 @@ export interface Mode {
 export class StateDict {
   readonly entries = new Map<string, Entry>()
 
-  /** @param seed of the initial weights: each tensor's are a function of (seed, its place in the network) */
-  constructor(readonly seed: number) {}
+  /**
+   * @param seed of the initial weights: each tensor's are a function of (seed, its place in the network)
+   * @param prefix before the names of the Variables, though not of the entries: tells two copies of a network apart
+   */
+  constructor(
+    readonly seed: number,
+    readonly prefix = '',
+  ) {}
 
   /** Parameters that gradients are taken in. */
   get parameters(): Variable[] {
@@ -75,7 +81,7 @@ export class StateDict {
   ): Variable {
     if (this.entries.has(name)) throw new Error(`state dict: '${name}' exists already`)
     const place = this.entries.size
-    const made = variable(name, shape, () => {
+    const made = variable(`${this.prefix}${name}`, shape, () => {
       const next = draw(new RandomStream(this.seed, Purpose.weights, place))
       const data = new Float32Array(sizeOf(shape))
       const padding = layout === 'conv' ? shape[2] - torchShape[1] : 0

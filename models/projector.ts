@@ -1,4 +1,4 @@
-/** The paper's projector: Linear (no bias) – BatchNorm – ReLU – Linear, hidden width equal to the output's. */
+/** The paper's projector: Linear (no bias) – BatchNorm – ReLU – Linear, hidden width equal to the output's; or deeper. */
 import type { Value } from '../engine/index.js'
 import { batchNormLayer, linearLayer, StateDict, type Mode } from './layers.js'
 
@@ -8,17 +8,31 @@ export interface Projector {
   forward(h: Value, mode: Mode): Value
 }
 
-/**
- * @param features width of the backbone's features
- * @param dim projector width d
- */
-export function projector({ features, dim, seed = 0 }: { features: number; dim: number; seed?: number }): Projector {
+export interface ProjectorOptions {
+  /** Width of the backbone's features. */
+  features: number
+  /** Projector width d. */
+  dim: number
+  /** Linear layers: 2 in the paper, 3 in the original Barlow Twins and VICReg. */
+  depth?: number
+  seed?: number
+  /** Before the names of its Variables. */
+  prefix?: string
+}
+
+/** Names count as PyTorch's Sequential does: every hidden layer takes three places, Linear, BatchNorm and ReLU. */
+export function projector({ features, dim, depth = 2, seed = 0, prefix = '' }: ProjectorOptions): Projector {
   if (!Number.isInteger(dim) || dim < 1) throw new Error(`projector width ${dim} must be a whole number of at least 1`)
+  if (!Number.isInteger(depth) || depth < 1)
+    throw new Error(`projector depth ${depth} must be a whole number of at least 1`)
   // Its weights are drawn apart from the backbone's: same seed, other places.
-  const dict = new StateDict(seed + 2 ** 32)
-  const first = linearLayer(dict, 'projector.0', { from: features, to: dim, bias: false })
-  const norm = batchNormLayer(dict, 'projector.1', dim)
-  const last = linearLayer(dict, 'projector.3', { from: dim, to: dim })
+  const dict = new StateDict(seed + 2 ** 32, prefix)
+  const hidden = Array.from({ length: depth - 1 }, (_, i) => {
+    const linear = linearLayer(dict, `projector.${3 * i}`, { from: i ? dim : features, to: dim, bias: false })
+    const norm = batchNormLayer(dict, `projector.${3 * i + 1}`, dim)
+    return (h: Value, mode: Mode) => norm(linear(h), mode, { relu: true })
+  })
+  const last = linearLayer(dict, `projector.${3 * (depth - 1)}`, { from: depth > 1 ? dim : features, to: dim })
   dict.seal()
-  return { dict, forward: (h, mode) => last(norm(first(h), mode, { relu: true })) }
+  return { dict, forward: (h, mode) => last(hidden.reduce((inner, layer) => layer(inner, mode), h)) }
 }

@@ -17,10 +17,14 @@ export interface ResNetOptions {
   width?: number
   /** 'cifar': 3×3, stride 1, no pooling. 'imagenet': 7×7, stride 2, then a 3×3 max-pool of stride 2. */
   stem?: Stem
+  /** ReLU after the stem's batch-norm; the paper's research code has none, by accident. */
+  stemRelu?: boolean
   /** Starts the last batch-norm scale of every block at 0, so that blocks begin as identities (Goyal et al. 2017). */
   zeroInitResidual?: boolean
   /** Seed of the initial weights. */
   seed?: number
+  /** Before the names of its Variables; the state dict's names stay torchvision's. */
+  prefix?: string
 }
 
 /** A backbone: its Variables and the function they serve. */
@@ -86,12 +90,20 @@ function shortcutOf(dict: StateDict, name: string, from: number, to: number, str
  * @throws where the width is no positive whole number
  */
 export function resnet(options: ResNetOptions): Backbone {
-  const full: Required<ResNetOptions> = { width: 64, stem: 'cifar', zeroInitResidual: false, seed: 0, ...options }
-  const { arch, width, stem, zeroInitResidual, seed } = full
+  const full: Required<ResNetOptions> = {
+    width: 64,
+    stem: 'cifar',
+    stemRelu: true,
+    zeroInitResidual: false,
+    seed: 0,
+    prefix: '',
+    ...options,
+  }
+  const { arch, width, stem, stemRelu, zeroInitResidual, seed, prefix } = full
   const spec = architectures[arch]
   if (!spec) throw new Error(`unknown architecture '${arch}': choose one of ${Object.keys(architectures).join(', ')}`)
   if (!Number.isInteger(width) || width < 1) throw new Error(`width ${width} must be a whole number of at least 1`)
-  const dict = new StateDict(seed)
+  const dict = new StateDict(seed, prefix)
   const conv1 = convLayer(
     dict,
     'conv1',
@@ -117,7 +129,7 @@ export function resnet(options: ResNetOptions): Backbone {
     features: from,
     options: full,
     forward(x, mode) {
-      let h = bn1(conv1(x), mode, { relu: true })
+      let h = bn1(conv1(x), mode, { relu: stemRelu })
       if (stem === 'imagenet') h = maxPool2d(h, { size: 3, stride: 2, padding: 1 })
       for (const block of blocks) h = block(h, mode)
       return globalAveragePool(h)

@@ -3,8 +3,10 @@
  *
  *     config.yaml                     as resolved
  *     metrics.jsonl                   a line a step
+ *     online.jsonl                    with onlineProbe: nearest neighbours, a line a checkpoint
  *     checkpoints/step-00000390/      whole or absent
  *       model.safetensors             weights and running statistics under torchvision's names, projector too
+ *       average.safetensors           with emaRate: the moving average of the backbone, likewise
  *       state.safetensors             every Variable bit for bit, for resuming (the newest checkpoint only)
  *       checkpoint.json               step, epoch, position in it, seconds so far, adapter and kernels
  *     summary.json                    when it has ended
@@ -59,7 +61,7 @@ export function refuseExistingRun(folder: string): void {
 export async function createRun(folder: string, config: PretrainConfig): Promise<void> {
   refuseExistingRun(folder)
   await mkdir(folder, { recursive: true })
-  await rm(join(folder, 'metrics.jsonl'), { force: true })
+  for (const name of ['metrics.jsonl', 'online.jsonl']) await rm(join(folder, name), { force: true })
   await writeConfig(folder, config)
 }
 
@@ -100,20 +102,31 @@ export async function openRun(
   return { folder, config, latest: { ...((await readJson(join(at, 'checkpoint.json'))) as Progress), folder: at } }
 }
 
+/** What a checkpoint is of. */
+export interface Saved {
+  /** The networks that are trained. */
+  readonly dicts: readonly StateDict[]
+  /** The moving average of the backbone. */
+  readonly average?: StateDict
+  /** All else that resuming needs, the averages' Variables included. */
+  readonly state: readonly Variable[]
+}
+
 /** Writes a checkpoint; older ones keep their weights and give up what only resuming needs. */
 export async function saveCheckpoint(
   engine: Engine,
   folder: string,
-  dicts: readonly StateDict[],
-  state: readonly Variable[],
+  { dicts, average, state }: Saved,
   progress: Progress,
   config: PretrainConfig,
 ): Promise<string> {
   const model: Record<string, SafetensorsTensor> = {}
   for (const dict of dicts) Object.assign(model, await exportStateDict(engine, dict))
   const exact: Record<string, SafetensorsTensor> = {}
-  for (const v of [...dicts.flatMap((d) => d.variables), ...state])
+  for (const v of [...dicts.flatMap((d) => d.variables), ...state]) {
+    if (v.name in exact) throw new Error(`checkpoint: two Variables are called '${v.name}'`)
     exact[v.name] = { dtype: v.dtype === 'u32' ? 'U32' : 'F32', shape: [...v.shape], data: await engine.read(v) }
+  }
   const { arch, width, stem, imageSize } = { ...config, imageSize: config.augmentation.size }
   const metadata = { arch, width: String(width), stem, imageSize: String(imageSize), step: String(progress.step) }
   const target = stepFolder(folder, progress.step)
@@ -121,6 +134,12 @@ export async function saveCheckpoint(
     target,
     async (temporary) => {
       await writeFile(join(temporary, 'model.safetensors'), encodeSafetensors(model, metadata), { flush: true })
+      if (average)
+        await writeFile(
+          join(temporary, 'average.safetensors'),
+          encodeSafetensors(await exportStateDict(engine, average), metadata),
+          { flush: true },
+        )
       await writeFile(join(temporary, 'state.safetensors'), encodeSafetensors(exact), { flush: true })
       await writeFile(join(temporary, 'checkpoint.json'), JSON.stringify(progress, null, 2), { flush: true })
     },

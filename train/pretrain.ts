@@ -1,10 +1,10 @@
-/** Pretraining: one recorded program a step, replayed over shuffled batches; resumable bit for bit. */
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+/** Pretraining: one recorded step, replayed over shuffled batches; resumable bit for bit. */
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { permutation, type Engine } from '../engine/index.js'
+import { variable, type Engine } from '../engine/index.js'
 import type { Backbone, Projector } from '../models/index.js'
 import { ROW_FLOATS, drawViews } from './augment/draw.js'
+import { batchesOf, fractionOf } from './batches.js'
 import {
   createRun,
   openRun,
@@ -14,36 +14,27 @@ import {
   writeConfig,
   type Progress,
 } from './checkpoint.js'
-import { compileChunkedStep } from './chunked_step.js'
 import { ConfigError, type PretrainConfig } from './config.js'
-import { fractionIndices, fractionIndicesPerClass, type ImageDataset } from './data/dataset.js'
+import type { ImageDataset } from './data/dataset.js'
 import { imageFeed } from './data/image_feed.js'
+import { adaptLambda } from './diagnostics/adaptive_lambda.js'
+import { diagnose } from './diagnostics/diagnose.js'
 import { writeAtomically } from './files.js'
-import { buildNetwork } from './network.js'
-import { compileStep } from './step.js'
+import { appendLine, truncateLines, type StepMetrics } from './metrics.js'
+import { buildNetwork, followingDicts, trainedDicts } from './network.js'
+import { accuracies } from './readout/linear_probe.js'
+import { onlineKnn, onlineProbe } from './readout/online.js'
+import { learningRate, targetRate } from './schedule.js'
+import { compileTrainingStep, type StepExtras } from './step/index.js'
 
-/** One line of metrics.jsonl. */
-export interface StepMetrics {
-  /** Steps done, of `steps` in all. */
-  step: number
-  steps: number
-  epoch: number
-  loss: number
-  /** With f16: the loss scale after this step, and the steps skipped so far because gradients overflowed. */
-  lossScale?: number
-  skipped?: number
-  /** Where images stream to the device: milliseconds that this step waited for its own, their upload included. */
-  waitMs?: number
-  /** Images (not views) a second over the last steps. */
-  imagesPerSecond: number
-  /** Wall-clock spent training so far, over all sittings. */
-  seconds: number
-}
+export type { StepMetrics } from './metrics.js'
 
 export interface PretrainOptions {
   engine: Engine
   dataset: ImageDataset
   config: PretrainConfig
+  /** With `onlineProbe`: labelled images that nearest neighbours are read on at every checkpoint. */
+  test?: ImageDataset
   /** Folder for checkpoints, metrics and the summary; without it nothing is written. */
   out?: string
   /** Goes on from the newest checkpoint in `out`. */
@@ -62,6 +53,8 @@ export interface PretrainOptions {
 export interface PretrainResult {
   backbone: Backbone
   projector: Projector
+  /** With `emaRate`: the moving average of the backbone. */
+  average?: Backbone
   /** Steps and whole epochs done, over all sittings. */
   steps: number
   epochs: number
@@ -102,44 +95,60 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     throw new ConfigError(
       `--precision f16: ${engine.description} has no f16 (shader-f16): train with --precision f32, or choose another --adapter`,
     )
+  if (config.onlineProbe && !dataset.labels.length)
+    throw new ConfigError(`--online-probe: the images of ${dataset.name} (${dataset.split}) have no labels`)
+  const { seed, views, batch, accumulate } = config
   const indices = fractionOf(dataset, config)
-  if (config.batch > indices.length)
+  const perStep = batch * accumulate
+  if (perStep > indices.length)
     throw new ConfigError(
-      `--batch ${config.batch} is larger than the data set: ${indices.length} images of ${dataset.name}${config.fraction < 1 ? ` (--fraction ${config.fraction})` : ''}`,
+      `--batch ${batch}${accumulate > 1 ? ` (--accumulate ${accumulate})` : ''} is larger than the data set: ${indices.length} images of ${dataset.name}${config.fraction < 1 ? ` (--fraction ${config.fraction})` : ''}`,
     )
-  const stepsPerEpoch = Math.floor(indices.length / config.batch)
+  const stepsPerEpoch = Math.floor(indices.length / perStep)
   const steps = Math.min(config.steps ?? Infinity, config.epochs * stepsPerEpoch)
+  const schedule = {
+    lr: config.lr,
+    shape: config.schedule,
+    warmupSteps: Math.round(config.warmupEpochs * stepsPerEpoch),
+    steps,
+    floor: config.lrFloor ?? 1,
+  }
 
   const opened = out && resume ? await openRun(out) : undefined
   if (out && !resume) refuseExistingRun(out)
   if (resume && !opened?.latest)
     throw new ConfigError(`--resume: ${out ?? 'no --out'} holds no checkpoint to go on from`)
   if (opened) refuseChanges(opened.folder, opened.config, config)
-  const { backbone, projector } = buildNetwork(config)
+  const network = buildNetwork(config)
+  const { backbone, projector, average } = network
   const started = performance.now()
   onMessage?.(
-    `${config.arch}, width ${config.width}: ${backbone.dict.parameterCount.toLocaleString('en')} parameters; ${steps.toLocaleString('en')} steps of ${config.batch} images × ${config.views} views`,
+    `${config.arch}, width ${config.width}: ${backbone.dict.parameterCount.toLocaleString('en')} parameters; ${steps.toLocaleString('en')} steps of ${perStep} images × ${views} views`,
   )
   // A run that goes on keeps the kernels that it began with, unless the adapter is another.
   const sameAdapter = isDeepStrictEqual(opened?.latest?.target, JSON.parse(JSON.stringify(engine.target)))
   if (opened?.latest && sameAdapter)
     engine.variants = new Map([...engine.variants, ...Object.entries(opened.latest.variants)])
-  const feed = imageFeed(engine, dataset, config.batch, config.stream)
+  const feed = imageFeed(engine, dataset, perStep, config.stream)
   let pipelines = 0
   const compiled = (done: number, total: number): void => {
     pipelines = total
     onCompile?.(done, total)
   }
-  const { viewChunk } = config
-  const trainingStep =
-    viewChunk === undefined
-      ? await compileStep(engine, feed.onDevice, backbone, projector, config, compiled)
-      : await compileChunkedStep(engine, feed.onDevice, backbone, projector, { ...config, viewChunk }, compiled)
+  const extras: StepExtras = {
+    lambda: config.adaptiveLambda ? variable('lambda', [1], Float32Array.of(config.lambda!)) : undefined,
+    probe: config.onlineProbe
+      ? onlineProbe({ features: backbone.features, classes: dataset.classes.length, seed })
+      : undefined,
+  }
+  const trainingStep = await compileTrainingStep(engine, feed.onDevice, network, config, extras, compiled)
   const { state, dispatches, peakBytes } = trainingStep
   onMessage?.(
     `recorded ${dispatches.toLocaleString('en')} dispatches a step of ${pipelines} kernels in ${((performance.now() - started) / 1000).toFixed(1)} s; ${mebibytes(peakBytes)} beside the weights`,
   )
-  const networkVariables = [...backbone.dict.variables, ...projector.dict.variables]
+  const dicts = trainedDicts(network)
+  const following = followingDicts(network).flatMap((dict) => dict.variables)
+  const kept = [...following, ...state]
 
   const progress: Progress = {
     step: 0,
@@ -156,31 +165,29 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
       onMessage?.(
         `this adapter runs other kernels than the run so far (${latest.adapter}): the results will agree, but not bit for bit`,
       )
-    await restoreState(engine, latest, [...networkVariables, ...state])
+    await restoreState(engine, latest, [...dicts.flatMap((dict) => dict.variables), ...kept])
     Object.assign(progress, {
       step: latest.step,
       epoch: latest.epoch,
       stepInEpoch: latest.stepInEpoch,
       seconds: latest.seconds,
     })
-    await truncateMetrics(join(out!, 'metrics.jsonl'), progress.step)
+    for (const file of ['metrics.jsonl', 'online.jsonl']) await truncateLines(join(out!, file), progress.step)
     await writeConfig(out!, config)
     onMessage?.(`resumed ${out} at step ${progress.step}`)
   } else if (out) await createRun(out, config)
 
   const secondsBefore = progress.seconds
-  const dicts = [backbone.dict, projector.dict]
   let savedAt = progress.step
   const save = async (): Promise<void> => {
     if (!out) return
-    await saveCheckpoint(engine, out, dicts, state, progress, config)
+    await saveCheckpoint(engine, out, { dicts, average: average?.dict, state: kept }, progress, config)
     savedAt = progress.step
   }
 
   const losses: number[] = []
   const pending: Promise<void>[] = []
-  const rate = Float32Array.of(config.lr)
-  const rows = new Float32Array(config.views * config.batch * ROW_FLOATS)
+  let lambda = extras.lambda && (await engine.read(extras.lambda))[0]
   const times: number[] = []
   let secondsToFirstStep = 0
   let clock = 0
@@ -189,17 +196,15 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   let waitSeconds = 0
 
   const observe = async (
-    step: number,
-    epoch: number,
-    reading: Promise<Float32Array>,
-    scaleReading: Promise<Float32Array | undefined>,
-    waitMs: number,
+    { step, epoch, lr, lambda, waitMs }: Pick<StepMetrics, 'step' | 'epoch' | 'lr' | 'lambda'> & { waitMs: number },
+    labels: Uint32Array | undefined,
   ): Promise<void> => {
-    const [[loss], scaling] = await Promise.all([reading, scaleReading])
+    const { loss: reading, lossScale, logits: probing } = trainingStep
+    const [[loss], scaling, logits] = await Promise.all([reading(), lossScale?.(), probing?.()])
     const orInF32 = config.precision === 'f16' ? ', or train with --precision f32' : ''
     if (!Number.isFinite(loss))
       throw new DivergedError(
-        `the loss is ${loss} at step ${step}: lower --lr (now ${config.lr}) or --lambda (now ${config.lambda})${orInF32}`,
+        `the loss is ${loss} at step ${step}: lower --lr (now ${config.lr})${config.lambda === undefined ? '' : ` or --lambda (now ${lambda ?? config.lambda})`}${orInF32}`,
       )
     if (scaling && scaling[0] < LEAST_LOSS_SCALE)
       throw new DivergedError(
@@ -215,42 +220,62 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     losses.push(loss)
     progress.seconds = (now - clock) / 1000
     const window = times.slice(-20)
-    const rateNow = window.length > 1 ? (1000 * config.batch * (window.length - 1)) / (now - window[0]) : 0
+    const rateNow = window.length > 1 ? (1000 * perStep * (window.length - 1)) / (now - window[0]) : 0
     skipped = scaling?.[2]
     const metrics: StepMetrics = {
       step,
       steps,
       epoch,
       loss,
+      lr,
+      ...(lambda !== undefined && { lambda }),
+      ...(logits && labels && { probeTop1: probeAccuracy(logits, labels, dataset.classes.length) }),
       ...(scaling && { lossScale: scaling[0], skipped }),
       ...(feed.streams && { waitMs }),
       imagesPerSecond: rateNow,
       seconds: progress.seconds,
     }
-    if (out) appendFileSync(join(out, 'metrics.jsonl'), `${JSON.stringify(metrics)}\n`)
+    if (out) appendLine(join(out, 'metrics.jsonl'), metrics)
     onStep?.(metrics)
   }
   const settle = async (): Promise<void> => {
     await Promise.all(pending.splice(0))
   }
 
+  /** λ after an epoch, by the features of some clean views. */
+  const adapted = async (lambda: number): Promise<number> => {
+    const found = await diagnose(engine, backbone, dataset, { recipe: config.augmentation, seed })
+    if (found.warning) onMessage?.(`epoch ${progress.epoch}: ${found.warning}`)
+    return Math.fround(adaptLambda(lambda, found.alpha ?? NaN))
+  }
+
+  const readOnline = async (): Promise<void> => {
+    const { test } = options
+    if (!config.onlineProbe || !test) return
+    const found = await onlineKnn(engine, backbone, dataset, test, { recipe: config.augmentation, seed })
+    if (out) appendLine(join(out, 'online.jsonl'), { step: progress.step, epoch: progress.epoch, ...found })
+    onMessage?.(
+      `epoch ${progress.epoch}: kNN-${found.k} top-1 ${(100 * found.top1).toFixed(1)} % ` +
+        `(${found.queries.toLocaleString('en')} test images among ${found.bank.toLocaleString('en')}, 1 clean view)`,
+    )
+  }
+
   const train = async (): Promise<void> => {
-    for await (const { images, waitMs } of feed.batches(batchesOf(indices, config, progress, steps))) {
+    for await (const { images, waitMs } of feed.batches(batchesOf(indices, { seed, perStep, steps }, progress))) {
       waitSeconds += waitMs / 1000
-      const { seed, augmentation, views } = config
-      const source = { sourceHeight: dataset.height, sourceWidth: dataset.width }
-      drawViews(augmentation, { seed, epoch: progress.epoch, images, views, ...source }, rows)
-      feed.place(rows)
-      await trainingStep.run(rows, rate)
+      const { epoch } = progress
+      const rows = feed.place(rowsOf(dataset, config, images, epoch))
+      const labels = extras.probe && labelsOf(dataset, config, images)
+      const lr = learningRate(progress.step, schedule)
+      await trainingStep.run({
+        rows,
+        rate: Float32Array.of(lr),
+        ...(network.target && { targetRate: Float32Array.of(targetRate(progress.step, steps, config.targetRate)) }),
+        ...(labels && { labels }),
+      })
       progress.step++
       progress.stepInEpoch++
-      const reading = observe(
-        progress.step,
-        progress.epoch,
-        trainingStep.loss(),
-        trainingStep.lossScale?.() ?? Promise.resolve(undefined),
-        waitMs,
-      )
+      const reading = observe({ step: progress.step, epoch, lr, lambda, waitMs }, labels)
       // What went wrong is thrown when it is awaited, a step or two later.
       reading.catch(() => undefined)
       pending.push(reading)
@@ -260,9 +285,15 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
         progress.epoch++
         progress.stepInEpoch = 0
       }
+      if (epochEnds && extras.lambda) {
+        await settle()
+        lambda = await adapted(lambda!)
+        engine.write(extras.lambda, Float32Array.of(lambda))
+      }
       if (epochEnds && progress.epoch % config.checkpointEvery === 0) {
         await settle()
         await save()
+        await readOnline()
       }
       if (signal?.aborted) stopped = 'signal'
       else if (maxMinutes !== undefined && performance.now() - started > 60_000 * maxMinutes) stopped = 'time'
@@ -277,15 +308,18 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     await train()
   } finally {
     trainingStep.destroy()
-    for (const variable of state) engine.release(variable)
+    const { target } = network
+    const targets = [target?.backbone, target?.projector].flatMap((part) => part?.dict.variables ?? [])
+    for (const v of [...targets, ...state]) engine.release(v)
     feed.release()
   }
 
   const imagesPerSecond =
-    times.length > 1 ? (1000 * config.batch * (times.length - 1)) / (times[times.length - 1] - times[0]) : 0
+    times.length > 1 ? (1000 * perStep * (times.length - 1)) / (times[times.length - 1] - times[0]) : 0
   const result: PretrainResult = {
     backbone,
     projector,
+    ...(average && { average }),
     steps: progress.step,
     epochs: progress.epoch,
     losses,
@@ -324,34 +358,38 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   return result
 }
 
-/** The images of the data set that a run trains on. */
-function fractionOf(dataset: ImageDataset, { fraction, fractionPerClass, seed }: PretrainConfig): Uint32Array {
-  if (!fractionPerClass) return fractionIndices(dataset.count, fraction, seed)
-  if (!dataset.labels.length)
-    throw new ConfigError(
-      `--fraction-per-class: the images of ${dataset.name} (${dataset.split}) have no labels: take a share of all with --fraction alone`,
+/** The rows of a step: micro-batch after micro-batch, view-major within each. */
+function rowsOf(
+  { height, width }: ImageDataset,
+  { augmentation, seed, views, batch, accumulate }: PretrainConfig,
+  images: Uint32Array,
+  epoch: number,
+): Float32Array {
+  const floats = views * batch * ROW_FLOATS
+  const rows = new Float32Array(accumulate * floats)
+  for (let i = 0; i < accumulate; i++) {
+    const options = { seed, epoch, images: images.subarray(i * batch, (i + 1) * batch), views }
+    drawViews(
+      augmentation,
+      { ...options, sourceHeight: height, sourceWidth: width },
+      rows.subarray(i * floats, (i + 1) * floats),
     )
-  return fractionIndicesPerClass(dataset.labels, fraction, seed)
+  }
+  return rows
 }
 
-/** The batches of a run, by images of the data set, from where it stands to its last step. */
-function* batchesOf(
-  indices: Uint32Array,
-  { seed, batch }: Pick<PretrainConfig, 'seed' | 'batch'>,
-  { step: from, epoch: fromEpoch, stepInEpoch }: Progress,
-  steps: number,
-): Generator<{ images: Uint32Array }> {
-  const stepsPerEpoch = Math.floor(indices.length / batch)
-  let place = stepInEpoch
-  let epoch = fromEpoch
-  let order = permutation(seed, epoch, indices.length)
-  for (let step = from; step < steps; step++, place++) {
-    if (place === stepsPerEpoch) {
-      order = permutation(seed, ++epoch, indices.length)
-      place = 0
-    }
-    yield { images: order.slice(place * batch, (place + 1) * batch).map((i) => indices[i]) }
-  }
+/** The label of each row of a step. */
+function labelsOf({ labels }: ImageDataset, { views, batch }: PretrainConfig, images: Uint32Array): Uint32Array {
+  const rows = views * batch
+  return Uint32Array.from(
+    { length: views * images.length },
+    (_, row) => labels[images[Math.floor(row / rows) * batch + (row % batch)]],
+  )
+}
+
+/** Of the rows that the logits [rows, classes] are of: the last ones. */
+function probeAccuracy(logits: Float32Array, labels: Uint32Array, classes: number): number {
+  return accuracies(logits, labels.subarray(labels.length - logits.length / classes)).top1
 }
 
 /** What may change when a run is resumed; anything else would make it another run. */
@@ -364,22 +402,6 @@ function refuseChanges(folder: string, before: PretrainConfig, now: PretrainConf
       throw new ConfigError(
         `--resume: the run in ${folder} has ${name} ${JSON.stringify(before[name])}, not ${JSON.stringify(now[name])}: start another run with another --out`,
       )
-}
-
-/** Lines beyond the checkpoint that a run goes on from were steps that will be done again. */
-async function truncateMetrics(file: string, step: number): Promise<void> {
-  if (!existsSync(file)) return
-  const kept = readFileSync(file, 'utf8')
-    .split('\n')
-    .filter((line) => {
-      try {
-        return (JSON.parse(line) as StepMetrics).step <= step
-      } catch {
-        // Half a line, from a process that was killed while it wrote.
-        return false
-      }
-    })
-  await writeAtomically(file, kept.map((line) => `${line}\n`).join(''))
 }
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`

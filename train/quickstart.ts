@@ -279,7 +279,7 @@ await runCommand(async () => {
       arch,
       width,
       projectorDim,
-      lambda,
+      lambda: lambda!,
       lr,
       weightDecay,
       seed,

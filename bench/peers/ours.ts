@@ -17,7 +17,7 @@ import {
 import { openEngine } from '../../engine/node/index.js'
 import { importStateDict, projector, resnet, type Mode } from '../../models/index.js'
 import { barlowTwins } from '../../train/objectives/barlow_twins.js'
-import { stepOptimizer } from '../../train/step.js'
+import { stepOptimizer } from '../../train/step/optimizer.js'
 import { CHECK_SCALE, lossesOf, LAMBDA, outputSide, PROJECTOR_DIM, RATE, resultsOf, VIEWS } from './cases.js'
 import type { Case, ConvCase, StepCase, Tensors } from './cases.js'
 import { permute, serve, type Peer, type Prepared } from './peer.js'
@@ -95,7 +95,10 @@ async function prepareStep(engine: Engine, c: StepCase, inputs: Tensors): Promis
   check.destroy()
 
   const trained = loss(updates)
-  const { parameters, seed, state, apply } = stepOptimizer(backbone, head, { weightDecay: 0, precision: c.precision })
+  const { parameters, seed, state, apply } = stepOptimizer(
+    { backbone, projector: head },
+    { optimizer: 'adam', weightDecay: 0, precision: c.precision },
+  )
   const applied = apply(gradients(trained, parameters, seed), input('rate', [1]))
   updates.push(...applied.updates)
   const outputs = { loss: trained, ...applied.outputs }

@@ -188,7 +188,8 @@ export function adam(
 ): Optimizer {
   const m = moments(parameters, 'adam_m')
   const v = moments(parameters, 'adam_v')
-  const step = variable('adam_step', [1])
+  // Named after what it counts for: two optimisers may be in one checkpoint.
+  const step = variable(`${parameters[0]?.name}.adam_step`, [1])
   return {
     state: [...m, ...v, step],
     updates: (gradients, rate, unscaling) => {

@@ -27,7 +27,7 @@ import { deviceImages } from '../../train/augment/views.js'
 import { resolveConfig } from '../../train/config.js'
 import { fromArrays } from '../../train/data/dataset.js'
 import { buildNetwork } from '../../train/network.js'
-import { describeStep } from '../../train/step.js'
+import { describeStep } from '../../train/step/whole.js'
 import { engine } from '../support/engine.js'
 import { formulaTensor } from '../support/formula.js'
 
@@ -166,8 +166,7 @@ describe('memory', () => {
     const gpu = await limited({ maxBindingBytes: limit, maxBufferBytes: 2 ** 32 - 4 })
     const config = resolveConfig({ views: 8, batch: 128 })
     const dataset = fromArrays({ images: new Uint8Array(128 * 32 * 32 * 3), height: 32, width: 32 })
-    const { backbone, projector } = buildNetwork(config)
-    const { spec } = describeStep(deviceImages(dataset, limit), backbone, projector, config)
+    const { spec } = describeStep(deviceImages(dataset, limit), buildNetwork(config), config)
     const plan = gpu.plan(spec)
     const largest = Math.max(...plan.dispatches.flatMap((d) => d.bindings.map((b) => b.bytes)))
     expect(largest).toBeLessThanOrEqual(limit)

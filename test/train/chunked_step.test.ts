@@ -12,11 +12,11 @@ import {
 import { readKernels } from '../../engine/node/index.js'
 import { ROW_FLOATS, drawViews } from '../../train/augment/draw.js'
 import { augmentViews, deviceImages } from '../../train/augment/views.js'
-import { chunkedPeakBytes, compileChunkedStep, describeChunkedStep } from '../../train/chunked_step.js'
+import { chunkedPeakBytes, compileChunkedStep, describeChunkedStep } from '../../train/step/chunked.js'
 import { resolveConfig, type PartialConfig } from '../../train/config.js'
 import { buildNetwork } from '../../train/network.js'
 import { barlowTwins } from '../../train/objectives/barlow_twins.js'
-import { compileStep, describeStep } from '../../train/step.js'
+import { compileStep, describeStep } from '../../train/step/whole.js'
 import { colourfulImages } from '../support/images.js'
 import { engine } from '../support/engine.js'
 
@@ -53,10 +53,11 @@ const rowsOf = (views: number, epoch: number) => {
 }
 
 const networkOf = (views: number) => {
-  const { backbone, projector } = buildNetwork(configOf({ views }))
+  const network = buildNetwork(configOf({ views }))
+  const { backbone, projector } = network
   const variables = [...backbone.dict.variables, ...projector.dict.variables]
   const running = variables.filter(({ name }) => name.includes('running'))
-  return { backbone, projector, variables, running }
+  return { network, variables, running }
 }
 
 async function readAll(gpu: Engine, variables: readonly Variable[]): Promise<Map<string, Float32Array>> {
@@ -68,13 +69,14 @@ async function readAll(gpu: Engine, variables: readonly Variable[]): Promise<Map
 /** Gradients and running statistics after two batches (no optimiser), all views at once. */
 async function whole(views: number): Promise<Found> {
   const gpu = await engine()
-  const { batch, lambda, augmentation } = configOf({ views })
-  const { backbone, projector, variables, running } = networkOf(views)
+  const { batch, augmentation } = configOf({ views })
+  const { network, variables, running } = networkOf(views)
+  const { backbone, projector } = network
   const images = deviceImages(dataset, gpu.target.maxBindingBytes)
   const updates: Assignment[] = []
   const mode = { training: true, groups: views, updates }
   const x = augmentViews(images, input('rows', [views * batch, ROW_FLOATS]), augmentation)
-  const loss = barlowTwins(projector.forward(backbone.forward(x, mode), mode), { views, lambda })
+  const loss = barlowTwins(projector.forward(backbone.forward(x, mode), mode), { views, lambda: 0.05 })
   const parameters = [...backbone.dict.parameters, ...projector.dict.parameters]
   const outputs: Record<string, Value> = { loss }
   gradients(loss, parameters).forEach((g, i) => (outputs[parameters[i].name] = g))
@@ -92,9 +94,9 @@ async function whole(views: number): Promise<Found> {
 async function inChunks(views: number, viewChunk: number): Promise<Found> {
   const gpu = await engine()
   const config = chunkedConfig(views, viewChunk)
-  const { backbone, projector, variables, running } = networkOf(views)
+  const { network, variables, running } = networkOf(views)
   const images = deviceImages(dataset, gpu.target.maxBindingBytes)
-  const described = describeChunkedStep(images, backbone, projector, config)
+  const described = describeChunkedStep(images, network, config)
   const [forward, loss, back] = await gpu.compileTogether([described.forward, described.loss, described.backward])
   for (const epoch of [0, 1]) {
     const rows = rowsOf(views, epoch)
@@ -153,16 +155,11 @@ describe('memory', () => {
   const plansOf = async (views: number, viewChunk: number) => {
     const gpu = await limited({ maxBufferBytes: 2 ** 32 - 4 })
     const config = { ...resolveConfig({ views, viewChunk, bn: 'per-view', batch: 64 }), viewChunk }
-    const { backbone, projector } = buildNetwork(config)
-    const described = describeChunkedStep(
-      deviceImages(dataset, gpu.target.maxBindingBytes),
-      backbone,
-      projector,
-      config,
-    )
+    const network = buildNetwork(config)
+    const described = describeChunkedStep(deviceImages(dataset, gpu.target.maxBindingBytes), network, config)
     const { forward, loss, backward, update } = described
     const plans = [forward, loss, backward, update].map((spec) => gpu.plan(spec))
-    return { plans, peak: chunkedPeakBytes(described, plans), parameters: backbone.dict.parameters, gpu, config }
+    return { plans, peak: chunkedPeakBytes(described, plans), gpu, config }
   }
 
   test('of the programs does not grow with the number of views', async () => {
@@ -171,9 +168,9 @@ describe('memory', () => {
     // All that grows is embeddings and their gradient, 64 images × 4 more views × 256 floats each, twice.
     expect(eight.peak - four.peak).toBe(2 * 4 * 64 * 4 * 256)
 
-    const { backbone, projector } = buildNetwork(eight.config)
+    const network = buildNetwork(eight.config)
     const images = deviceImages(dataset, eight.gpu.target.maxBindingBytes)
-    const atOnce = eight.gpu.plan(describeStep(images, backbone, projector, eight.config).spec).memory.peakBytes
+    const atOnce = eight.gpu.plan(describeStep(images, network, eight.config).spec).memory.peakBytes
     expect(atOnce / eight.peak).toBeGreaterThan(3.5)
     // Not half: transformed weights, gradients and their sums are there however few views are.
     expect((await plansOf(8, 1)).peak).toBeLessThan(0.65 * eight.peak)
@@ -194,19 +191,19 @@ describe('steps', () => {
   async function losses(viewChunk?: number): Promise<number[]> {
     const gpu = await engine()
     const config = configOf({ views: 4, viewChunk })
-    const { backbone, projector, variables } = networkOf(4)
+    const { network, variables } = networkOf(4)
     const images = deviceImages(dataset, gpu.target.maxBindingBytes)
     const step =
       viewChunk === undefined
-        ? await compileStep(gpu, images, backbone, projector, config)
-        : await compileChunkedStep(gpu, images, backbone, projector, { ...config, viewChunk })
+        ? await compileStep(gpu, images, network, config)
+        : await compileChunkedStep(gpu, images, network, { ...config, viewChunk })
     released.push(() => {
       for (const v of [...variables, ...step.state, ...images.shards.map(({ words }) => words)]) gpu.release(v)
     })
     const list: number[] = []
     let made
     for (let i = 0; i < 3; i++) {
-      await step.run(rowsOf(4, i), Float32Array.of(1e-3))
+      await step.run({ rows: rowsOf(4, i), rate: Float32Array.of(1e-3) })
       list.push((await step.loss())[0])
       made ??= gpu.counters
     }

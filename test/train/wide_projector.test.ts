@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import type { Engine } from '../../engine/index.js'
 import { deviceImages } from '../../train/augment/views.js'
 import { resolveConfig } from '../../train/config.js'
-import { buildNetwork } from '../../train/network.js'
-import { compileStep, describeStep } from '../../train/step.js'
+import { buildNetwork, trainedDicts } from '../../train/network.js'
+import { compileStep, describeStep } from '../../train/step/whole.js'
 import { drawViews } from '../../train/augment/draw.js'
 import { engine } from '../support/engine.js'
 import { colourfulImages } from '../support/images.js'
@@ -28,8 +28,7 @@ const limitedTo = (gpu: Engine, maxBindingBytes: number): Engine =>
 test.each([2, 4])('width 8192 plans within bindings of 128 MiB: %i views', async (views) => {
   const small = limitedTo(await engine(), 2 ** 27)
   const config = configOf(views, 8192)
-  const { backbone, projector } = buildNetwork(config)
-  const plan = small.plan(describeStep(deviceImages(dataset, 2 ** 27), backbone, projector, config).spec)
+  const plan = small.plan(describeStep(deviceImages(dataset, 2 ** 27), buildNetwork(config), config).spec)
   // Weights of 256 MiB are there, and nothing binds them whole.
   expect(Math.max(...plan.storages.map(({ bytes }) => bytes))).toBeGreaterThanOrEqual(2 ** 28)
   expect(
@@ -41,20 +40,20 @@ test.each([2, 4])('a projector in parts trains as one in a piece: %i views', asy
   const config = configOf(views, 160)
   const losses: number[][] = []
   for (const gpu of [await engine(), limitedTo(await engine(), 64 * 1024)]) {
-    const { backbone, projector } = buildNetwork(config)
+    const network = buildNetwork(config)
     const images = deviceImages(dataset, gpu.target.maxBindingBytes)
-    const step = await compileStep(gpu, images, backbone, projector, config)
+    const step = await compileStep(gpu, images, network, config)
     const seen: number[] = []
     for (let epoch = 0; epoch < 3; epoch++) {
       const batch = Array.from({ length: config.batch }, (_, i) => 2 * i)
       const { augmentation, seed } = config
       const rows = drawViews(augmentation, { seed, epoch, images: batch, views, sourceHeight: 10, sourceWidth: 10 })
-      await step.run(rows, Float32Array.of(1e-3))
+      await step.run({ rows, rate: Float32Array.of(1e-3) })
       seen.push((await step.loss())[0])
     }
     losses.push(seen)
     step.destroy()
-    for (const v of [...backbone.dict.variables, ...projector.dict.variables, ...step.state]) gpu.release(v)
+    for (const v of [...trainedDicts(network).flatMap((d) => d.variables), ...step.state]) gpu.release(v)
   }
   // The same sums in another order; Adam turns their last digits into more, step by step.
   losses[0].forEach((loss, i) => expect(Math.abs(losses[1][i] / loss - 1)).toBeLessThan([1e-5, 1e-3, 1e-2][i]))

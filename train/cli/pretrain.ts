@@ -1,106 +1,11 @@
 /** `npm run pretrain`: pretrains a ResNet; see `--help`. */
-import { readFile } from 'node:fs/promises'
 import { SingleBar } from 'cli-progress'
-import { Command } from 'commander'
-import { parse } from 'yaml'
 import { tuneByMeasurement } from '../../engine/node/index.js'
-import { architectures } from '../../models/index.js'
-import { openRun } from '../checkpoint.js'
-import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from '../config.js'
-import { datasetNames, loadDataset } from '../data/dataset.js'
+import { loadDataset } from '../data/dataset.js'
 import { pretrain, type StepMetrics } from '../pretrain.js'
-import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
-
-interface Options extends Omit<PartialConfig, 'augmentation' | 'stream'> {
-  config?: string
-  imageSize?: number
-  stream?: boolean
-  out?: string
-  resume?: boolean
-  maxMinutes?: number
-  adapter?: string
-  tune: boolean
-}
-
-const numeric = (flags: string): [string, (text: string) => number] => [flags, number(flags.split(' ')[0])]
-
-const command = withAdapter(
-  new Command('pretrain')
-    .description('Pretrain a ResNet with multi-view Barlow Twins.')
-    .option('--data <name>', `data set: ${datasetNames.join(', ')} (default cifar10)`)
-    .option('--data-dir <folder>', 'folder that holds it, in its official format or as pictures (default: the cache)'),
-)
-for (const [flags, description, parse] of [
-  ['--resolution <pixels>', "height and width that a folder's pictures are packed at (160)"],
-  ['--fraction <share>', 'share of the training images to pretrain on (1)'],
-  ['--arch <name>', `${Object.keys(architectures).join(', ')} (resnet18)`, String],
-  ['--width <channels>', 'channels of the first stage (64)'],
-  ['--stem <name>', 'cifar or imagenet (cifar)', String],
-  ['--image-size <pixels>', 'height and width of a view (32)'],
-  ['--bn <mode>', "joint or per-view: whose rows batch-norm's statistics are taken over (joint)", String],
-  ['--views <m>', 'views an image, at least 2 (4)'],
-  ['--view-chunk <k>', 'views in memory at once, a divisor of --views; needs --bn per-view (all)'],
-  ['--projector-dim <d>', 'projector width (256)'],
-  ['--lambda <weight>', 'weight of the orthogonality constraint (0.01)'],
-  ['--batch <images>', 'images a step (128)'],
-  ['--precision <type>', 'f32, or f16: activations in half the memory, where the adapter has it (f32)', String],
-  ['--epochs <count>', 'epochs (100)'],
-  ['--steps <count>', 'end after so many steps'],
-  ['--lr <rate>', "Adam's learning rate (0.001)"],
-  ['--weight-decay <rate>', 'added to the gradient (0.000001)'],
-  ['--seed <number>', 'of the weights, the order and the views (1)'],
-  ['--checkpoint-every <epochs>', 'epochs between checkpoints (5)'],
-  ['--max-minutes <minutes>', 'save and stop after so long'],
-] as [string, string, ((text: string) => string)?][])
-  command.option(flags, description, parse ?? (numeric(flags)[1] as unknown as (text: string) => string))
-command
-  .option('--fraction-per-class', 'take that share of each class')
-  .option('--stream', 'bring the images to the device batch by batch, however few they are')
-  .option('--no-zero-init-residual', 'start the blocks at full strength instead of as identities')
-  .option('--no-tune', "take the kernels' shipped choice instead of measuring, once for an adapter, which is faster")
-  .option('--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line wins")
-  .option('--out <folder>', 'where the run is kept')
-  .option('--resume', 'go on with the run in --out, as its config.yaml says; --epochs and --steps may be changed')
-
-/** Fields of the configuration among the command line's options, under the configuration's names. */
-function fieldsOf({
-  config: _,
-  imageSize,
-  stream,
-  out: _out,
-  resume: _resume,
-  maxMinutes: _minutes,
-  adapter: _adapter,
-  tune: _tune,
-  ...fields
-}: Options): PartialConfig {
-  return {
-    ...fields,
-    ...(stream && { stream: 'always' as const }),
-    ...(imageSize === undefined ? {} : { augmentation: { size: imageSize } }),
-  }
-}
-
-async function configOf(options: Options): Promise<PretrainConfig> {
-  const fields = fieldsOf(options)
-  if (options.resume) {
-    if (!options.out) throw new ConfigError('--resume: name the run with --out')
-    const { config } = await openRun(options.out)
-    return resolveConfig({
-      ...config,
-      ...fields,
-      augmentation: { ...config.augmentation, ...fields.augmentation },
-    })
-  }
-  let file: PartialConfig = {}
-  if (options.config) {
-    const text = await readFile(options.config, 'utf8').catch(() => {
-      throw new ConfigError(`--config ${options.config}: no such file`)
-    })
-    file = (parse(text) ?? {}) as PartialConfig
-  }
-  return resolveConfig({ ...file, ...fields, augmentation: { ...file.augmentation, ...fields.augmentation } })
-}
+import { describeRecipe, recipeNames } from '../recipes/index.js'
+import { openWithNote, parseOptions, runCommand } from './common.js'
+import { configOf, pretrainCommand, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
 
 interface Display {
   /** Progress of what comes before the first step. */
@@ -176,12 +81,18 @@ function timeLeft({ step, steps, seconds }: StepMetrics): string {
 }
 
 await runCommand(async () => {
-  const options = parseOptions<Options>(command)
-  // A `--no-…` option counts as given even when it is not: a configuration file or a run to resume has its say first.
-  if (command.getOptionValueSource('zeroInitResidual') !== 'cli') delete options.zeroInitResidual
+  const command = pretrainCommand()
+  const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
+  if (options.listRecipes) {
+    const names = recipeNames()
+    const widest = Math.max(...names.map((name) => name.length))
+    for (const name of names) console.log(`${name.padEnd(widest)}  ${describeRecipe(name)}`)
+    return
+  }
   const config = await configOf(options)
   const { dataDir, resolution } = config
   const dataset = await loadDataset(config.data, 'pretraining', { dataDir, resolution })
+  const test = config.onlineProbe ? await loadDataset(config.data, 'test', { dataDir, resolution }) : undefined
   const engine = await openWithNote(options.adapter)
   const abort = new AbortController()
   let asked = 0
@@ -200,6 +111,7 @@ await runCommand(async () => {
       engine,
       dataset,
       config,
+      test,
       out: options.out,
       resume: options.resume,
       maxMinutes: options.maxMinutes,

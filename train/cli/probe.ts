@@ -28,6 +28,7 @@ interface Options {
   seeds: number
   labels: number
   fineTune?: true
+  average?: true
   json?: string
   data?: string
   dataDir?: string
@@ -52,6 +53,7 @@ const command = withAdapter(
       1,
     )
     .option('--fine-tune', 'train the backbone with a classifier too, and read that out with one clean view')
+    .option('--average', 'read the moving average of the weights, which a run with --ema-rate keeps')
     .option('--json <file>', 'where to write the figures')
     .option('--data <name>', `data set to read out on: ${datasetNames.join(', ')} (the run's)`)
     .option('--data-dir <folder>', "the data set's folder, where it is not the run's any more")
@@ -243,7 +245,10 @@ await runCommand(async () => {
   const test = await loadDataset(data, 'test', { dataDir, resolution })
   const engine = await openWithNote(options.adapter)
   const { backbone } = buildNetwork(config)
-  await loadModel(engine, backbone.dict, `${latest.folder}/model.safetensors`)
+  if (options.average && config.emaRate === undefined)
+    throw new ConfigError(`--average: the run in ${options.run} has kept none; pretrain with --ema-rate`)
+  const weights = options.average ? 'average' : 'model'
+  await loadModel(engine, backbone.dict, `${latest.folder}/${weights}.safetensors`)
 
   const seeds = Array.from({ length: options.seeds }, (_, i) => i + 1)
   const how = { recipe: config.augmentation, views, seeds }
@@ -277,7 +282,7 @@ await runCommand(async () => {
   const untrained = await read(fresh, 'untrained')
 
   const rows = [
-    { name: `step ${latest.step}`, figures: pretrained },
+    { name: `step ${latest.step}${options.average ? ', average' : ''}`, figures: pretrained },
     { name: 'untrained', figures: untrained },
   ]
   console.log(accuracyTable(rows))
@@ -296,6 +301,7 @@ await runCommand(async () => {
       network: { arch, width, stem, imageSize: augmentation.size },
       data,
       pretrainedOn: config.data,
+      weights,
       labels: options.labels,
       views,
       seeds,

@@ -13,7 +13,7 @@ import {
   sum,
   type Value,
 } from '../../engine/index.js'
-import { byView, correlationLoss, offDiagonalSquares } from './views.js'
+import { byView, correlationLoss, offDiagonalSquares, weighted } from './views.js'
 
 /**
  * Every row is L2-normalised, then every column standardised jointly over all m·B rows; z̄ is the mean over the views.
@@ -25,10 +25,10 @@ import { byView, correlationLoss, offDiagonalSquares } from './views.js'
  *
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2
- * @param lambda weight λ of the orthogonality constraint
+ * @param lambda weight λ of the orthogonality constraint: a number, or a scalar [1] where it changes during training
  * @returns the loss, a scalar [1]
  */
-export function barlowTwins(z: Value, { views, lambda }: { views: number; lambda: number }): Value {
+export function barlowTwins(z: Value, { views, lambda }: { views: number; lambda: number | Value }): Value {
   const { batch: B, width: d } = byView('barlowTwins', z, views)
   const standard = standardizeColumns(l2NormalizeRows(z))
   if (views === 2) {
@@ -39,5 +39,5 @@ export function barlowTwins(z: Value, { views, lambda }: { views: number; lambda
   const average = mean(each, [0])
   const agreement = mean(multiply(each, average), [1])
   const invariance = scale(sum(square(affine(agreement, 1, -1))), 1 / views)
-  return add(invariance, scale(offDiagonalSquares(average, B), lambda))
+  return add(invariance, weighted(offDiagonalSquares(average, B), lambda))
 }

@@ -25,6 +25,9 @@ export interface Embeddings {
 /** The parameters of an objective, by name: `lambda`, say. */
 export type ObjectiveOptions = Readonly<Record<string, number | boolean>>
 
+/** The same, where a parameter may be a scalar [1] of the graph that changes during training. */
+export type ChangingOptions = Readonly<Record<string, number | boolean | Value>>
+
 export interface Objective {
   /** Checks the parameters and fills in their defaults. */
   readonly schema: z.ZodType<ObjectiveOptions>
@@ -34,8 +37,10 @@ export interface Objective {
   readonly twoViews: boolean
   /** A predictor behind the projector, and a moving average of the network that makes the targets. */
   readonly needs?: 'predictor'
+  /** The parameter that may change during training. */
+  readonly changing?: string
   /** @returns the loss, a scalar [1] */
-  build(embeddings: Embeddings, views: number, options: ObjectiveOptions): Value
+  build(embeddings: Embeddings, views: number, options: ChangingOptions): Value
 }
 
 /** What the caller got wrong, in one line that names the parameter and what it takes. */
@@ -48,13 +53,14 @@ const weight = z.number().min(0)
 function define<S extends z.ZodRawShape>(
   shape: S,
   build: (embeddings: Embeddings, options: z.infer<z.ZodObject<S>> & { views: number }) => Value,
-  rest: { twoViews?: boolean; needs?: 'predictor' } = {},
+  rest: Pick<Objective, 'needs' | 'changing'> & { twoViews?: boolean } = {},
 ): Objective {
   return {
     schema: z.strictObject(shape) as unknown as z.ZodType<ObjectiveOptions>,
     parameters: Object.keys(shape),
     twoViews: rest.twoViews ?? false,
     needs: rest.needs,
+    changing: rest.changing,
     build: (embeddings, views, options) =>
       build(embeddings, { ...options, views } as unknown as z.infer<z.ZodObject<S>> & { views: number }),
   }
@@ -62,7 +68,9 @@ function define<S extends z.ZodRawShape>(
 
 /** Defaults are the paper's, and for the original forms those of their papers. */
 const registry = {
-  'barlow-twins': define({ lambda: weight.default(0.01) }, ({ projection }, o) => barlowTwins(projection, o)),
+  'barlow-twins': define({ lambda: weight.default(0.01) }, ({ projection }, o) => barlowTwins(projection, o), {
+    changing: 'lambda',
+  }),
   'barlow-twins-leave-one-out': define({ lambda: weight.default(0.01) }, ({ projection }, o) =>
     barlowTwinsLeaveOneOut(projection, o),
   ),
@@ -80,7 +88,11 @@ const registry = {
   ),
   simclr: define({ temperature: z.number().positive().default(0.1) }, ({ projection }, o) => simclr(projection, o)),
   byol: define(
-    { symmetric: z.boolean().default(true) },
+    {
+      symmetric: z.boolean().default(true),
+      // At the first step; it rises to 1 over the run.
+      targetRate: z.number().min(0).max(1).default(0.99),
+    },
     ({ prediction, target }, o) => {
       if (!prediction || !target) throw new ObjectiveError('byol: needs the predictions and the targets beside z')
       return byol(prediction, target, o)
@@ -94,6 +106,11 @@ const registry = {
 export type ObjectiveName = keyof typeof registry
 
 export const objectives: Readonly<Record<ObjectiveName, Objective>> = registry
+
+/** Every parameter that some objective has. */
+export const objectiveParameters: readonly string[] = [
+  ...new Set(Object.values(objectives).flatMap(({ parameters }) => parameters)),
+]
 
 export const objectiveNames = Object.keys(registry) as [ObjectiveName, ...ObjectiveName[]]
 

@@ -90,16 +90,24 @@ export function offDiagonalSquares(z: Value, divisor: number): Value {
  *
  * @param a standardised embeddings [B, d] or [n, B, d]
  * @param b likewise
+ * @param lambda a number, or a scalar [1] of the graph
  * @returns a scalar [1]
  */
-export function correlationLoss(a: Value, b: Value, lambda: number): Value {
+export function correlationLoss(a: Value, b: Value, lambda: number | Value): Value {
   const [batch, width] = a.shape.slice(-2)
   if (width <= batch) {
     const C = scale(matmul(a, b, { transposeA: true }), 1 / batch)
-    return orthogonalityLoss(C, { onDiagonal: 1, offDiagonal: lambda, target: 1 })
+    if (typeof lambda === 'number') return orthogonalityLoss(C, { onDiagonal: 1, offDiagonal: lambda, target: 1 })
+    const part = (onDiagonal: number): Value =>
+      orthogonalityLoss(C, { onDiagonal, offDiagonal: 1 - onDiagonal, target: 1 })
+    return add(part(1), multiply(part(0), lambda))
   }
   const diagonal = mean(multiply(a, b), [a.shape.length - 2])
   const gram = (x: Value): Value => scale(matmul(x, x, { transposeB: true }), 1 / batch)
   const offDiagonal = subtract(sum(multiply(gram(a), gram(b))), sum(square(diagonal)))
-  return add(sum(square(affine(diagonal, 1, -1))), scale(offDiagonal, lambda))
+  return add(sum(square(affine(diagonal, 1, -1))), weighted(offDiagonal, lambda))
 }
+
+/** weight · x, where the weight is fixed or a scalar [1] of the graph. */
+export const weighted = (x: Value, weight: number | Value): Value =>
+  typeof weight === 'number' ? scale(x, weight) : multiply(x, weight)

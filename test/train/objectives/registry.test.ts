@@ -8,7 +8,7 @@ describe('parameters', () => {
     expect(resolveObjective('barlow-twins', 4)).toEqual({ lambda: 0.01 })
     expect(resolveObjective('vicreg-original', 4, { mu: 20, lambda: undefined })).toEqual({ lambda: 25, mu: 20 })
     expect(resolveObjective('barlow-twins-original', 2)).toEqual({ lambda: 0.0051 })
-    expect(resolveObjective('byol', 2, { symmetric: false })).toEqual({ symmetric: false })
+    expect(resolveObjective('byol', 2, { symmetric: false })).toEqual({ symmetric: false, targetRate: 0.99 })
   })
 
   test('a mistake is one line that names the objective and the parameter', () => {

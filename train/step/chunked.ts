@@ -26,17 +26,18 @@ import {
   type Engine,
   type Plan,
   type ProgramSpec,
-  type Value,
   type Variable,
-} from '../engine/index.js'
-import type { Backbone, Projector } from '../models/index.js'
-import { ROW_FLOATS } from './augment/draw.js'
-import type { DeviceImages } from './augment/views.js'
-import type { PretrainConfig } from './config.js'
-import { barlowTwins } from './objectives/barlow_twins.js'
-import { stepOptimizer, stepViews, type StepConfig, type TrainingStep } from './step.js'
+} from '../../engine/index.js'
+import { ROW_FLOATS } from '../augment/draw.js'
+import type { DeviceImages } from '../augment/views.js'
+import type { Network } from '../network.js'
+import { nth } from './accumulated.js'
+import { forward, lossOf } from './forward.js'
+import { follow, stepOptimizer } from './optimizer.js'
+import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
+import { probe, stateOf } from './whole.js'
 
-export type ChunkedConfig = StepConfig & { viewChunk: NonNullable<PretrainConfig['viewChunk']> }
+export type ChunkedConfig = StepConfig & { viewChunk: number }
 
 /** The programs of a step, and the Variables through which they hand on what they found. */
 export interface ChunkedStep {
@@ -58,17 +59,17 @@ export interface ChunkedStep {
 /** The four programs; `viewChunk` must divide `views`, and `bn` be 'per-view', as `resolveConfig` sees to. */
 export function describeChunkedStep(
   images: DeviceImages,
-  backbone: Backbone,
-  projector: Projector,
+  network: Network,
   config: ChunkedConfig,
+  extras: StepExtras = {},
 ): ChunkedStep {
-  const { views, viewChunk, batch, lambda } = config
+  const { views, viewChunk, batch } = config
   const chunkRows = viewChunk * batch
   /** A chunk's embeddings; with `updates`, its running statistics too. */
-  const embed = (updates?: Assignment[]): { z: Value; chunk: Value } => {
-    const mode = { training: true, groups: viewChunk, updates }
-    const x = stepViews(images, input('rows', [chunkRows, ROW_FLOATS]), config)
-    return { z: projector.forward(backbone.forward(x, mode), mode), chunk: input('chunk', [1], 'u32') }
+  const embed = (updates?: Assignment[]) => {
+    const rows = input('rows', [chunkRows, ROW_FLOATS])
+    const { features, projection: z } = forward(images, network, config, rows, { views: viewChunk, updates })
+    return { features, z, chunk: input('chunk', [1], 'u32') }
   }
   const statistics: Assignment[] = []
   const first = embed(statistics)
@@ -76,8 +77,8 @@ export function describeChunkedStep(
   const embeddings = variable('embeddings', shape)
   const embeddingsGradient = variable('embeddings.gradient', shape)
 
-  const loss = barlowTwins(embeddings, { views, lambda })
-  const { parameters, seed, state, apply } = stepOptimizer(backbone, projector, config)
+  const loss = lossOf({ projection: embeddings }, config, extras)
+  const { parameters, seed, state, apply } = stepOptimizer(network, config)
   const [lossGradient] = gradients(loss, [embeddings], seed)
 
   const sums = parameters.map((p) => variable(`${p.name}.gradient`, p.shape))
@@ -85,12 +86,22 @@ export function describeChunkedStep(
   const again = embed()
   const parts = backward([[again.z, takeChunk(embeddingsGradient, chunkRows, again.chunk)]], parameters)
 
+  const probing = probe(extras, first.features)
+  const applied = apply(sums, input('rate', [1]))
   return {
-    forward: { label: 'forward', updates: [...statistics, putChunk(embeddings, first.z, first.chunk)] },
+    forward: {
+      label: 'forward',
+      outputs: probing.outputs,
+      updates: [...statistics, putChunk(embeddings, first.z, first.chunk), ...probing.updates],
+    },
     loss: { label: 'loss', outputs: { loss }, updates: [assign(embeddingsGradient, lossGradient)] },
     backward: { label: 'backward', updates: accumulate(sums, parts, again.chunk) },
-    update: { label: 'update', ...apply(sums, input('rate', [1])) },
-    state,
+    update: {
+      label: 'update',
+      outputs: applied.outputs,
+      updates: [...applied.updates, ...follow(network, config, applied.updates)],
+    },
+    state: [...state, ...stateOf(extras)],
     gradients: sums,
     scratch: [embeddings, embeddingsGradient, ...sums],
   }
@@ -100,37 +111,36 @@ export function describeChunkedStep(
 export async function compileChunkedStep(
   engine: Engine,
   images: DeviceImages,
-  backbone: Backbone,
-  projector: Projector,
+  network: Network,
   config: ChunkedConfig,
+  extras: StepExtras = {},
   onProgress?: (done: number, total: number) => void,
 ): Promise<TrainingStep> {
-  const described = describeChunkedStep(images, backbone, projector, config)
+  const described = describeChunkedStep(images, network, config, extras)
   const specs = [described.forward, described.loss, described.backward, described.update]
   const programs = await engine.compileTogether(specs, onProgress)
-  const [forward, loss, back, update] = programs
+  const [embed, loss, back, update] = programs
   const chunks = config.views / config.viewChunk
   const numbers = Array.from({ length: chunks }, (_, i) => Uint32Array.of(i))
   return {
     state: described.state,
-    dispatches: chunks * (forward.dispatches + back.dispatches) + loss.dispatches + update.dispatches,
+    dispatches: chunks * (embed.dispatches + back.dispatches) + loss.dispatches + update.dispatches,
     variants: variantsOf(programs.map(({ plan }) => plan)),
     peakBytes: chunkedPeakBytes(
       described,
       programs.map(({ plan }) => plan),
     ),
-    async run(rows, rate) {
-      const inputsOf = (chunk: Uint32Array) => {
-        const floats = rows.length / chunks
-        return { rows: rows.subarray(floats * chunk[0], floats * (chunk[0] + 1)), chunk }
-      }
-      for (const chunk of numbers) await forward.run(inputsOf(chunk))
+    async run({ rows, rate, labels }) {
+      const part = (chunk: Uint32Array) => ({ rows: nth(rows, chunk[0], chunks), chunk })
+      for (const chunk of numbers)
+        await embed.run({ ...part(chunk), ...(labels && { labels: nth(labels, chunk[0], chunks) }) })
       await loss.run()
-      for (const chunk of numbers) await back.run(inputsOf(chunk))
+      for (const chunk of numbers) await back.run(part(chunk))
       await update.run({ rate })
     },
     loss: () => loss.read('loss'),
     ...(config.precision === 'f16' && { lossScale: () => update.read('lossScale') }),
+    ...(extras.probe && { logits: () => embed.read('logits') }),
     destroy() {
       for (const program of programs) program.destroy()
       for (const v of described.scratch) engine.release(v)

@@ -1,0 +1,112 @@
+/**
+ * The training step over several micro-batches, whose gradients are averaged: a larger batch in the memory of a small
+ * one. The objectives and batch-norm compare the images of a batch with each other, so that this is not the step of the
+ * large batch: every micro-batch has statistics of its own, as every GPU has in the paper's runs on two.
+ */
+import {
+  accumulate,
+  gradientAccumulation,
+  gradients,
+  input,
+  scale,
+  sharedPeakBytes,
+  variable,
+  variantsOf,
+  type Assignment,
+  type Engine,
+  type ProgramSpec,
+  type Variable,
+} from '../../engine/index.js'
+import { ROW_FLOATS } from '../augment/draw.js'
+import type { DeviceImages } from '../augment/views.js'
+import type { Network } from '../network.js'
+import { forward, lossOf } from './forward.js'
+import { follow, stepOptimizer } from './optimizer.js'
+import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
+import { probe, stateOf } from './whole.js'
+
+/** The two programs of a step, and the Variables through which the first hands on what it found. */
+export interface AccumulatedStep {
+  /** Inputs `rows` [views · batch, ROW_FLOATS] and `index` [1] u32, the number of the micro-batch; 0 begins a new mean. */
+  readonly micro: ProgramSpec
+  /** Input `rate` [1] (and `targetRate`); output `loss` [1], the mean, and `lossScale` [3] with f16. */
+  readonly update: ProgramSpec
+  readonly state: readonly Variable[]
+  /** The gradients' mean and the loss's. */
+  readonly scratch: readonly Variable[]
+}
+
+export function describeAccumulatedStep(
+  images: DeviceImages,
+  network: Network,
+  config: StepConfig,
+  extras: StepExtras = {},
+): AccumulatedStep {
+  const { views, batch, accumulate: count } = config
+  const { parameters, seed, state, apply } = stepOptimizer(network, config)
+  const averaged = gradientAccumulation(parameters, count)
+  const index = input('index', [1], 'u32')
+  const updates: Assignment[] = []
+  const rows = input('rows', [views * batch, ROW_FLOATS])
+  const { features, ...embeddings } = forward(images, network, config, rows, { views, updates })
+  const loss = lossOf(embeddings, config, extras)
+  const meanLoss = variable('loss.mean', [1])
+  updates.push(...averaged.add(gradients(loss, parameters, averaged.seed(seed)), index))
+  updates.push(...accumulate([meanLoss], [scale(loss, 1 / count)], index))
+  const probing = probe(extras, features)
+
+  const applied = apply(averaged.mean, input('rate', [1]))
+  return {
+    micro: { label: 'micro-batch', outputs: probing.outputs, updates: [...updates, ...probing.updates] },
+    update: {
+      label: 'update',
+      outputs: { loss: scale(meanLoss, 1), ...applied.outputs },
+      updates: [...applied.updates, ...follow(network, config, applied.updates)],
+    },
+    state: [...state, ...stateOf(extras)],
+    scratch: [...averaged.mean, meanLoss],
+  }
+}
+
+/** Records both programs; they share the memory of their activations. */
+export async function compileAccumulatedStep(
+  engine: Engine,
+  images: DeviceImages,
+  network: Network,
+  config: StepConfig,
+  extras: StepExtras = {},
+  onProgress?: (done: number, total: number) => void,
+): Promise<TrainingStep> {
+  const described = describeAccumulatedStep(images, network, config, extras)
+  const programs = await engine.compileTogether([described.micro, described.update], onProgress)
+  const [micro, update] = programs
+  const plans = programs.map(({ plan }) => plan)
+  const { accumulate: count } = config
+  const numbers = Array.from({ length: count }, (_, i) => Uint32Array.of(i))
+  return {
+    state: described.state,
+    dispatches: count * micro.dispatches + update.dispatches,
+    variants: variantsOf(plans),
+    peakBytes: sharedPeakBytes(plans) + described.scratch.reduce((sum, { bytes }) => sum + bytes, 0),
+    async run({ rows, labels, ...rates }) {
+      for (const index of numbers) {
+        const [i] = index
+        await micro.run({ rows: nth(rows, i, count), index, ...(labels && { labels: nth(labels, i, count) }) })
+      }
+      await update.run(rates)
+    },
+    loss: () => update.read('loss'),
+    ...(config.precision === 'f16' && { lossScale: () => update.read('lossScale') }),
+    ...(extras.probe && { logits: () => micro.read('logits') }),
+    destroy() {
+      for (const program of programs) program.destroy()
+      for (const v of described.scratch) engine.release(v)
+    },
+  }
+}
+
+/** One of `parts` equal runs of an array. */
+export function nth<A extends Float32Array | Uint32Array>(array: A, i: number, parts: number): A {
+  const length = array.length / parts
+  return array.subarray(i * length, (i + 1) * length) as A
+}

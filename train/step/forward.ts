@@ -1,0 +1,79 @@
+/** From rows that were drawn to the objective's loss, whatever network and views a configuration has. */
+import { add, cast, placeRows, type Assignment, type Value } from '../../engine/index.js'
+import type { Mode } from '../../models/index.js'
+import { augmentCrops, type DeviceImages } from '../augment/views.js'
+import { cropGroups } from '../augment/recipe.js'
+import { objectiveOptions } from '../config.js'
+import type { Network } from '../network.js'
+import { objectives, type Embeddings } from '../objectives/index.js'
+import type { StepConfig, StepExtras } from './training_step.js'
+
+export interface ForwardOptions {
+  /** Views among the rows. */
+  views: number
+  /** Where the updates of the running statistics go; without it there are none. */
+  updates?: Assignment[]
+}
+
+/**
+ * Makes views and sends them through the network.
+ *
+ * Views of several sizes go through the backbone one size after the other, and batch-norm there is over the rows of one
+ * size, running statistics over those of the largest; the projector takes all of them together.
+ *
+ * @param rows [views · B, ROW_FLOATS]
+ * @returns the features [views · B, D], view-major, and what the objective takes
+ */
+export function forward(
+  images: DeviceImages,
+  network: Network,
+  config: StepConfig,
+  rows: Value,
+  { views, updates }: ForwardOptions,
+): Embeddings & { features: Value } {
+  const { bn, precision, augmentation } = config
+  const mode = (of: number, collect?: Assignment[]): Mode => ({
+    training: true,
+    groups: bn === 'per-view' ? of : 1,
+    updates: collect,
+  })
+  // What is computed from f16 is stored in f16.
+  const sizes = augmentCrops(images, rows, augmentation, views).map((x) => (precision === 'f16' ? cast(x, 'f16') : x))
+  const counts = cropGroups(augmentation, views).map((group) => group.views)
+  // Of several sizes, the largest is nearest to what is read out in eval mode: the statistics are its.
+  const largest = sizes.reduce((best, { shape }, i) => (shape[1] > sizes[best].shape[1] ? i : best), 0)
+  const embed = ({ backbone, projector }: Pick<Network, 'backbone' | 'projector'>, collect?: Assignment[]) => {
+    const features = concatenated(
+      sizes.map((x, i) => backbone.forward(x, mode(counts[i], i === largest ? collect : undefined))),
+    )
+    return { features, projection: projector.forward(features, mode(views, collect)) }
+  }
+  const { features, projection } = embed(network, updates)
+  return {
+    features,
+    projection,
+    prediction: network.predictor?.forward(projection, mode(views, updates)),
+    // The targets' network is never read in eval mode: its running statistics are left alone.
+    target: network.target && embed(network.target).projection,
+  }
+}
+
+/** The loss of a configuration's objective, a scalar [1]. */
+export function lossOf(embeddings: Embeddings, config: StepConfig, { lambda }: StepExtras): Value {
+  const { build, changing } = objectives[config.objective]
+  const options = objectiveOptions(config)
+  return build(embeddings, config.views, lambda && changing ? { ...options, [changing]: lambda } : options)
+}
+
+/** Tensors one after the other along the first dimension. */
+function concatenated(parts: readonly Value[]): Value {
+  const rows = parts.reduce((sum, { shape }) => sum + shape[0], 0)
+  let start = 0
+  return parts
+    .map((part) => {
+      const placed = parts.length > 1 ? placeRows(part, rows, start) : part
+      start += part.shape[0]
+      return placed
+    })
+    .reduce(add)
+}

@@ -1,0 +1,23 @@
+/** The training step of a configuration, recorded in the way that it asks for. */
+import type { Engine } from '../../engine/index.js'
+import type { DeviceImages } from '../augment/views.js'
+import type { Network } from '../network.js'
+import { compileAccumulatedStep } from './accumulated.js'
+import { compileChunkedStep } from './chunked.js'
+import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
+import { compileStep } from './whole.js'
+
+export type { StepExtras, StepInputs, TrainingStep } from './training_step.js'
+
+export function compileTrainingStep(
+  engine: Engine,
+  images: DeviceImages,
+  network: Network,
+  config: StepConfig,
+  extras: StepExtras,
+  onProgress?: (done: number, total: number) => void,
+): Promise<TrainingStep> {
+  const { viewChunk, accumulate } = config
+  const compile = viewChunk !== undefined ? compileChunkedStep : accumulate > 1 ? compileAccumulatedStep : compileStep
+  return compile(engine, images, network, { ...config, viewChunk: viewChunk! }, extras, onProgress)
+}
