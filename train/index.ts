@@ -12,8 +12,9 @@ export {
 
 export * from './objectives/index.js'
 export { learningRate, targetRate, type Schedule } from './schedule.js'
-export { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from './config.js'
-export { buildNetwork } from './network.js'
+export { ConfigError, overlay, resolveConfig, type PartialConfig, type PretrainConfig } from './config.js'
+export { recipeNames, readRecipe } from './recipes/index.js'
+export { buildNetwork, type Network } from './network.js'
 export { DivergedError, pretrain, type PretrainOptions, type PretrainResult, type StepMetrics } from './pretrain.js'
 export { loadModel, openRun, type Checkpoint } from './checkpoint.js'
 export { estimateStatistics, extractFeatures, type FeatureOptions, type StatisticsOptions } from './readout/features.js'

@@ -26,7 +26,7 @@ function display(): Display {
     const bar = new SingleBar({
       stream: process.stderr,
       hideCursor: true,
-      format: ' {bar} {value}/{total} · loss {loss} · {rate} images/s · {left} left',
+      format: ' {bar} {value}/{total} · loss {loss}{probe} · {rate} images/s · {left} left',
     })
     let started = false
     return {
@@ -36,7 +36,12 @@ function display(): Display {
         if (done === total) preparing.stop()
       },
       step(m) {
-        const payload = { loss: m.loss.toPrecision(5), rate: m.imagesPerSecond.toFixed(1), left: timeLeft(m) }
+        const payload = {
+          loss: m.loss.toPrecision(5),
+          probe: probeOf(m),
+          rate: m.imagesPerSecond.toFixed(1),
+          left: timeLeft(m),
+        }
         if (!started) bar.start(m.steps, m.step, payload)
         started = true
         bar.update(m.step, payload)
@@ -63,12 +68,15 @@ function display(): Display {
     step(m) {
       if (!isTime() && m.step !== m.steps) return
       console.error(
-        `step ${m.step}/${m.steps} · epoch ${m.epoch} · loss ${m.loss.toPrecision(5)} · ${m.imagesPerSecond.toFixed(1)} images/s · ${timeLeft(m)} left`,
+        `step ${m.step}/${m.steps} · epoch ${m.epoch} · loss ${m.loss.toPrecision(5)}${probeOf(m)} · ${m.imagesPerSecond.toFixed(1)} images/s · ${timeLeft(m)} left`,
       )
     },
     stop: () => undefined,
   }
 }
+
+const probeOf = ({ probeTop1 }: StepMetrics): string =>
+  probeTop1 === undefined ? '' : ` · probe ${(100 * probeTop1).toFixed(0)} %`
 
 function timeLeft({ step, steps, seconds }: StepMetrics): string {
   const left = Math.round((seconds / step) * (steps - step))

@@ -1,6 +1,6 @@
 /** Multi-view Barlow Twins: the loss against an f64 reference, and whole trajectories against PyTorch in f64. */
 import { describe, expect, test } from 'vitest'
-import { adam, gradients, input, type Assignment } from '../../../engine/index.js'
+import { adam, constant, gradients, input, type Assignment } from '../../../engine/index.js'
 import { projector, resnet, type Architecture, type Stem } from '../../../models/index.js'
 import { barlowTwins } from '../../../train/objectives/barlow_twins.js'
 import { checkOp } from '../../support/check.js'
@@ -23,6 +23,17 @@ describe('loss', () => {
     checkOp(`${views} views, batch ${batch}, width ${d}`, {
       inputs: { z: [views * batch, d] },
       build: ({ z }) => barlowTwins(z, { views, lambda: 0.04 }),
+      reference: ({ z }) => reference.scalar(reference.barlowTwins(z, views, 0.04)),
+    })
+
+  for (const [views, batch, d] of [
+    [2, 7, 5],
+    [2, 3, 17],
+    [3, 7, 5],
+  ])
+    checkOp(`${views} views, batch ${batch}, width ${d}, with a λ that changes`, {
+      inputs: { z: [views * batch, d] },
+      build: ({ z }) => barlowTwins(z, { views, lambda: constant([0.04]) }),
       reference: ({ z }) => reference.scalar(reference.barlowTwins(z, views, 0.04)),
     })
 
