@@ -132,7 +132,7 @@ async function time(engine: Engine, code: string, bytes: readonly number[], grou
       const commands = encoder.finish()
       const started = performance.now()
       device.queue.submit([commands])
-      await device.queue.onSubmittedWorkDone()
+      await engine.waitFor(device.queue.onSubmittedWorkDone())
       return (performance.now() - started) / 1000
     }
     await run(1)

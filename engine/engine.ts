@@ -62,6 +62,9 @@ export class Engine {
     return { ...this.made, pipelines: this.pipelines.count }
   }
 
+  /** What every wait for the device goes through: a platform may let its thread rest meanwhile. */
+  waitFor: <T>(done: Promise<T>) => Promise<T> = (done) => done
+
   /** Throws the first failure that the device reported since, if any. */
   check(): void {
     if (this.failure) throw this.failure
@@ -93,13 +96,13 @@ export class Engine {
     let result: T | undefined
     let thrown: unknown
     try {
-      result = await work()
+      result = await this.waitFor(work())
     } catch (error) {
       thrown = error
     }
     const errors = []
     for (const filter of [...filters].reverse()) {
-      const error = await this.device.popErrorScope()
+      const error = await this.waitFor(this.device.popErrorScope())
       if (error) errors.push(filter === 'out-of-memory' ? `out of device memory: ${error.message}` : error.message)
     }
     if (errors.length) throw new EngineError(`${what}: ${oneLine(errors.join('; '))}`)
@@ -202,7 +205,7 @@ export class Engine {
     encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
     this.device.queue.submit([encoder.finish()])
     try {
-      await staging.mapAsync(0x01, 0, bytes)
+      await this.waitFor(staging.mapAsync(0x01, 0, bytes))
     } catch (error) {
       this.check()
       throw new EngineError(`read-back failed: ${oneLine((error as Error).message)}`)
@@ -224,13 +227,13 @@ export class Engine {
 
   submit(commands: GPUCommandBuffer): void {
     this.device.queue.submit([commands])
-    this.inFlight.push(this.device.queue.onSubmittedWorkDone())
+    this.inFlight.push(this.waitFor(this.device.queue.onSubmittedWorkDone()))
   }
 
   /** Waits until all that was submitted is done. */
   async idle(): Promise<void> {
     this.inFlight.length = 0
-    await this.device.queue.onSubmittedWorkDone()
+    await this.waitFor(this.device.queue.onSubmittedWorkDone())
     this.check()
   }
 
@@ -241,11 +244,16 @@ export class Engine {
   }
 }
 
+/** Whether a driver runs on the processor. */
+export function adapterClassOf({ vendor, architecture, device, description }: GPUAdapterInfo): Target['adapterClass'] {
+  const name = `${vendor} ${architecture} ${device} ${description}`.toLowerCase()
+  return /llvmpipe|lavapipe|swiftshader|basic render/.test(name) ? 'cpu' : 'gpu'
+}
+
 /** What lowering needs to know of a device. */
 export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
-  const name = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase()
   return {
-    adapterClass: /llvmpipe|lavapipe|swiftshader|basic render/.test(name) ? 'cpu' : 'gpu',
+    adapterClass: adapterClassOf(info),
     maxBindingBytes: Math.floor(Math.min(device.limits.maxStorageBufferBindingSize, 2 ** 31 - 4) / 256) * 256,
     maxBufferBytes: device.limits.maxBufferSize,
     maxWorkgroupsPerDimension: device.limits.maxComputeWorkgroupsPerDimension,

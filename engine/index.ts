@@ -36,7 +36,7 @@ export {
   variantsOf,
 } from './lowering.js'
 export { measureVariants } from './tuning.js'
-export { Engine, EngineError, targetOf, type Counters } from './engine.js'
+export { Engine, EngineError, adapterClassOf, targetOf, type Counters } from './engine.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
 export { sharedPeakBytes } from './memory.js'

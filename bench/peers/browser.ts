@@ -1,5 +1,6 @@
 /** What libraries made for browsers look for, on Node: `navigator.gpu` on the same adapter and Dawn toggles as ours. */
-import { requestAdapter } from '../../engine/node/index.js'
+import { adapterClassOf } from '../../engine/index.js'
+import { requestAdapter, restUntil } from '../../engine/node/index.js'
 
 /** Sets `navigator` and `self`; returns the adapter's description. Call before the library is imported. */
 export async function standInBrowser(): Promise<string> {
@@ -7,7 +8,21 @@ export async function standInBrowser(): Promise<string> {
   const navigator = { gpu, userAgent: 'Node', hardwareConcurrency: 1 }
   Object.defineProperty(globalThis, 'navigator', { value: navigator, configurable: true })
   Object.defineProperty(globalThis, 'self', { value: globalThis, configurable: true })
+  if (adapterClassOf(adapter.info) === 'cpu') restAsOurs()
   return adapter.info.description || adapter.info.device || adapter.info.vendor
+}
+
+/** Our engine's thread rests while it waits for a software driver, which then has both cores: so do the peers'. */
+function restAsOurs(): void {
+  const wrap = (prototype: object, name: string): void => {
+    const own = Reflect.get(prototype, name) as (...args: unknown[]) => Promise<unknown>
+    const resting = function (this: unknown, ...args: unknown[]): Promise<unknown> {
+      return restUntil(own.apply(this, args))
+    }
+    Object.defineProperty(prototype, name, { value: resting, configurable: true })
+  }
+  wrap(GPUQueue.prototype, 'onSubmittedWorkDone')
+  wrap(GPUBuffer.prototype, 'mapAsync')
 }
 
 /** A device does nothing at all, very fast, with work that it refuses: the first refusal ends the peer's process. */

@@ -1,9 +1,11 @@
 /** The Node entry: an engine on the best adapter of this machine, with the kernels read from their files. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { Engine } from '../engine.js'
+import { restUntil } from './rest.js'
 import { requestAdapter, AdapterError, type DriverChoice } from './adapter.js'
 
 export { AdapterError, requestAdapter, type DriverChoice }
+export { restUntil } from './rest.js'
 export { tuneByMeasurement } from './tuning_cache.js'
 
 /** The texts of all kernels by file name without `.wgsl`. */
@@ -49,5 +51,8 @@ export type NodeEngine = Engine & { readonly driver: DriverChoice }
 export async function openEngine(options: { adapter?: string } = {}): Promise<NodeEngine> {
   const { adapter, driver } = await requestAdapter({ name: options.adapter })
   const device = await requestDevice(adapter)
-  return Object.assign(new Engine(device, adapter.info, readKernels()), { driver })
+  const engine = Object.assign(new Engine(device, adapter.info, readKernels()), { driver })
+  // With hardware the processor has nothing better to do, and a program may take less than a sleep.
+  if (engine.target.adapterClass === 'cpu') engine.waitFor = restUntil
+  return engine
 }

@@ -1,0 +1,37 @@
+/**
+ * Waiting without keeping a core busy. Dawn for Node looks for completion in a loop over the event loop that never
+ * sleeps. On a software driver that loop takes a processor from the driver itself, so here the thread sleeps between
+ * two looks, each time for a small share of what it has waited already.
+ */
+
+/** Of the time waited so far. */
+const SHARE = 0.05
+/** Milliseconds: whatever else the event loop serves is late by this much at most. */
+const LONGEST = 2
+/** Milliseconds: below it, going to sleep takes longer than the sleep. */
+const SHORTEST = 0.05
+
+const cell = new Int32Array(new SharedArrayBuffer(4))
+let waiting = 0
+let since = 0
+
+/** @returns the promise, while which is pending the thread sleeps between its turns */
+export function restUntil<T>(done: Promise<T>): Promise<T> {
+  if (++waiting === 1) {
+    since = performance.now()
+    setImmediate(sleep)
+  }
+  const end = (): void => {
+    waiting--
+    since = performance.now()
+  }
+  done.then(end, end)
+  return done
+}
+
+function sleep(): void {
+  if (waiting === 0) return
+  const time = Math.min(LONGEST, SHARE * (performance.now() - since))
+  if (time > SHORTEST) Atomics.wait(cell, 0, 0, time)
+  setImmediate(sleep)
+}
