@@ -14,13 +14,14 @@ const SHORTEST = 0.05
 const cell = new Int32Array(new SharedArrayBuffer(4))
 let waiting = 0
 let since = 0
+/** One turn after the other: a second row of them would sleep besides. */
+let turning = false
 
 /** @returns the promise, while which is pending the thread sleeps between its turns */
 export function restUntil<T>(done: Promise<T>): Promise<T> {
-  if (++waiting === 1) {
-    since = performance.now()
-    setImmediate(sleep)
-  }
+  if (waiting++ === 0) since = performance.now()
+  if (!turning) setImmediate(sleep)
+  turning = true
   const end = (): void => {
     waiting--
     since = performance.now()
@@ -30,7 +31,8 @@ export function restUntil<T>(done: Promise<T>): Promise<T> {
 }
 
 function sleep(): void {
-  if (waiting === 0) return
+  turning = waiting > 0
+  if (!turning) return
   const time = Math.min(LONGEST, SHARE * (performance.now() - since))
   if (time > SHORTEST) Atomics.wait(cell, 0, 0, time)
   setImmediate(sleep)

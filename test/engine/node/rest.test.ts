@@ -24,3 +24,17 @@ test('other work goes on meanwhile, and the thread sleeps between its turns', as
   // A loop that never sleeps makes tens of thousands of turns.
   expect(turns).toBeLessThan(3000)
 })
+
+test('one wait after another rests no longer than each alone', async () => {
+  // Waits that follow each other within one turn of the loop must not add up their sleeps.
+  for (let i = 0; i < 200; i++) await restUntil(Promise.resolve())
+  let turns = 0
+  let waiting = true
+  const spin = (): void => void (waiting && (turns++, setImmediate(spin)))
+  const done = after(150)
+  setImmediate(spin)
+  await restUntil(done)
+  waiting = false
+  // Sleeps of 2 ms at most, one a turn.
+  expect(turns).toBeGreaterThan(30)
+})
