@@ -19,6 +19,7 @@ interface Options {
   only?: string
   rounds?: number
   quick?: boolean
+  lendRest?: boolean
   adapter?: string
 }
 
@@ -39,17 +40,28 @@ const command = withAdapter(
     .option('--out <file>', 'trace: the Chrome-trace file to write (trace.json)')
     .option('--only <text>', 'only cases whose names contain this')
     .option('--rounds <count>', 'rounds that medians are taken over (9, quick: 3)', number('--rounds'))
+    .option('--lend-rest', "peers, on a CPU driver: let the WebGPU peers' threads rest while they wait, as ours does")
     .option('--quick', 'fewer cases and rounds: under 3 minutes on a CPU driver'),
 )
 
 type Subject = 'kernels' | 'losses' | 'step' | 'peers' | 'trace'
 
 await runCommand(async () => {
-  const { json, plots, out, only, quick = false, adapter, ...options } = parseOptions<Options>(command)
+  const {
+    json,
+    plots,
+    out,
+    only,
+    quick = false,
+    lendRest = false,
+    adapter,
+    ...options
+  } = parseOptions<Options>(command)
   const [what] = command.processedArgs as [Subject]
   const rounds = options.rounds ?? (quick ? 3 : 9)
   if (!Number.isInteger(rounds) || rounds < 1)
     throw new ConfigError(`--rounds ${rounds}: must be a whole number of at least 1`)
+  if (lendRest && what !== 'peers') throw new ConfigError('--lend-rest is for peers')
   if (out !== undefined && what !== 'trace') throw new ConfigError('--out is for trace: the others take --json')
   const engine = await openWithNote(adapter)
   const origin = originOf(engine, rounds)
@@ -70,7 +82,7 @@ await runCommand(async () => {
     // The peers' processes have devices of their own, and the machine to themselves.
     const { adapterClass, f16 } = engine.target
     engine.close()
-    return benchPeers({ origin, adapterClass, f16, rounds, quick, only, onMessage })
+    return benchPeers({ origin, adapterClass, f16, rounds, quick, lendRest, only, onMessage })
   }
 })
 

@@ -13,6 +13,7 @@ import {
   type Contest,
   type PeerName,
 } from './peers/cases.js'
+import { LEND_REST } from './peers/browser.js'
 import { readTensors, type Hello } from './peers/peer.js'
 import { nodePeer, PeerProcess, torchPeer, type Start } from './peers/process.js'
 import { ratioPlot } from './plots.js'
@@ -69,6 +70,8 @@ export interface PeersOptions {
   f16: boolean
   rounds: number
   quick: boolean
+  /** On a CPU driver: the WebGPU peers' threads rest while they wait, as ours does; by default they come as they are. */
+  lendRest: boolean
   /** Only cases whose names contain this. */
   only?: string
   onMessage(line: string): void
@@ -81,10 +84,11 @@ export async function benchPeers(options: PeersOptions): Promise<Report> {
   const processes = new Map<string, PeerProcess>()
   const absent = new Map<string, string>()
   const hellos: Hello[] = []
+  const lent = options.lendRest ? [LEND_REST] : []
   const starts: [string, Start | undefined][] = [
     [OURS, nodePeer('ours.ts')],
-    ['tfjs', nodePeer('tfjs.ts')],
-    ['jax-js', nodePeer('jax_js.ts')],
+    ['tfjs', nodePeer('tfjs.ts', lent)],
+    ['jax-js', nodePeer('jax_js.ts', lent)],
     ['torch', torchPeer()],
   ]
   try {
@@ -115,8 +119,8 @@ export async function benchPeers(options: PeersOptions): Promise<Report> {
     return {
       kind: 'peers',
       origin,
-      results: { peers: hellos, absent: Object.fromEntries(absent), cases: results },
-      markdown: markdown(results, hellos),
+      results: { lendRest: options.lendRest, peers: hellos, absent: Object.fromEntries(absent), cases: results },
+      markdown: markdown(results, hellos, options),
       plots: { ratios: await ratioPlot(results, origin) },
     }
   } finally {
@@ -219,7 +223,15 @@ const describeEntry = ({ peer, summary, ratio: r, cannot }: Entry): string =>
 const describe = ({ name, entries }: CaseResult): string => `${name}: ${entries.map(describeEntry).join('; ')}`
 
 /** One row a case: our time, then each peer's time, its ratio to ours and the largest error between the results. */
-function markdown(results: readonly CaseResult[], hellos: readonly Hello[]): string {
+function markdown(
+  results: readonly CaseResult[],
+  hellos: readonly Hello[],
+  { adapterClass, lendRest }: Pick<PeersOptions, 'adapterClass' | 'lendRest'>,
+): string {
+  const waiting = lendRest
+    ? "The WebGPU peers' threads rest while they wait, as this engine's does."
+    : "The WebGPU peers come as they are: while they wait, Dawn's polling keeps one core busy, which this engine's resting " +
+      'thread leaves to the driver (`--lend-rest` lends them that).'
   const names = ['tfjs', 'jax-js', 'torch']
   const cell = (result: CaseResult, name: string): string => {
     const entry = result.entries.find(({ peer }) => peer === name)
@@ -242,6 +254,7 @@ function markdown(results: readonly CaseResult[], hellos: readonly Hello[]): str
     'Times are medians [quartiles] of interleaved rounds; × is how many times longer the peer takes, with the quartiles ' +
       "of the rounds' own ratios; the error is max |a − b| / max |b| between the peer's result and ours. In a step, this " +
       'engine and PyTorch also update the running statistics of batch-norm.' +
+      (adapterClass === 'cpu' ? ` ${waiting}` : '') +
       (steps.length ? ` A step has ${steps[0].entries[0].seconds!.length} rounds.` : ''),
     table(['case', OURS, 'GFLOP/s', ...names], rows),
     ...(memory.length ? [table(['step', 'peer', 'peak memory'], memory)] : []),

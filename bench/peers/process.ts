@@ -16,9 +16,9 @@ export interface Start {
 const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
 /** A TypeScript peer of this folder. */
-export const nodePeer = (name: string): Start => ({
+export const nodePeer = (name: string, args: readonly string[] = []): Start => ({
   command: process.execPath,
-  args: ['--import', import.meta.resolve('tsx'), file(name)],
+  args: ['--import', import.meta.resolve('tsx'), file(name), ...args],
 })
 
 /** PyTorch under the first `python3` of PATH that has it; undefined where none does. */
