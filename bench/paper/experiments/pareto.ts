@@ -1,0 +1,117 @@
+/** Runtime against error of all runs at hand, and the front of those that no other beats in both. */
+import { scatter } from '../../charts.js'
+import { baselineArm, fidelityArms, fractionArms, projectorArms, viewsArms } from '../arms.js'
+import { meanAndSpread, type Analysis, type Arm, type Context, type Experiment, type Scale } from '../experiment.js'
+import { nameOfReadout } from '../../runs.js'
+import { protocols } from '../scales.js'
+
+interface Point {
+  arm: string
+  views: number
+  seed: number
+  epoch: number
+  /** Minutes of training. */
+  x: number
+  /** Error, in %. */
+  y: number
+}
+
+/** The points that no other beats or equals in both, by time. */
+export function frontOf<P extends { x: number; y: number }>(points: readonly P[]): P[] {
+  const front: P[] = []
+  for (const point of [...points].sort((a, b) => a.x - b.x || a.y - b.y))
+    if (front.length === 0 || point.y < front[front.length - 1].y) front.push(point)
+  return front
+}
+
+/** All arms of the scale that are read in the way that views are compared in; the same run counts once. */
+function candidates(scale: Scale): Arm[] {
+  const way = nameOfReadout(protocols[scale].viewsReadout)
+  const all = [
+    ...viewsArms(scale),
+    ...fractionArms(scale).slice(1),
+    baselineArm(scale),
+    ...projectorArms(scale),
+    ...fidelityArms(scale),
+  ]
+  const seen = new Set<string>()
+  return all.filter(({ config, readout }) => {
+    const key = JSON.stringify(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)))
+    if (nameOfReadout(readout) !== way || seen.has(key)) return false
+    seen.add(key)
+    return true
+  })
+}
+
+const least = (points: readonly Point[]): number => (points.length ? Math.min(...points.map(({ y }) => y)) : NaN)
+
+async function run({ scale, seeds, atHand }: Context): Promise<Analysis> {
+  const results = await atHand(candidates(scale))
+  const points = results.flatMap(({ arm, seeds: list }) =>
+    list.flatMap(({ seed, readings }) =>
+      readings.map(({ epoch, seconds, top1 }): Point => ({
+        arm: arm.name,
+        views: arm.config.views!,
+        seed,
+        epoch,
+        x: seconds / 60,
+        y: 100 * (1 - top1),
+      })),
+    ),
+  )
+  if (points.length === 0)
+    throw new Error(`pareto: no finished runs at scale ${scale} yet; run views, fraction or projector first`)
+  const perSeed = seeds.map((seed) => {
+    const own = points.filter((p) => p.seed === seed)
+    const few = own.filter(({ views }) => views === 2)
+    const budget = Math.max(...few.map(({ x }) => x))
+    return least(few) - least(own.filter(({ views, x }) => views > 2 && x <= budget))
+  })
+  const front = frontOf(points)
+  const counts = [...new Set(points.map(({ views }) => views))].sort((a, b) => a - b)
+  return {
+    claims: [
+      {
+        statement: 'within the longest 2-view run’s time: least error of 2-view runs − of runs with more views',
+        unit: 'points',
+        perSeed,
+        bound: { above: 0 },
+      },
+    ],
+    table: {
+      header: ['on the front', 'seed', 'epoch', 'minutes', 'error, %'],
+      rows: front.map(({ arm, seed, epoch, x, y }) => [arm, String(seed), String(epoch), x.toFixed(2), y.toFixed(2)]),
+    },
+    figures: [
+      {
+        what: 'the front of runtime against error',
+        paper: 'runs with more views are on it',
+        ours: `${front.filter(({ views }) => views > 2).length} of its ${front.length} points have more than two views`,
+      },
+    ],
+    plots: [
+      {
+        name: 'front',
+        title: 'Error against runtime; dashed: the front',
+        spec: scatter(
+          counts.map((m) => ({ name: `${m} views`, points: points.filter(({ views }) => views === m) })),
+          { x: { title: 'minutes of training', log: true }, y: { title: 'linear error, %' }, front },
+        ),
+      },
+    ],
+    notes: [
+      `${points.length} readings of ${results.filter((r) => r.seeds.some((s) => s.readings.length)).length} settings at hand, every checkpoint that was read a point; least errors by seed differ by ${meanAndSpread(perSeed)} points.`,
+    ],
+  }
+}
+
+export const pareto: Experiment = {
+  name: 'pareto',
+  title: 'Runtime against error',
+  claim: 'With more views the Pareto front of runtime against error moves toward less of both.',
+  protocol:
+    'Nothing is run for it: it takes every finished run of the other experiments that was read in the same way. Time is training alone.',
+  seeds: { tiny: 3, small: 3, full: 3 },
+  arms: () => [],
+  run,
+}

@@ -1,0 +1,100 @@
+/** Minutes until the baseline's accuracy, and until a set one, by views and share of the data. */
+import { lines } from '../../charts.js'
+import { baselineArm, fractionArms, viewsArms } from '../arms.js'
+import { curveOf, secondsTo } from '../curves.js'
+import {
+  finals,
+  known,
+  meanAndSpread,
+  type Analysis,
+  type Arm,
+  type ArmResult,
+  type Context,
+  type Experiment,
+  type Scale,
+} from '../experiment.js'
+import { protocols } from '../scales.js'
+import { mean } from '../statistics.js'
+
+const arms = (scale: Scale): Arm[] => [baselineArm(scale), ...viewsArms(scale), ...fractionArms(scale).slice(1)]
+
+/** Minutes by seed; Infinity where a run never gets there, NaN where it failed. */
+const minutesTo = ({ seeds }: ArmResult, accuracies: readonly number[]): number[] =>
+  seeds.map(({ readings }, i) => (readings.length ? secondsTo(readings, accuracies[i]) / 60 : NaN))
+
+/** `1.2 ± 0.1`, with how many seeds got there where not all did. */
+function reached(values: readonly number[]): string {
+  const there = known(values)
+  if (there.length === 0) return 'never'
+  return meanAndSpread(there) + (there.length < values.length ? ` (${there.length} of ${values.length})` : '')
+}
+
+async function run({ scale, runs }: Context): Promise<Analysis> {
+  const { target } = protocols[scale]
+  const all = await runs(arms(scale))
+  const [baseline, ...results] = all
+  const goal = finals(baseline)
+  const base = minutesTo(baseline, goal)
+  const multi = results.filter(({ arm }) => (arm.config.views ?? 0) > 2)
+  const whole = multi.filter(({ arm }) => !arm.name.includes('@'))
+  return {
+    claims: whole.map((result) => ({
+      statement: `log₂ of the baseline’s time to its own accuracy over that of ${result.arm.name}`,
+      unit: '',
+      perSeed: minutesTo(result, goal).map((minutes, i) => {
+        // Twice its whole time, for a run that never gets there.
+        const counted = minutes === Infinity ? (2 * (result.seeds[i].readings.at(-1)?.seconds ?? NaN)) / 60 : minutes
+        return Math.log2(base[i] / counted)
+      }),
+      bound: { above: 0 },
+    })),
+    table: {
+      header: ['', 'minutes to the baseline’s accuracy', `minutes to ${target} %`],
+      rows: all.map((result, i) => [
+        i ? result.arm.name : `baseline: ${result.arm.name}`,
+        reached(minutesTo(result, goal)),
+        reached(
+          minutesTo(
+            result,
+            goal.map(() => target),
+          ),
+        ),
+      ]),
+    },
+    figures: [
+      {
+        what: 'minutes to the baseline: more views take less',
+        paper: 'fewer minutes with 4 and 8 views',
+        ours: [baseline, ...whole].map((r) => `${r.arm.name}: ${reached(minutesTo(r, goal))}`).join('; '),
+      },
+    ],
+    plots: [
+      {
+        name: 'minutes',
+        title: 'Accuracy against wall-clock; dashed: the baseline’s',
+        spec: lines(
+          (baseline.arm.name === results[0].arm.name ? results : all).map((r) => curveOf(r, 'minutes')),
+          {
+            x: { title: 'minutes of training', log: true },
+            y: { title: 'linear top-1, %' },
+            level: known(goal).length ? mean(known(goal)) : undefined,
+          },
+        ),
+      },
+    ],
+    notes: [
+      'Whiskers: least and most of the seeds. The first checkpoint is the soonest that an accuracy can be seen at.',
+    ],
+  }
+}
+
+export const timeTo: Experiment = {
+  name: 'time-to',
+  title: 'Minutes to an accuracy',
+  claim: 'More views reach the accuracy of the baseline (2 views, the widest projector) in fewer minutes.',
+  protocol:
+    'Time is training alone, without compilation and readouts, between checkpoints by linear interpolation. The goal of each seed is its own baseline’s final linear accuracy; a run that never reaches it counts with twice its whole time.',
+  seeds: { tiny: 3, small: 3, full: 3 },
+  arms,
+  run,
+}
