@@ -41,7 +41,8 @@ export async function requestAdapter(
   const key = flags.join(' ')
   const gpu = instances.get(key) ?? create(flags)
   instances.set(key, gpu)
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' })
+  // Dawn throws where none of its adapters has the name that was asked for.
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null)
   if (!adapter) {
     forgetVerdict(home)
     throw new AdapterError(`The adapter ${description} was offered before and is gone: start again to look anew.`)

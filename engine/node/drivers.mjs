@@ -108,7 +108,7 @@ function machineFiles() {
  * @param {DriverHome} home @param {string[]} files @param {NodeJS.ProcessEnv} environment @returns {string} */
 export function verdictKey(home, files, environment) {
   const variables = Object.entries(environment)
-    .filter(([name]) => /^(VK_|LD_LIBRARY_PATH$|CUDA_VISIBLE|NVIDIA_VISIBLE|XDG_DATA_|DRI_PRIME$)/.test(name))
+    .filter(([name]) => /^(VK_|LP_|LD_LIBRARY_PATH$|CUDA_VISIBLE|NVIDIA_VISIBLE|XDG_DATA_|DRI_PRIME$)/.test(name))
     .sort()
   const stamps = files.map((file) => {
     if (file.startsWith('/dev/')) return file
