@@ -45,8 +45,8 @@ interface Setting {
 }
 
 const SETTINGS: readonly [Setting, Setting] = [
-  { name: 'low β = 0.1', beta: 0.1, step: 0.25, readings: 200, stride: 8 },
-  { name: 'high β = 5', beta: 5, step: 0.01, readings: 160, stride: 2 },
+  { name: 'low β = 0.1', beta: 0.1, step: 0.25, readings: 120, stride: 4 },
+  { name: 'high β = 5', beta: 5, step: 0.01, readings: 150, stride: 1 },
 ]
 
 /** sin(ka) / (ka) */

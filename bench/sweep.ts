@@ -1,0 +1,66 @@
+/** `npm run sweep -- FILE.yaml`: a grid of pretraining runs with their readouts; see `--help`. */
+import { mkdir } from 'node:fs/promises'
+import { basename, extname, join } from 'node:path'
+import { Command } from 'commander'
+import { openWithNote, parseOptions, runCommand, withAdapter } from '../train/cli/common.js'
+import { writeAtomically } from '../train/files.js'
+import { interruptible, progressOf, stoppedCleanly } from './progress.js'
+import { namedSplits } from './runs.js'
+import { readSweep } from './sweep/file.js'
+import { performSweep, sweepPlots, sweepTable } from './sweep/perform.js'
+
+interface Options {
+  out?: string
+  adapter?: string
+}
+
+const command = withAdapter(
+  new Command('sweep')
+    .description(
+      'Pretrain and read out every point of a grid. Finished runs are never repeated, interrupted ones go on, and one ' +
+        'that fails leaves the rest alone.',
+    )
+    .argument('<file>', 'YAML: base (a pretraining configuration), grid (option: [values]), seeds, readout')
+    .option('--out <folder>', 'where runs, results.json, table.md and plots go (runs/sweeps/NAME)'),
+)
+
+await runCommand(async () => {
+  const options = parseOptions<Options>(command)
+  const [file] = command.processedArgs as [string]
+  const sweep = await readSweep(file)
+  const { out = join('runs', 'sweeps', basename(file, extname(file))) } = options
+  await mkdir(out, { recursive: true })
+  const engine = await openWithNote(options.adapter)
+  const { signal } = interruptible()
+  const progress = progressOf()
+  await stoppedCleanly(signal, async () => {
+    const runs = await performSweep(sweep, {
+      engine,
+      root: join(out, 'runs'),
+      splits: namedSplits(),
+      signal,
+      onProgress: (label, what, done, total) => progress.within(label, what, done, total),
+      onRun: (label, rows) => progress.begin(label, rows),
+      onMessage: (line) => progress.say(line),
+    })
+    progress.end()
+    const date = new Date().toISOString()
+    const markdown = `${sweepTable(sweep, runs)}\n`
+    const { seeds, readout } = sweep
+    const results = { adapter: engine.description, date, seeds, readout, runs }
+    const files: Record<string, string> = {
+      'table.md': markdown,
+      'results.json': `${JSON.stringify(results, null, 1)}\n`,
+    }
+    const plots = await sweepPlots(sweep, runs, `${engine.description}; ${date.slice(0, 10)}`)
+    for (const [name, svg] of Object.entries(plots)) files[`${name}.svg`] = svg
+    for (const [name, text] of Object.entries(files)) await writeAtomically(join(out, name), text)
+    console.log(markdown)
+    console.error(
+      `wrote ${Object.keys(files)
+        .map((name) => join(out, name))
+        .join(', ')}`,
+    )
+  })
+  progress.end()
+})

@@ -1,0 +1,116 @@
+/** A sweep's file: what its runs share, the grid that they differ in, their seeds and how they are read. */
+import { readFile } from 'node:fs/promises'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { ConfigError, overlay, resolveConfig, type PartialConfig, type PretrainConfig } from '../../train/config.js'
+import { errorCode } from '../../train/files.js'
+import type { ReadoutSpec } from '../runs.js'
+
+const whole = z.number().int().min(1)
+
+const schema = z.strictObject({
+  /** Configuration of `npm run pretrain` that the runs share. */
+  base: z.record(z.string(), z.unknown()).default({}),
+  /** Options with the values that each takes; dots lead into nested ones, as in `augmentation.size`. */
+  grid: z.record(z.string(), z.array(z.unknown()).min(1)).default({}),
+  seeds: z.array(z.number().int().min(0)).min(1).default([1]),
+  readout: z
+    .strictObject({
+      views: whole.default(1),
+      seeds: whole.default(1),
+      epochs: whole.default(200),
+      knn: z.boolean().default(true),
+      trainPerClass: whole.optional(),
+      testPerClass: whole.optional(),
+    })
+    .prefault({}),
+})
+
+/** One point of the grid; its runs differ in their seed alone. */
+export interface Point {
+  /** The grid's options with their values here. */
+  values: Record<string, unknown>
+  /** A configuration for each seed, or what is wrong with this point. */
+  configs: PretrainConfig[] | { error: string }
+}
+
+export interface Sweep {
+  /** Names of the grid's options. */
+  options: string[]
+  seeds: number[]
+  readout: ReadoutSpec
+  points: Point[]
+}
+
+/** All combinations, the last option running fastest. */
+export function combinations(grid: Readonly<Record<string, readonly unknown[]>>): Record<string, unknown>[] {
+  return Object.entries(grid).reduce<Record<string, unknown>[]>(
+    (list, [name, values]) => list.flatMap((values_) => values.map((value) => ({ ...values_, [name]: value }))),
+    [{}],
+  )
+}
+
+/** `{ 'a.b': 1 }` as `{ a: { b: 1 } }`. */
+export function nested(flat: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const root: Record<string, unknown> = {}
+  for (const [path, value] of Object.entries(flat)) {
+    const names = path.split('.')
+    let at = root
+    for (const name of names.slice(0, -1)) at = (at[name] ??= {}) as Record<string, unknown>
+    at[names[names.length - 1]] = value
+  }
+  return root
+}
+
+/** What is found wrong with an option that does not exist is the file's mistake, and no point's. */
+const isUnknownOption = (error: Error): boolean => error.message.startsWith('unknown option')
+
+/**
+ * @param text YAML
+ * @param file its name, for errors
+ * @throws ConfigError in one line: no YAML, an unknown field or option, or a grid without any point that can be run
+ */
+export function parseSweep(text: string, file: string): Sweep {
+  let given: unknown
+  try {
+    given = parse(text)
+  } catch (error) {
+    throw new ConfigError(`${file}: not valid YAML (${(error as Error).message.split('\n')[0].replace(/:$/, '')})`)
+  }
+  const result = schema.safeParse(given ?? {})
+  if (!result.success) {
+    const [issue] = result.error.issues
+    const where = issue.path.length ? `${issue.path.join('.')}: ` : ''
+    throw new ConfigError(
+      issue.code === 'unrecognized_keys'
+        ? `${file}: ${where}unknown field '${issue.keys[0]}'; a sweep has base, grid, seeds and readout`
+        : `${file}: ${where}${issue.message}`,
+    )
+  }
+  const { base, grid, seeds, readout } = result.data
+  if ('seed' in base || 'seed' in grid) throw new ConfigError(`${file}: seed: list the seeds under 'seeds'`)
+  const points = combinations(grid).map((values): Point => {
+    try {
+      const config = overlay(base as PartialConfig, nested(values) as PartialConfig)
+      return { values, configs: seeds.map((seed) => resolveConfig({ ...config, seed })) }
+    } catch (error) {
+      if (!(error instanceof ConfigError) || isUnknownOption(error))
+        throw new ConfigError(`${file}: ${(error as Error).message}`)
+      return { values, configs: { error: error.message } }
+    }
+  })
+  const errors = points.flatMap(({ configs }) => ('error' in configs ? [configs.error] : []))
+  if (errors.length === points.length) throw new ConfigError(`${file}: ${errors[0]}`)
+  return { options: Object.keys(grid), seeds, readout, points }
+}
+
+/** @throws ConfigError in one line where the file cannot be read or is no sweep */
+export async function readSweep(file: string): Promise<Sweep> {
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    throw new ConfigError(`${file}: cannot be read (${errorCode(error) ?? String(error)})`)
+  }
+  return parseSweep(text, file)
+}
