@@ -1,0 +1,140 @@
+/** Sweeps on small images of the test's own: the grid, what fails, and that nothing finished is repeated. */
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { Interrupted, keyOf, type Splits } from '../../bench/runs.js'
+import { combinations, nested, parseSweep } from '../../bench/sweep/file.js'
+import { performSweep, sweepPlots, sweepTable } from '../../bench/sweep/perform.js'
+import { resolveConfig } from '../../train/config.js'
+import { fromArrays } from '../../train/data/dataset.js'
+import { engine } from '../support/engine.js'
+import { colourfulImages } from '../support/images.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'webgpu-ssl-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const labelled = (count: number, split: 'train' | 'test') => {
+  const { images, height, width } = colourfulImages(count)
+  const labels = Uint32Array.from({ length: count }, (_, i) => i % 3)
+  return fromArrays({ images, height, width, labels, classes: ['a', 'b', 'c'], split })
+}
+const train = labelled(24, 'train')
+const all: Splits = { pretraining: train, train, test: labelled(12, 'test') }
+const splits = (): Promise<Splits> => Promise.resolve(all)
+
+const text = `
+base: { data: own images, width: 4, batch: 8, epochs: 2, checkpointEvery: 1, projectorDim: 8, augmentation: { size: 8 } }
+grid:
+  views: [2, 3]
+  lr: [0.001, 1.0e+30]
+seeds: [1]
+readout: { epochs: 3 }
+`
+
+describe('a grid', () => {
+  test('has every combination, the last option running fastest', () => {
+    expect(combinations({ a: [1, 2], b: ['x', 'y'] })).toEqual([
+      { a: 1, b: 'x' },
+      { a: 1, b: 'y' },
+      { a: 2, b: 'x' },
+      { a: 2, b: 'y' },
+    ])
+    expect(combinations({})).toEqual([{}])
+  })
+
+  test('reaches nested options by dots', () => {
+    expect(nested({ 'a.b': 1, 'a.c': 2, d: 3 })).toEqual({ a: { b: 1, c: 2 }, d: 3 })
+    const { points } = parseSweep('base: { augmentation: { flip: 0 } }\ngrid: { augmentation.size: [16, 24] }', 'f')
+    const found = points.map(({ configs }) => 'error' in configs || configs[0].augmentation)
+    expect(found).toMatchObject([
+      { size: 16, flip: 0 },
+      { size: 24, flip: 0 },
+    ])
+  })
+
+  test('keeps the parameters of one objective from another', () => {
+    const { points } = parseSweep('base: { lambda: 0.02 }\ngrid: { objective: [barlow-twins, simclr] }', 'f')
+    expect(points.map(({ configs }) => 'error' in configs || configs[0].lambda)).toEqual([0.02, undefined])
+  })
+
+  test('holds a bad value as what is wrong with its point', () => {
+    const { points } = parseSweep('grid: { batch: [64, 1] }', 'f')
+    expect(points[1].configs).toEqual({ error: '--batch 1: must be at least 2' })
+  })
+
+  test.each([
+    ['grid: {views: [2', 'f: not valid YAML'],
+    ['grids: { views: [2] }', "f: unknown field 'grids'; a sweep has base, grid, seeds and readout"],
+    ['grid: { vews: [2, 4] }', "f: unknown option 'vews'"],
+    ['base: { vews: 2 }', "f: unknown option 'vews'"],
+    ['grid: { views: 2 }', 'f: grid.views'],
+    ['base: { batch: 1 }', 'f: --batch 1: must be at least 2'],
+    ['grid: { seed: [1, 2] }', "f: seed: list the seeds under 'seeds'"],
+    ['- 1', 'f: '],
+  ])('%j is refused in one line', (bad, line) => {
+    expect(() => parseSweep(bad, 'f')).toThrow(line)
+    try {
+      parseSweep(bad, 'f')
+    } catch (error) {
+      expect((error as Error).message).not.toContain('\n')
+    }
+  })
+})
+
+test('a key is that of what a run computes, whatever the order of its fields and wherever its data lie', () => {
+  const key = keyOf(resolveConfig({ views: 2, lr: 1 }))
+  expect(keyOf(resolveConfig({ lr: 1, views: 2, dataDir: '/elsewhere' }))).toBe(key)
+  expect(keyOf(resolveConfig({ lr: 1, views: 2, seed: 2 }))).not.toBe(key)
+  expect(keyOf(resolveConfig({ lr: 1, views: 2, augmentation: { flip: 0 } }))).not.toBe(key)
+})
+
+test('a sweep goes on where it was stopped, keeps failures beside the rest, and repeats nothing', async () => {
+  const sweep = parseSweep(text, 'f')
+  const root = join(folder, 'runs')
+  const abort = new AbortController()
+  const options = { engine: await engine(), root, splits }
+  // Stopped in the middle of the first run.
+  const stopped = performSweep(sweep, {
+    ...options,
+    signal: abort.signal,
+    onProgress: (_, what, done) => what === 'training' && done === 2 && abort.abort(),
+  })
+  await expect(stopped).rejects.toBeInstanceOf(Interrupted)
+  const [first] = readdirSync(root)
+  expect(JSON.parse(readFileSync(join(root, first, 'summary.json'), 'utf8'))).toMatchObject({ stopped: 'signal' })
+
+  const trained: number[] = []
+  const runs = await performSweep(sweep, {
+    ...options,
+    onProgress: (_, what, done) => void (what === 'training' && trained.push(done)),
+  })
+  // Six steps a run: the first goes on behind what it had done.
+  expect(trained[0]).toBeGreaterThan(2)
+  expect(runs).toHaveLength(4)
+  expect(runs[0].reading).toMatchObject({ step: 6, epoch: 2, views: 1, testCount: 12 })
+  expect(runs[2].reading).toMatchObject({ step: 6 })
+  for (const i of [1, 3]) expect(runs[i].error).toMatch(/^the loss is \S+ at step \d+: lower --lr/)
+
+  const files = () =>
+    readdirSync(root, { recursive: true, encoding: 'utf8' })
+      .sort()
+      .map((name) => [name, statSync(join(root, name)).mtimeMs])
+  const before = files()
+  const called: string[] = []
+  const again = await performSweep(sweep, { ...options, onProgress: (label) => called.push(label) })
+  expect(again).toEqual(runs)
+  expect(called).toEqual([])
+  expect(files()).toEqual(before)
+  expect(existsSync(join(root, runs[1].folder!.slice(root.length + 1), 'failed.json'))).toBe(true)
+
+  const markdown = sweepTable(sweep, runs)
+  expect(markdown.split('\n')[0]).toBe(
+    '| views | lr | linear top-1, % | linear top-5, % | kNN-20, % | minutes | seeds | failed |',
+  )
+  expect(markdown).toContain('| 2 | 1e+30 | – | – | – | – | 0 of 1 | the loss is')
+  expect(markdown).toContain('Read with 1 clean view an image')
+  const plots = await sweepPlots(sweep, runs, 'subtitle')
+  expect(Object.keys(plots).sort()).toEqual(['accuracy', 'runtime'])
+  for (const svg of Object.values(plots)) expect(svg).toContain('xmlns="http://www.w3.org/2000/svg"')
+})
