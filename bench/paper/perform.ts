@@ -1,8 +1,7 @@
 /** Performs experiments over one cache of runs: what is the same run is made once. */
 import type { Engine } from '../../engine/index.js'
-import { resolveConfig } from '../../train/config.js'
+import { resolveConfig, type PretrainConfig } from '../../train/config.js'
 import { keyOf, rowsOf, Runs, type RunRequest, type Splits } from '../runs.js'
-import type { PretrainConfig } from '../../train/config.js'
 import {
   judge,
   verdictOfAll,

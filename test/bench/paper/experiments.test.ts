@@ -13,7 +13,9 @@ import { perform } from '../../../bench/paper/perform.js'
 import { paperReport, readResults, writeResult } from '../../../bench/paper/report.js'
 import { keyOf, type Reading } from '../../../bench/runs.js'
 import { resolveConfig } from '../../../train/config.js'
+import { fromArrays } from '../../../train/data/dataset.js'
 import { engine } from '../../support/engine.js'
+import { colourfulImages } from '../../support/images.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'webgpu-ssl-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -187,4 +189,53 @@ test('a result is written, read again with its open interval, and stands in a pa
   expect(page).not.toMatch(/(src|href)="(?!data:)/)
   for (const text of ['a &lt; b', '86.43', '12.3', 'a note', '<svg', 'inconclusive', 'one seed: no interval'])
     expect(page).toContain(text)
+})
+
+test('runs are made once, read at every checkpoint, and a failing one is said and left out of the statistic', async () => {
+  const { images, height, width } = colourfulImages(24)
+  const labels = Uint32Array.from({ length: 24 }, (_, i) => i % 3)
+  const train = fromArrays({ images, height, width, labels, classes: ['a', 'b', 'c'] })
+  const config = { data: 'own images', width: 4, views: 2, batch: 8, epochs: 2, checkpointEvery: 1, projectorDim: 8 }
+  const readout = { views: 1, seeds: 1, epochs: 2, knn: false, trainPerClass: 4 }
+  const arm = (name: string, changes: object) => ({
+    name,
+    config: { ...config, augmentation: { size: 8 }, ...changes },
+    readout,
+    curve: true,
+  })
+  const arms = [arm('usual', {}), arm('wild', { lr: 1e30 })]
+  const made: string[] = []
+  const results: Result[] = []
+  const experiment = {
+    ...experiments[0],
+    seeds: { tiny: 2, small: 2, full: 2 },
+    arms: () => arms,
+    run: async ({ runs }: Context) => {
+      const [usual, wild] = await runs(arms)
+      expect(usual.seeds.map(({ readings }) => readings.map(({ epoch }) => epoch))).toEqual([
+        [1, 2],
+        [1, 2],
+      ])
+      const perSeed = usual.seeds.map(({ readings }, i) => readings[1].top1 - (wild.seeds[i].readings[0]?.top1 ?? NaN))
+      const claims = [{ statement: '', unit: '', perSeed, bound: { above: 0 } }]
+      return { claims, table: { header: [], rows: [] }, figures: [], plots: [], notes: [] }
+    },
+  }
+  const options = {
+    engine: await engine(),
+    scale: 'tiny' as const,
+    cache: join(folder, 'cache'),
+    splits: () => Promise.resolve({ pretraining: train, train, test: { ...train, split: 'test' as const } }),
+    signal: new AbortController().signal,
+    onProgress: () => undefined,
+    onRun: (label: string) => void made.push(label),
+    onMessage: () => undefined,
+  }
+  for (let time = 0; time < 2; time++) await perform([experiment], options, async (result) => void results.push(result))
+  expect(made).toHaveLength(4)
+  expect(results[1].runs).toEqual(results[0].runs)
+  expect(results[0].runs).toHaveLength(2)
+  expect(results[0].failures).toHaveLength(2)
+  expect(results[0].failures[0]).toMatch(/^wild, seed 1: the loss is /)
+  expect(results[0].verdict).toBe('inconclusive')
 })
