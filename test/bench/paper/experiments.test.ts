@@ -79,8 +79,8 @@ describe('the experiments', () => {
     )
     const named = (name: string) => experiments.find((e) => e.name === name)!.arms('tiny')
     expect(new Set(keys).size).toBeLessThan(keys.length - 5)
-    // All of time-to's runs are of views and fraction.
-    const others = [...named('views'), ...named('fraction')].map(({ config }) => keyOf(resolveConfig(config)))
+    // All of time-to's runs are of views, fraction and projector.
+    const others = ['views', 'fraction', 'projector'].flatMap(named).map(({ config }) => keyOf(resolveConfig(config)))
     for (const { config } of named('time-to')) expect(others).toContain(keyOf(resolveConfig(config)))
   })
 
