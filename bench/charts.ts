@@ -50,6 +50,9 @@ const dashOf = (series: readonly ChartSeries[]) => ({
   legend: legendOf(series),
 })
 
+/** More digits than a plot shows only make its file heavy. */
+const short = (value: number): number => Number(value.toPrecision(5))
+
 /**
  * Lines through points with whiskers.
  *
@@ -60,10 +63,15 @@ export function lines(
   { x, y, markers = true, level }: { x: Axis; y: Axis; markers?: boolean; level?: number },
 ): object {
   const values = series.flatMap(({ name, points }) =>
-    points.map((p) => ({ name, x: p.x, y: p.y, low: p.low ?? p.y, high: p.high ?? p.y })),
+    points.map(({ x: at, y: value, low = value, high = value }) => ({
+      name,
+      x: short(at),
+      y: short(value),
+      ...(low !== high && { low: short(low), high: short(high) }),
+    })),
   )
   const color = colorOf(series)
-  const whiskers = values.some(({ low, high }) => low !== high)
+  const whiskers = values.some(({ low }) => low !== undefined)
   const across = quantity('x', x)
   return {
     width: WIDTH,
