@@ -43,8 +43,10 @@ export function projectorArm(scale: Scale, loss: Loss, width: number, which: 'be
 }
 
 /** Widths of the scale that the paper has a λ for. */
-export const widthsOf = (scale: Scale, loss: Loss): number[] =>
-  protocols[scale].widths.filter((width) => lambdas[loss].best[width] !== undefined)
+export function widthsOf(scale: Scale, loss: Loss): number[] {
+  const { widths, vicregWidths = widths } = protocols[scale]
+  return (loss === 'vicreg' ? vicregWidths : widths).filter((width) => lambdas[loss].best[width] !== undefined)
+}
 
 export const projectorArms = (scale: Scale): Arm[] =>
   (['barlow-twins', 'vicreg'] as const).flatMap((loss) =>

@@ -10,8 +10,9 @@ export interface Protocol {
   /** Images of a step where the projector is varied, and where views are. */
   projectorBatch: number
   viewsBatch: number
-  /** Projector widths that are compared, ascending; VICReg's as far as the paper has a λ. */
+  /** Projector widths that are compared, ascending, as far as the paper has a λ; VICReg's where they are fewer. */
   widths: readonly number[]
+  vicregWidths?: readonly number[]
   /** Views that are compared. */
   views: readonly number[]
   /** Projector width where views are compared. */
@@ -34,6 +35,7 @@ export const protocols: Record<Scale, Protocol> = {
     projectorBatch: 128,
     viewsBatch: 128,
     widths: [64, 256, 1024],
+    vicregWidths: [64, 1024],
     views: [2, 4, 8],
     viewsWidth: 256,
     projectorReadout: part,
