@@ -184,7 +184,7 @@ function bars(
     encoding: {
       y: { field: fields.category, type: 'nominal', sort: null, axis: { title: null, labelLimit: 0 } },
       x: { field: fields.value, type: 'quantitative', axis: { title: fields.title } },
-      color: { field: fields.color, type: 'nominal', scale: { scheme: 'tableau10' }, ...(legend && { legend }) },
+      color: { field: fields.color, type: 'nominal', scale: { scheme: 'tableau20' }, ...(legend && { legend }) },
     },
   }
   return standAlone(spec, description, origin)

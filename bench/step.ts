@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Engine } from '../engine/index.js'
 import { profile, type Profile } from '../engine/profiling.js'
+import { benchChunks, type ChunkResult } from './chunks.js'
 import { stepPlot } from './plots.js'
 import { figure, mebibytes, table, type Origin, type Report } from './report.js'
 import { median, summarize, type Summary } from './statistics.js'
@@ -122,11 +123,16 @@ export async function benchSteps({ engine, origin, rounds, quick, only, onMessag
       })
     onMessage(`${result.name}: ${figure(result.imagesPerSecond)} images/s`)
   }
+  const chunks: ChunkResult[] = []
+  for (const w of quick || only ? [] : [workload({ width: 16, batch: 32, views: 8 })]) {
+    chunks.push(...(await benchChunks(engine, w, Math.min(rounds, 5))))
+    onMessage(`${nameOf(w)}: in chunks of ${chunks.map(({ chunk }) => chunk).join(', ')} views`)
+  }
   return {
     kind: 'step',
     origin,
-    results: { steps: results, refused },
-    markdown: markdown(results, refused),
+    results: { steps: results, chunks, refused },
+    markdown: markdown(results, chunks, refused),
     plots: { time: await stepPlot(results, origin) },
   }
 }
@@ -239,7 +245,11 @@ function takeFirstStep(
   })
 }
 
-function markdown(results: readonly StepResult[], refused: readonly { name: string; reason: string }[]): string {
+function markdown(
+  results: readonly StepResult[],
+  chunks: readonly ChunkResult[],
+  refused: readonly { name: string; reason: string }[],
+): string {
   const rows = results.map((r) => [
     r.name,
     `${figure(1000 * r.seconds.median)} [${figure(1000 * r.seconds.low)}–${figure(1000 * r.seconds.high)}]`,
@@ -247,7 +257,9 @@ function markdown(results: readonly StepResult[], refused: readonly { name: stri
     figure(r.viewsPerSecond),
     figure(r.deviceMilliseconds),
     `${figure(r.hostMilliseconds.median)} (${((r.hostMilliseconds.median / r.seconds.median) * 0.1).toFixed(1)} %)`,
-    r.threadMilliseconds === undefined ? '' : figure(r.threadMilliseconds),
+    r.threadMilliseconds === undefined
+      ? ''
+      : `${figure(r.threadMilliseconds)} (${((r.threadMilliseconds / r.seconds.median) * 0.1).toFixed(1)} %)`,
     mebibytes(r.peakBytes),
     String(r.dispatches),
     mebibytes(r.bytesPerView),
@@ -271,8 +283,22 @@ function markdown(results: readonly StepResult[], refused: readonly { name: stri
   return [
     '## Pretraining steps',
     'Device ms is the sum over the dispatches, each in a pass of its own; host ms is what the JavaScript thread does for ' +
-      "a step, and its share of the step; thread ms is that thread's processor time, polling for the device included; bytes a view are those that the dispatches bind, each counted once.",
+      "a step, and its share of the step; thread ms is that thread's processor time and its share, looking for completion included; bytes a view are those that the dispatches bind, each counted once.",
     table(header, rows),
+    ...(chunks.length
+      ? [
+          '### Views at once and in chunks, batch-norm by view',
+          table(
+            ['step', 'views in memory', 'ms [quartiles]', 'memory beside the network'],
+            chunks.map(({ name, chunk, seconds, peakBytes }) => [
+              name,
+              String(chunk),
+              `${figure(1000 * seconds.median)} [${figure(1000 * seconds.low)}–${figure(1000 * seconds.high)}]`,
+              mebibytes(peakBytes),
+            ]),
+          ),
+        ]
+      : []),
     ...refused.map(({ name, reason }) => `Left out: ${name}: ${reason}`),
     ...results.map((r) =>
       [

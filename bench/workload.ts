@@ -1,7 +1,7 @@
 /** A whole pretraining step as a user's run has it, on random images: views, network, loss, gradients, Adam. */
 import type { Engine, Program, Variable } from '../engine/index.js'
 import { drawViews } from '../train/augment/draw.js'
-import { deviceImages } from '../train/augment/views.js'
+import { deviceImages, type DeviceImages } from '../train/augment/views.js'
 import { resolveConfig, type PretrainConfig } from '../train/config.js'
 import { buildNetwork, trainedDicts } from '../train/network.js'
 import { describeStep } from '../train/step/whole.js'
@@ -23,20 +23,32 @@ export interface Step {
   release(): void
 }
 
-/** Records the step; its first run has yet to come. */
-export async function compileWorkload(engine: Engine, workload: Workload): Promise<Step> {
-  const { pixels, batch, views } = workload
-  const config = resolveConfig({ ...fields(workload), projectorDim: 256, augmentation: { size: pixels } })
-  const network = buildNetwork(config)
+/** As many random images as a batch has, on the device. */
+export function randomImages(engine: Engine, { batch, pixels }: Workload): DeviceImages {
   const bytes = new Uint8Array(batch * pixels * pixels * 3)
   for (let i = 0, state = 1; i < bytes.length; i++) bytes[i] = (state = Math.imul(state, 1664525) + 1013904223) >>> 24
-  const images = deviceImages(
-    { count: batch, height: pixels, width: pixels, images: bytes },
-    engine.target.maxBindingBytes,
-  )
+  return deviceImages({ count: batch, height: pixels, width: pixels, images: bytes }, engine.target.maxBindingBytes)
+}
+
+/** Draws the views of a step of all images: the part of it that the CPU computes. */
+export const rowsOf = ({ augmentation, batch, views }: PretrainConfig, pixels: number, step: number): Float32Array =>
+  drawViews(augmentation, {
+    seed: 1,
+    epoch: step,
+    images: Uint32Array.from({ length: batch }, (_, i) => i),
+    views,
+    sourceHeight: pixels,
+    sourceWidth: pixels,
+  })
+
+/** Records the step; its first run has yet to come. */
+export async function compileWorkload(engine: Engine, workload: Workload): Promise<Step> {
+  const { pixels } = workload
+  const config = resolveConfig({ ...fields(workload), projectorDim: 256, augmentation: { size: pixels } })
+  const network = buildNetwork(config)
+  const images = randomImages(engine, workload)
   const { spec, state } = describeStep(images, network, config)
   const program = await engine.compile(spec)
-  const indices = Uint32Array.from({ length: batch }, (_, i) => i)
   const rate = new Float32Array([config.lr])
   const variables: Variable[] = [
     ...trainedDicts(network).flatMap((dict) => dict.variables),
@@ -46,14 +58,7 @@ export async function compileWorkload(engine: Engine, workload: Workload): Promi
   return {
     program,
     inputs: (step) => ({
-      rows: drawViews(config.augmentation, {
-        seed: 1,
-        epoch: step,
-        images: indices,
-        views,
-        sourceHeight: pixels,
-        sourceWidth: pixels,
-      }),
+      rows: rowsOf(config, pixels, step),
       rate,
     }),
     release: () => {

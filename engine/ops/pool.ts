@@ -82,18 +82,20 @@ const maxPoolGradientOp = defineOp<Attributes & { shape: readonly number[] }>({
   name: 'maxPool2dGradient',
   infer: ([g], { shape }) => [{ shape, dtype: g.dtype }],
   lower: ({ inputs: [g, tap], outputs: [dx], attributes }, emit) => {
-    const [n] = dx.shape
+    const [n, height, width, channels] = dx.shape
+    const lanes = dx.dtype === 'f32' && channels % 4 === 0 ? 4 : 1
+    const types: Record<string, string> = lanes === 4 ? { T: 'vec4f', V: 'vec4f', U: 'vec4u' } : { T: dx.dtype }
     for (const { start, count } of emit.rows(n, ...[g, tap, dx].map((v) => v.bytes / n)))
       emit.dispatch({
         kernel: 'max_pool_gradient',
-        constants: { T: dx.dtype, store: dx.dtype },
-        params: paramsOf(dx.shape, g.shape, attributes, count),
+        constants: { ...types, store: dx.dtype },
+        params: paramsOf([n, height, width, channels / lanes], g.shape, attributes, count),
         buffers: {
           dy: images(emit, g, start, count),
           tap: images(emit, tap, start, count),
           dx: images(emit, dx, start, count),
         },
-        workgroups: [emit.grid((dx.size / n) * count, 64)],
+        workgroups: [emit.grid((dx.size / n / lanes) * count, 64)],
       })
   },
 })

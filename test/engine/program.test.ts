@@ -17,18 +17,15 @@ import {
   square,
   sum,
   variable,
-  Engine,
-  type Target,
   type Value,
 } from '../../engine/index.js'
-import { readKernels } from '../../engine/node/index.js'
 import { resnet } from '../../models/index.js'
 import { deviceImages } from '../../train/augment/views.js'
 import { resolveConfig } from '../../train/config.js'
 import { fromArrays } from '../../train/data/dataset.js'
 import { buildNetwork } from '../../train/network.js'
 import { describeStep } from '../../train/step/whole.js'
-import { engine } from '../support/engine.js'
+import { engine, engineFor } from '../support/engine.js'
 import { formulaTensor } from '../support/formula.js'
 
 /** A small training step: convolution, batch-norm, linear layer, Adam. */
@@ -154,16 +151,10 @@ describe('a program', () => {
   })
 })
 
-/** An engine on the shared device that believes in other limits. */
-async function limited(target: Partial<Target>): Promise<Engine> {
-  const { device, info, target: own } = await engine()
-  return Object.assign(new Engine(device, info, readKernels()), { target: { ...own, ...target } })
-}
-
 describe('memory', () => {
   test('the whole training step of a ResNet-18 of width 64, 128 images in 8 views, plans', async () => {
     const limit = 128 * 2 ** 20
-    const gpu = await limited({ maxBindingBytes: limit, maxBufferBytes: 2 ** 32 - 4 })
+    const gpu = await engineFor({ maxBindingBytes: limit, maxBufferBytes: 2 ** 32 - 4 })
     const config = resolveConfig({ views: 8, batch: 128 })
     const dataset = fromArrays({ images: new Uint8Array(128 * 32 * 32 * 3), height: 32, width: 32 })
     const { spec } = describeStep(deviceImages(dataset, limit), buildNetwork(config), config)
@@ -176,7 +167,7 @@ describe('memory', () => {
   })
 
   test('a tensor over the largest buffer is named, with the remedy', async () => {
-    const gpu = await limited({ maxBufferBytes: 2 ** 32 - 4 })
+    const gpu = await engineFor({ maxBufferBytes: 2 ** 32 - 4 })
     const huge = relu(input('x', [2 ** 16, 2 ** 16]))
     expect(() => gpu.plan({ outputs: { huge } })).toThrow(
       /\[65536, 65536\] takes 16384 MiB, over the adapter's largest buffer.*smaller batch/,

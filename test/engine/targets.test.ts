@@ -6,7 +6,6 @@ import { describe, expect, test } from 'vitest'
 import {
   batchNorm,
   conv2d,
-  Engine,
   gradients,
   input,
   matmul,
@@ -17,9 +16,8 @@ import {
   type Target,
   type Value,
 } from '../../engine/index.js'
-import { readKernels } from '../../engine/node/index.js'
 import { expectClose } from '../support/check.js'
-import { engine } from '../support/engine.js'
+import { engineFor } from '../support/engine.js'
 import { formulaTensor } from '../support/formula.js'
 
 interface Network {
@@ -66,9 +64,7 @@ async function evaluate(
   name: string,
 ): Promise<{ read: Record<string, Float32Array>; dispatches: number }> {
   const { inputs, build, valueOnly } = networks[name]
-  const own = await engine()
-  const gpu = new Engine(own.device, own.info, readKernels())
-  Object.assign(gpu, { target: { ...own.target, ...target } })
+  const gpu = await engineFor(target)
   const values = Object.fromEntries(Object.entries(inputs).map(([key, shape]) => [key, input(key, shape)]))
   const y = build(values)
   const outputs: Record<string, Value> = { y }

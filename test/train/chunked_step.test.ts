@@ -1,15 +1,6 @@
 /** Views in chunks: the same gradients, running statistics and training as all views at once, in less memory. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  Engine,
-  gradients,
-  input,
-  type Assignment,
-  type Target,
-  type Value,
-  type Variable,
-} from '../../engine/index.js'
-import { readKernels } from '../../engine/node/index.js'
+import { gradients, input, type Assignment, type Engine, type Value, type Variable } from '../../engine/index.js'
 import { ROW_FLOATS, drawViews } from '../../train/augment/draw.js'
 import { augmentViews, deviceImages } from '../../train/augment/views.js'
 import { chunkedPeakBytes, compileChunkedStep, describeChunkedStep } from '../../train/step/chunked.js'
@@ -18,7 +9,7 @@ import { buildNetwork } from '../../train/network.js'
 import { barlowTwins } from '../../train/objectives/barlow_twins.js'
 import { compileStep, describeStep } from '../../train/step/whole.js'
 import { colourfulImages } from '../support/images.js'
-import { engine } from '../support/engine.js'
+import { engine, engineFor } from '../support/engine.js'
 
 const dataset = colourfulImages(40)
 const configOf = (changes: PartialConfig) =>
@@ -145,15 +136,9 @@ describe.each([
   })
 })
 
-/** An engine on the shared device that believes in other limits. */
-async function limited(target: Partial<Target>): Promise<Engine> {
-  const { device, info, target: own } = await engine()
-  return Object.assign(new Engine(device, info, readKernels()), { target: { ...own, ...target } })
-}
-
 describe('memory', () => {
   const plansOf = async (views: number, viewChunk: number) => {
-    const gpu = await limited({ maxBufferBytes: 2 ** 32 - 4 })
+    const gpu = await engineFor({ maxBufferBytes: 2 ** 32 - 4 })
     const config = { ...resolveConfig({ views, viewChunk, bn: 'per-view', batch: 64 }), viewChunk }
     const network = buildNetwork(config)
     const described = describeChunkedStep(deviceImages(dataset, gpu.target.maxBindingBytes), network, config)

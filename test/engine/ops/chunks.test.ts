@@ -4,23 +4,14 @@ import {
   accumulate,
   affine,
   Arena,
-  Engine,
   input,
   putChunk,
   takeChunk,
   variable,
   type ProgramSpec,
-  type Target,
 } from '../../../engine/index.js'
-import { readKernels } from '../../../engine/node/index.js'
-import { engine } from '../../support/engine.js'
+import { engine, engineFor } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
-
-/** An engine on the shared device that believes in other limits. */
-async function limited(target: Partial<Target>): Promise<Engine> {
-  const { device, info, target: own } = await engine()
-  return Object.assign(new Engine(device, info, readKernels()), { target: { ...own, ...target } })
-}
 
 const index = () => input('index', [1], 'u32')
 
@@ -36,7 +27,7 @@ describe.each([
     [[4, 1], 4],
     [[40, 8], 20],
   ] as [number[], number][])('of %j by %i rows are taken and put where they belong', async (shape, rows) => {
-    const gpu = await limited(limits)
+    const gpu = await engineFor(limits)
     const data = formulaTensor(`chunks/${shape}`, shape)
     const [from, to] = [variable('from', shape, data), variable('to', shape)]
     const y = takeChunk(from, rows, index())
@@ -60,7 +51,7 @@ describe.each([
   })
 
   test('sums begin anew at index 0, whatever they held', async () => {
-    const gpu = await limited(limits)
+    const gpu = await engineFor(limits)
     const shapes = [[3, 5], [130], [7, 11, 2]]
     const totals = shapes.map((shape, i) => variable(`total ${i}`, shape))
     new Arena(totals)
