@@ -29,7 +29,7 @@ const quantity = (field: string, { title, log }: Axis) => ({
   field,
   type: 'quantitative',
   title,
-  scale: { type: log ? 'log' : 'linear', zero: false, nice: !log },
+  scale: log ? { type: 'log', nice: false } : { type: 'linear', zero: false, nice: true },
   axis: { tickCount: 6 },
 })
 
