@@ -8,6 +8,10 @@
 // An invocation holds PIXELS neighbours of one row of y × 4·CHANNELS output channels, and the three taps of a row of the
 // kernel meet PIXELS + 2 pixels of x that are loaded once: a third fewer loads than conv2d.wgsl has.
 // weights: as in conv2d.wgsl.
+// ends = loaded: of those pixels the first and the last are loaded like the others.
+// ends = shuffled: they come from the lanes beside, which hold them already. Asks that x is as wide as y (origin_x = −1),
+//   that eight lanes hold whole rows (8·PIXELS is a multiple of the width, the width one of PIXELS), and that the lanes of
+//   a subgroup follow local_invocation_index.
 enable subgroups;
 
 // @specialize
@@ -96,11 +100,21 @@ fn main(
     let at = (image * params.in_height + u32(r)) * params.in_width;
     for (var c = 0u; c < params.in_channels4; c++) {
       var a: array<vec4f, PIXELS + 2u>;
+      // @snippet ends = loaded
       for (var p = 0u; p < PIXELS + 2u; p++) {
         let s = left + i32(p);
         a[p] = vec4f();
         if (inside && s >= 0 && s < i32(params.in_width)) { a[p] = vec4f(x[(at + u32(s)) * params.in_channels4 + c]); }
       }
+      // @end
+      /* @snippet ends = shuffled
+      for (var p = 0u; p < PIXELS; p++) {
+        a[p + 1u] = vec4f();
+        if (inside) { a[p + 1u] = vec4f(x[(at + j + p) * params.in_channels4 + c]); }
+      }
+      a[0] = select(vec4f(), subgroupShuffle(a[PIXELS], (lane + 7u) % 8u), j > 0u);
+      a[PIXELS + 1u] = select(vec4f(), subgroupShuffle(a[1], (lane + 1u) % 8u), j + PIXELS < params.out_width);
+      @end */
       for (var u = 0u; u < 3u; u++) {
         let tap = select(3u * t + u, 8u - 3u * t - u, REVERSED);
         var held = hold((tap * params.in_channels4 + c) * 4u, channel, lane);

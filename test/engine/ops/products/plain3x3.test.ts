@@ -23,6 +23,10 @@ const cases: { x: number[]; w: number[]; padding: number; bias?: boolean }[] = [
   { x: [1, 9, 3, 20], w: [3, 3, 20, 3], padding: 1, bias: true },
   { x: [2, 6, 11, 4], w: [3, 3, 4, 8], padding: 0 },
   { x: [1, 5, 6, 4], w: [3, 3, 4, 4], padding: 2 },
+  // Rows of four and of eight lanes' pixels, the latter all lanes of a subgroup; then a row that goes on beyond them.
+  { x: [3, 3, 16, 4], w: [3, 3, 4, 8], padding: 1 },
+  { x: [2, 3, 32, 8], w: [3, 3, 8, 4], padding: 1, bias: true },
+  { x: [1, 2, 36, 4], w: [3, 3, 4, 4], padding: 1 },
 ]
 
 describe.each(['winograd', 'register, by rows'])('3×3 convolution by %s', (name) => {
