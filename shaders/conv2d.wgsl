@@ -10,7 +10,7 @@
 //
 // An invocation holds PIXELS output pixels × 4·CHANNELS output channels in registers, and the lanes of a subgroup share
 // one block of channels. weights = shuffled: each loads a different vec4 of the weights, and shuffles hand them round;
-// loads are what a software driver is slow at, and this needs 6 vec4 loads for 256 vec4 multiplications.
+// loads are what a software driver is slow at, and with CHANNELS = 8 this needs 8 vec4 loads for 128 vec4 products.
 // weights = direct: each loads its own, where subgroups are absent or smaller than 8 lanes.
 enable subgroups;
 
@@ -73,6 +73,19 @@ fn stored(v: vec4f) -> vec4h {
 }
 @end */
 
+// Adds four input channels' part to `WIDTH` vec4s of output channels, those from `first` on. Vec4 by vec4: few sums are
+// then in registers at a time, however many there are.
+const WIDTH = min(CHANNELS, 4u);
+alias Block = array<array<vec4f, PIXELS>, WIDTH>;
+fn accumulate(sum: ptr<function, Block>, a: ptr<function, array<vec4f, PIXELS>>, held: ptr<function, Held>, first: u32) {
+  for (var v = 0u; v < WIDTH; v++) {
+    for (var k = 0u; k < 4u; k++) {
+      let b = weight(held, k, first + v);
+      for (var p = 0u; p < PIXELS; p++) { (*sum)[v][p] = fma(vec4f((*a)[p][k]), b, (*sum)[v][p]); }
+    }
+  }
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
@@ -101,7 +114,8 @@ fn main(
     column[p] = i32(place % params.grid_width * params.stride) + params.origin_x;
   }
 
-  var sum: array<array<vec4f, CHANNELS>, PIXELS>;
+  var sum: Block;
+  var more: Block;   // of CHANNELS = 8: one loop over all would be too long for drivers to unroll
   for (var t = 0u; t < params.taps_y; t++) {
     for (var u = 0u; u < params.taps_x; u++) {
       var inside: array<bool, PIXELS>;
@@ -120,12 +134,8 @@ fn main(
           if (inside[p]) { a[p] = vec4f(x[at[p] + c]); }
         }
         var held = hold((tap * params.in_channels4 + c) * 4u, channel, lane);
-        for (var k = 0u; k < 4u; k++) {
-          for (var v = 0u; v < CHANNELS; v++) {
-            let b = weight(&held, k, v);
-            for (var p = 0u; p < PIXELS; p++) { sum[p][v] = fma(vec4f(a[p][k]), b, sum[p][v]); }
-          }
-        }
+        accumulate(&sum, &a, &held, 0u);
+        if (CHANNELS > 4u) { accumulate(&more, &a, &held, 4u); }
       }
     }
   }
@@ -139,7 +149,9 @@ fn main(
     for (var v = 0u; v < CHANNELS; v++) {
       let o = channel + v;
       if (o < params.out_channels4) {
-        if (HAS_BIAS) { y[at + o] = stored(sum[p][v] + bias[o]); } else { y[at + o] = stored(sum[p][v]); }
+        var total: vec4f;
+        if (v < WIDTH) { total = sum[v % WIDTH][p]; } else { total = more[v % WIDTH][p]; }
+        if (HAS_BIAS) { y[at + o] = stored(total + bias[o]); } else { y[at + o] = stored(total); }
       }
     }
   }

@@ -6,7 +6,7 @@
 // Activations NHWC, weights HWIO, C and O multiples of 4. The splits are summed afterwards, in order, by reduce.wgsl.
 //
 // An invocation owns one vec4 of input channels at one tap and 4·CHANNELS output channels, and the lanes of a subgroup
-// share the output channels. gradients = shuffled: eight of them load dy for 8 / CHANNELS pixels at once and hand it
+// share the output channels. gradients = shuffled: eight of them load dy for four pixels at once and hand it
 // round. gradients = direct: each loads its own, where subgroups are absent or smaller than 8 lanes.
 enable subgroups;
 
@@ -28,17 +28,22 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dy: array<In>;
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4f>;
 
-const STEP = 8u / CHANNELS;   // pixels whose dy one load of eight lanes covers
-
-// dy at STEP pixels from `pixel` on, 4·CHANNELS output channels wide; zero from `end` on.
+// dy at four pixels from `pixel` on, 4·CHANNELS output channels wide; zero from `end` on.
 // @snippet gradients = shuffled
-alias Held = vec4f;
+alias Held = array<vec4f, CHANNELS / 2u>;
 fn hold(pixel: u32, end: u32, channel: u32, lane: u32) -> Held {
-  let mine = pixel + lane / CHANNELS;
-  if (mine >= end) { return vec4f(); }
-  return vec4f(dy[mine * params.out_channels4 + min(channel + lane % CHANNELS, params.out_channels4 - 1u)]);
+  var held: Held;
+  for (var l = 0u; l < CHANNELS / 2u; l++) {
+    let q = l * 8u + lane;
+    let mine = pixel + q / CHANNELS;
+    if (mine < end) { held[l] = vec4f(dy[mine * params.out_channels4 + min(channel + q % CHANNELS, params.out_channels4 - 1u)]); }
+  }
+  return held;
 }
-fn gradient(held: ptr<function, Held>, k: u32, v: u32) -> vec4f { return subgroupShuffle(*held, k * CHANNELS + v); }
+fn gradient(held: ptr<function, Held>, k: u32, v: u32) -> vec4f {
+  let q = k * CHANNELS + v;
+  return subgroupShuffle((*held)[q / 8u], q % 8u);
+}
 // @end
 /* @snippet gradients = direct
 struct Held { pixel: u32, end: u32, channel: u32 }
@@ -48,6 +53,19 @@ fn gradient(held: ptr<function, Held>, k: u32, v: u32) -> vec4f {
   return vec4f(dy[at + min((*held).channel + v, params.out_channels4 - 1u)]);
 }
 @end */
+
+// Adds four pixels' part to `WIDTH` vec4s of output channels, those from `first` on. Vec4 by vec4: four sums are then
+// in registers at a time, however many there are.
+const WIDTH = min(CHANNELS, 4u);
+alias Block = array<array<vec4f, 4>, WIDTH>;
+fn accumulate(sum: ptr<function, Block>, a: ptr<function, array<vec4f, 4>>, held: ptr<function, Held>, first: u32) {
+  for (var v = 0u; v < WIDTH; v++) {
+    for (var k = 0u; k < 4u; k++) {
+      let g = gradient(held, k, first + v);
+      for (var q = 0u; q < 4u; q++) { (*sum)[v][q] = fma(vec4f((*a)[k][q]), g, (*sum)[v][q]); }
+    }
+  }
+}
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -79,33 +97,36 @@ fn main(
   var j = begin % params.out_width;
   var i = begin / params.out_width % params.out_height;
   var n = begin / params.out_width / params.out_height;
-  var sum: array<array<vec4f, CHANNELS>, 4>;
-  for (var pixel = begin; pixel < end; pixel += STEP) {
-    var held = hold(pixel, end, channel, lane);
-    for (var k = 0u; k < STEP; k++) {
+  var sum: Block;
+  var more: Block;   // of CHANNELS = 8: one loop over all would be too long for drivers to unroll
+  for (var pixel = begin; pixel < end; pixel += 4u) {
+    var a: array<vec4f, 4>;
+    for (var k = 0u; k < 4u; k++) {
       let r = i32(i * params.stride) + ky;
       let s = i32(j * params.stride) + kx;
-      var a = vec4f();
+      a[k] = vec4f();
       if (pixel + k < end && r >= 0 && r < i32(params.in_height) && s >= 0 && s < i32(params.in_width)) {
-        a = vec4f(x[((n * params.in_height + u32(r)) * params.in_width + u32(s)) * params.in_channels4 + c]);
+        a[k] = vec4f(x[((n * params.in_height + u32(r)) * params.in_width + u32(s)) * params.in_channels4 + c]);
       }
       j++;
       i += select(0u, 1u, j == params.out_width);
       j = select(j, 0u, j == params.out_width);
       n += select(0u, 1u, i == params.out_height);
       i = select(i, 0u, i == params.out_height);
-      for (var v = 0u; v < CHANNELS; v++) {
-        let g = gradient(&held, k, v);
-        for (var q = 0u; q < 4u; q++) { sum[q][v] = fma(vec4f(a[q]), g, sum[q][v]); }
-      }
     }
+    var held = hold(pixel, end, channel, lane);
+    accumulate(&sum, &a, &held, 0u);
+    if (CHANNELS > 4u) { accumulate(&more, &a, &held, 4u); }
   }
 
   if (workgroup.x * WORKGROUP_SIZE + local >= rows) { return; }
   let at = ((params.first_split + workgroup.z) * rows + row) * 4u * params.out_channels4;
   for (var q = 0u; q < 4u; q++) {
     for (var v = 0u; v < CHANNELS; v++) {
-      if (channel + v < params.out_channels4) { partial[at + q * params.out_channels4 + channel + v] = sum[q][v]; }
+      if (channel + v >= params.out_channels4) { continue; }
+      var total: vec4f;
+      if (v < WIDTH) { total = sum[v % WIDTH][q]; } else { total = more[v % WIDTH][q]; }
+      partial[at + q * params.out_channels4 + channel + v] = total;
     }
   }
 }

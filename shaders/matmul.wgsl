@@ -71,6 +71,23 @@ fn stored(v: vec4f) -> vec4h {
 }
 @end */
 
+// Adds to a block of 4 rows × `WIDTH` vec4s of the result, those from `first` on. Column by column: four sums are then
+// in registers at a time, however many there are.
+const WIDTH = min(CHANNELS, 4u);
+alias Block = array<array<vec4f, 4>, WIDTH>;
+fn accumulate(sum: ptr<function, Block>, four: ptr<function, array<vec4f, 4>>, held: ptr<function, Held>, first: u32) {
+  for (var v = 0u; v < WIDTH; v++) {
+    for (var d = 0u; d < 4u; d++) {
+      let other = right(held, d, first + v);
+      for (var i = 0u; i < 4u; i++) {
+        var factor: f32;
+        if (TRANSPOSE_A) { factor = (*four)[d][i]; } else { factor = (*four)[i][d]; }
+        (*sum)[v][i] = fma(vec4f(factor), other, (*sum)[v][i]);
+      }
+    }
+  }
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
@@ -92,7 +109,8 @@ fn main(
   let begin = split * params.depth_per_split;
   let end = min(begin + params.depth_per_split, params.depth);
 
-  var sum: array<array<vec4f, CHANNELS>, 4>;
+  var sum: Block;
+  var more: Block;   // of CHANNELS = 8: one loop over all would be too long for drivers to unroll
   for (var k = begin; k < end; k += 4u) {
     // four[i]: row row + i along k; with TRANSPOSE_A, rows row … row + 3 at depth k + i.
     var four: array<vec4f, 4>;
@@ -105,16 +123,8 @@ fn main(
       }
     }
     var held = hold(batch, k, column, lane);
-    for (var d = 0u; d < 4u; d++) {
-      for (var v = 0u; v < CHANNELS; v++) {
-        let other = right(&held, d, v);
-        for (var i = 0u; i < 4u; i++) {
-          var factor: f32;
-          if (TRANSPOSE_A) { factor = four[d][i]; } else { factor = four[i][d]; }
-          sum[i][v] = fma(vec4f(factor), other, sum[i][v]);
-        }
-      }
-    }
+    accumulate(&sum, &four, &held, 0u);
+    if (CHANNELS > 4u) { accumulate(&more, &four, &held, 4u); }
   }
 
   for (var i = 0u; i < 4u; i++) {
@@ -123,7 +133,9 @@ fn main(
     let at = (part * params.rows + row + i) * params.c_columns4 + params.c_first4 + column;
     for (var v = 0u; v < CHANNELS; v++) {
       if (column + v >= params.columns4) { continue; }
-      if (HAS_BIAS && params.first_split + split == 0u) { c[at + v] = stored(sum[i][v] + bias[column + v]); } else { c[at + v] = stored(sum[i][v]); }
+      var total: vec4f;
+      if (v < WIDTH) { total = sum[v % WIDTH][i]; } else { total = more[v % WIDTH][i]; }
+      if (HAS_BIAS && params.first_split + split == 0u) { c[at + v] = stored(total + bias[column + v]); } else { c[at + v] = stored(total); }
     }
   }
 }

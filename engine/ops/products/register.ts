@@ -19,7 +19,7 @@ export const registerConv: Way<ConvWork> = {
   cost: (work, target) => convFlops(work) / ratesOf(target).register,
   lower: (work, emit) => {
     const { inShape, outShape, w, kernel, bias, walk, dtype } = work
-    const tile = channelTile(outShape[3] / 4)
+    const tile = channelTile(outShape[3] / 4, emit)
     for (const { count, x, y } of imageRuns(emit, work))
       emit.dispatch({
         kernel: 'conv2d',
@@ -125,7 +125,7 @@ export const registerWeightGradient: Way<WeightGradientWork> = {
   lower: ({ x, inShape, dy, outShape, kernel, stride, padding, dw, dtype }, emit) => {
     const [, height, width, c] = inShape
     const [, outHeight, outWidth, o] = outShape
-    const tile = channelTile(o / 4)
+    const tile = channelTile(o / 4, emit)
     const rows = (kernel[0] * kernel[1] * c) / 4
     const lanes = tileLanes(emit)
     const groups = [Math.ceil(rows / lanes), Math.ceil(o / 4 / tile)] as const
@@ -183,7 +183,7 @@ export const registerMatmul: Way<MatmulWork> = {
   cost: (work, target) => matmulFlops(work) / ratesOf(target).register,
   lower: (work, emit) => {
     const { a, b, bias, c, batch, M, N, K, transposeA, dtypes, columns = { first: 0, of: N } } = work
-    const tile = channelTile(N / 4)
+    const tile = channelTile(N / 4, emit)
     const lanes = tileLanes(emit)
     const blocks = Math.ceil(M / 4 / lanes) * Math.ceil(N / 4 / tile) * batch
     // The sum over K is cut where few workgroups would be, or where b is too large to bind; the parts are f32, and

@@ -19,6 +19,9 @@ const cases: { x: number[]; w: number[]; stride: number; padding: number; bias?:
   { x: [1, 17, 15, 3], w: [7, 7, 3, 5], stride: 2, padding: 3 },
   { x: [1, 11, 9, 4], w: [3, 3, 4, 8], stride: 1, padding: 1 },
   { x: [3, 8, 8, 8], w: [3, 3, 8, 16], stride: 2, padding: 1 },
+  { x: [3, 5, 4, 3], w: [3, 3, 3, 32], stride: 2, padding: 1 },
+  { x: [3, 3, 4, 32], w: [2, 3, 32, 3], stride: 2, padding: 1 },
+  { x: [5, 3, 3, 3], w: [1, 2, 3, 64], stride: 1, padding: 0, bias: true },
   { x: [1, 9, 7, 3], w: [2, 5, 3, 5], stride: 3, padding: 2, bias: true },
   { x: [3, 6, 5, 5], w: [3, 3, 5, 3], stride: 1, padding: 0, bias: true },
 ]

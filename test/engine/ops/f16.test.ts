@@ -57,6 +57,7 @@ describe.skipIf(!offered)('f16', () => {
     [[2, 8, 8, 8], [3, 3, 8, 16], 2, 1],
     [[3, 5, 7, 17], [1, 1, 17, 5], 2, 0],
     [[2, 7, 9, 4], [3, 3, 4, 8], 1, 1],
+    [[3, 5, 4, 3], [3, 3, 3, 32], 2, 1],
   ] as [number[], number[], number, number][])
     checkHalf(`conv2d [${x}] * [${w}], stride ${stride}`, {
       inputs: { x, w },

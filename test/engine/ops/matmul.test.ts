@@ -14,6 +14,7 @@ describe('matmul', () => {
         [3, 17, 5],
         [17, 5, 130],
         [67, 33, 35],
+        [37, 7, 32],
       ])
         checkOp(`${transposeA ? 'aT' : 'a'} ${transposeB ? 'bT' : 'b'} + bias, ${m}x${k}x${n}`, {
           inputs: { a: transposeA ? [k, m] : [m, k], b: transposeB ? [n, k] : [k, n], bias: [n] },
@@ -31,11 +32,15 @@ describe('matmul', () => {
     [true, false],
     [false, true],
   ])
-    checkOp(`batched, ${transposeA ? 'aT' : 'a'} ${transposeB ? 'bT' : 'b'}`, {
-      inputs: { a: transposeA ? [3, 6, 9] : [3, 9, 6], b: transposeB ? [3, 17, 6] : [3, 6, 17] },
-      build: ({ a, b }) => matmul(a, b, { transposeA, transposeB }),
-      reference: ({ a, b }) => reference.matmul(a, b, { transposeA, transposeB }),
-    })
+    for (const [m, k, n] of [
+      [9, 6, 17],
+      [9, 7, 32],
+    ])
+      checkOp(`batched, ${transposeA ? 'aT' : 'a'} ${transposeB ? 'bT' : 'b'}, ${m}x${k}x${n}`, {
+        inputs: { a: transposeA ? [3, k, m] : [3, m, k], b: transposeB ? [3, n, k] : [3, k, n] },
+        build: ({ a, b }) => matmul(a, b, { transposeA, transposeB }),
+        reference: ({ a, b }) => reference.matmul(a, b, { transposeA, transposeB }),
+      })
 
   test('shape errors name the op and both shapes', () => {
     const a = input('a', [3, 5])
