@@ -9,7 +9,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Engine } from '../engine/index.js'
 import type { Backbone } from '../models/index.js'
 import { loadModel, openRun, type Progress } from '../train/checkpoint.js'
@@ -73,7 +73,7 @@ export class Interrupted extends Error {
   override name = 'Interrupted'
 }
 
-/** What changes where or how a run is made, and not what comes of it. */
+/** What changes where or how a run is made, and not what comes of it; but of a folder, where it lies says what it is. */
 const UNSEEN = new Set<string>(['dataDir', 'stream'])
 
 /** Keys in order, so that equal configurations have equal texts. */
@@ -92,6 +92,7 @@ const sorted = (value: unknown): unknown =>
 /** Name of a run's folder: a hash of all in its configuration that its outcome depends on. */
 export function keyOf(config: PretrainConfig): string {
   const seen = Object.fromEntries(Object.entries(config).filter(([name]) => !UNSEEN.has(name)))
+  if (config.data === 'folder' && config.dataDir !== undefined) seen.dataDir = resolve(config.dataDir)
   return createHash('sha256')
     .update(JSON.stringify(sorted(seen)))
     .digest('hex')
@@ -141,7 +142,8 @@ export interface RunsOptions {
 }
 
 export class Runs {
-  private readonly cut = new Map<string, ImageDataset>()
+  /** By data set and images of each class: names do not tell two folders or resolutions apart. */
+  private readonly cuts = new WeakMap<ImageDataset, Map<number, ImageDataset>>()
 
   constructor(private readonly options: RunsOptions) {}
 
@@ -275,9 +277,10 @@ export class Runs {
 
   private async firstOf(dataset: ImageDataset, perClass: number | undefined): Promise<ImageDataset> {
     if (perClass === undefined) return dataset
-    const key = `${dataset.name} ${dataset.split} ${dataset.count} ${perClass}`
-    const held = this.cut.get(key) ?? (await inMemory(subset(dataset, firstOfEachClass(dataset, perClass))))
-    this.cut.set(key, held)
+    const own = this.cuts.get(dataset) ?? new Map<number, ImageDataset>()
+    this.cuts.set(dataset, own)
+    const held = own.get(perClass) ?? (await inMemory(subset(dataset, firstOfEachClass(dataset, perClass))))
+    own.set(perClass, held)
     return held
   }
 }

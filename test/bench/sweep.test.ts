@@ -3,10 +3,9 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { Interrupted, keyOf, type Splits } from '../../bench/runs.js'
+import { Interrupted, type Splits } from '../../bench/runs.js'
 import { combinations, nested, parseSweep } from '../../bench/sweep/file.js'
 import { performSweep, sweepPlots, sweepTable } from '../../bench/sweep/perform.js'
-import { resolveConfig } from '../../train/config.js'
 import { fromArrays } from '../../train/data/dataset.js'
 import { engine } from '../support/engine.js'
 import { colourfulImages } from '../support/images.js'
@@ -82,13 +81,6 @@ describe('a grid', () => {
   })
 })
 
-test('a key is that of what a run computes, whatever the order of its fields and wherever its data lie', () => {
-  const key = keyOf(resolveConfig({ views: 2, lr: 1 }))
-  expect(keyOf(resolveConfig({ lr: 1, views: 2, dataDir: '/elsewhere' }))).toBe(key)
-  expect(keyOf(resolveConfig({ lr: 1, views: 2, seed: 2 }))).not.toBe(key)
-  expect(keyOf(resolveConfig({ lr: 1, views: 2, augmentation: { flip: 0 } }))).not.toBe(key)
-})
-
 test('a sweep goes on where it was stopped, keeps failures beside the rest, and repeats nothing', async () => {
   const sweep = parseSweep(text, 'f')
   const root = join(folder, 'runs')
@@ -137,4 +129,22 @@ test('a sweep goes on where it was stopped, keeps failures beside the rest, and 
   const plots = await sweepPlots(sweep, runs, 'subtitle')
   expect(Object.keys(plots).sort()).toEqual(['accuracy', 'runtime'])
   for (const svg of Object.values(plots)) expect(svg).toContain('xmlns="http://www.w3.org/2000/svg"')
+})
+
+test('two folders of pictures are two runs', async () => {
+  const folders = ['a', 'b'].map((name) => join(folder, 'pictures', name))
+  const sweep = parseSweep(
+    `
+base: { data: folder, width: 4, batch: 8, steps: 1, views: 2, projectorDim: 8, augmentation: { size: 8 } }
+grid: { dataDir: ${JSON.stringify(folders)} }
+readout: { epochs: 1, knn: false }`,
+    'f',
+  )
+  const other: Splits = { ...all, test: labelled(9, 'test') }
+  const runs = await performSweep(sweep, {
+    engine: await engine(),
+    root: join(folder, 'folders'),
+    splits: ({ dataDir }) => Promise.resolve(dataDir === folders[0] ? all : other),
+  })
+  expect(runs.map(({ reading }) => reading?.testCount)).toEqual([12, 9])
 })
