@@ -73,8 +73,9 @@ export class ShapeError extends Error {
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
 
-/** `[3, 5]` as people write it. */
-export const show = (shape: readonly number[]): string => `[${shape.join(', ')}]`
+/** `[3, 5]` as people write it; of what is too long to be a shape (data in its place, say), the beginning. */
+export const show = (shape: readonly number[]): string =>
+  shape.length > 8 ? `[${shape.slice(0, 8).join(', ')}, … ${shape.length} numbers]` : `[${shape.join(', ')}]`
 
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((n, i) => n === b[i])

@@ -4,15 +4,15 @@
 //   loss[r] = −Σ_c target[r, c] · log softmax(logits[r, :])[c]
 //   with GRADIENT: dlogits[r, c] = g[r] · (softmax(logits[r, :])[c] − target[r, c])
 //
-// logits: [rows, classes]; labels: [rows]; g, loss: [rows]. A label that is no class (0xffffffff, say) masks its row: no loss, no gradient.
-// One invocation: one row.
+// logits: [rows, columns], of which the first `classes` count and the rest is filling, with no gradient; labels, g, loss: [rows].
+// A label that is no class (0xffffffff, say) masks its row: no loss, no gradient. One invocation: one row.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
 const GRADIENT = false;
 // @end
 
-struct Params { rows: u32, classes: u32, smoothing: f32 }
+struct Params { rows: u32, columns: u32, classes: u32, smoothing: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
@@ -22,7 +22,7 @@ struct Params { rows: u32, classes: u32, smoothing: f32 }
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
   for (var r = id.x; r < params.rows; r += workgroups.x * WORKGROUP_SIZE) {
-    let at = r * params.classes;
+    let at = r * params.columns;
     let label = labels[r];
     let masked = label >= params.classes;
     var largest = logits[at];
@@ -40,6 +40,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workg
         let goal = uniform_share + select(0.0, 1.0 - params.smoothing, c == label);
         result[at + c] = weight * (exp(logits[at + c] - largest) / total - goal);
       }
+      for (var c = params.classes; c < params.columns; c++) { result[at + c] = 0.0; }
     } else if (masked) {
       result[r] = 0.0;
     } else {

@@ -5,11 +5,13 @@ import { mean } from './reduce.js'
 
 interface Attributes {
   smoothing: number
+  /** Columns of the logits that count: the first so many. */
+  classes: number
 }
 
 const crossEntropyOp = defineOp<Attributes>({
   name: 'crossEntropy',
-  infer: ([logits, labels], { smoothing }) => {
+  infer: ([logits, labels], { smoothing, classes }) => {
     checkFloat('crossEntropy', logits)
     checkRank('crossEntropy', 'logits', logits, 2)
     if (labels.dtype !== 'u32' || labels.shape.length !== 1 || labels.shape[0] !== logits.shape[0])
@@ -18,16 +20,20 @@ const crossEntropyOp = defineOp<Attributes>({
       )
     if (!(smoothing >= 0 && smoothing < 1))
       throw new ShapeError(`crossEntropy: label smoothing ${smoothing} must be in [0, 1)`)
+    if (!Number.isInteger(classes) || classes < 1 || classes > logits.shape[1])
+      throw new ShapeError(
+        `crossEntropy: ${classes} classes must be 1 to the ${logits.shape[1]} columns of logits ${show(logits.shape)}`,
+      )
     return [{ shape: labels.shape, dtype: 'f32' }]
   },
   gradient: ({ inputs: [logits, labels], attributes }, [g]) => [
     crossEntropyGradientOp([logits, labels, g!], attributes)[0],
     undefined,
   ],
-  lower: ({ inputs: [logits, labels], outputs: [loss], attributes: { smoothing } }, emit) =>
+  lower: ({ inputs: [logits, labels], outputs: [loss], attributes }, emit) =>
     emit.dispatch({
       kernel: 'cross_entropy',
-      params: { rows: logits.shape[0], classes: logits.shape[1], smoothing },
+      params: { rows: logits.shape[0], columns: logits.shape[1], ...attributes },
       buffers: { logits: emit.of(logits), labels: emit.of(labels), result: emit.of(loss) },
       workgroups: [emit.grid(logits.shape[0], 64)],
     }),
@@ -36,11 +42,11 @@ const crossEntropyOp = defineOp<Attributes>({
 const crossEntropyGradientOp = defineOp<Attributes>({
   name: 'crossEntropyGradient',
   infer: ([logits]) => [{ shape: logits.shape, dtype: 'f32' }],
-  lower: ({ inputs: [logits, labels, g], outputs: [d], attributes: { smoothing } }, emit) =>
+  lower: ({ inputs: [logits, labels, g], outputs: [d], attributes }, emit) =>
     emit.dispatch({
       kernel: 'cross_entropy',
       constants: { GRADIENT: true },
-      params: { rows: logits.shape[0], classes: logits.shape[1], smoothing },
+      params: { rows: logits.shape[0], columns: logits.shape[1], ...attributes },
       buffers: { logits: emit.of(logits), labels: emit.of(labels), g: emit.of(g), result: emit.of(d) },
       workgroups: [emit.grid(logits.shape[0], 64)],
     }),
@@ -49,13 +55,20 @@ const crossEntropyGradientOp = defineOp<Attributes>({
 /** A label that takes its row out of the loss: for the last, partly filled batch. */
 export const MASKED_LABEL = 0xffffffff
 
+export interface CrossEntropyOptions {
+  /** Share of the target that is spread evenly over all classes; 0 by default. */
+  labelSmoothing?: number
+  /** Columns of the logits that are classes, the first so many; the rest is filling. All by default. */
+  classes?: number
+}
+
 /** Cross-entropy of each row, [N]; rows whose label is no class (MASKED_LABEL) have none. logits: [N, C]; labels: [N] u32. */
 export const crossEntropyRows = (
   logits: Value,
   labels: Value,
-  { labelSmoothing = 0 }: { labelSmoothing?: number } = {},
-): Value => crossEntropyOp([logits, labels], { smoothing: labelSmoothing })[0]
+  { labelSmoothing = 0, classes = logits.shape[1] }: CrossEntropyOptions = {},
+): Value => crossEntropyOp([logits, labels], { smoothing: labelSmoothing, classes })[0]
 
 /** Mean cross-entropy over the N rows, a scalar [1], as PyTorch's cross_entropy. */
-export const crossEntropy = (logits: Value, labels: Value, options: { labelSmoothing?: number } = {}): Value =>
+export const crossEntropy = (logits: Value, labels: Value, options: CrossEntropyOptions = {}): Value =>
   mean(crossEntropyRows(logits, labels, options))

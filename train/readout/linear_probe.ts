@@ -98,9 +98,8 @@ export async function linearProbe(
     }
     const weights = await engine.read(trainer.weights)
     return seeds.map((seed, s) => {
-      const size = strideOf(width) * classes
-      const weight = weights.slice(s * size, s * size + width * classes)
-      const bias = weights.slice(s * size + width * classes, s * size + (width + 1) * classes)
+      const own = columnsOf(weights, s, width, classes)
+      const [weight, bias] = [own.slice(0, width * classes), own.slice(width * classes)]
       const logits = applyLinear(test.features, width, weight, bias)
       return { seed, weight, bias, logits, ...accuracies(logits, test.labels) }
     })
@@ -109,8 +108,21 @@ export async function linearProbe(
   }
 }
 
-/** Columns of the features with a 1 behind them, as a multiple of 4. */
-const strideOf = (width: number): number => Math.ceil((width + 1) / 4) * 4
+/** Whole vec4s: rows of features and of weights fill them up with zeros, and no product need do so at each step. */
+const filled = (columns: number): number => Math.ceil(columns / 4) * 4
+
+/** Columns of the features with a 1 behind them. */
+const strideOf = (width: number): number => filled(width + 1)
+
+/** The weights of seed number `s`, and behind them its bias, without the filling: [width + 1, classes]. */
+function columnsOf(weights: Float32Array, s: number, width: number, classes: number): Float32Array {
+  const columns = filled(classes)
+  const first = s * strideOf(width) * columns
+  const own = new Float32Array((width + 1) * classes)
+  for (let row = 0; row <= width; row++)
+    own.set(weights.subarray(first + row * columns, first + row * columns + classes), row * classes)
+  return own
+}
 
 /** [N, D] → [N, stride]: a column of ones makes the bias a row of the weights, and zeros fill up whole vec4s. */
 function withOnes(features: Float32Array, count: number, width: number): Float32Array<ArrayBuffer> {
@@ -123,15 +135,17 @@ function withOnes(features: Float32Array, count: number, width: number): Float32
   return table
 }
 
-/** PyTorch's default of a linear layer, U(±1 / √D) for weights and bias; [stride, classes] a seed. */
+/** PyTorch's default of a linear layer, U(±1 / √D) for weights and bias; [stride, filled classes] a seed. */
 function initialWeights(width: number, classes: number, seeds: readonly number[]): Float32Array<ArrayBuffer> {
-  const size = strideOf(width) * classes
+  const columns = filled(classes)
+  const size = strideOf(width) * columns
   const bound = 1 / Math.sqrt(width)
   const weights = new Float32Array(seeds.length * size)
   seeds.forEach((seed, s) => {
     const stream = new RandomStream(seed, Purpose.readout)
-    // What multiplies the columns of zeros starts at 0 and has no gradient.
-    for (let i = 0; i < (width + 1) * classes; i++) weights[s * size + i] = stream.uniform(-bound, bound)
+    // The filling starts at 0 and has no gradient.
+    for (let row = 0; row <= width; row++)
+      for (let c = 0; c < classes; c++) weights[s * size + row * columns + c] = stream.uniform(-bound, bound)
   })
   return weights
 }
@@ -147,7 +161,7 @@ interface Shape {
 }
 
 interface Trainer {
-  /** [seeds, stride, classes] */
+  /** [seeds, stride, filled classes] */
   weights: Variable
   /**
    * @param index rows of the table, [seeds · batch]
@@ -169,9 +183,13 @@ async function buildTrainer(engine: Engine, shape: Shape): Promise<Trainer> {
   const cached = onDevice ? variable('probe.features', [count, stride], () => table) : undefined
   const x = cached ? gather(cached, input('index', [rows], 'u32')) : input('rows', [rows, stride])
   const labels = input('labels', [rows], 'u32')
-  const weights = variable('probe.weights', [seeds.length, stride, classes], initialWeights(width, classes, seeds))
+  const columns = filled(classes)
+  const weights = variable('probe.weights', [seeds.length, stride, columns], initialWeights(width, classes, seeds))
   const logits = matmul(reshape(x, [seeds.length, batch, stride]), weights)
-  const losses = crossEntropyRows(reshape(logits, [rows, classes]), labels, { labelSmoothing: LABEL_SMOOTHING })
+  const losses = crossEntropyRows(reshape(logits, [rows, columns]), labels, {
+    labelSmoothing: LABEL_SMOOTHING,
+    classes,
+  })
   const optimizer = adam([weights], { weightDecay: WEIGHT_DECAY })
   const updates = optimizer.updates(gradients(sum(losses), [weights], input('share', [1])), constant([LEARNING_RATE]))
   const program: Program = await engine.compile({ label: 'linear probe', updates })

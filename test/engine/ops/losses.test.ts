@@ -48,6 +48,18 @@ describe('crossEntropy', () => {
         reference: ({ logits }) => reference.scalar(reference.crossEntropy(logits, labels, { labelSmoothing })),
       })
     }
+  checkOp('columns behind the classes are filling', {
+    inputs: { logits: [7, 12] },
+    build: ({ logits }) =>
+      crossEntropy(logits, constant(Uint32Array.of(0, 9, 3, 2, 8, 1, 5)), { labelSmoothing: 0.1, classes: 10 }),
+    reference: ({ logits }) => {
+      const classes = new Float64Array(70).map((_, i) => logits.data[12 * Math.floor(i / 10) + (i % 10)])
+      const labels = [0, 9, 3, 2, 8, 1, 5]
+      return reference.scalar(
+        reference.crossEntropy(reference.tensor64([7, 10], classes), labels, { labelSmoothing: 0.1 }),
+      )
+    },
+  })
   checkOp('logits far out do not overflow', {
     inputs: { logits: [3, 5] },
     domain: (v) => 100 * v,
@@ -57,6 +69,9 @@ describe('crossEntropy', () => {
   test('shape errors name the op and both shapes', () => {
     expect(() => crossEntropy(input('logits', [3, 5]), input('labels', [4], 'u32'), {})).toThrow(
       /crossEntropy.*\[4\].*\[3, 5\]/,
+    )
+    expect(() => crossEntropy(input('logits', [3, 5]), input('labels', [3], 'u32'), { classes: 6 })).toThrow(
+      /crossEntropy: 6 classes .* 5 columns .*\[3, 5\]/,
     )
   })
 })
