@@ -1,4 +1,4 @@
-/** `npm run bench -- kernels | losses | step | peers | trace`: see `--help`. */
+/** `npm run bench -- kernels | losses | step | readout | peers | trace`: see `--help`. */
 import { Argument, Command } from 'commander'
 import type { Engine } from '../engine/index.js'
 import { profile, traceEvents } from '../engine/profiling.js'
@@ -8,6 +8,7 @@ import { writeAtomically } from '../train/files.js'
 import { benchKernels } from './kernels.js'
 import { benchLosses } from './losses.js'
 import { benchPeers } from './peers.js'
+import { benchReadout } from './readout.js'
 import { originOf, render, writeReport, type Report } from './report.js'
 import { benchSteps, workloads } from './step.js'
 import { compileWorkload, nameOf } from './workload.js'
@@ -27,24 +28,21 @@ const command = withAdapter(
   new Command('bench')
     .description('Measure the engine on this machine; prints a Markdown table.')
     .addArgument(
-      new Argument('<what>', 'kernels, losses, step, peers (side by side) or trace (a file of one step)').choices([
-        'kernels',
-        'losses',
-        'step',
-        'peers',
-        'trace',
-      ]),
+      new Argument(
+        '<what>',
+        'kernels, losses, step, readout, peers (side by side) or trace (a file of one step)',
+      ).choices(['kernels', 'losses', 'step', 'readout', 'peers', 'trace']),
     )
     .option('--json <file>', 'write everything measured there, and SVG plots beside it')
     .option('--plots <folder>', 'write the plots there')
     .option('--out <file>', 'trace: the Chrome-trace file to write (trace.json)')
     .option('--only <text>', 'only cases whose names contain this')
-    .option('--rounds <count>', 'rounds that medians are taken over (9, quick: 3)', number('--rounds'))
+    .option('--rounds <count>', 'rounds that medians are taken over (9; quick and readout: 3)', number('--rounds'))
     .option('--lend-rest', "peers, on a CPU driver: let the WebGPU peers' threads rest while they wait, as ours does")
     .option('--quick', 'fewer cases and rounds: under 3 minutes on a CPU driver'),
 )
 
-type Subject = 'kernels' | 'losses' | 'step' | 'peers' | 'trace'
+type Subject = 'kernels' | 'losses' | 'step' | 'readout' | 'peers' | 'trace'
 
 await runCommand(async () => {
   const {
@@ -58,7 +56,7 @@ await runCommand(async () => {
     ...options
   } = parseOptions<Options>(command)
   const [what] = command.processedArgs as [Subject]
-  const rounds = options.rounds ?? (quick ? 3 : 9)
+  const rounds = options.rounds ?? (quick || what === 'readout' ? 3 : 9)
   if (!Number.isInteger(rounds) || rounds < 1)
     throw new ConfigError(`--rounds ${rounds}: must be a whole number of at least 1`)
   if (lendRest && what !== 'peers') throw new ConfigError('--lend-rest is for peers')
@@ -78,6 +76,7 @@ await runCommand(async () => {
   async function measure(subject: Exclude<Subject, 'trace'>): Promise<Report> {
     if (subject === 'kernels') return benchKernels({ engine, origin, rounds, quick, only, onMessage })
     if (subject === 'losses') return benchLosses({ engine, origin, rounds, quick, only, onMessage })
+    if (subject === 'readout') return benchReadout({ engine, origin, rounds, quick, only, onMessage })
     if (subject === 'step') return benchSteps({ engine, origin, rounds, quick, only, onMessage })
     // The peers' processes have devices of their own, and the machine to themselves.
     const { adapterClass, f16 } = engine.target

@@ -37,7 +37,7 @@ export const describeOrigin = ({ adapter, driver, date, rounds, node, cpu }: Ori
 
 /** A report of `npm run bench`. */
 export interface Report {
-  kind: 'kernels' | 'step' | 'peers' | 'losses'
+  kind: 'kernels' | 'step' | 'peers' | 'losses' | 'readout'
   origin: Origin
   /** Everything measured, as it goes into the JSON file. */
   results: object
