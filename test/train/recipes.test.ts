@@ -64,6 +64,8 @@ describe('recipes', () => {
       weightDecay: 1e-6,
       optimizer: 'adam',
       schedule: 'constant',
+      // Its scripts train with autocast and a gradient scaler.
+      precision: 'f16',
       width: 64,
       stem: 'cifar',
     })
