@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import type { Engine } from '../engine/index.js'
+import { EngineError, type Engine } from '../engine/index.js'
 import type { Backbone } from '../models/index.js'
 import { loadModel, openRun, type Progress } from '../train/checkpoint.js'
 import type { PretrainConfig } from '../train/config.js'
@@ -32,6 +32,8 @@ export interface ReadoutSpec {
   /** Of each probe. */
   epochs: number
   knn: boolean
+  /** The moving average of the weights is read, which a run with `emaRate` keeps. */
+  average?: boolean
   /** The first so many images of each class, in place of all. */
   trainPerClass?: number
   testPerClass?: number
@@ -43,6 +45,8 @@ export interface Reading {
   epoch: number
   /** Training until then, compilation and readouts apart. */
   seconds: number
+  /** That it was trained on; `A, then B` where the run was gone on with on another. */
+  adapter?: string
   /** Views that it was read with. */
   views: number
   top1: number
@@ -100,15 +104,29 @@ export function keyOf(config: PretrainConfig): string {
 }
 
 /** Name of the folder of a way of reading. */
-export const nameOfReadout = ({ views, seeds, epochs, knn, trainPerClass, testPerClass }: ReadoutSpec): string =>
+export const nameOfReadout = ({
+  views,
+  seeds,
+  epochs,
+  knn,
+  average,
+  trainPerClass,
+  testPerClass,
+}: ReadoutSpec): string =>
   [
     `${views}-views`,
     `${seeds}-probes`,
     `${epochs}-epochs`,
     ...(knn ? ['knn'] : []),
+    ...(average ? ['average'] : []),
     ...(trainPerClass ? [`train-${trainPerClass}`] : []),
     ...(testPerClass ? [`test-${testPerClass}`] : []),
   ].join('-')
+
+/** The adapters that runs were trained on, each once: seconds on different ones do not compare. */
+export const adaptersOf = (readings: readonly Reading[]): string[] => [
+  ...new Set(readings.flatMap(({ adapter }) => adapter ?? [])),
+]
 
 /** Loads each data set once, and cuts what readouts ask for once. */
 export function namedSplits(): (config: PretrainConfig) => Promise<Splits> {
@@ -166,7 +184,9 @@ export class Runs {
     for (const name of await checkpointsOf(folder, curve)) {
       const file = join(folder, 'readings', nameOfReadout(readout), `${name}.json`)
       if (!existsSync(file)) return undefined
-      readings.push((await readJson(file)) as Reading)
+      const reading = (await readJson(file)) as Reading
+      reading.adapter ??= await adapterOf(folder, name)
+      readings.push(reading)
     }
     return { folder, readings }
   }
@@ -175,7 +195,7 @@ export class Runs {
    * Trains and reads out what is not there yet.
    *
    * @returns the readings, or the one line of a run that failed: the others go on
-   * @throws Interrupted where the signal ended it
+   * @throws Interrupted where the signal ended it; EngineError in one line where the device is lost
    */
   async run(request: RunRequest): Promise<RunResult> {
     const { config, readout, curve } = request
@@ -184,7 +204,7 @@ export class Runs {
     const folder = this.folderOf(config)
     try {
       const splits = await this.options.splits(config)
-      if (!(await isTrained(folder))) await this.train(folder, config, splits.pretraining)
+      if (!(await isTrained(folder))) await this.train(folder, config, splits)
       for (const name of await checkpointsOf(folder, curve)) {
         this.stopIfAsked()
         await this.read(folder, name, config, readout, splits)
@@ -192,6 +212,7 @@ export class Runs {
       return (await this.found(request))!
     } catch (error) {
       if (error instanceof Interrupted) throw error
+      this.stopIfLost()
       const line = (error as Error).message.split('\n')[0]
       // A run that diverged would do so again; anything else may have been the machine's.
       if (error instanceof DivergedError)
@@ -204,13 +225,23 @@ export class Runs {
     if (this.options.signal?.aborted) throw new Interrupted('stopped')
   }
 
-  private async train(folder: string, config: PretrainConfig, dataset: ImageDataset): Promise<void> {
+  /** What fails on a lost device says nothing of the run, and all later ones would fail with it. */
+  private stopIfLost(): void {
+    try {
+      this.options.engine.check()
+    } catch (error) {
+      throw new EngineError(`${(error as Error).message}; finished runs stay, the same command goes on from here`)
+    }
+  }
+
+  private async train(folder: string, config: PretrainConfig, { pretraining, test }: Splits): Promise<void> {
     this.stopIfAsked()
     const { engine, signal, onProgress } = this.options
     const resume = existsSync(join(folder, 'config.yaml')) && (await openRun(folder)).latest !== undefined
     const result = await pretrain({
       engine,
-      dataset,
+      dataset: pretraining,
+      test,
       config,
       out: folder,
       resume,
@@ -233,12 +264,13 @@ export class Runs {
     if (existsSync(file)) return
     const { engine } = this.options
     const at = join(folder, 'checkpoints', checkpoint)
-    const { step, epoch, seconds } = (await readJson(join(at, 'checkpoint.json'))) as Progress
+    const { step, epoch, seconds } = await progressAt(folder, checkpoint)
+    const adapter = await adapterOf(folder, checkpoint)
     const { backbone } = buildNetwork(config)
     try {
-      await loadModel(engine, backbone.dict, join(at, 'model.safetensors'))
+      await loadModel(engine, backbone.dict, join(at, `${spec.average ? 'average' : 'model'}.safetensors`))
       const figures = await this.readBackbone(backbone, config, spec, splits)
-      const reading: Reading = { step, epoch, seconds, views: spec.views, ...figures }
+      const reading: Reading = { step, epoch, seconds, adapter, views: spec.views, ...figures }
       await writeAtomically(file, `${JSON.stringify(reading)}\n`)
     } finally {
       for (const variable of backbone.dict.variables) engine.release(variable)
@@ -296,6 +328,16 @@ async function isTrained(folder: string): Promise<boolean> {
 async function checkpointsOf(folder: string, all = false): Promise<string[]> {
   const names = (await readdir(join(folder, 'checkpoints'))).filter((name) => /^step-\d+$/.test(name)).sort()
   return all ? names : names.slice(-1)
+}
+
+const progressAt = async (folder: string, checkpoint: string): Promise<Progress> =>
+  (await readJson(join(folder, 'checkpoints', checkpoint, 'checkpoint.json'))) as Progress
+
+/** The adapter that a run was trained on until a checkpoint, or all of them in order: its seconds are of all. */
+async function adapterOf(folder: string, checkpoint: string): Promise<string> {
+  const names = (await checkpointsOf(folder, true)).filter((name) => name <= checkpoint)
+  const adapters = await Promise.all(names.map(async (name) => (await progressAt(folder, name)).adapter))
+  return [...new Set(adapters)].join(', then ')
 }
 
 /** Rows that a run trains on in all, the measure of how long it takes; `images` of the pretraining split. */

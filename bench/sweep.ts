@@ -5,9 +5,9 @@ import { Command } from 'commander'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../train/cli/common.js'
 import { writeAtomically } from '../train/files.js'
 import { interruptible, progressOf, stoppedCleanly } from './progress.js'
-import { namedSplits } from './runs.js'
+import { adaptersOf, namedSplits } from './runs.js'
 import { readSweep } from './sweep/file.js'
-import { performSweep, sweepPlots, sweepTable } from './sweep/perform.js'
+import { performSweep, readingsOf, sweepPlots, sweepTable } from './sweep/perform.js'
 
 interface Options {
   out?: string
@@ -47,12 +47,13 @@ await runCommand(async () => {
     const date = new Date().toISOString()
     const markdown = `${sweepTable(sweep, runs)}\n`
     const { seeds, readout } = sweep
-    const results = { adapter: engine.description, date, seeds, readout, runs }
+    // Those of the runs: some may have been made on another than today's.
+    const results = { adapters: adaptersOf(readingsOf(runs)), date, seeds, readout, runs }
     const files: Record<string, string> = {
       'table.md': markdown,
       'results.json': `${JSON.stringify(results, null, 1)}\n`,
     }
-    const plots = await sweepPlots(sweep, runs, `${engine.description}; ${date.slice(0, 10)}`)
+    const plots = await sweepPlots(sweep, runs, date.slice(0, 10))
     for (const [name, svg] of Object.entries(plots)) files[`${name}.svg`] = svg
     for (const [name, text] of Object.entries(files)) await writeAtomically(join(out, name), text)
     console.log(markdown)

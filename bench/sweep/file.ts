@@ -8,22 +8,23 @@ import type { ReadoutSpec } from '../runs.js'
 
 const whole = z.number().int().min(1)
 
+const readout = z.strictObject({
+  views: whole.default(1),
+  seeds: whole.default(1),
+  epochs: whole.default(200),
+  knn: z.boolean().default(true),
+  average: z.boolean().default(false),
+  trainPerClass: whole.optional(),
+  testPerClass: whole.optional(),
+})
+
 const schema = z.strictObject({
   /** Configuration of `npm run pretrain` that the runs share. */
   base: z.record(z.string(), z.unknown()).default({}),
   /** Options with the values that each takes; dots lead into nested ones, as in `augmentation.size`. */
   grid: z.record(z.string(), z.array(z.unknown()).min(1)).default({}),
   seeds: z.array(z.number().int().min(0)).min(1).default([1]),
-  readout: z
-    .strictObject({
-      views: whole.default(1),
-      seeds: whole.default(1),
-      epochs: whole.default(200),
-      knn: z.boolean().default(true),
-      trainPerClass: whole.optional(),
-      testPerClass: whole.optional(),
-    })
-    .prefault({}),
+  readout: readout.prefault({}),
 })
 
 /** One point of the grid; its runs differ in their seed alone. */
@@ -62,6 +63,17 @@ export function nested(flat: Readonly<Record<string, unknown>>): Record<string, 
   return root
 }
 
+/**
+ * The configuration of a point, but for its seed. On a command line a recipe's name replaces the whole augmentation of
+ * the file below; base and grid are one file, and what base changes holds for every recipe that the grid names.
+ */
+function pointOf(base: PartialConfig, values: Readonly<Record<string, unknown>>): PartialConfig {
+  const own = nested(values) as PartialConfig
+  if (own.augmentation?.recipe === undefined) return overlay(base, own)
+  const { recipe, ...augmentation } = own.augmentation
+  return overlay({ ...base, augmentation: { ...base.augmentation, recipe } }, { ...own, augmentation })
+}
+
 /** What is found wrong with an option that does not exist is the file's mistake, and no point's. */
 const isUnknownOption = (error: Error): boolean => error.message.startsWith('unknown option')
 
@@ -81,18 +93,24 @@ export function parseSweep(text: string, file: string): Sweep {
   if (!result.success) {
     const [issue] = result.error.issues
     const where = issue.path.length ? `${issue.path.join('.')}: ` : ''
+    const fields = issue.path.length
+      ? `it takes ${Object.keys(readout.shape).join(', ')}`
+      : 'a sweep has base, grid, seeds and readout'
     throw new ConfigError(
       issue.code === 'unrecognized_keys'
-        ? `${file}: ${where}unknown field '${issue.keys[0]}'; a sweep has base, grid, seeds and readout`
+        ? `${file}: ${where}unknown field '${issue.keys[0]}'; ${fields}`
         : `${file}: ${where}${issue.message}`,
     )
   }
-  const { base, grid, seeds, readout } = result.data
+  const { base, grid, seeds, readout: how } = result.data
   if ('seed' in base || 'seed' in grid) throw new ConfigError(`${file}: seed: list the seeds under 'seeds'`)
   const points = combinations(grid).map((values): Point => {
     try {
-      const config = overlay(base as PartialConfig, nested(values) as PartialConfig)
-      return { values, configs: seeds.map((seed) => resolveConfig({ ...config, seed })) }
+      const config = pointOf(base as PartialConfig, values)
+      const configs = seeds.map((seed) => resolveConfig({ ...config, seed }))
+      if (how.average && configs[0].emaRate === undefined)
+        throw new ConfigError('readout.average: the run keeps no moving average to read; give base or grid an emaRate')
+      return { values, configs }
     } catch (error) {
       if (!(error instanceof ConfigError) || isUnknownOption(error))
         throw new ConfigError(`${file}: ${(error as Error).message}`)
@@ -101,7 +119,7 @@ export function parseSweep(text: string, file: string): Sweep {
   })
   const errors = points.flatMap(({ configs }) => ('error' in configs ? [configs.error] : []))
   if (errors.length === points.length) throw new ConfigError(`${file}: ${errors[0]}`)
-  return { options: Object.keys(grid), seeds, readout, points }
+  return { options: Object.keys(grid), seeds, readout: how, points }
 }
 
 /** @throws ConfigError in one line where the file cannot be read or is no sweep */

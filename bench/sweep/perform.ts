@@ -6,7 +6,7 @@ import { lines, scatter, standAlone, type ChartSeries } from '../charts.js'
 import { meanAndSpread } from '../paper/experiment.js'
 import { mean } from '../paper/statistics.js'
 import { table } from '../report.js'
-import { rowsOf, Runs, type Reading, type Splits } from '../runs.js'
+import { adaptersOf, rowsOf, Runs, type Reading, type Splits } from '../runs.js'
 import type { Sweep } from './file.js'
 
 export interface SweepRun {
@@ -84,7 +84,8 @@ function byPoint(runs: readonly SweepRun[]): SweepRun[][] {
   return points
 }
 
-const readingsOf = (runs: readonly SweepRun[]): Reading[] => runs.flatMap(({ reading }) => (reading ? [reading] : []))
+export const readingsOf = (runs: readonly SweepRun[]): Reading[] =>
+  runs.flatMap(({ reading }) => (reading ? [reading] : []))
 
 /** The table at the end of a sweep, in Markdown; what failed stands in it with its line. */
 export function sweepTable(
@@ -115,20 +116,30 @@ export function sweepTable(
     'seeds',
     'failed',
   ]
+  const adapters = adaptersOf(readingsOf(runs))
+  const weights = readout.average ? 'from the moving average of the weights ' : ''
   return [
     table(header, rows),
-    `Read with ${viewsOf(readout.views)} an image; ± is one standard deviation over the seeds; minutes are those of training.`,
+    `Read ${weights}with ${viewsOf(readout.views)} an image; ± is one standard deviation over the seeds; minutes are those of training.`,
+    ...(adapters.length > 1
+      ? [`The runs were made on more than one adapter (${adapters.join('; ')}): their minutes do not compare.`]
+      : []),
   ].join('\n\n')
 }
 
-/** Plots by name, as SVG files: accuracy against the grid's first option of numbers, and against runtime. */
+/**
+ * Plots by name, as SVG files: accuracy against the grid's first option of numbers, and against runtime. Below their
+ * titles stand the adapters that the runs were trained on, and the date.
+ */
 export async function sweepPlots(
   { options }: Pick<Sweep, 'options'>,
   runs: readonly SweepRun[],
-  subtitle: string,
+  date: string,
 ): Promise<Record<string, string>> {
   const done = runs.filter(({ reading }) => reading)
   if (done.length === 0) return {}
+  const adapters = adaptersOf(readingsOf(done))
+  const subtitle = [...adapters, date].join('; ')
   const y = { title: 'linear top-1, %' }
   const along = options.find((name) => runs.every(({ values }) => typeof values[name] === 'number'))
   const seriesBy = (nameOf: (run: SweepRun) => string, pointsOf: (own: SweepRun[]) => ChartSeries['points']) =>
@@ -143,7 +154,7 @@ export async function sweepPlots(
         { x: { title: 'minutes of training' }, y },
       ),
       'Accuracy against runtime',
-      subtitle,
+      adapters.length > 1 ? `${subtitle}; minutes on different adapters do not compare` : subtitle,
     ),
   }
   if (along !== undefined) {

@@ -1,9 +1,10 @@
 /** What makes two runs the same one, and what a reading is of. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { keyOf, Runs, type ReadoutSpec, type Splits } from '../../bench/runs.js'
+import { keyOf, nameOfReadout, Runs, type Reading, type ReadoutSpec, type Splits } from '../../bench/runs.js'
+import { openEngine } from '../../engine/node/index.js'
 import { resolveConfig } from '../../train/config.js'
 import { fromArrays } from '../../train/data/dataset.js'
 import { engine } from '../support/engine.js'
@@ -22,7 +23,7 @@ const train = labelled(16, 'train')
 const all: Splits = { pretraining: train, train, test: labelled(12, 'test') }
 
 const tiny = {
-  ...{ data: 'own images', width: 4, batch: 8, steps: 2, checkpointEvery: 1, views: 2, projectorDim: 8 },
+  ...{ data: 'own images', width: 4, batch: 8, epochs: 1, checkpointEvery: 1, views: 2, projectorDim: 8 },
   augmentation: { size: 8 },
 }
 const readout: ReadoutSpec = { views: 1, seeds: 1, epochs: 2, knn: false }
@@ -63,4 +64,79 @@ test('images of each class are cut from the data set that is asked for, and not 
       readings: [{ step: 2, testCount }],
     })
   }
+})
+
+describe('a reading', () => {
+  const request = { config: resolveConfig({ ...tiny, epochs: 2, emaRate: 0.5, onlineProbe: true }), readout }
+  const runsHere = async () =>
+    new Runs({ engine: await engine(), root: join(folder, 'readings'), splits: () => Promise.resolve(all) })
+  const averaged = { ...request, readout: { ...readout, average: true } }
+
+  test('names the adapter that its run was trained on, and all where it was gone on with elsewhere', async () => {
+    const { description } = await engine()
+    const runs = await runsHere()
+    const result = await runs.run(request)
+    expect(result).toMatchObject({ readings: [{ step: 4, adapter: description }] })
+
+    // One from before readings named it, of a run begun on another adapter.
+    const file = join(result.folder, 'readings', nameOfReadout(readout), 'step-00000004.json')
+    const { adapter: _, ...old } = JSON.parse(readFileSync(file, 'utf8')) as Reading
+    writeFileSync(file, JSON.stringify(old))
+    const begun = join(result.folder, 'checkpoints', 'step-00000002', 'checkpoint.json')
+    writeFileSync(begun, readFileSync(begun, 'utf8').replace(description, 'another'))
+    expect(await runs.found(request)).toMatchObject({ readings: [{ ...old, adapter: `another, then ${description}` }] })
+  })
+
+  test('is of the moving average where that is asked for', async () => {
+    const runs = await runsHere()
+    const { folder: of } = await runs.run(request)
+    // Without the other weights, so that it can be of the average alone.
+    rmSync(join(of, 'checkpoints', 'step-00000004', 'model.safetensors'))
+    expect(await runs.run(averaged)).toMatchObject({ readings: [{ step: 4 }] })
+    expect(await runs.found(request)).toMatchObject({ readings: [{ step: 4 }] })
+  })
+
+  test('comes beside the nearest neighbours of each checkpoint where a run has an online probe', async () => {
+    const { folder: of } = await (await runsHere()).run(averaged)
+    const read = readFileSync(join(of, 'online.jsonl'), 'utf8').trimEnd().split('\n')
+    expect(read.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { step: 2, queries: 12 },
+      { step: 4, queries: 12 },
+    ])
+  })
+})
+
+describe('a run that fails', () => {
+  test('leaves nothing on the device, and neither does one that is done', async () => {
+    const on = await engine()
+    // What is held for Variables: the count of buffers made does not tell which are freed.
+    const { variables } = on as unknown as { variables: Map<unknown, GPUBuffer> }
+    const before = variables.size
+    const runsOf = (splits: Splits) =>
+      new Runs({ engine: on, root: join(folder, 'released'), splits: () => Promise.resolve(splits) })
+    const request = { config: resolveConfig({ ...tiny, seed: 3, emaRate: 0.5 }), readout }
+    const unlabelled = { ...all, test: { ...all.test, labels: new Uint8Array(0) } }
+    expect(await runsOf(unlabelled).run(request)).toMatchObject({
+      error: expect.stringMatching(/^readout: the test images .* have no labels$/) as string,
+    })
+    expect(variables.size).toBe(before)
+    expect(await runsOf(all).run(request)).toMatchObject({ readings: [{ step: 2 }] })
+    expect(variables.size).toBe(before)
+  })
+
+  test('since the device is lost ends them all in one line, and goes on on another', async () => {
+    const config = resolveConfig({ ...tiny, epochs: 2, seed: 3 })
+    const options = { root: join(folder, 'lost'), splits: () => Promise.resolve(all) }
+    const lost = await openEngine()
+    const runs = new Runs({
+      ...options,
+      engine: lost,
+      onProgress: (_, done) => void (done === 2 && lost.device.destroy()),
+    })
+    const line = /^GPU error on .*: the device was lost \(.*; finished runs stay, the same command goes on from here$/
+    await expect(runs.run({ config, readout })).rejects.toThrow(line)
+    await expect(runs.run({ config: { ...config, seed: 4 }, readout })).rejects.toThrow(line)
+    const again = new Runs({ ...options, engine: await engine() })
+    expect(await again.run({ config, readout })).toMatchObject({ readings: [{ step: 4 }] })
+  })
 })

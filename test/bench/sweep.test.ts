@@ -3,9 +3,10 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { Interrupted, type Splits } from '../../bench/runs.js'
+import { adaptersOf, Interrupted, nameOfReadout, type Splits } from '../../bench/runs.js'
 import { combinations, nested, parseSweep } from '../../bench/sweep/file.js'
 import { performSweep, sweepPlots, sweepTable } from '../../bench/sweep/perform.js'
+import { recipes } from '../../train/augment/recipe.js'
 import { fromArrays } from '../../train/data/dataset.js'
 import { engine } from '../support/engine.js'
 import { colourfulImages } from '../support/images.js'
@@ -52,6 +53,24 @@ describe('a grid', () => {
     ])
   })
 
+  test("keeps what the base changes of an augmentation beneath the grid's recipes", () => {
+    const { points } = parseSweep(
+      'base: { augmentation: { recipe: imagenet100, size: 16, jitter: { hue: 0 } } }\ngrid: { augmentation.recipe: [cifar, stl], augmentation.flip: [0] }',
+      'f',
+    )
+    const found = points.map(({ configs }) => ('error' in configs ? undefined : configs[0].augmentation))
+    const changes = { size: 16, flip: 0 }
+    for (const [i, { mean, jitter }] of [recipes.cifar, recipes.stl].entries())
+      expect(found[i]).toMatchObject({ ...changes, mean, jitter: { ...jitter, hue: 0 } })
+    expect(found[0]).not.toEqual(found[1])
+  })
+
+  test('reads moving averages only of runs that keep one', () => {
+    const { points, readout } = parseSweep('grid: { emaRate: [0.9] }\nreadout: { average: true }', 'f')
+    expect([points[0].configs, readout]).toMatchObject([[{ emaRate: 0.9 }], { average: true }])
+    expect(nameOfReadout(readout)).not.toBe(nameOfReadout({ ...readout, average: false }))
+  })
+
   test('keeps the parameters of one objective from another', () => {
     const { points } = parseSweep('base: { lambda: 0.02 }\ngrid: { objective: [barlow-twins, simclr] }', 'f')
     expect(points.map(({ configs }) => 'error' in configs || configs[0].lambda)).toEqual([0.02, undefined])
@@ -71,6 +90,8 @@ describe('a grid', () => {
     ['base: { batch: 1 }', 'f: --batch 1: must be at least 2'],
     ['grid: { seed: [1, 2] }', "f: seed: list the seeds under 'seeds'"],
     ['- 1', 'f: '],
+    ['readout: { average: true }', 'f: readout.average: the run keeps no moving average to read; give base or grid'],
+    ['readout: { averge: true }', "f: readout: unknown field 'averge'; it takes views, seeds, epochs, knn, average"],
   ])('%j is refused in one line', (bad, line) => {
     expect(() => parseSweep(bad, 'f')).toThrow(line)
     try {
@@ -126,9 +147,13 @@ test('a sweep goes on where it was stopped, keeps failures beside the rest, and 
   )
   expect(markdown).toContain('| 2 | 1e+30 | – | – | – | – | 0 of 1 | the loss is')
   expect(markdown).toContain('Read with 1 clean view an image')
-  const plots = await sweepPlots(sweep, runs, 'subtitle')
+  expect(markdown).not.toContain('adapter')
+  const plots = await sweepPlots(sweep, runs, '2026-01-02')
   expect(Object.keys(plots).sort()).toEqual(['accuracy', 'runtime'])
-  for (const svg of Object.values(plots)) expect(svg).toContain('xmlns="http://www.w3.org/2000/svg"')
+  for (const svg of Object.values(plots)) {
+    expect(svg).toContain('xmlns="http://www.w3.org/2000/svg"')
+    expect(svg).toContain(`${options.engine.description}; 2026-01-02`)
+  }
 })
 
 test('two folders of pictures are two runs', async () => {
@@ -147,4 +172,26 @@ readout: { epochs: 1, knn: false }`,
     splits: ({ dataDir }) => Promise.resolve(dataDir === folders[0] ? all : other),
   })
   expect(runs.map(({ reading }) => reading?.testCount)).toEqual([12, 9])
+})
+
+test('a table and plots of runs from several adapters name them: their minutes do not compare', async () => {
+  const sweep = {
+    ...parseSweep('grid: { views: [2, 4] }', 'f'),
+    readout: { views: 1, seeds: 1, epochs: 1, knn: true, average: true },
+  }
+  const reading = { step: 1, epoch: 1, seconds: 60, views: 1, top1: 0.5, top5: 1, testCount: 12 }
+  const runs = [
+    { values: { views: 2 }, seed: 1, reading: { ...reading, adapter: 'one card' } },
+    { values: { views: 4 }, seed: 1, reading: { ...reading, adapter: 'another' } },
+    { values: { views: 4 }, seed: 2, reading },
+  ]
+  expect(adaptersOf(runs.map(({ reading }) => reading))).toEqual(['one card', 'another'])
+  const markdown = sweepTable(sweep, runs)
+  expect(markdown).toMatch(
+    /\n\nThe runs were made on more than one adapter \(one card; another\): their minutes do not/,
+  )
+  expect(markdown).toContain('Read from the moving average of the weights with 1 clean view')
+  const { runtime, accuracy } = await sweepPlots(sweep, runs, '2026-01-02')
+  expect(runtime).toContain('one card; another; 2026-01-02; minutes on different adapters do not compare')
+  expect(accuracy).toContain('one card; another; 2026-01-02<')
 })
