@@ -62,6 +62,5 @@ await runCommand(async () => {
         .map((name) => join(out, name))
         .join(', ')}`,
     )
-  })
-  progress.end()
+  }).finally(() => progress.end())
 })

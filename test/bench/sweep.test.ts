@@ -1,5 +1,6 @@
 /** Sweeps on small images of the test's own: the grid, what fails, and that nothing finished is repeated. */
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -7,6 +8,7 @@ import { adaptersOf, Interrupted, nameOfReadout, type Splits } from '../../bench
 import { combinations, nested, parseSweep } from '../../bench/sweep/file.js'
 import { performSweep, sweepPlots, sweepTable } from '../../bench/sweep/perform.js'
 import { recipes } from '../../train/augment/recipe.js'
+import { encodeRecords } from '../../train/data/cifar_records.js'
 import { fromArrays } from '../../train/data/dataset.js'
 import { engine } from '../support/engine.js'
 import { colourfulImages } from '../support/images.js'
@@ -194,4 +196,71 @@ test('a table and plots of runs from several adapters name them: their minutes d
   const { runtime, accuracy } = await sweepPlots(sweep, runs, '2026-01-02')
   expect(runtime).toContain('one card; another; 2026-01-02; minutes on different adapters do not compare')
   expect(accuracy).toContain('one card; another; 2026-01-02<')
+})
+
+describe('the command', () => {
+  /** As `npm run sweep` starts it. */
+  const sweep = (...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> => {
+    const env = { ...process.env, WEBGPU_SSL_DEBUG: '' }
+    const child = spawn(process.execPath, ['engine/node/launch.mjs', 'bench/sweep.ts', ...args], { env })
+    let [stdout, stderr] = ['', '']
+    child.stdout.on('data', (text: Buffer) => (stdout += text.toString()))
+    child.stderr.on('data', (text: Buffer) => (stderr += text.toString()))
+    return new Promise((resolve, reject) => {
+      child.on('error', reject)
+      child.on('close', (code) => resolve({ code, stdout, stderr }))
+    })
+  }
+  const file = (name: string, content: string): string => {
+    writeFileSync(join(folder, name), content)
+    return join(folder, name)
+  }
+
+  test('makes the runs of a file and writes their table, figures and plots', async () => {
+    const data = join(folder, 'cifar')
+    mkdirSync(data)
+    for (const [name, count] of Object.entries({ 'data_batch_1.bin': 24, 'test_batch.bin': 12 })) {
+      const pixels = Uint8Array.from({ length: count * 3072 }, (_, i) => (i * i) % 251)
+      const labels = Array.from({ length: count }, (_, i) => i % 10)
+      writeFileSync(join(data, name), encodeRecords(pixels, labels))
+    }
+    const out = join(folder, 'out')
+    const grid = file(
+      'grid.yaml',
+      `
+base: { dataDir: ${JSON.stringify(data)}, width: 4, batch: 8, steps: 2, projectorDim: 8, augmentation: { size: 8 } }
+grid: { views: [2, 3] }
+readout: { epochs: 2 }`,
+    )
+    const ended = await sweep(grid, '--out', out)
+    expect(ended, ended.stderr).toMatchObject({ code: 0 })
+    expect(ended.stderr).toMatch(/^views 2, seed 1 \(0 % done\)$/m)
+    expect(ended.stderr).toMatch(/^views 3, seed 1 \(40 % done; about .* left in all\)$/m)
+    for (const views of [2, 3])
+      expect(ended.stdout).toMatch(new RegExp(`^\\| ${views} \\| .* \\| 1 of 1 \\| +\\|$`, 'm'))
+    expect(ended.stdout).toBe(`${readFileSync(join(out, 'table.md'), 'utf8')}\n`)
+    const { description } = await engine()
+    const figures = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')) as unknown
+    expect(figures).toMatchObject({
+      adapters: [description],
+      runs: [2, 3].map((views) => ({
+        values: { views },
+        seed: 1,
+        reading: { step: 2, testCount: 12, adapter: description },
+      })),
+    })
+    expect(readdirSync(out).sort()).toEqual(['accuracy.svg', 'results.json', 'runs', 'runtime.svg', 'table.md'])
+  })
+
+  test('refuses a malformed file in one line', async () => {
+    const bad = file('bad.yaml', 'grid: { vews: [2, 4] }')
+    const out = join(folder, 'nothing')
+    const { code, stdout, stderr } = await sweep(bad, '--out', out)
+    expect({ code, stdout, stderr }).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `error: ${bad}: unknown option 'vews' in the configuration\n`,
+    })
+    expect(existsSync(out)).toBe(false)
+  })
 })
