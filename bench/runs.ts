@@ -225,7 +225,7 @@ export class Runs {
     if (this.options.signal?.aborted) throw new Interrupted('stopped')
   }
 
-  /** What fails on a lost device says nothing of the run, and all later ones would fail with it. */
+  /** An engine whose device is lost refuses all that comes after: it would be the same line for every run. */
   private stopIfLost(): void {
     try {
       this.options.engine.check()

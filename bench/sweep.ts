@@ -20,7 +20,11 @@ const command = withAdapter(
       'Pretrain and read out every point of a grid. Finished runs are never repeated, interrupted ones go on, and one ' +
         'that fails leaves the rest alone.',
     )
-    .argument('<file>', 'YAML: base (a pretraining configuration), grid (option: [values]), seeds, readout')
+    .argument(
+      '<file>',
+      'YAML: base (a pretraining configuration), grid (option: [values]), seeds, readout (views, seeds, epochs, knn, ' +
+        'average, trainPerClass, testPerClass)',
+    )
     .option('--out <folder>', 'where runs, results.json, table.md and plots go (runs/sweeps/NAME)'),
 )
 
