@@ -1,5 +1,6 @@
-/** Which images a run trains on, and in which order: functions of the configuration alone. */
+/** Which images a run trains on, in which order, and their views: functions of the configuration alone. */
 import { permutation } from '../engine/index.js'
+import { ROW_FLOATS, drawViews } from './augment/draw.js'
 import { ConfigError, type PretrainConfig } from './config.js'
 import { fractionIndices, fractionIndicesPerClass, type ImageDataset } from './data/dataset.js'
 
@@ -42,4 +43,33 @@ export function* batchesOf(
     }
     yield { images: order.slice(place * perStep, (place + 1) * perStep).map((i) => indices[i]) }
   }
+}
+
+/** The rows of a step: micro-batch after micro-batch, view-major within each. */
+export function rowsOf(
+  { height, width }: ImageDataset,
+  { augmentation, seed, views, batch, accumulate }: PretrainConfig,
+  images: Uint32Array,
+  epoch: number,
+): Float32Array {
+  const floats = views * batch * ROW_FLOATS
+  const rows = new Float32Array(accumulate * floats)
+  for (let i = 0; i < accumulate; i++) {
+    const options = { seed, epoch, images: images.subarray(i * batch, (i + 1) * batch), views }
+    drawViews(
+      augmentation,
+      { ...options, sourceHeight: height, sourceWidth: width },
+      rows.subarray(i * floats, (i + 1) * floats),
+    )
+  }
+  return rows
+}
+
+/** The label of each row of a step. */
+export function labelsOf({ labels }: ImageDataset, { views, batch }: PretrainConfig, images: Uint32Array): Uint32Array {
+  const rows = views * batch
+  return Uint32Array.from(
+    { length: views * images.length },
+    (_, row) => labels[images[Math.floor(row / rows) * batch + (row % batch)]],
+  )
 }

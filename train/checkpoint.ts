@@ -4,6 +4,7 @@
  *     config.yaml                     as resolved
  *     metrics.jsonl                   a line a step
  *     online.jsonl                    with onlineProbe: nearest neighbours, a line a checkpoint
+ *     diagnostics.jsonl               spectrum, α, alignment, uniformity: a line a checkpoint, where they take a small share of the time
  *     checkpoints/step-00000390/      whole or absent
  *       model.safetensors             weights and running statistics under torchvision's names, projector too
  *       average.safetensors           with emaRate: the moving average of the backbone, likewise
@@ -14,6 +15,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { parse, stringify } from 'yaml'
 import type { Engine, Variable } from '../engine/index.js'
 import {
@@ -27,6 +29,7 @@ import {
 } from '../models/index.js'
 import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from './config.js'
 import { errorCode, readJson, writeAtomically, writeFolderAtomically } from './files.js'
+import { lineFiles } from './metrics.js'
 
 /** Where a run stands: enough, with every Variable, to go on bit for bit. */
 export interface Progress {
@@ -35,7 +38,7 @@ export interface Progress {
   /** Epochs done, and steps of the present one. */
   epoch: number
   stepInEpoch: number
-  /** Wall-clock spent training, over all sittings. */
+  /** Wall-clock spent training, over all sittings: without checkpoints and what is read at them. */
   seconds: number
   /** The adapter, what lowering knows of it, and the kernels chosen on it: same target and table, same bits. */
   adapter: string
@@ -61,8 +64,21 @@ export function refuseExistingRun(folder: string): void {
 export async function createRun(folder: string, config: PretrainConfig): Promise<void> {
   refuseExistingRun(folder)
   await mkdir(folder, { recursive: true })
-  for (const name of ['metrics.jsonl', 'online.jsonl']) await rm(join(folder, name), { force: true })
+  for (const name of lineFiles) await rm(join(folder, name), { force: true })
   await writeConfig(folder, config)
+}
+
+/** What may change when a run is resumed; anything else would make it another run. */
+const changeable: readonly (keyof PretrainConfig)[] = ['epochs', 'steps', 'checkpointEvery', 'dataDir', 'stream']
+
+/** Throws where a run that is resumed would become another one. */
+export function refuseChanges(folder: string, before: PretrainConfig, now: PretrainConfig): void {
+  // An optional field may be in one of them only.
+  for (const name of Object.keys({ ...before, ...now }) as (keyof PretrainConfig)[])
+    if (!changeable.includes(name) && !isDeepStrictEqual(before[name], now[name]))
+      throw new ConfigError(
+        `--resume: the run in ${folder} has ${name} ${JSON.stringify(before[name])}, not ${JSON.stringify(now[name])}: start another run with another --out`,
+      )
 }
 
 /** Writes config.yaml; resuming writes it again where epochs or steps were changed. */

@@ -10,6 +10,7 @@ import {
   resolveObjective,
   type ObjectiveOptions,
 } from './objectives/index.js'
+import { optionOf } from './option_name.js'
 
 /** What the caller got wrong, in one line that names the option and the remedy. */
 export class ConfigError extends Error {
@@ -59,6 +60,8 @@ const schema = z.strictObject({
   symmetric: z.boolean().optional(),
   /** BYOL: rate of the target's moving average at the first step; it rises to 1. */
   targetRate: share.optional(),
+  /** BYOL: width of the predictor's hidden layer; `projectorDim` where it is absent. */
+  predictorHidden: whole(1).optional(),
   /** λ follows the eigenspectrum of the features once an epoch, from `lambda` on. */
   adaptiveLambda: z.boolean(),
   /** Views an image, m. */
@@ -152,9 +155,6 @@ export type PartialAugmentation = Partial<Omit<AugmentationRecipe, 'jitter' | 'b
 
 export type PartialConfig = Partial<Omit<PretrainConfig, 'augmentation'>> & { augmentation?: PartialAugmentation }
 
-/** The option of the command line that a field comes from. */
-const optionOf = (field: PropertyKey): string => `--${String(field).replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
-
 /**
  * Fills in the defaults (the paper's CIFAR recipe) and checks every field, and what must hold between them.
  *
@@ -163,7 +163,14 @@ const optionOf = (field: PropertyKey): string => `--${String(field).replace(/[A-
 export function resolveConfig(partial: PartialConfig): PretrainConfig {
   const given = withoutUndefined(partial)
   const data = given.data ?? defaults.data
-  const merged = { ...defaults, ...given, augmentation: resolveAugmentation(data, partial.augmentation) }
+  // An objective that is defined for two views only takes them unless others are asked for.
+  const twoViews = objectives[given.objective ?? defaults.objective]?.twoViews
+  const merged = {
+    ...defaults,
+    ...(twoViews && { views: 2 }),
+    ...given,
+    augmentation: resolveAugmentation(data, partial.augmentation),
+  }
   const result = schema.safeParse(merged)
   if (result.success) return consistent(withDependents(result.data))
   const issue = result.error.issues[0]
@@ -187,7 +194,7 @@ export function overlay(lower: PartialConfig, upper: PartialConfig): PartialConf
     if (over[field] !== undefined && over[field] !== (lower[field] ?? defaults[field]))
       for (const name of dependents) delete under[name]
   }
-  drop('objective', objectiveParameters)
+  drop('objective', [...objectiveParameters, 'predictorHidden'])
   drop('optimizer', ['momentum'])
   drop('schedule', ['lrFloor'])
   const [a, b] = [lower.augmentation ?? {}, withoutUndefined(over.augmentation ?? {})]
@@ -250,6 +257,7 @@ function withDependents(config: PretrainConfig): PretrainConfig {
 /** What holds between fields. */
 function consistent(config: PretrainConfig): PretrainConfig {
   const { viewChunk, views, bn, objective, augmentation, accumulate, warmupEpochs, epochs, adaptiveLambda } = config
+  const { predictorHidden } = config
   const chunk = `--view-chunk ${viewChunk}`
   try {
     cropGroups(augmentation, views)
@@ -258,6 +266,8 @@ function consistent(config: PretrainConfig): PretrainConfig {
   }
   if (adaptiveLambda && !objectives[objective].changing)
     throw new ConfigError(`--adaptive-lambda: --objective ${objective} has no λ that may change; barlow-twins has`)
+  if (predictorHidden !== undefined && objectives[objective].needs !== 'predictor')
+    throw new ConfigError(`--predictor-hidden ${predictorHidden}: --objective ${objective} has no predictor; byol has`)
   if (warmupEpochs > epochs)
     throw new ConfigError(`--warmup-epochs ${warmupEpochs}: must be at most the run's --epochs ${epochs}`)
   if (viewChunk === undefined) return config

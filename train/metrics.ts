@@ -1,6 +1,7 @@
-/** What a run writes down as it goes: a line a step in metrics.jsonl, a line a checkpoint in online.jsonl. */
+/** What a run writes down as it goes: a line a step in metrics.jsonl, a line a checkpoint in the other files. */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { writeAtomically } from './files.js'
+import type { Diagnostics } from './diagnostics/diagnose.js'
 import type { OnlineKnn } from './readout/online.js'
 
 /** One line of metrics.jsonl. */
@@ -23,7 +24,7 @@ export interface StepMetrics {
   waitMs?: number
   /** Images (not views) a second over the last steps. */
   imagesPerSecond: number
-  /** Wall-clock spent training so far, over all sittings. */
+  /** Wall-clock spent training so far, over all sittings: without checkpoints and what is read at them. */
   seconds: number
 }
 
@@ -33,8 +34,17 @@ export interface OnlineReadout extends OnlineKnn {
   epoch: number
 }
 
+/** One line of diagnostics.jsonl; of the eigenvalues the largest. */
+export interface DiagnosticsLine extends Diagnostics {
+  step: number
+  epoch: number
+}
+
+/** The files of a run's folder that have lines. */
+export const lineFiles = ['metrics.jsonl', 'online.jsonl', 'diagnostics.jsonl'] as const
+
 /** Adds a line. */
-export const appendLine = (file: string, line: StepMetrics | OnlineReadout): void =>
+export const appendLine = (file: string, line: StepMetrics | OnlineReadout | DiagnosticsLine): void =>
   appendFileSync(file, `${JSON.stringify(line)}\n`)
 
 /** Drops the lines of steps beyond a checkpoint that a run goes on from: they will be done again. */

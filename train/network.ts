@@ -41,13 +41,14 @@ export function buildNetwork(
     | 'zeroInitResidual'
     | 'projectorDim'
     | 'projectorDepth'
+    | 'predictorHidden'
     | 'objective'
     | 'emaRate'
     | 'seed'
   >,
 ): Network {
   const { arch, width, stem, stemRelu, zeroInitResidual, seed } = config
-  const { projectorDim: dim, projectorDepth: depth, objective, emaRate } = config
+  const { projectorDim: dim, projectorDepth: depth, predictorHidden: hidden, objective, emaRate } = config
   const backboneOf = (prefix: string): Backbone =>
     resnet({ arch, width, stem, stemRelu, zeroInitResidual, seed, prefix })
   const pairOf = (prefix: string) => {
@@ -57,7 +58,7 @@ export function buildNetwork(
   return {
     ...pairOf(''),
     ...(objectives[objective].needs === 'predictor' && {
-      predictor: predictor({ dim, seed }),
+      predictor: predictor({ dim, hidden, seed }),
       target: pairOf('target.'),
     }),
     ...(emaRate !== undefined && { average: backboneOf('average.') }),

@@ -50,7 +50,8 @@ describe('resolveConfig', () => {
       { objective: 'simclr', lambda: 3 },
       '--lambda 3: --objective simclr has no such parameter; it takes --temperature',
     ],
-    [{ objective: 'byol' }, '--objective byol is defined for 2 views, not 4'],
+    [{ objective: 'byol', views: 4 }, '--objective byol is defined for 2 views, not 4: take --views 2'],
+    [{ predictorHidden: 64 }, '--predictor-hidden 64: --objective barlow-twins has no predictor; byol has'],
     [{ momentum: 0.9 }, '--momentum 0.9: --optimizer adam has no such parameter; --optimizer sgd has'],
     [{ momentum: 1, optimizer: 'sgd' }, '--momentum 1: must be less than 1'],
     [{ lrFloor: 0.1 }, '--lr-floor 0.1: --schedule constant has no such parameter; --schedule cosine has'],
@@ -78,6 +79,11 @@ test('every choice brings its own parameters', () => {
   expect(resolveConfig({ objective: 'vicreg-original' })).toMatchObject({ lambda: 25, mu: 25 })
   expect(resolveConfig({ objective: 'byol', views: 2 })).toMatchObject({ symmetric: true, targetRate: 0.99 })
   expect(resolveConfig({ objective: 'byol', views: 2 })).not.toHaveProperty('lambda')
+  expect(resolveConfig({ objective: 'byol' })).not.toHaveProperty('predictorHidden')
+  // Those that are defined for two views need not be told.
+  expect(resolveConfig({ objective: 'byol' }).views).toBe(2)
+  expect(resolveConfig({ objective: 'barlow-twins-original' }).views).toBe(2)
+  expect(resolveConfig({ objective: 'vicreg' }).views).toBe(4)
   expect(resolveConfig({ optimizer: 'lars', schedule: 'cosine' })).toMatchObject({ momentum: 0.9, lrFloor: 0 })
   expect(resolveConfig({})).not.toHaveProperty('momentum')
 })

@@ -156,10 +156,12 @@ describe('what a run does beside its steps', () => {
     expect(online.map(({ step, epoch, views }) => [step, epoch, views])).toEqual([
       [8, 2, 1],
       [16, 4, 1],
+      // Of the end, too, which is a checkpoint.
+      [20, 5, 1],
     ])
     expect(
       messages.filter((line) => /kNN-20 top-1 [\d.]+ % \(20 test images among 48, 1 clean view\)/.test(line)),
-    ).toHaveLength(2)
+    ).toHaveLength(3)
   })
 
   test('the probe leaves the run as it is', async () => {
@@ -207,7 +209,7 @@ describe('what a run does beside its steps', () => {
     const out = join(folder, 'refused')
     const unlabelled = { ...dataset, labels: new Uint8Array(0) }
     await expect(run({ changes: { onlineProbe: true }, dataset: unlabelled, out })).rejects.toThrow(
-      /^--online-probe: the images of .* have no labels$/,
+      /^--online-probe: the images of .* have no labels, and there are no other ones to read: leave it out$/,
     )
     expect(existsSync(out)).toBe(false)
   })

@@ -6,7 +6,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rm } from 'node:fs/promises'
 import { resolveConfig, type PartialConfig } from '../../train/config.js'
 import { openRun } from '../../train/checkpoint.js'
+import { diagnose } from '../../train/diagnostics/diagnose.js'
 import { pretrain, type PretrainOptions, type PretrainResult } from '../../train/pretrain.js'
+import { expectClose } from '../support/check.js'
 import { engine } from '../support/engine.js'
 import { colourfulImages } from '../support/images.js'
 
@@ -31,6 +33,39 @@ const small = (changes: PartialConfig = {}) =>
 
 async function run(options: Partial<PretrainOptions> & { changes?: PartialConfig }): Promise<PretrainResult> {
   return pretrain({ engine: await engine(), dataset, config: small(options.changes), ...options })
+}
+
+interface Line {
+  step: number
+  epoch: number
+}
+const linesOf = <T extends Line>(run: string, file: string): T[] =>
+  readFileSync(join(run, file), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as T)
+
+/** Buffers on the device while `work` runs: those it made and did not free. Staging for read-back is kept for reuse. */
+async function heldAfter(work: () => Promise<unknown>): Promise<string[]> {
+  const { device } = await engine()
+  const held = new Set<GPUBuffer>()
+  const original = device.createBuffer.bind(device)
+  device.createBuffer = (descriptor) => {
+    const buffer = original(descriptor)
+    const destroy = buffer.destroy.bind(buffer)
+    buffer.destroy = () => {
+      held.delete(buffer)
+      return destroy()
+    }
+    if (descriptor.label !== 'read-back') held.add(buffer)
+    return buffer
+  }
+  try {
+    await work()
+  } finally {
+    device.createBuffer = original
+  }
+  return [...held].map(({ label }) => label).sort()
 }
 
 const bytesOf = (run: string, file: string) => {
@@ -102,25 +137,195 @@ describe('a run', () => {
 })
 
 describe('a run ends in one line', () => {
-  test('that names the step where the loss is not finite', async () => {
-    await expect(run({ changes: { lr: 1e38, epochs: 5 } })).rejects.toThrow(
-      /^the loss is (NaN|-?Infinity) at step \d+: lower --lr/,
-    )
+  test.each<[PartialConfig, RegExp]>([
+    [{}, / or lower --lambda \(now 0\.05\)$/],
+    [{ objective: 'vicreg', lambda: 25 }, / or raise --lambda \(now 25\)$/],
+    [{ objective: 'spectral', lambda: undefined }, / or lower --beta \(now 0\.5\)$/],
+    [{ objective: 'byol', lambda: undefined, views: 2, symmetric: false }, /lower --lr \(now 1e\+38\)$/],
+  ])('that names the step where the loss is not finite, and what to change: %j', async (changes, remedy) => {
+    const diverging = run({ changes: { lr: 1e38, epochs: 5, ...changes } })
+    await expect(diverging).rejects.toThrow(/^the loss is (NaN|-?Infinity) at step \d+: lower --lr \(now 1e\+38\)/)
+    await expect(diverging).rejects.toThrow(remedy)
   })
 
   test('where the batch is larger than the data, with nothing written', async () => {
     const out = join(folder, 'none')
     await expect(run({ out, changes: { batch: 41 } })).rejects.toThrow(
-      '--batch 41 is larger than the data set: 40 images of own images',
+      '--batch 41 is larger than the data set: 40 images of own images: lower --batch to at most 40',
     )
     await expect(run({ out, changes: { batch: 21, fraction: 0.5 } })).rejects.toThrow(
-      '20 images of own images (--fraction 0.5)',
+      '20 images of own images (--fraction 0.5): lower --batch to at most 20, or raise --fraction',
     )
     expect(existsSync(out)).toBe(false)
   })
 
   test('where there is nothing to resume', async () => {
     await expect(run({ out: join(folder, 'nothing'), resume: true })).rejects.toThrow(/nothing holds no run/)
+  })
+})
+
+describe('a run frees', () => {
+  const failing = (options: Parameters<typeof run>[0]) => () => expect(run(options)).rejects.toThrow()
+
+  test('everything where it diverges, is not restored or does not compile', async () => {
+    const gpu = await engine()
+    const byol: PartialConfig = { objective: 'byol', lambda: undefined, views: 2, emaRate: 0.9, lr: 1e38 }
+    expect(await heldAfter(failing({ changes: byol }))).toEqual([])
+    const accumulated: PartialConfig = { adaptiveLambda: true, accumulate: 2, lr: 1e38 }
+    expect(await heldAfter(failing({ changes: accumulated }))).toEqual([])
+    const out = join(folder, 'damaged')
+    await run({ out, changes: { steps: 1 } })
+    await rm(join(out, 'checkpoints', 'step-00000001', 'state.safetensors'))
+    expect(await heldAfter(failing({ out, resume: true }))).toEqual([])
+    for (const changes of [{}, { accumulate: 2 }, { bn: 'per-view', viewChunk: 1 }] as const) {
+      // The last of the programs is refused, when all Variables are on the device.
+      const refusing = Object.create(gpu, {
+        compileTogether: {
+          value: async (...args: Parameters<typeof gpu.compileTogether>) => {
+            for (const program of await gpu.compileTogether(...args)) program.destroy()
+            throw new Error('refused')
+          },
+        },
+      }) as typeof gpu
+      const work = () => expect(run({ engine: refusing, changes })).rejects.toThrow('refused')
+      expect(await heldAfter(work)).toEqual([])
+    }
+  })
+
+  test('what its result does not return', async () => {
+    const gpu = await engine()
+    const held = await heldAfter(async () => {
+      const changes: PartialConfig = { objective: 'byol', lambda: undefined, views: 2, emaRate: 0.9, steps: 2 }
+      const { backbone, projector, average } = await run({ changes })
+      for (const { dict } of [backbone, projector, average!]) for (const v of dict.variables) gpu.release(v)
+    })
+    expect(held).toEqual([])
+  })
+})
+
+describe('diagnostics.jsonl', () => {
+  interface Diagnosed extends Line {
+    alpha?: number
+    effectiveRank: number
+    eigenvalues: number[]
+    alignment: number
+    uniformity: number
+    images: number
+    warning?: string
+  }
+
+  test('has a line a checkpoint, of the network of that checkpoint, and is cut when the run is resumed', async () => {
+    const gpu = await engine()
+    const out = join(folder, 'diagnosed')
+    const options = { out, diagnosisShare: Infinity }
+    const changes: PartialConfig = { checkpointEvery: 1, epochs: 3 }
+    const messages: string[] = []
+    const { backbone } = await run({ ...options, changes, onMessage: (line) => messages.push(line) })
+    const lines = linesOf<Diagnosed>(out, 'diagnostics.jsonl')
+    expect(lines.map(({ step, epoch }) => [step, epoch])).toEqual([
+      [5, 1],
+      [10, 2],
+      [15, 3],
+    ])
+    const config = small(changes)
+    const found = await diagnose(gpu, backbone, dataset, { ...config, recipe: config.augmentation })
+    expect([lines[2].images, lines[2].warning]).toEqual([40, found.warning])
+    expectClose('eigenvalues', lines[2].eigenvalues, found.eigenvalues, 1e-4)
+    expect(lines[2].alignment).toBeCloseTo(found.alignment, 4)
+    expect(lines[2].uniformity).toBeCloseTo(found.uniformity, 4)
+    expect(messages.filter((line) => line.includes('collapsed'))).toHaveLength(
+      lines.filter((line) => 'warning' in line).length,
+    )
+
+    const whole = join(folder, 'diagnosed-whole')
+    await run({ ...options, out: whole, changes: { ...changes, epochs: 4 } })
+    const parts = join(folder, 'diagnosed-parts')
+    await run({ ...options, out: parts, changes: { ...changes, epochs: 2 } })
+    await run({ ...options, out: parts, resume: true, changes: { ...changes, epochs: 4 } })
+    expect(linesOf(parts, 'diagnostics.jsonl')).toEqual(linesOf(whole, 'diagnostics.jsonl'))
+  })
+
+  test('is not there where it would take more than its share of the time', async () => {
+    const out = join(folder, 'undiagnosed')
+    await run({ out, changes: { checkpointEvery: 1 } })
+    expect(existsSync(join(out, 'diagnostics.jsonl'))).toBe(false)
+  })
+
+  test('and λ that adapts compiles its programs once', async () => {
+    const gpu = await engine()
+    let compiled = 0
+    const counting = Object.create(gpu, {
+      compile: {
+        value: (...args: Parameters<typeof gpu.compile>) => {
+          compiled++
+          return gpu.compile(...args)
+        },
+      },
+    }) as typeof gpu
+    const changes: PartialConfig = { adaptiveLambda: true, checkpointEvery: 1, epochs: 3 }
+    const out = join(folder, 'adaptive')
+    const held = await heldAfter(async () => {
+      const { backbone, projector } = await run({ engine: counting, out, changes, diagnosisShare: Infinity })
+      for (const { dict } of [backbone, projector]) for (const v of dict.variables) gpu.release(v)
+    })
+    expect(compiled).toBe(1)
+    expect(held).toEqual([])
+    const lambdas = linesOf<Line & { lambda: number }>(out, 'metrics.jsonl').map(({ lambda }) => lambda)
+    expect(lambdas.slice(0, 5).every((lambda) => lambda === Math.fround(0.05))).toBe(true)
+    expect(new Set(lambdas).size).toBeGreaterThan(1)
+  })
+})
+
+test("a run's seconds are those of its steps, not of what is saved and read between them", async () => {
+  const out = join(folder, 'clock')
+  const gpu = await engine()
+  let reading = 0
+  // Reading Variables, as checkpoints do, takes its time.
+  const slow = Object.create(gpu, {
+    read: {
+      value: async (v: Parameters<typeof gpu.read>[0]) => {
+        reading += 2
+        await new Promise((resolve) => setTimeout(resolve, 2))
+        return gpu.read(v)
+      },
+    },
+  }) as typeof gpu
+  const begun = performance.now()
+  const { seconds } = await run({ engine: slow, out, changes: { checkpointEvery: 1, epochs: 2 } })
+  const all = (performance.now() - begun) / 1000
+  expect(reading).toBeGreaterThan(2 * 100)
+  expect(seconds).toBeLessThan(all - reading / 1000)
+})
+
+describe('--online-probe on images without labels', () => {
+  const labels = Array.from({ length: 40 }, (_, i) => i % 4)
+  const labelled = { ...colourfulImages(40), labels: Uint32Array.from(labels), classes: ['a', 'b', 'c', 'd'] }
+  const held = { ...labelled, split: 'test' as const }
+  const changes: PartialConfig = { onlineProbe: true, checkpointEvery: 1, epochs: 2 }
+
+  test('reads nearest neighbours among labelled ones, and trains no probe', async () => {
+    const out = join(folder, 'unlabelled')
+    const messages: string[] = []
+    const bare = { ...dataset, split: 'unlabelled' as const }
+    await run({
+      ...{ out, changes, labelled, test: held, dataset: bare },
+      onMessage: (line) => messages.push(line),
+    })
+    expect(messages).toContainEqual(
+      '--online-probe: the unlabelled images of own images have no labels: nearest neighbours are read among the train images at every checkpoint, and no linear probe is trained',
+    )
+    expect(linesOf(out, 'online.jsonl')).toMatchObject([
+      { step: 5, epoch: 1, bank: 40, queries: 40, k: 20 },
+      { step: 10, epoch: 2, bank: 40, queries: 40 },
+    ])
+    expect(linesOf(out, 'metrics.jsonl').some((line) => 'probeTop1' in line)).toBe(false)
+  })
+
+  test('is one line where there are none', async () => {
+    for (const others of [{}, { test: held }, { labelled: dataset, test: held }])
+      await expect(run({ changes, ...others })).rejects.toThrow(
+        /^--online-probe: the images of own images \(train\) have no labels, and there are no other ones to read: leave it out$/,
+      )
   })
 })
 

@@ -266,7 +266,11 @@ await runCommand(async () => {
   const begun = performance.now()
   const read = async (network: Backbone, name: string): Promise<Figures> => {
     const figures = await shownReadout(engine, network, [train, test], how, name)
-    const diagnostics = await diagnose(engine, network, test, { recipe: config.augmentation, seed: 1 })
+    const diagnostics = await diagnose(engine, network, test, {
+      recipe: config.augmentation,
+      seed: 1,
+      objective: config.objective,
+    })
     // Last, since it changes the weights.
     const tuned = options.fineTune && (await shownFineTuning(engine, network, [train, test], config, name))
     return { ...figures, diagnostics, ...(tuned && { tuned }) }

@@ -28,6 +28,14 @@ export type ObjectiveOptions = Readonly<Record<string, number | boolean>>
 /** The same, where a parameter may be a scalar [1] of the graph that changes during training. */
 export type ChangingOptions = Readonly<Record<string, number | boolean | Value>>
 
+/** Which way a parameter goes to hold the features apart more strongly, and less. */
+export interface Remedy {
+  readonly parameter: string
+  readonly stronger: 'raise' | 'lower'
+  /** Absent where that would not keep a loss from diverging. */
+  readonly weaker?: 'raise' | 'lower'
+}
+
 export interface Objective {
   /** Checks the parameters and fills in their defaults. */
   readonly schema: z.ZodType<ObjectiveOptions>
@@ -39,6 +47,8 @@ export interface Objective {
   readonly needs?: 'predictor'
   /** The parameter that may change during training. */
   readonly changing?: string
+  /** What to change where features collapse, and where the loss diverges. */
+  readonly remedy: Remedy
   /** @returns the loss, a scalar [1] */
   build(embeddings: Embeddings, views: number, options: ChangingOptions): Value
 }
@@ -50,10 +60,13 @@ export class ObjectiveError extends Error {
 
 const weight = z.number().min(0)
 
+const raised = (parameter: string): Remedy => ({ parameter, stronger: 'raise', weaker: 'lower' })
+const lowered = (parameter: string): Remedy => ({ parameter, stronger: 'lower', weaker: 'raise' })
+
 function define<S extends z.ZodRawShape>(
   shape: S,
   build: (embeddings: Embeddings, options: z.infer<z.ZodObject<S>> & { views: number }) => Value,
-  rest: Pick<Objective, 'needs' | 'changing'> & { twoViews?: boolean } = {},
+  rest: Pick<Objective, 'remedy' | 'needs' | 'changing'> & { twoViews?: boolean },
 ): Objective {
   return {
     schema: z.strictObject(shape) as unknown as z.ZodType<ObjectiveOptions>,
@@ -61,6 +74,7 @@ function define<S extends z.ZodRawShape>(
     twoViews: rest.twoViews ?? false,
     needs: rest.needs,
     changing: rest.changing,
+    remedy: rest.remedy,
     build: (embeddings, views, options) =>
       build(embeddings, { ...options, views } as unknown as z.infer<z.ZodObject<S>> & { views: number }),
   }
@@ -69,24 +83,34 @@ function define<S extends z.ZodRawShape>(
 /** Defaults are the paper's, and for the original forms those of their papers. */
 const registry = {
   'barlow-twins': define({ lambda: weight.default(0.01) }, ({ projection }, o) => barlowTwins(projection, o), {
+    remedy: raised('lambda'),
     changing: 'lambda',
   }),
-  'barlow-twins-leave-one-out': define({ lambda: weight.default(0.01) }, ({ projection }, o) =>
-    barlowTwinsLeaveOneOut(projection, o),
+  'barlow-twins-leave-one-out': define(
+    { lambda: weight.default(0.01) },
+    ({ projection }, o) => barlowTwinsLeaveOneOut(projection, o),
+    { remedy: raised('lambda') },
   ),
   'barlow-twins-original': define(
     { lambda: weight.default(0.0051) },
     ({ projection }, o) => barlowTwinsOriginal(projection, o),
-    { twoViews: true },
+    { remedy: raised('lambda'), twoViews: true },
   ),
-  // μ = λ in all of the paper's recipes.
-  vicreg: define({ lambda: weight.default(25) }, ({ projection }, { views, lambda }) =>
-    vicreg(projection, { views, lambda, mu: lambda, epsilon: 0 }),
+  // μ = λ in all of the paper's recipes. λ weighs invariance against orthogonality, whose own weight is 1: β ≈ 1 / λ.
+  vicreg: define(
+    { lambda: weight.default(25) },
+    ({ projection }, { views, lambda }) => vicreg(projection, { views, lambda, mu: lambda, epsilon: 0 }),
+    { remedy: lowered('lambda') },
   ),
-  'vicreg-original': define({ lambda: weight.default(25), mu: weight.default(25) }, ({ projection }, o) =>
-    vicreg(projection, { ...o, epsilon: 1e-4 }),
+  'vicreg-original': define(
+    { lambda: weight.default(25), mu: weight.default(25) },
+    ({ projection }, o) => vicreg(projection, { ...o, epsilon: 1e-4 }),
+    { remedy: lowered('lambda') },
   ),
-  simclr: define({ temperature: z.number().positive().default(0.1) }, ({ projection }, o) => simclr(projection, o)),
+  // A low temperature weighs the nearest images most, which spreads all of them (Wang & Liu 2021).
+  simclr: define({ temperature: z.number().positive().default(0.1) }, ({ projection }, o) => simclr(projection, o), {
+    remedy: lowered('temperature'),
+  }),
   byol: define(
     {
       symmetric: z.boolean().default(true),
@@ -97,10 +121,13 @@ const registry = {
       if (!prediction || !target) throw new ObjectiveError('byol: needs the predictions and the targets beside z')
       return byol(prediction, target, o)
     },
-    { twoViews: true, needs: 'predictor' },
+    // Nothing but a target that lags behind keeps its features apart.
+    { remedy: { parameter: 'targetRate', stronger: 'raise' }, twoViews: true, needs: 'predictor' },
   ),
   // At β = 1/2 every eigenfunction with a positive eigenvalue is worth learning.
-  spectral: define({ beta: weight.default(0.5) }, ({ projection }, o) => spectral(projection, o)),
+  spectral: define({ beta: weight.default(0.5) }, ({ projection }, o) => spectral(projection, o), {
+    remedy: raised('beta'),
+  }),
 } satisfies Record<string, Objective>
 
 export type ObjectiveName = keyof typeof registry
@@ -126,7 +153,8 @@ export function resolveObjective(
   given: Readonly<Record<string, unknown>> = {},
 ): ObjectiveOptions {
   const { schema, parameters, twoViews } = objectives[name]
-  if (twoViews && views !== 2) throw new ObjectiveError(`objective ${name}: is defined for 2 views, not ${views}`)
+  if (twoViews && views !== 2)
+    throw new ObjectiveError(`objective ${name}: is defined for 2 views, not ${views}: take --views 2`)
   const result = schema.safeParse(Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined)))
   if (result.success) return result.data
   const issue = result.error.issues[0]

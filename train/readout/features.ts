@@ -46,24 +46,53 @@ export async function extractFeatures(
   dataset: ImageDataset,
   options: FeatureOptions,
 ): Promise<Float32Array<ArrayBuffer>> {
-  const { views = 1, seed, onProgress } = options
-  const only = options.only ?? Array.from({ length: views }, (_, view) => view)
-  // A readout's views are all of the recipe's own size.
-  const recipe = { ...options.recipe, crops: undefined }
-  const indices = options.indices ?? Uint32Array.from({ length: dataset.count }, (_, i) => i)
-  const total = indices.length
-  const batch = Math.min(options.batch ?? batchFor(backbone, recipe.size), total)
+  const { recipe, views = 1 } = options
+  const batch = Math.min(
+    options.batch ?? batchFor(backbone, recipe.size),
+    options.indices ? options.indices.length : dataset.count,
+  )
   for (const [name, value] of Object.entries({ views, batch }))
     if (!Number.isInteger(value) || value < 1)
       throw new Error(`features: ${name} ${value} must be a positive whole number`)
+  const extractor = await featureExtractor(engine, backbone, dataset, { recipe, batch })
+  try {
+    return await extractor.read(options)
+  } finally {
+    extractor.release()
+  }
+}
 
+/** The forward pass in eval mode, recorded once: reads the features that the backbone has at the time, as often as asked. */
+export interface FeatureExtractor {
+  /** As `extractFeatures`. */
+  read(options: Omit<FeatureOptions, 'recipe' | 'batch'>): Promise<Float32Array<ArrayBuffer>>
+  release(): void
+}
+
+/** @param batch images at a time */
+export async function featureExtractor(
+  engine: Engine,
+  backbone: Backbone,
+  dataset: ImageDataset,
+  { recipe: pretrained, batch }: { recipe: AugmentationRecipe; batch: number },
+): Promise<FeatureExtractor> {
+  // A readout's views are all of the recipe's own size.
+  const recipe = { ...pretrained, crops: undefined }
   const width = backbone.features
-  const features = new Float32Array(total * width)
   const images = new BatchImages(engine, dataset, batch)
   const rows = input('rows', [batch, ROW_FLOATS])
   const y = backbone.forward(augmentViews(images.onDevice, rows, recipe), { training: false })
-  const program = await engine.compile({ label: 'features', outputs: { y } })
-  try {
+  const program = await engine.compile({ label: 'features', outputs: { y } }).catch((error: unknown) => {
+    images.release()
+    throw error
+  })
+
+  const read: FeatureExtractor['read'] = async (options) => {
+    const { views = 1, seed, onProgress } = options
+    const only = options.only ?? Array.from({ length: views }, (_, view) => view)
+    const indices = options.indices ?? Uint32Array.from({ length: dataset.count }, (_, i) => i)
+    const total = indices.length
+    const features = new Float32Array(total * width)
     const scratch = new Float32Array(batch * ROW_FLOATS)
     // The last batch is filled up with its own last image; what comes of that is not read.
     const chosen = new Uint32Array(batch)
@@ -92,16 +121,20 @@ export async function extractFeatures(
       }
     }
     await before?.()
-  } finally {
-    program.destroy()
-    images.release()
+    const bad = features.findIndex((value) => !Number.isFinite(value))
+    if (bad >= 0)
+      throw new Error(
+        `features: image ${indices[Math.floor(bad / width)]} has a feature that is not finite; the weights have diverged or are damaged`,
+      )
+    return features
   }
-  const bad = features.findIndex((value) => !Number.isFinite(value))
-  if (bad >= 0)
-    throw new Error(
-      `features: image ${indices[Math.floor(bad / width)]} has a feature that is not finite; the weights have diverged or are damaged`,
-    )
-  return features
+  return {
+    read,
+    release() {
+      program.destroy()
+      images.release()
+    },
+  }
 }
 
 export interface StatisticsOptions {

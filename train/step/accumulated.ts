@@ -23,7 +23,7 @@ import type { Network } from '../network.js'
 import { forward, lossOf } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
-import { probe, stateOf } from './whole.js'
+import { compileOrRelease, probe, stateOf } from './whole.js'
 
 /** The two programs of a step, and the Variables through which the first hands on what it found. */
 export interface AccumulatedStep {
@@ -78,7 +78,8 @@ export async function compileAccumulatedStep(
   onProgress?: (done: number, total: number) => void,
 ): Promise<TrainingStep> {
   const described = describeAccumulatedStep(images, network, config, extras)
-  const programs = await engine.compileTogether([described.micro, described.update], onProgress)
+  const own = [...described.state, ...described.scratch]
+  const programs = await compileOrRelease(engine, [described.micro, described.update], own, onProgress)
   const [micro, update] = programs
   const plans = programs.map(({ plan }) => plan)
   const { accumulate: count } = config

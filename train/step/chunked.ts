@@ -35,7 +35,7 @@ import { nth } from './accumulated.js'
 import { forward, lossOf } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
-import { probe, stateOf } from './whole.js'
+import { compileOrRelease, probe, stateOf } from './whole.js'
 
 export type ChunkedConfig = StepConfig & { viewChunk: number }
 
@@ -118,7 +118,7 @@ export async function compileChunkedStep(
 ): Promise<TrainingStep> {
   const described = describeChunkedStep(images, network, config, extras)
   const specs = [described.forward, described.loss, described.backward, described.update]
-  const programs = await engine.compileTogether(specs, onProgress)
+  const programs = await compileOrRelease(engine, specs, [...described.state, ...described.scratch], onProgress)
   const [embed, loss, back, update] = programs
   const chunks = config.views / config.viewChunk
   const numbers = Array.from({ length: chunks }, (_, i) => Uint32Array.of(i))

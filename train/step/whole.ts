@@ -5,6 +5,7 @@ import {
   variantsOf,
   type Assignment,
   type Engine,
+  type Program,
   type ProgramSpec,
   type Value,
   type Variable,
@@ -59,6 +60,21 @@ export function probe(
   return { updates, outputs: { logits } }
 }
 
+/** Builds a step's programs; where that fails, Variables that nobody else knows of are freed. */
+export async function compileOrRelease(
+  engine: Engine,
+  specs: readonly ProgramSpec[],
+  own: readonly Variable[],
+  onProgress?: (done: number, total: number) => void,
+): Promise<Program[]> {
+  try {
+    return await engine.compileTogether(specs, onProgress)
+  } catch (error) {
+    for (const v of own) engine.release(v)
+    throw error
+  }
+}
+
 /** What a checkpoint keeps of the extras. */
 export const stateOf = ({ lambda, probe }: StepExtras): Variable[] => [
   ...(lambda ? [lambda] : []),
@@ -75,7 +91,7 @@ export async function compileStep(
   onProgress?: (done: number, total: number) => void,
 ): Promise<TrainingStep> {
   const { spec, state } = describeStep(images, network, config, extras)
-  const program = await engine.compile(spec, onProgress)
+  const [program] = await compileOrRelease(engine, [spec], state, onProgress)
   return {
     state,
     dispatches: program.dispatches,

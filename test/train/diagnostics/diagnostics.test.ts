@@ -1,11 +1,11 @@
 /** Spectrum and geometry of features, against NumPy and closed forms. */
 import { describe, expect, test } from 'vitest'
-import { Purpose, RandomStream } from '../../../engine/index.js'
+import { Purpose, RandomStream, permutation } from '../../../engine/index.js'
 import { resnet } from '../../../models/index.js'
 import { recipes } from '../../../train/augment/recipe.js'
 import { fromArrays } from '../../../train/data/dataset.js'
 import { adaptLambda } from '../../../train/diagnostics/adaptive_lambda.js'
-import { collapseWarning, diagnose } from '../../../train/diagnostics/diagnose.js'
+import { collapseWarning, diagnose, diagnosis } from '../../../train/diagnostics/diagnose.js'
 import { alignment, uniformity } from '../../../train/diagnostics/geometry.js'
 import { covarianceEigenvalues, effectiveRank, powerLawExponent } from '../../../train/diagnostics/spectrum.js'
 import { extractFeatures } from '../../../train/readout/features.js'
@@ -109,11 +109,24 @@ test('λ goes up where the spectrum is steep, down where it is flat, and never b
 })
 
 test('collapse is warned of below one hundredth of the width, and below two dimensions', () => {
-  expect(collapseWarning(5.2, 512)).toBeUndefined()
-  expect(collapseWarning(5.1, 512)).toMatch(/collapsed \(their effective rank is 5\.1 of 512\): raise --lambda/)
-  expect(collapseWarning(1.9, 8)).toMatch(/1\.9 of 8/)
-  expect(collapseWarning(0, 8)).toMatch(/the same/)
-  expect(collapseWarning(1, 1)).toBeUndefined()
+  const warning = (rank: number, width: number) => collapseWarning(rank, width, 'barlow-twins')
+  expect(warning(5.2, 512)).toBeUndefined()
+  expect(warning(5.1, 512)).toMatch(/collapsed \(their effective rank is 5\.1 of 512\): raise --lambda or lower --lr$/)
+  expect(warning(1.9, 8)).toMatch(/1\.9 of 8/)
+  expect(warning(0, 8)).toMatch(/the same/)
+  expect(warning(1, 1)).toBeUndefined()
+})
+
+test.each([
+  ['barlow-twins-leave-one-out', 'raise --lambda'],
+  ['barlow-twins-original', 'raise --lambda'],
+  ['vicreg', 'lower --lambda'],
+  ['vicreg-original', 'lower --lambda'],
+  ['simclr', 'lower --temperature'],
+  ['byol', 'raise --target-rate'],
+  ['spectral', 'raise --beta'],
+] as const)('collapse under %s: %s', (objective, remedy) => {
+  expect(collapseWarning(1, 64, objective)).toContain(`: ${remedy} or lower --lr`)
 })
 
 describe('a backbone', () => {
@@ -126,9 +139,9 @@ describe('a backbone', () => {
     const gpu = await engine()
     const backbone = resnet({ arch: 'resnet18', width: 4, seed: 3 })
     fillByFormula(gpu, backbone.dict)
-    const found = await diagnose(gpu, backbone, dataset, { recipe, seed: 2 })
+    const found = await diagnose(gpu, backbone, dataset, { recipe, seed: 2, objective: 'barlow-twins' })
     const width = backbone.features
-    const options = { recipe, seed: 2 }
+    const options = { recipe, seed: 2, objective: 'barlow-twins' } as const
     const clean = await extractFeatures(gpu, backbone, dataset, options)
     expectClose('eigenvalues', found.eigenvalues, covarianceEigenvalues(clean, width).slice(0, 30), 1e-5)
     expect(found).toMatchObject({ images: 30, alpha: powerLawExponent(found.eigenvalues) })
@@ -139,6 +152,22 @@ describe('a backbone', () => {
     expect(found.alignment).toBeGreaterThan(1e-4)
     expect(found.warning).toBeUndefined()
     expect((await diagnose(gpu, backbone, dataset, { ...options, images: 7 })).images).toBe(7)
+    // Recorded once, it reads what the backbone has become, on some of the images for what compares pairs.
+    const again = await diagnosis(gpu, backbone, dataset, { ...options, pairedImages: 5, batch: 4 })
+    expectClose('eigenvalues', (await again.spectrum()).eigenvalues, found.eigenvalues, 1e-5)
+    const some = await again.read()
+    const indices = permutation(2, 0, 30).subarray(0, 5)
+    const five = await extractFeatures(gpu, backbone, dataset, { ...options, indices })
+    expect(some.uniformity).toBeCloseTo(uniformity(five, width), 4)
+    const made = gpu.counters
+    const [{ variable }] = backbone.dict.entries.values()
+    gpu.write(
+      variable,
+      (await gpu.read(variable)).map((x) => -x),
+    )
+    expect((await again.spectrum()).alpha).not.toBeCloseTo(found.alpha!, 5)
+    expect(gpu.counters).toEqual(made)
+    again.release()
   })
 
   test('that gives all images the same features has collapsed', async () => {
@@ -146,9 +175,9 @@ describe('a backbone', () => {
     const backbone = resnet({ arch: 'resnet18', width: 4, seed: 3 })
     for (const v of backbone.dict.parameters.filter((v) => v.name.endsWith('conv1.weight')))
       gpu.write(v, new Float32Array(v.size))
-    const found = await diagnose(gpu, backbone, dataset, { recipe, seed: 2, images: 10 })
+    const found = await diagnose(gpu, backbone, dataset, { recipe, seed: 2, images: 10, objective: 'spectral' })
     expect(found.effectiveRank).toBe(0)
     expect(found.alpha).toBeUndefined()
-    expect(found.warning).toMatch(/all images have the same/)
+    expect(found.warning).toMatch(/all images have the same ones\): raise --beta/)
   })
 })

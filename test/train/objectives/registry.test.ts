@@ -16,17 +16,21 @@ describe('parameters', () => {
       "objective simclr: has no parameter 'lambda'; it takes temperature",
     )
     expect(() => resolveObjective('vicreg', 2, { lambda: -1 })).toThrow(/^objective vicreg: lambda -1: [^\n]+$/)
-    expect(() => resolveObjective('byol', 4)).toThrow('objective byol: is defined for 2 views, not 4')
+    expect(() => resolveObjective('byol', 4)).toThrow('objective byol: is defined for 2 views, not 4: take --views 2')
     expect(() => resolveObjective('barlow-twins-original', 3)).toThrow(/2 views, not 3/)
   })
 })
 
 describe.each(objectiveNames)('%s', (name) => {
-  const { build, twoViews } = objectives[name]
+  const { build, twoViews, parameters, remedy } = objectives[name]
   const of = (shape: number[], views: number) => {
     const z = input('z', shape)
     return () => build({ projection: z, prediction: z, target: z }, views, resolveObjective(name, twoViews ? 2 : views))
   }
+
+  test('has the parameter that it tells the user to change', () => {
+    expect(parameters).toContain(remedy.parameter)
+  })
 
   test('views that do not divide the rows, and a single image, are errors that name the shape', () => {
     expect(of([7, 5], 2)).toThrow(/2 views.*\[7, 5\]/)
