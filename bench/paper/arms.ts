@@ -1,74 +1,107 @@
-/** The runs that experiments have in common: the same arm is the same run, made once. */
-import type { Arm, Scale } from './experiment.js'
-import { lambdaOf, lambdas, protocols, type Loss } from './scales.js'
+/**
+ * The runs that experiments have in common: the same arm is the same run, made once. Each is a recipe of the paper with
+ * what the scale changes of it.
+ */
+import { overlay, type PartialConfig } from '../../train/config.js'
+import { readRecipe, recipeNames } from '../../train/recipes/index.js'
+import type { Arm, Setup } from './experiment.js'
+import { protocolOf } from './scales.js'
 
-/** Multi-view Barlow Twins with the paper's λ, on a share of the scale's images, read at every checkpoint. */
-export function viewsArm(scale: Scale, views: number, share = 1, width = protocols[scale].viewsWidth): Arm {
-  const { base, viewsBatch, viewsReadout, viewsWidth } = protocols[scale]
-  const fraction = (base.fraction ?? 1) * share
+/** @param name a recipe's, without its data set */
+function configOf(setup: Setup, name: string, batch: number | undefined): PartialConfig {
+  const { changes } = protocolOf(setup)
+  const recipe = readRecipe(`${setup.dataset}-${name}`)
+  const fraction = (recipe.fraction ?? 1) * (changes.fraction ?? 1)
+  return overlay(recipe, { ...changes, fraction, batch, dataDir: setup.dataDir })
+}
+
+const lossOf = ({ objective }: PartialConfig): string => (objective === 'vicreg' ? 'VICReg' : 'Barlow Twins')
+
+/** `Barlow Twins, d = 256`: a loss and a width whose views are varied. */
+export function titleOf(setup: Setup, family: string): string {
+  const recipe = readRecipe(`${setup.dataset}-${family}`)
+  return `${lossOf(recipe)}, d = ${recipe.projectorDim}`
+}
+
+/** A run of the tables by views, read at every checkpoint. */
+export function viewsArm(setup: Setup, name: string): Arm {
+  const { viewsBatch, viewsReadout, views } = protocolOf(setup)
+  const config = configOf(setup, name, viewsBatch)
+  const { fraction: share = 1 } = readRecipe(`${setup.dataset}-${name}`)
+  const [loss, width] = [lossOf(config), `, d = ${config.projectorDim}`]
   return {
-    name: `${views} views${share < 1 ? ` @ ${100 * share} %` : ''}${width === viewsWidth ? '' : `, d = ${width}`}`,
-    config: {
-      ...base,
-      fraction,
-      views,
-      batch: viewsBatch,
-      projectorDim: width,
-      objective: 'barlow-twins',
-      lambda: lambdaOf(width, views, share),
-    },
+    name: [
+      loss === 'Barlow Twins' ? '' : `${loss}, `,
+      `${config.views} views`,
+      share < 1 ? ` @ ${100 * share} %` : '',
+      views[0].endsWith(`-d${config.projectorDim}`) ? '' : width,
+    ].join(''),
+    config,
     readout: viewsReadout,
     curve: true,
   }
 }
 
+/** Those of a family that the paper has. */
+function armsOf(setup: Setup, family: string, endings: readonly string[]): Arm[] {
+  const names = recipeNames()
+  const there = endings
+    .map((ending) => `${family}-${ending}`)
+    .filter((name) => names.includes(`${setup.dataset}-${name}`))
+  return there.map((name) => viewsArm(setup, name))
+}
+
 /** Views at full data, fewest first. */
-export const viewsArms = (scale: Scale): Arm[] => protocols[scale].views.map((m) => viewsArm(scale, m))
+export const viewsArms = (setup: Setup, family: string): Arm[] => armsOf(setup, family, ['v2', 'v4', 'v8'])
 
 /** Views times share of the data constant: 2 @ 100 %, 4 @ 50 %, 8 @ 25 %. */
-export const fractionArms = (scale: Scale): Arm[] => [2, 4, 8].map((m) => viewsArm(scale, m, 2 / m))
+export const fractionArms = (setup: Setup, family: string): Arm[] =>
+  armsOf(setup, family, ['v2', 'v4-half', 'v8-quarter'])
 
 /** The paper's baseline: two views and the scale's widest projector. */
-export const baselineArm = (scale: Scale): Arm => viewsArm(scale, 2, 1, protocols[scale].widths.at(-1))
+export const baselineArm = (setup: Setup): Arm => viewsArm(setup, protocolOf(setup).baseline)
 
 /** Two views with a projector of some width, and λ as the paper has it for that width or as its baseline keeps it. */
-export function projectorArm(scale: Scale, loss: Loss, width: number, which: 'best' | 'fixed'): Arm {
-  const { base, projectorBatch, projectorReadout } = protocols[scale]
-  const lambda = which === 'fixed' ? lambdas[loss].fixed : lambdas[loss].best[width]
+export function projectorArm(setup: Setup, name: string, which: 'best' | 'fixed'): Arm {
+  const { projectorBatch, projectorReadout } = protocolOf(setup)
+  const config = configOf(setup, which === 'fixed' ? `${name}-fixed` : name, projectorBatch)
   return {
-    name: `${loss === 'vicreg' ? 'VICReg' : 'Barlow Twins'}, d = ${width}, ${which === 'fixed' ? 'fixed' : "the width's"} λ = ${lambda}`,
-    config: { ...base, views: 2, batch: projectorBatch, projectorDim: width, objective: loss, lambda },
+    name: `${lossOf(config)}, d = ${config.projectorDim}, ${which === 'fixed' ? 'fixed' : "the width's"} λ = ${config.lambda}`,
+    config,
     readout: projectorReadout,
   }
 }
 
-/** Widths of the scale that the paper has a λ for. */
-export function widthsOf(scale: Scale, loss: Loss): number[] {
-  const { widths, vicregWidths = widths } = protocols[scale]
-  return (loss === 'vicreg' ? vicregWidths : widths).filter((width) => lambdas[loss].best[width] !== undefined)
-}
-
-export const projectorArms = (scale: Scale): Arm[] =>
-  (['barlow-twins', 'vicreg'] as const).flatMap((loss) =>
-    widthsOf(scale, loss).flatMap((width) =>
-      (['best', 'fixed'] as const).map((which) => projectorArm(scale, loss, width, which)),
-    ),
+/** Of each width and loss the arm with its own λ, then the one with the shared λ. */
+export const projectorArms = (setup: Setup): Arm[] =>
+  protocolOf(setup).projector.flatMap((name) =>
+    (['best', 'fixed'] as const).map((which) => projectorArm(setup, name, which)),
   )
 
-/** Two views as the research code has them by accident, and as it was meant; the usual run is in between. */
-export function fidelityArms(scale: Scale): [Arm, Arm] {
-  const usual = viewsArm(scale, 2)
-  const { curve: _, ...arm } = usual
+/** Augmentations as the research code has them by accident, where it has. */
+const accidents: Partial<Record<Setup['dataset'], string>> = {
+  stl10: 'stl-research-code',
+  imagenet100: 'imagenet100-research-code',
+}
+
+/** Two views as the research code has them by accident, as it was meant, and the usual run, which is in between. */
+export function fidelityArms(setup: Setup): [research: Arm, clean: Arm, usual: Arm] {
+  const { views, projectorReadout } = protocolOf(setup)
+  const { config } = viewsArm(setup, `${views[0]}-v2`)
+  const recipe = accidents[setup.dataset]
+  const arm = (name: string, changes: PartialConfig): Arm => ({
+    name,
+    config: overlay(config, changes),
+    // The one figure of it that is known is of one clean view, whatever the comparison of views is read with.
+    readout: projectorReadout,
+  })
   return [
-    {
-      ...arm,
-      name: 'research code: no ReLU after the stem, joint batch-norm',
-      config: { ...arm.config, stemRelu: false, bn: 'joint' },
-    },
-    {
-      ...arm,
-      name: 'clean: ReLU after the stem, batch-norm per view',
-      config: { ...arm.config, stemRelu: true, bn: 'per-view' },
-    },
+    arm(`research code: no ReLU after the stem, joint batch-norm${recipe ? ', divided by the mean' : ''}`, {
+      stemRelu: false,
+      bn: 'joint',
+      augmentation: recipe ? { recipe } : undefined,
+    }),
+    arm('clean: ReLU after the stem, batch-norm per view', { stemRelu: true, bn: 'per-view' }),
+    arm('ReLU, joint batch-norm', {}),
   ]
 }

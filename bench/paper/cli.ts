@@ -7,13 +7,15 @@ import { writeAtomically } from '../../train/files.js'
 import { interruptible, progressOf, stoppedCleanly } from '../progress.js'
 import { table } from '../report.js'
 import { namedSplits } from '../runs.js'
-import { scales, type Result, type Scale } from './experiment.js'
-import { experiments } from './experiments/index.js'
+import { datasets, scales, type Dataset, type Result, type Scale, type Setup } from './experiment.js'
+import { experiments, experimentsFor } from './experiments/index.js'
 import { perform } from './perform.js'
-import { boundText, intervalText, paperReport, readResults, writeResult } from './report.js'
+import { boundText, figuresTable, intervalText, paperReport, readResults, writeResult } from './report.js'
 
 interface Options {
   scale: Scale
+  dataset: Dataset
+  dataDir?: string
   out?: string
   cache?: string
   adapter?: string
@@ -32,23 +34,36 @@ const command = withAdapter(
         .choices(scales)
         .default('tiny'),
     )
-    .option('--out <folder>', 'where results, pictures and report.html go (runs/paper-SCALE)')
-    .option('--cache <folder>', 'where runs are kept (runs/paper-SCALE/runs)'),
+    .addOption(
+      new Option('--dataset <name>', 'what to pretrain on; all but cifar10 at full scale alone')
+        .choices(datasets)
+        .default('cifar10'),
+    )
+    .option('--data-dir <folder>', 'where the data set is; imagenet100: a folder with train/ and val/')
+    .option(
+      '--out <folder>',
+      'where results, pictures and report.html go (runs/paper-SCALE; other data sets: runs/paper-SCALE-DATASET)',
+    )
+    .option('--cache <folder>', 'where runs are kept (runs/ in the folder that --out has of itself)'),
 )
 
-function summary({ title, claims, verdict, table: { header, rows } }: Result): string {
+function summary(result: Result): string {
+  const { title, claims, verdict, figures, seeds } = result
   return [
     `## ${title}: ${verdict}`,
-    table(header, rows),
-    ...claims.map((c) => `${c.statement}: ${intervalText(c)}, expected ${boundText(c.bound)}: ${c.verdict}`),
+    ...[result.table, ...(figures.length ? [figuresTable(result)] : [])].map(({ header, rows }) => table(header, rows)),
+    ...claims.map((c) => `${c.statement}: ${intervalText(c, seeds)}, expected ${boundText(c.bound)}: ${c.verdict}`),
   ].join('\n\n')
 }
 
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const [wanted] = command.processedArgs as [string]
-  const { scale, out = join('runs', `paper-${scale}`) } = options
-  const chosen = experiments.filter(({ name }) => wanted === 'all' || name === wanted)
+  const { scale, dataset, dataDir } = options
+  const setup: Setup = { scale, dataset, dataDir }
+  const chosen = experimentsFor(wanted, setup)
+  const folder = join('runs', ['paper', scale, ...(dataset === 'cifar10' ? [] : [dataset])].join('-'))
+  const { out = folder, cache = join(folder, 'runs') } = options
   await mkdir(out, { recursive: true })
   const engine = await openWithNote(options.adapter)
   const { signal } = interruptible()
@@ -57,9 +72,9 @@ await runCommand(async () => {
     await perform(
       chosen,
       {
+        ...setup,
         engine,
-        scale,
-        cache: options.cache ?? join('runs', `paper-${scale}`, 'runs'),
+        cache,
         splits: namedSplits(),
         signal,
         onProgress: (label, what, done, total) => progress.within(label, what, done, total),

@@ -1,7 +1,7 @@
 /** Accuracy against epochs and against time, of runs that were read at every checkpoint. */
 import type { Reading } from '../runs.js'
 import type { ChartSeries } from '../charts.js'
-import { finals, known, meanAndSpread, type ArmResult, type Table } from './experiment.js'
+import { finals, known, meanAndSpread, viewsRead, type ArmResult, type Table } from './experiment.js'
 import { mean } from './statistics.js'
 
 /** A line through the means over seeds at each checkpoint, in %, with whiskers from least to most. */
@@ -56,20 +56,25 @@ export function secondsTo(readings: readonly Reading[], accuracy: number): numbe
 export const minutesOf = ({ seeds }: ArmResult): number[] =>
   seeds.map(({ readings }) => (readings.at(-1)?.seconds ?? NaN) / 60)
 
+/** An accuracy of the last checkpoint in %, by seed; NaN where there is none. */
+export const lastOf = ({ seeds }: ArmResult, which: 'top1' | 'knn20'): number[] =>
+  seeds.map(({ readings }) => 100 * (readings.at(-1)?.[which] ?? NaN))
+
+/** The axis of accuracies, with how they were read. */
+export const accuracyAxis = (results: readonly ArmResult[]): { title: string } => ({
+  title: `linear top-1, %, ${viewsRead(results)}`,
+})
+
 /** Final accuracies and times of arms. */
 export function finalTable(results: readonly ArmResult[]): Table {
-  const last = (result: ArmResult, pick: (r: Reading) => number | undefined): number[] =>
-    result.seeds.map(({ readings }) => {
-      const reading = readings.at(-1)
-      return reading ? (pick(reading) ?? NaN) : NaN
-    })
+  const epochs = ({ seeds }: ArmResult): number[] => seeds.map(({ readings }) => readings.at(-1)?.epoch ?? NaN)
   return {
     header: ['', 'linear top-1, %', 'kNN-20, %', 'epochs', 'minutes', 'seeds', 'views read'],
     rows: results.map((result) => [
       result.arm.name,
       meanAndSpread(finals(result)),
-      meanAndSpread(last(result, ({ knn20 }) => knn20 && 100 * knn20)),
-      meanAndSpread(last(result, ({ epoch }) => epoch).slice(0, 1), 0),
+      meanAndSpread(lastOf(result, 'knn20')),
+      meanAndSpread(known(epochs(result)).slice(0, 1), 0),
       meanAndSpread(minutesOf(result)),
       String(known(finals(result)).length),
       String(result.arm.readout.views),

@@ -16,6 +16,18 @@ import {
 export const scales = ['tiny', 'small', 'full'] as const
 export type Scale = (typeof scales)[number]
 
+/** Data sets that the paper has runs on; all but the first at full scale alone. */
+export const datasets = ['cifar10', 'stl10', 'imagenet100'] as const
+export type Dataset = (typeof datasets)[number]
+
+/** At which scale, and on what. */
+export interface Setup {
+  scale: Scale
+  dataset: Dataset
+  /** Folder of the data set in its official format; ImageNet-100 has no other place. */
+  dataDir?: string
+}
+
 /** Runs that differ in their seed alone. */
 export interface Arm {
   name: string
@@ -64,6 +76,11 @@ export interface PaperFigure {
   what: string
   paper: string
   ours: string
+  /** Views that each image was read with, where known. */
+  paperViews?: number
+  ourViews?: number
+  /** Why the two do not compare; empty where they do, absent where that is no question. */
+  differs?: string[]
 }
 
 export interface Analysis {
@@ -75,9 +92,8 @@ export interface Analysis {
   notes: string[]
 }
 
-export interface Context {
+export interface Context extends Setup {
   engine: Engine
-  scale: Scale
   seeds: number[]
   /** Runs and reads out, or finds in the cache. */
   runs(arms: readonly Arm[]): Promise<ArmResult[]>
@@ -95,8 +111,8 @@ export interface Experiment {
   /** What is held equal between the arms, and how the statistic is taken. */
   protocol: string
   seeds: Record<Scale, number>
-  /** The runs that it makes. */
-  arms(scale: Scale): Arm[]
+  /** The runs that it makes; none where the paper has none. */
+  arms(setup: Setup): Arm[]
   run(context: Context): Promise<Analysis>
 }
 
@@ -107,6 +123,7 @@ export interface Result extends Omit<Analysis, 'claims'> {
   claim: string
   protocol: string
   scale: Scale
+  dataset: Dataset
   seeds: number[]
   claims: JudgedClaim[]
   verdict: Verdict
@@ -126,6 +143,24 @@ export function judge(claim: Claim): JudgedClaim {
 }
 
 export const verdictOfAll = (claims: readonly JudgedClaim[]): Verdict => together(claims.map(({ verdict }) => verdict))
+
+/** The results of these arms, in their order. */
+export const resultsOf = (results: readonly ArmResult[], arms: readonly Arm[]): ArmResult[] =>
+  arms.map(({ name }) => results.find(({ arm }) => arm.name === name)!)
+
+/** `16 views`: what each image was read with. Figures of different numbers do not compare. */
+export function viewsRead(results: readonly { arm: Arm }[]): string {
+  const counts = [...new Set(results.map(({ arm }) => arm.readout.views))].sort((a, b) => a - b)
+  return `${counts.join(' or ')} view${counts.length === 1 && counts[0] === 1 ? '' : 's'}`
+}
+
+/** Seeds that a statistic has no value for. */
+export const seedsWithout = ({ perSeed }: Pick<Claim, 'perSeed'>, seeds: readonly number[]): number[] =>
+  seeds.filter((_, i) => !Number.isFinite(perSeed[i]))
+
+/** `seeds 1 and 3`, `seed 2`. */
+export const seedList = (seeds: readonly number[]): string =>
+  `seed${seeds.length > 1 ? 's' : ''} ${seeds.join(', ').replace(/, (\d+)$/, ' and $1')}`
 
 /** Final linear accuracy of each seed in %, NaN where there is none. */
 export const finals = ({ seeds }: ArmResult): number[] =>

@@ -4,18 +4,21 @@ import { resolveConfig, type PretrainConfig } from '../../train/config.js'
 import { keyOf, rowsOf, Runs, type RunRequest, type Splits } from '../runs.js'
 import {
   judge,
+  seedList,
+  seedsWithout,
   verdictOfAll,
   type Arm,
   type ArmResult,
   type Context,
   type Experiment,
+  type JudgedClaim,
   type Result,
   type Scale,
+  type Setup,
 } from './experiment.js'
 
-export interface PerformOptions {
+export interface PerformOptions extends Setup {
   engine: Engine
-  scale: Scale
   /** Folder of the cached runs. */
   cache: string
   splits(config: PretrainConfig): Promise<Splits>
@@ -42,7 +45,7 @@ export async function perform(
   options: PerformOptions,
   onResult: (result: Result) => Promise<void>,
 ): Promise<void> {
-  const { engine, scale, cache, splits, signal } = options
+  const { engine, scale, dataset, dataDir, cache, splits, signal } = options
   let label = ''
   const runs = new Runs({
     engine,
@@ -51,7 +54,7 @@ export async function perform(
     signal,
     onProgress: (what, done, total) => options.onProgress(label, what, done, total),
   })
-  const work = await workLeft(list, scale, runs, splits)
+  const work = await workLeft(list, options, runs)
   const total = [...work.values()].reduce((a, b) => a + b, 0)
   if (work.size) options.onMessage(`${work.size} runs to make, ${total.toLocaleString('en')} rows to train on`)
   let done = 0
@@ -82,13 +85,15 @@ export async function perform(
     const context: Context = {
       engine,
       scale,
+      dataset,
+      dataDir,
       seeds,
       runs: (arms) => gather(arms, true),
       atHand: (arms) => gather(arms, false),
       onProgress: (what, at, of) => options.onProgress(`${experiment.name}: ${what}`, '', at, of),
       signal,
     }
-    const { claims, ...rest } = await experiment.run(context)
+    const { claims, notes, ...rest } = await experiment.run(context)
     const judged = claims.map(judge)
     const { name, title, claim, protocol } = experiment
     await onResult({
@@ -97,10 +102,12 @@ export async function perform(
       claim,
       protocol,
       scale,
+      dataset,
       seeds,
       verdict: verdictOfAll(judged),
       claims: judged,
       ...rest,
+      notes: [...notes, ...judged.flatMap((c) => survivors(c, seeds))],
       adapter: engine.description,
       date: new Date().toISOString(),
       failures: [...made.values()].flatMap(({ arm, seeds: of }) =>
@@ -113,17 +120,28 @@ export async function perform(
   }
 }
 
+/** Says of a statistic that not every seed has a value for whose it is; nothing where all have. */
+function survivors(claim: JudgedClaim, seeds: readonly number[]): string[] {
+  const without = seedsWithout(claim, seeds)
+  if (without.length === 0) return []
+  const left = seeds.length - without.length
+  const follows =
+    left < 2
+      ? 'fewer than two seeds are left, and nothing follows'
+      : `it is over the ${left} seeds that are left, which may be the luckier ones`
+  return [`${claim.statement}: there is no value of ${seedList(without)}, and ${follows}.`]
+}
+
 /** Rows to train on, by run that is not done. */
 async function workLeft(
   list: readonly Experiment[],
-  scale: Scale,
+  { splits, ...setup }: PerformOptions,
   runs: Runs,
-  splits: PerformOptions['splits'],
 ): Promise<Map<string, number>> {
   const work = new Map<string, number>()
   for (const experiment of list)
-    for (const arm of experiment.arms(scale))
-      for (const seed of seedsOf(experiment, scale)) {
+    for (const arm of experiment.arms(setup))
+      for (const seed of seedsOf(experiment, setup.scale)) {
         const request = requestOf(arm, seed)
         if (!(await runs.isDone(request)))
           work.set(keyOf(request.config), rowsOf(request.config, (await splits(request.config)).pretraining.count))

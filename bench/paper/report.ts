@@ -6,8 +6,8 @@ import { html, Html, page } from '../../train/report/html.js'
 import { chart } from '../../train/report/plots.js'
 import { standAlone } from '../charts.js'
 import { figure } from '../report.js'
-import type { JudgedClaim, Result, Table } from './experiment.js'
-import { protocols } from './scales.js'
+import { seedList, seedsWithout, type JudgedClaim, type Result, type Table } from './experiment.js'
+import { protocolOf } from './scales.js'
 import type { Bound } from './statistics.js'
 
 const style = `
@@ -20,20 +20,36 @@ const style = `
 export const boundText = (bound: Bound): string =>
   'above' in bound ? `above ${bound.above}` : 'below' in bound ? `below ${bound.below}` : `within ±${bound.within}`
 
-/** `1.23 [0.40, 2.06] points`; with a single seed there is no interval. */
-export function intervalText({ interval: { mean, low, high }, unit }: JudgedClaim): string {
-  const [centre, ...ends] = [mean, low, high].map((v) => (Number.isFinite(v) ? signed(v) : '∞'))
-  const range = Number.isFinite(low) ? ` [${ends.join(', ')}]` : ' (one seed: no interval)'
-  return `${Number.isFinite(mean) ? centre : '–'}${Number.isFinite(mean) ? range : ''}${unit && ` ${unit}`}`
+/**
+ * `+2.30 [1.80, 2.80] points (3 seeds)`, naming the seeds that have no value; of a single one there is no interval.
+ *
+ * @param seeds those that were asked for
+ */
+export function intervalText(claim: JudgedClaim, seeds: readonly number[]): string {
+  const { mean, low, high } = claim.interval
+  const without = seedsWithout(claim, seeds)
+  const count = seeds.length - without.length
+  const whose = without.length
+    ? `${count} of ${seeds.length} seeds; none of ${seedList(without)}`
+    : count === 1
+      ? 'one seed'
+      : `${count} seeds`
+  if (count === 0) return `– (${whose})`
+  const range = Number.isFinite(low) ? ` [${signed(low)}, ${signed(high)}]` : ''
+  const unit = claim.unit && ` ${claim.unit}`
+  // What must be below a bound is a size; the others are differences.
+  const plus = 'below' in claim.bound || mean < 0 ? '' : '+'
+  return `${plus}${signed(mean)}${range}${unit} (${whose}${range ? '' : ': no interval'})`
 }
 
 const signed = (value: number): string => `${value < 0 ? '−' : ''}${figure(Math.abs(value))}`
 
-/** JSON has no infinite numbers: an open interval comes back as nulls. */
+/** JSON has no infinite numbers: an open interval comes back as nulls. Older files do not name their data set. */
 function revived(result: Result): Result {
   const open = (value: number | null, otherwise: number): number => value ?? otherwise
   return {
     ...result,
+    dataset: result.dataset ?? 'cifar10',
     claims: result.claims.map((claim) => {
       const { mean, low, high } = claim.interval
       return {
@@ -85,6 +101,23 @@ const tableOf = ({ header, rows }: Table): Html =>
     </table>
   </div>`
 
+/** Figures beside ours, with the views that each was read with and what keeps them from comparing. */
+export function figuresTable({ figures }: Pick<Result, 'figures'>): Table {
+  const compares = (differs: string[] | undefined): string =>
+    differs === undefined ? '–' : differs.length ? `not comparable: ${differs.join('; ')}` : 'yes'
+  return {
+    header: ['beside the paper', 'paper', 'views read', 'here', 'views read', 'comparable'],
+    rows: figures.map(({ what, paper, paperViews = '–', ours, ourViews = '–', differs }) => [
+      what,
+      paper,
+      String(paperViews),
+      ours,
+      String(ourViews),
+      compares(differs),
+    ]),
+  }
+}
+
 const badge = (verdict: string): Html => html`<span class="verdict ${verdict}">${verdict}</span>`
 
 async function section(result: Result): Promise<Html> {
@@ -107,7 +140,7 @@ async function section(result: Result): Promise<Html> {
             html`<tr>
               <th scope="row">${c.statement}</th>
               <td class="n">${boundText(c.bound)}</td>
-              <td class="n">${intervalText(c)}</td>
+              <td class="n">${intervalText(c, result.seeds)}</td>
               <td class="n">${badge(c.verdict)}</td>
             </tr>`,
         )}
@@ -122,15 +155,7 @@ async function section(result: Result): Promise<Html> {
           </figure>`,
       )}
     </div>
-    ${tableOf(table)}
-    ${
-      figures.length
-        ? tableOf({
-            header: ['beside the paper', 'paper', 'here'],
-            rows: figures.map(({ what, paper, ours }) => [what, paper, ours]),
-          })
-        : undefined
-    }
+    ${tableOf(table)} ${figures.length ? tableOf(figuresTable(result)) : undefined}
     <p class="soft">${protocol}</p>
     ${[...notes, ...failures.map((line) => `Failed: ${line}`)].map((note) => html`<p class="soft">${note}</p>`)}
     <p class="soft">${originOf(result)}.</p>`
@@ -138,7 +163,9 @@ async function section(result: Result): Promise<Html> {
 
 /** @returns the text of an HTML file that asks for nothing outside itself */
 export async function paperReport(results: readonly Result[]): Promise<string> {
-  const used = [...new Set(results.map(({ scale }) => scale))]
+  const used = new Set(
+    results.map(({ scale, dataset }) => `Scale ${scale}: ${protocolOf({ scale, dataset }).summary}.`),
+  )
   const sections: Html[] = []
   for (const result of results) sections.push(await section(result))
   const body = html`<p class="soft">webgpu-ssl · the paper’s experiments</p>
@@ -148,7 +175,7 @@ export async function paperReport(results: readonly Result[]): Promise<string> {
       verdict comes from a 95 % interval over seeds (Student’s t, paired): <em>agrees</em> where the whole interval lies
       where the paper says, <em>contradicts</em> where none of it does, <em>inconclusive</em> otherwise.
     </p>
-    ${used.map((scale) => html`<p class="soft">Scale ${scale}: ${protocols[scale].summary}.</p>`)}
+    ${[...used].map((line) => html`<p class="soft">${line}</p>`)}
     ${tableOf({
       header: ['experiment', 'scale', 'verdict'],
       rows: results.map(({ title, scale, verdict }) => [title, scale, verdict]),

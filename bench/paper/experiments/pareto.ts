@@ -1,9 +1,19 @@
-/** Runtime against error of all runs at hand, and the front of those that no other beats in both. */
+/** Runtime against error of its own runs and all others at hand, and the front of those that no other beats in both. */
 import { scatter } from '../../charts.js'
 import { baselineArm, fidelityArms, fractionArms, projectorArms, viewsArms } from '../arms.js'
-import { meanAndSpread, type Analysis, type Arm, type Context, type Experiment, type Scale } from '../experiment.js'
-import { nameOfReadout } from '../../runs.js'
-import { protocols } from '../scales.js'
+import { beside, paperCifar } from '../beside.js'
+import {
+  meanAndSpread,
+  viewsRead,
+  type Analysis,
+  type Arm,
+  type Context,
+  type Experiment,
+  type Setup,
+} from '../experiment.js'
+import { resolveConfig } from '../../../train/config.js'
+import { keyOf, nameOfReadout } from '../../runs.js'
+import { protocolOf } from '../scales.js'
 
 interface Point {
   arm: string
@@ -24,20 +34,18 @@ export function frontOf<P extends { x: number; y: number }>(points: readonly P[]
   return front
 }
 
-/** All arms of the scale that are read in the way that views are compared in; the same run counts once. */
-function candidates(scale: Scale): Arm[] {
-  const way = nameOfReadout(protocols[scale].viewsReadout)
-  const all = [
-    ...viewsArms(scale),
-    ...fractionArms(scale).slice(1),
-    baselineArm(scale),
-    ...projectorArms(scale),
-    ...fidelityArms(scale),
-  ]
-  const seen = new Set<string>()
-  return all.filter(({ config, readout }) => {
-    const key = JSON.stringify(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)))
-    if (nameOfReadout(readout) !== way || seen.has(key)) return false
+/** What it runs where it is not at hand: views, at full and at fewer images. */
+const own = (setup: Setup): Arm[] =>
+  protocolOf(setup).views.flatMap((family) => [...viewsArms(setup, family), ...fractionArms(setup, family).slice(1)])
+
+/** Further arms of the scale that are read in the way that views are compared in; the same run counts once. */
+function others(setup: Setup): Arm[] {
+  const keyOfArm = ({ config }: Arm): string => keyOf(resolveConfig(config))
+  const way = nameOfReadout(protocolOf(setup).viewsReadout)
+  const seen = new Set(own(setup).map(keyOfArm))
+  return [baselineArm(setup), ...projectorArms(setup), ...fidelityArms(setup)].filter((arm) => {
+    const key = keyOfArm(arm)
+    if (nameOfReadout(arm.readout) !== way || seen.has(key)) return false
     seen.add(key)
     return true
   })
@@ -45,8 +53,9 @@ function candidates(scale: Scale): Arm[] {
 
 const least = (points: readonly Point[]): number => (points.length ? Math.min(...points.map(({ y }) => y)) : NaN)
 
-async function run({ scale, seeds, atHand }: Context): Promise<Analysis> {
-  const results = await atHand(candidates(scale))
+async function run(context: Context): Promise<Analysis> {
+  const { seeds } = context
+  const results = [...(await context.runs(own(context))), ...(await context.atHand(others(context)))]
   const points = results.flatMap(({ arm, seeds: list }) =>
     list.flatMap(({ seed, readings }) =>
       readings.map(({ epoch, seconds, top1 }): Point => ({
@@ -59,15 +68,14 @@ async function run({ scale, seeds, atHand }: Context): Promise<Analysis> {
       })),
     ),
   )
-  if (points.length === 0)
-    throw new Error(`pareto: no finished runs at scale ${scale} yet; run views, fraction or projector first`)
   const perSeed = seeds.map((seed) => {
-    const own = points.filter((p) => p.seed === seed)
-    const few = own.filter(({ views }) => views === 2)
+    const itsOwn = points.filter((p) => p.seed === seed)
+    const few = itsOwn.filter(({ views }) => views === 2)
     const budget = Math.max(...few.map(({ x }) => x))
-    return least(few) - least(own.filter(({ views, x }) => views > 2 && x <= budget))
+    return least(few) - least(itsOwn.filter(({ views, x }) => views > 2 && x <= budget))
   })
   const front = frontOf(points)
+  const { views: readViews } = protocolOf(context).viewsReadout
   const counts = [...new Set(points.map(({ views }) => views))].sort((a, b) => a - b)
   return {
     claims: [
@@ -79,15 +87,26 @@ async function run({ scale, seeds, atHand }: Context): Promise<Analysis> {
       },
     ],
     table: {
-      header: ['on the front', 'seed', 'epoch', 'minutes', 'error, %'],
-      rows: front.map(({ arm, seed, epoch, x, y }) => [arm, String(seed), String(epoch), x.toFixed(2), y.toFixed(2)]),
+      header: ['on the front', 'seed', 'epoch', 'minutes', 'error, %', 'views read'],
+      rows: front.map(({ arm, seed, epoch, x, y }) => [
+        arm,
+        String(seed),
+        String(epoch),
+        x.toFixed(2),
+        y.toFixed(2),
+        String(readViews),
+      ]),
     },
     figures: [
-      {
-        what: 'the front of runtime against error',
-        paper: 'runs with more views are on it',
-        ours: `${front.filter(({ views }) => views > 2).length} of its ${front.length} points have more than two views`,
-      },
+      beside(
+        results[0].arm,
+        {
+          what: 'the front of runtime against error',
+          paper: 'runs with more views are on it',
+          ours: `${front.filter(({ views }) => views > 2).length} of its ${front.length} points have more than two views`,
+        },
+        { ...paperCifar, views: 16 },
+      ),
     ],
     plots: [
       {
@@ -95,7 +114,11 @@ async function run({ scale, seeds, atHand }: Context): Promise<Analysis> {
         title: 'Error against runtime; dashed: the front',
         spec: scatter(
           counts.map((m) => ({ name: `${m} views`, points: points.filter(({ views }) => views === m) })),
-          { x: { title: 'minutes of training', log: true }, y: { title: 'linear error, %' }, front },
+          {
+            x: { title: 'minutes of training', log: true },
+            y: { title: `linear error, %, ${viewsRead(results)}` },
+            front,
+          },
         ),
       },
     ],
@@ -110,8 +133,8 @@ export const pareto: Experiment = {
   title: 'Runtime against error',
   claim: 'With more views the Pareto front of runtime against error moves toward less of both.',
   protocol:
-    'Nothing is run for it: it takes every finished run of the other experiments that was read in the same way. Time is training alone.',
+    'Its own runs are those of views and of fewer images; it takes in every finished run of the other experiments that was read in the same way. Time is training alone.',
   seeds: { tiny: 3, small: 3, full: 3 },
-  arms: () => [],
+  arms: own,
   run,
 }

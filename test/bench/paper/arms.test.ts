@@ -1,0 +1,151 @@
+/** Which runs each experiment makes, on which data set, and what is said where there are none. */
+import { describe, expect, test } from 'vitest'
+import { baselineArm, fidelityArms, fractionArms, viewsArms } from '../../../bench/paper/arms.js'
+import { datasets, scales, type Dataset, type Scale, type Setup } from '../../../bench/paper/experiment.js'
+import { experiments, experimentsFor } from '../../../bench/paper/experiments/index.js'
+import { protocolOf } from '../../../bench/paper/scales.js'
+import { keyOf } from '../../../bench/runs.js'
+import { resolveConfig, type PartialConfig } from '../../../train/config.js'
+import { readRecipe, recipeNames } from '../../../train/recipes/index.js'
+
+const setup = (scale: Scale, dataset: Dataset = 'cifar10'): Setup => ({ scale, dataset, dataDir: 'pictures' })
+const setups = [...scales.map((scale) => setup(scale)), setup('full', 'stl10'), setup('full', 'imagenet100')]
+const key = (config: PartialConfig): string => keyOf(resolveConfig(config))
+const armsOf = (name: string, where: Setup) => experiments.find((e) => e.name === name)!.arms(where)
+const names = (wanted: string, where: Setup) => experimentsFor(wanted, where).map(({ name }) => name)
+
+describe.each(setups)('at scale $scale on $dataset', (where) => {
+  test('the configuration takes every run, each with 1 to 5 seeds', () => {
+    for (const { arms, seeds } of experiments) {
+      expect(seeds[where.scale]).toBeGreaterThanOrEqual(1)
+      expect(seeds[where.scale]).toBeLessThanOrEqual(5)
+      for (const arm of arms(where)) expect(() => resolveConfig({ ...arm.config, seed: 1 })).not.toThrow()
+    }
+  })
+
+  test('arms of an experiment have names of their own', () => {
+    for (const { arms } of experiments) {
+      const list = arms(where).map(({ name }) => name)
+      // The baseline is one of the arms where the paper has no wider projector.
+      const own = list[0] === list[1] ? list.slice(1) : list
+      expect(new Set(own).size).toBe(own.length)
+    }
+  })
+})
+
+test('at full scale the runs are the paper’s, all of them, as the recipes have them', () => {
+  const made = new Set(
+    datasets.flatMap((dataset) =>
+      ['views', 'time-to', 'fraction', 'projector'].flatMap((name) =>
+        armsOf(name, setup('full', dataset)).map(({ config }) => key(config)),
+      ),
+    ),
+  )
+  const dataDir = 'pictures'
+  expect(made).toEqual(new Set(recipeNames().map((name) => key({ ...readRecipe(name), dataDir }))))
+})
+
+test('at tiny scale the runs are those whose results are kept: typed here again', () => {
+  const shared: PartialConfig = {
+    arch: 'resnet18',
+    width: 8,
+    fraction: 0.2,
+    epochs: 4,
+    checkpointEvery: 1,
+    batch: 128,
+    precision: 'f32',
+    zeroInitResidual: true,
+    augmentation: { size: 16 },
+  }
+  const run = (views: number, projectorDim: number, lambda: number, changes: PartialConfig = {}): string =>
+    key({ ...shared, views, projectorDim, objective: 'barlow-twins', lambda, ...changes })
+  const keys = (name: string) => armsOf(name, setup('tiny')).map(({ config }) => key(config))
+  const [two, four, eight] = [run(2, 256, 0.02), run(4, 256, 0.01), run(8, 256, 0.01)]
+  const [half, quarter] = [run(4, 256, 0.01, { fraction: 0.1 }), run(8, 256, 0.006, { fraction: 0.05 })]
+  const vicreg = (width: number, lambda: number) => run(2, width, lambda, { objective: 'vicreg' })
+  const wide = run(2, 1024, 0.002)
+  expect(keys('views')).toEqual([two, four, eight])
+  expect(keys('fraction')).toEqual([two, half, quarter])
+  expect(keys('time-to')).toEqual([wide, two, four, eight, half, quarter])
+  expect(keys('pareto')).toEqual([two, four, eight, half, quarter])
+  expect(keys('fidelity')).toEqual([run(2, 256, 0.02, { stemRelu: false }), run(2, 256, 0.02, { bn: 'per-view' }), two])
+  expect(keys('projector')).toEqual([
+    ...[run(2, 64, 0.04), run(2, 64, 0.0004), two, run(2, 256, 0.0004), wide, run(2, 1024, 0.0004)],
+    ...[vicreg(64, 20), vicreg(64, 750), vicreg(1024, 25), vicreg(1024, 750)],
+  ])
+})
+
+test('runs are shared: the tiny set is smaller than the sum of its parts', () => {
+  const keys = experiments.flatMap(({ arms }) => arms(setup('tiny')).map(({ config }) => key(config)))
+  expect(keys).toHaveLength(30)
+  expect(new Set(keys).size).toBe(5 + 8 + 1 + 2)
+})
+
+test('the paper varies views of two losses and two widths on CIFAR-10, of one elsewhere, not always to 8', () => {
+  const of = (name: string, dataset: Dataset) => armsOf(name, setup('full', dataset)).map((arm) => arm.name)
+  expect(of('views', 'cifar10')).toEqual([
+    ...['2 views', '4 views', '8 views', '2 views, d = 8192', '4 views, d = 8192', '8 views, d = 8192'],
+    ...['VICReg, 2 views', 'VICReg, 4 views'],
+  ])
+  expect(of('views', 'stl10')).toEqual(['2 views', '4 views'])
+  expect(of('views', 'imagenet100')).toEqual(['2 views', '4 views', '8 views'])
+  for (const dataset of ['stl10', 'imagenet100'] as const)
+    expect(of('fraction', dataset)).toEqual(['2 views', '4 views @ 50 %', '8 views @ 25 %'])
+  expect(armsOf('projector', setup('full', 'imagenet100'))).toHaveLength(12)
+  const full = setup('full', 'stl10')
+  expect(viewsArms(full, 'bt-d256').map(({ config }) => config.lambda)).toEqual([0.008, 0.001])
+  expect(fractionArms(full, 'bt-d256').map(({ config }) => config.lambda)).toEqual([0.008, 0.002, 0.006])
+  expect(baselineArm(full).name).toBe('2 views')
+  expect(baselineArm(setup('full')).config).toMatchObject({ views: 2, projectorDim: 8192, batch: 128 })
+})
+
+test('views are read with 16 views in the paper, but for ImageNet-100; projectors and accidents with one', () => {
+  const viewsOf = (name: string, where: Setup) => [...new Set(armsOf(name, where).map(({ readout }) => readout.views))]
+  for (const where of setups) {
+    const many = where.scale === 'full' && where.dataset !== 'imagenet100' ? 16 : 1
+    for (const name of ['views', 'fraction', 'time-to', 'pareto']) expect(viewsOf(name, where)).toEqual([many])
+    expect(viewsOf('fidelity', where)).toEqual([1])
+    if (where.dataset !== 'stl10') expect(viewsOf('projector', where)).toEqual([1])
+  }
+})
+
+test('the research code’s accidents are dividing by the mean too, where it does', () => {
+  const stds = (dataset: Dataset) =>
+    fidelityArms(setup('full', dataset)).map(({ config }) => resolveConfig(config).augmentation.std)
+  const [research, clean, usual] = stds('imagenet100')
+  expect(research).toEqual([0.485, 0.456, 0.406])
+  expect(clean).toEqual([0.229, 0.224, 0.225])
+  expect(usual).toEqual(clean)
+  expect(stds('stl10')[0]).toEqual(resolveConfig({ data: 'stl10' }).augmentation.mean)
+  expect(new Set(stds('cifar10').map(String)).size).toBe(1)
+})
+
+describe('a data set', () => {
+  test('has the experiments that the paper has runs for', () => {
+    expect(names('all', setup('tiny'))).toEqual(experiments.map(({ name }) => name))
+    expect(names('all', setup('full', 'stl10'))).toEqual(['views', 'time-to', 'fraction', 'fidelity', 'pareto'])
+    expect(names('all', setup('full', 'imagenet100'))).toEqual([
+      ...['views', 'time-to', 'fraction', 'projector', 'fidelity', 'pareto'],
+    ])
+    expect(names('views', setup('full', 'stl10'))).toEqual(['views'])
+  })
+
+  test('is refused in one line where there is nothing', () => {
+    expect(() => names('projector', setup('full', 'stl10'))).toThrow(
+      'projector: the paper has no runs for it on stl10; there are views, time-to, fraction, fidelity, pareto',
+    )
+    expect(() => names('dynamics', setup('full', 'imagenet100'))).toThrow('dynamics: the paper has no runs')
+    expect(() => names('views', setup('tiny', 'stl10'))).toThrow('--dataset stl10: is for --scale full')
+    const bare: Setup = { scale: 'full', dataset: 'imagenet100' }
+    expect(() => names('views', bare)).toThrow('--data-dir')
+  })
+
+  test('has a summary, and a goal in % only where the paper has one', () => {
+    expect(datasets.map((dataset) => protocolOf(setup('full', dataset)).target)).toEqual([80, undefined, undefined])
+    expect(datasets.map((dataset) => protocolOf(setup('full', dataset)).summary)).toEqual([
+      expect.stringContaining('CIFAR-10'),
+      expect.stringContaining('STL-10'),
+      expect.stringContaining('ImageNet-100'),
+    ])
+  })
+})
