@@ -234,14 +234,15 @@ export class Runs {
     }
   }
 
-  private async train(folder: string, config: PretrainConfig, { pretraining, test }: Splits): Promise<void> {
+  private async train(folder: string, config: PretrainConfig, splits: Splits): Promise<void> {
     this.stopIfAsked()
     const { engine, signal, onProgress } = this.options
     const resume = existsSync(join(folder, 'config.yaml')) && (await openRun(folder)).latest !== undefined
     const result = await pretrain({
       engine,
-      dataset: pretraining,
-      test,
+      dataset: splits.pretraining,
+      labelled: splits.train,
+      test: splits.test,
       config,
       out: folder,
       resume,

@@ -97,12 +97,21 @@ describe('a reading', () => {
   })
 
   test('comes beside the nearest neighbours of each checkpoint where a run has an online probe', async () => {
-    const { folder: of } = await (await runsHere()).run(averaged)
-    const read = readFileSync(join(of, 'online.jsonl'), 'utf8').trimEnd().split('\n')
-    expect(read.map((line) => JSON.parse(line) as object)).toMatchObject([
-      { step: 2, queries: 12 },
-      { step: 4, queries: 12 },
-    ])
+    // Pretraining images without labels are read among those of training.
+    const pretraining: Splits['train'] = { ...train, split: 'unlabelled', labels: new Uint8Array(0), classes: [] }
+    const root = join(folder, 'unlabelled')
+    const unlabelled = new Runs({
+      engine: await engine(),
+      root,
+      splits: () => Promise.resolve({ ...all, pretraining }),
+    })
+    for (const result of [await (await runsHere()).run(averaged), await unlabelled.run(request)]) {
+      const read = readFileSync(join(result.folder, 'online.jsonl'), 'utf8').trimEnd().split('\n')
+      expect(read.map((line) => JSON.parse(line) as object)).toMatchObject([
+        { step: 2, bank: 16, queries: 12 },
+        { step: 4, bank: 16, queries: 12 },
+      ])
+    }
   })
 })
 
@@ -120,8 +129,15 @@ describe('a run that fails', () => {
       error: expect.stringMatching(/^readout: the test images .* have no labels$/) as string,
     })
     expect(variables.size).toBe(before)
-    expect(await runsOf(all).run(request)).toMatchObject({ readings: [{ step: 2 }] })
-    expect(variables.size).toBe(before)
+    for (const objective of ['barlow-twins', 'byol'] as const)
+      for (const [lr, outcome] of [
+        [1e-3, { readings: [{ step: 8 }] }],
+        [1e30, { error: expect.stringMatching(/^the loss is \S+ at step/) as string }],
+      ] as const) {
+        const config = resolveConfig({ ...tiny, objective, lr, epochs: 4, emaRate: 0.5, onlineProbe: true })
+        expect(await runsOf(all).run({ config, readout })).toMatchObject(outcome)
+        expect(variables.size, `${objective}, --lr ${lr}`).toBe(before)
+      }
   })
 
   test('since the device is lost ends them all in one line, and goes on on another', async () => {
