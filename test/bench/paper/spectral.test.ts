@@ -1,0 +1,82 @@
+/** The idealised loss as an objective: minimised on a circle whose augmentations are all there, it has a closed form. */
+import { expect, test } from 'vitest'
+import {
+  assign,
+  constant,
+  gradients,
+  matmul,
+  Purpose,
+  RandomStream,
+  scale,
+  square,
+  subtract,
+  sum,
+  variable,
+} from '../../../engine/index.js'
+import { spectral } from '../../../train/objectives/spectral.js'
+import { engine } from '../../support/engine.js'
+
+const [POINTS, REACH, BETA, STEPS, RATE] = [9, 1, 0.6, 400, 0.1]
+const VIEWS = 2 * REACH + 1
+
+/** View a of point b is the point a − REACH further: [m·N, N]. */
+function shifts(): Float32Array {
+  const matrix = new Float32Array(VIEWS * POINTS * POINTS)
+  for (let a = 0; a < VIEWS; a++)
+    for (let b = 0; b < POINTS; b++) matrix[(a * POINTS + b) * POINTS + ((b + a - REACH + POINTS) % POINTS)] = 1
+  return matrix
+}
+
+/** Rows of unit mean square on the points: the constant, then cosine and sine of each frequency. */
+function basis(): Float32Array {
+  const rows = new Float32Array(POINTS * POINTS).fill(1, 0, POINTS)
+  for (let k = 1; k <= (POINTS - 1) / 2; k++)
+    for (let i = 0; i < POINTS; i++) {
+      const angle = (2 * Math.PI * k * i) / POINTS
+      rows[(2 * k - 1) * POINTS + i] = Math.SQRT2 * Math.cos(angle)
+      rows[2 * k * POINTS + i] = Math.SQRT2 * Math.sin(angle)
+    }
+  return rows
+}
+
+/** Of the mean over the views. */
+const eigenvalue = (k: number): number =>
+  (1 + 2 * Array.from({ length: REACH }, (_, j) => Math.cos((2 * Math.PI * k * (j + 1)) / POINTS)).reduce((a, b) => a + b, 0)) / VIEWS // prettier-ignore
+
+/**
+ * The views' mean takes λ² of an eigenfunction's energy and leaves 1 − λ² as their variance about it, so that its part of
+ * the loss is s (1 − λ²) + β (s − 1)² at the squared scale s.
+ */
+const closedForm = (k: number): number => Math.max(0, 1 - (1 - eigenvalue(k) ** 2) / (2 * BETA))
+
+test('gradient descent on the objective gives each frequency its squared scale, and the loss is that of the scales', async () => {
+  const on = await engine()
+  const table = variable('table', [POINTS, POINTS], () => {
+    const random = new RandomStream(3, Purpose.weights)
+    return Float32Array.from({ length: POINTS * POINTS }, () => 0.3 * random.normal())
+  })
+  const loss = spectral(matmul(constant(shifts(), [VIEWS * POINTS, POINTS]), table), { views: VIEWS, beta: BETA })
+  const coefficients = scale(matmul(constant(basis(), [POINTS, POINTS]), table), 1 / POINTS)
+  // The gradient of a mean over N points is N times smaller in the table than in function space.
+  const next = subtract(table, scale(gradients(loss, [table])[0], RATE * POINTS))
+  const program = await on.compile({
+    updates: [assign(table, next)],
+    outputs: { loss, energies: sum(square(coefficients), [1]) },
+  })
+  try {
+    for (let step = 0; step < STEPS; step++) await program.run()
+    const energies = await program.read('energies')
+    const [value] = await program.read('loss')
+    const expected = Array.from({ length: POINTS }, (_, row) => closedForm(Math.ceil(row / 2)))
+    expect(expected.slice(-4).every((s) => s < 1)).toBe(true)
+    energies.forEach((s, row) => expect(Math.abs(s - expected[row]), `row ${row}`).toBeLessThan(1e-3))
+    const least = expected.reduce((total, s, row) => {
+      const λ = eigenvalue(Math.ceil(row / 2))
+      return total + s * (1 - λ * λ) + BETA * (s - 1) ** 2
+    }, 0)
+    expect(Math.abs(value - least)).toBeLessThan(1e-4)
+  } finally {
+    program.destroy()
+    on.release(table)
+  }
+})
