@@ -27,6 +27,7 @@ import {
   type SafetensorsTensor,
   type StateDict,
 } from '../models/index.js'
+import type { AugmentationRecipe } from './augment/recipe.js'
 import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from './config.js'
 import { errorCode, readJson, writeAtomically, writeFolderAtomically } from './files.js'
 import { lineFiles } from './metrics.js'
@@ -85,15 +86,46 @@ export function refuseChanges(folder: string, before: PretrainConfig, now: Pretr
 export const writeConfig = (folder: string, config: PretrainConfig): Promise<void> =>
   writeAtomically(join(folder, 'config.yaml'), stringify(config))
 
-/** The name of the newest checkpoint's folder. */
-function newestCheckpoint(folder: string): string | undefined {
+/** The names of the checkpoints' folders, oldest first. */
+function checkpointNames(folder: string): string[] {
   const checkpoints = join(folder, 'checkpoints')
-  if (!existsSync(checkpoints)) return undefined
+  if (!existsSync(checkpoints)) return []
   return readdirSync(checkpoints)
     .filter((name) => /^step-\d+$/.test(name))
     .sort()
-    .pop()
 }
+
+const newestCheckpoint = (folder: string): string | undefined => checkpointNames(folder).pop()
+
+const readCheckpoint = async (folder: string, name: string): Promise<Checkpoint> => {
+  const at = join(folder, 'checkpoints', name)
+  return { ...((await readJson(join(at, 'checkpoint.json'))) as Progress), folder: at }
+}
+
+/**
+ * A checkpoint of a run to read out: the newest, or the one of a name or a step.
+ *
+ * @param wanted as a user gives it: `step-00000390` or `390`
+ * @throws in one line that says which there are
+ */
+export async function chooseCheckpoint(
+  folder: string,
+  wanted?: string,
+): Promise<{ config: PretrainConfig; checkpoint: Checkpoint }> {
+  const { config, latest } = await openRun(folder)
+  if (!latest)
+    throw new ConfigError(`--run ${folder}: holds no checkpoint yet; let it reach one, or stop it with Ctrl-C`)
+  if (wanted === undefined) return { config, checkpoint: latest }
+  const names = checkpointNames(folder)
+  const name = names.find((one) => one === wanted || (/^\d+$/.test(wanted) && stepOf(one) === Number(wanted)))
+  if (name === undefined)
+    throw new ConfigError(
+      `--checkpoint ${wanted}: the run in ${folder} has none of that name or step; it has those of the steps ${names.map(stepOf).join(', ')}`,
+    )
+  return { config, checkpoint: await readCheckpoint(folder, name) }
+}
+
+const stepOf = (name: string): number => Number(name.slice('step-'.length))
 
 /**
  * Opens a run's folder: its configuration and its newest checkpoint.
@@ -114,8 +146,7 @@ export async function openRun(
   const config = resolveConfig(parse(text) as PartialConfig)
   const newest = newestCheckpoint(folder)
   if (!newest) return { folder, config }
-  const at = join(folder, 'checkpoints', newest)
-  return { folder, config, latest: { ...((await readJson(join(at, 'checkpoint.json'))) as Progress), folder: at } }
+  return { folder, config, latest: await readCheckpoint(folder, newest) }
 }
 
 /** What a checkpoint is of. */
@@ -143,8 +174,7 @@ export async function saveCheckpoint(
     if (v.name in exact) throw new Error(`checkpoint: two Variables are called '${v.name}'`)
     exact[v.name] = { dtype: v.dtype === 'u32' ? 'U32' : 'F32', shape: [...v.shape], data: await engine.read(v) }
   }
-  const { arch, width, stem, imageSize } = { ...config, imageSize: config.augmentation.size }
-  const metadata = { arch, width: String(width), stem, imageSize: String(imageSize), step: String(progress.step) }
+  const metadata = { ...readingMetadata(readingOf(config)), step: String(progress.step) }
   const target = stepFolder(folder, progress.step)
   await writeFolderAtomically(
     target,
@@ -167,15 +197,62 @@ export async function saveCheckpoint(
   return target
 }
 
+/** What a network's features depend on beside its weights. */
+export interface Reading {
+  arch: PretrainConfig['arch']
+  width: number
+  stem: PretrainConfig['stem']
+  stemRelu: boolean
+  /** Height and width of a clean view. */
+  imageSize: number
+  /** What pixels were normalised by. */
+  mean: AugmentationRecipe['mean']
+  std: AugmentationRecipe['std']
+}
+
+export function readingOf({ arch, width, stem, stemRelu, augmentation }: PretrainConfig): Reading {
+  const { size: imageSize, mean, std } = augmentation
+  return { arch, width, stem, stemRelu, imageSize, mean, std }
+}
+
+/** The same as the metadata of a weights file. */
+export const readingMetadata = (reading: Reading): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(reading).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
+  )
+
+/**
+ * What a weights file says of it: all where `pretrain` wrote the file, nothing where another program did.
+ *
+ * @throws in one line where an entry cannot be read
+ */
+export function readingIn(metadata: Readonly<Record<string, string>>, file: string): Partial<Reading> {
+  const found: Record<string, unknown> = {}
+  for (const name of ['arch', 'width', 'stem', 'stemRelu', 'imageSize', 'mean', 'std'] as const) {
+    const text = metadata[name] as string | undefined
+    if (text === undefined) continue
+    try {
+      found[name] = name === 'arch' || name === 'stem' ? text : JSON.parse(text)
+    } catch {
+      throw new ConfigError(`${file}: its metadata has ${name} '${text}', which cannot be read: it is damaged`)
+    }
+  }
+  return found
+}
+
 /** Reads a safetensors file; a missing or damaged one gives one line. */
-export async function readTensors(file: string): Promise<Record<string, SafetensorsTensor>> {
+export const readTensors = async (file: string): Promise<Record<string, SafetensorsTensor>> =>
+  (await readWeights(file)).tensors
+
+/** The same with its metadata. */
+export async function readWeights(file: string): Promise<ReturnType<typeof decodeSafetensors>> {
   let bytes: Uint8Array
   try {
     bytes = await readFile(file)
   } catch (error) {
     throw new ConfigError(`${file}: cannot be read (${errorCode(error) ?? String(error)})`)
   }
-  return decodeSafetensors(bytes, file).tensors
+  return decodeSafetensors(bytes, file)
 }
 
 /** Loads a network's weights from a torchvision-named safetensors file. */

@@ -303,5 +303,6 @@ function requirement(issue: z.core.$ZodIssue): string {
   }
 }
 
-const withoutUndefined = <T extends object>(object: T): T =>
+/** An object without the keys that hold undefined. */
+export const withoutUndefined = <T extends object>(object: T): T =>
   Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T

@@ -4,7 +4,7 @@
 // WebGPU adapter, and hands over. Node built-ins only. Its own output goes to stderr; stdout is the script's.
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { constants } from 'node:os'
+import { availableParallelism, constants } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { chooseDriver } from './drivers.mjs'
@@ -80,7 +80,12 @@ async function launch(args) {
   // The doctor's own work is to say what is wrong, and help needs no adapter.
   const needsAdapter = !/doctor\.ts$/.test(target) && !rest.includes('--help') && !rest.includes('-h')
   if (needsAdapter) await chooseDriver(name)
-  const env = name ? { ...process.env, WEBGPU_SSL_ADAPTER: name } : process.env
+  const env = {
+    // Pictures are decoded on libuv's pool, which has four threads whatever the cores.
+    UV_THREADPOOL_SIZE: String(Math.max(4, availableParallelism())),
+    ...process.env,
+    ...(name && { WEBGPU_SSL_ADAPTER: name }),
+  }
   const command =
     target === '--vitest'
       ? [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest]

@@ -27,7 +27,7 @@ export const ROW_FLOATS = 32
 const CROP = 8
 const HUE = 20
 
-const SOLARIZE_FROM = 0.5
+const SOLARIZE_THRESHOLD = 128
 const SOLARIZE_NEVER = 2
 const CROP_TRIES = 10
 const MAX_IMAGES = 2 ** 24
@@ -62,11 +62,16 @@ export interface ViewParameters {
   /** Standard deviation of the Gaussian blur in pixels of the view; 0 for none. */
   blur: number
   solarize: boolean
+  /** The byte from which on values are inverted; 128 where it is absent. */
+  solarizeThreshold?: number
 }
 
 const GREY_AXIS: vec3 = new Float32Array([Math.sqrt(1 / 3), Math.sqrt(1 / 3), Math.sqrt(1 / 3)])
 const scratch = mat3.create()
 const scratchQuaternion = quat.create()
+
+/** A threshold on bytes as one between values in [0, 1]: half way below it, so that rounding does not matter. */
+const solarizeFrom = (threshold = SOLARIZE_THRESHOLD): number => (threshold - 0.5) / 255
 
 function writeColumns(out: Float32Array, at: number, matrix: mat3): void {
   for (let column = 0; column < 3; column++) {
@@ -87,7 +92,7 @@ export function writeRow(view: ViewParameters, size: number, out: Float32Array, 
   out[at + 2] = view.contrast
   out[at + 3] = view.saturation
   out[at + 4] = view.greyscale ? 1 : 0
-  out[at + 5] = view.solarize ? SOLARIZE_FROM : SOLARIZE_NEVER
+  out[at + 5] = view.solarize ? solarizeFrom(view.solarizeThreshold) : SOLARIZE_NEVER
   out[at + 6] = view.blur
   out[at + 7] = view.hsvHue
   const { top, left, height, width } = view.box
@@ -178,6 +183,7 @@ export function drawView(
     greyscale,
     blur: blurred ? sigma : 0,
     solarize,
+    ...(recipe.solarizeThreshold !== undefined && { solarizeThreshold: recipe.solarizeThreshold }),
   }
 }
 

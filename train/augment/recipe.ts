@@ -61,8 +61,10 @@ export const augmentationRecipe = z.strictObject({
       window: positive.max(1),
     })
     .default({ probability: 0, sigma: [0.1, 2], window: 0.1 }),
-  /** Probability of solarising: values of one half and more are inverted. */
+  /** Probability of solarising: values from a threshold on are inverted. */
   solarize: probabilityByView,
+  /** That threshold, on bytes; 128 where it is absent. */
+  solarizeThreshold: z.number().min(0).max(256).optional(),
   /** Per channel, subtracted from values in [0, 1]. */
   mean: rgb,
   /** Per channel, divides what is left. */

@@ -1,20 +1,36 @@
 /** `npm run embed`: writes a backbone's features of a data set; see `--help`. */
-import { basename } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { Command, Option } from 'commander'
 import { architectures, encodeSafetensors, importStateDict, resnet } from '../../models/index.js'
-import { readTensors } from '../checkpoint.js'
-import { ConfigError, resolveConfig, type PartialConfig } from '../config.js'
+import {
+  chooseCheckpoint,
+  readTensors,
+  readWeights,
+  readingIn,
+  readingMetadata,
+  readingOf,
+  type Reading,
+} from '../checkpoint.js'
+import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig } from '../config.js'
 import { datasetNames, loadDataset, type Split } from '../data/dataset.js'
 import { writeAtomically } from '../files.js'
+import { optionOf } from '../option_name.js'
 import { extractFeatures } from '../readout/features.js'
 import { beginPhase } from '../report/phases.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
+import { withoutDefaults } from './pretrain_options.js'
 
-interface Options extends Pick<PartialConfig, 'arch' | 'width' | 'stem' | 'data' | 'dataDir' | 'resolution'> {
-  weights: string
+interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution'> {
+  weights?: string
+  run?: string
+  checkpoint?: string
+  arch?: Reading['arch']
+  width?: number
+  stem?: Reading['stem']
+  stemRelu?: boolean
+  imageSize?: number
   split: Split
   limit?: number
-  imageSize?: number
   out: string
   adapter?: string
 }
@@ -25,38 +41,83 @@ const command = withAdapter(
       "Write a backbone's features of a data set in eval mode, from one clean view an image: a safetensors file with " +
         '`features` (F32 [N, D]) and `labels` (I64 [N]).',
     )
-    .requiredOption(
-      '--weights <file>',
-      "safetensors under torchvision's names: a checkpoint's model.safetensors, or any other",
-    )
+    .option('--run <folder>', 'a folder that `npm run pretrain` wrote with --out: its newest checkpoint')
+    .option('--checkpoint <name>', 'with --run: another one, by its name or its step')
+    .option('--weights <file>', "or safetensors under torchvision's names: a model.safetensors, or any other")
     .requiredOption('--out <file>', 'where to write the features')
-    .option('--arch <name>', `${Object.keys(architectures).join(', ')} (resnet18)`)
+    .option(
+      '--arch <name>',
+      `${Object.keys(architectures).join(', ')} (what the weights say, as for the next four; or resnet18)`,
+    )
     .option('--width <channels>', 'channels of the first stage (64)', number('--width'))
     .option('--stem <name>', 'cifar or imagenet (cifar)')
-    .option('--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`)
-    .option('--data-dir <folder>', 'folder that holds it, in its official format or as pictures (default: the cache)')
+    .option('--no-stem-relu', "no ReLU after the stem's batch-norm")
+    .option('--image-size <pixels>', 'height and width that images are resized to (32)', number('--image-size'))
+    .option('--data <name>', `data set: ${datasetNames.join(', ')} (the run's, or cifar10)`)
+    .option('--data-dir <folder>', "folder that holds it (the run's, or the cache)")
     .option(
       '--resolution <pixels>',
-      "height and width that a folder's pictures are packed at (160)",
+      "height and width that a folder's pictures are packed at (the run's, or 160)",
       number('--resolution'),
     )
     .addOption(new Option('--split <name>', 'which images').choices(['train', 'test', 'unlabelled']).default('test'))
-    .option('--limit <count>', 'the first so many images (all)', number('--limit'))
-    .option('--image-size <pixels>', 'height and width that images are resized to (32)', number('--image-size')),
+    .option('--limit <count>', 'the first so many images (all)', number('--limit')),
 )
 
+/** An option as it is written on the command line. */
+const optionFor = (name: string, value: unknown): string =>
+  typeof value === 'boolean'
+    ? optionOf(value ? name : `no${name[0].toUpperCase()}${name.slice(1)}`)
+    : `${optionOf(name)} ${String(value)}`
+
+/** The weights, and what is known of how to read them and of the data that they come from. */
+async function source({ run, checkpoint: wanted, weights }: Options) {
+  if ((run === undefined) === (weights === undefined))
+    throw new ConfigError('--run or --weights: name a run, or a file of weights')
+  if (run !== undefined) {
+    const { config, checkpoint } = await chooseCheckpoint(run, wanted)
+    const file = join(checkpoint.folder, 'model.safetensors')
+    // Of older checkpoints the files say less than their run.
+    return { file, tensors: await readTensors(file), saved: readingOf(config), config }
+  }
+  if (wanted !== undefined) throw new ConfigError(`--checkpoint ${wanted}: is one of a run; name that with --run`)
+  const { tensors, metadata } = await readWeights(weights!)
+  return { file: weights!, tensors, saved: readingIn(metadata, weights!), config: undefined }
+}
+
 await runCommand(async () => {
-  const { weights, split, limit, imageSize, out, adapter, ...fields } = parseOptions<Options>(command)
+  const options = parseOptions<Options>(command)
+  const { split, limit, out, adapter, data } = options
   if (limit !== undefined && (!Number.isInteger(limit) || limit < 1))
     throw new ConfigError(`--limit ${limit}: must be a whole number of at least 1`)
-  const config = resolveConfig({ ...fields, augmentation: imageSize === undefined ? {} : { size: imageSize } })
-  const { arch, width, stem, data, dataDir, resolution, augmentation: recipe } = config
-  const tensors = await readTensors(weights)
-  const dataset = await loadDataset(data, split, { dataDir, resolution })
+  const { file, tensors, saved, config: trained } = await source(options)
+  const given = withoutDefaults(command, {
+    ...{ arch: options.arch, width: options.width, stem: options.stem, stemRelu: options.stemRelu },
+    imageSize: options.imageSize,
+  })
+  for (const [name, value] of Object.entries(given)) {
+    const own = saved[name as keyof Reading]
+    if (value !== undefined && own !== undefined && value !== own)
+      console.error(
+        `${optionFor(name, value)}: the weights were trained with ${optionFor(name, own)}; what is given wins`,
+      )
+  }
+  const { imageSize, mean, std, ...network } = { ...saved, ...withoutUndefined(given) }
+  const sameData = trained && (data ?? trained.data) === trained.data
+  const config = resolveConfig({
+    ...network,
+    data: data ?? trained?.data,
+    dataDir: options.dataDir ?? (sameData ? trained.dataDir : undefined),
+    resolution: options.resolution ?? (sameData ? trained.resolution : undefined),
+    // What the network saw, whatever it is shown now.
+    augmentation: { size: imageSize, mean, std },
+  })
+  const { arch, width, stem, stemRelu, augmentation: recipe } = config
+  const dataset = await loadDataset(config.data, split, { dataDir: config.dataDir, resolution: config.resolution })
 
   const engine = await openWithNote(adapter)
-  const backbone = resnet({ arch, width, stem })
-  importStateDict(engine, backbone.dict, tensors, weights)
+  const backbone = resnet({ arch, width, stem, stemRelu })
+  importStateDict(engine, backbone.dict, tensors, file)
   const count = Math.min(limit ?? dataset.count, dataset.count)
   const phase = beginPhase('features')
   const features = await extractFeatures(engine, backbone, dataset, {
@@ -74,18 +135,16 @@ await runCommand(async () => {
       labels: { dtype: 'I64', shape: [labels.length], data: labels },
     },
     {
-      weights: basename(weights),
-      arch,
-      width: String(width),
-      stem,
-      data,
+      ...readingMetadata(readingOf(config)),
+      weights: basename(file),
+      ...(trained && { run: options.run!, step: basename(dirname(file)) }),
+      data: config.data,
       split,
-      imageSize: String(recipe.size),
       views: '1 clean view',
-      mean: JSON.stringify(recipe.mean),
-      std: JSON.stringify(recipe.std),
     },
   )
   await writeAtomically(out, bytes)
-  console.log(`${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${data}`)
+  console.log(
+    `${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${config.data}`,
+  )
 })

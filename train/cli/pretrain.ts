@@ -1,8 +1,8 @@
 /** `npm run pretrain`: pretrains a ResNet; see `--help`. */
 import { SingleBar } from 'cli-progress'
 import { tuneByMeasurement } from '../../engine/node/index.js'
-import { loadDataset } from '../data/dataset.js'
-import { pretrain, type StepMetrics } from '../pretrain.js'
+import { loadDataset, type ImageDataset, type Split } from '../data/dataset.js'
+import { pretrain, type PretrainResult, type StepMetrics } from '../pretrain.js'
 import { describeRecipe, recipeNames } from '../recipes/index.js'
 import { openWithNote, parseOptions, runCommand } from './common.js'
 import { configOf, pretrainCommand, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
@@ -75,8 +75,15 @@ function display(): Display {
   }
 }
 
+/** Of one random view of the images being trained on: not what a readout on test images says. */
 const probeOf = ({ probeTop1 }: StepMetrics): string =>
-  probeTop1 === undefined ? '' : ` · probe ${(100 * probeTop1).toFixed(0)} %`
+  probeTop1 === undefined ? '' : ` · probe ${(100 * probeTop1).toFixed(0)} % (batch)`
+
+/** Where images stream to the device: how long steps waited for theirs. */
+const waitOf = ({ waitSeconds, waitShare }: PretrainResult): string =>
+  waitSeconds === undefined
+    ? ''
+    : `, ${waitSeconds.toFixed(1)} s of it waiting for images (${(100 * waitShare!).toFixed(1)} %)`
 
 function timeLeft({ step, steps, seconds }: StepMetrics): string {
   const left = Math.round((seconds / step) * (steps - step))
@@ -100,7 +107,9 @@ await runCommand(async () => {
   const config = await configOf(options)
   const { dataDir, resolution } = config
   const dataset = await loadDataset(config.data, 'pretraining', { dataDir, resolution })
-  const test = config.onlineProbe ? await loadDataset(config.data, 'test', { dataDir, resolution }) : undefined
+  const readOn = (split: Split): Promise<ImageDataset> => loadDataset(config.data, split, { dataDir, resolution })
+  const test = config.onlineProbe ? await readOn('test') : undefined
+  const labelled = config.onlineProbe && !dataset.labels.length ? await readOn('train') : undefined
   const engine = await openWithNote(options.adapter)
   const abort = new AbortController()
   let asked = 0
@@ -120,6 +129,7 @@ await runCommand(async () => {
       dataset,
       config,
       test,
+      labelled,
       out: options.out,
       resume: options.resume,
       maxMinutes: options.maxMinutes,
@@ -132,6 +142,7 @@ await runCommand(async () => {
     const how = { done: 'done', signal: 'stopped by a signal', time: 'stopped at --max-minutes' }[result.stopped]
     console.log(
       `${how}: ${result.steps.toLocaleString('en')} steps, ${result.epochs} epochs in ${result.seconds.toFixed(0)} s at ${result.imagesPerSecond.toFixed(1)} images/s` +
+        waitOf(result) +
         (options.out ? `; saved in ${options.out}${result.stopped === 'done' ? '' : ' (go on with --resume)'}` : ''),
     )
   } finally {

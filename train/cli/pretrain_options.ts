@@ -37,7 +37,7 @@ const groups: Record<string, [string, string, ((given: string) => string)?][]> =
     ['--fraction <share>', 'share of the training images to pretrain on (1)'],
   ],
   'Views:': [
-    ['--views <m>', 'views an image, at least 2 (4)'],
+    ['--views <m>', 'views an image, at least 2 (4; 2 where the objective takes no more)'],
     ['--image-size <pixels>', "height and width of a view (the recipe's: 32 for cifar10)"],
     ['--augmentation <recipe>', `${Object.keys(recipes).join(', ')} (that of the data set)`, text],
     ['--view-chunk <k>', 'views in memory at once, a divisor of --views; needs --bn per-view (all)'],
@@ -57,6 +57,7 @@ const groups: Record<string, [string, string, ((given: string) => string)?][]> =
     ['--beta <weight>', 'spectral: of the orthogonality constraint (0.5)'],
     ['--temperature <t>', 'simclr (0.1)'],
     ['--target-rate <rate>', "byol: of the target's moving average, rising to 1 (0.99)"],
+    ['--predictor-hidden <width>', "byol: of the predictor's hidden layer (that of the projector)"],
   ],
   'Optimisation:': [
     ['--optimizer <name>', 'adam, adamw, sgd or lars (adam)', text],
@@ -96,7 +97,10 @@ const switches: Record<string, [string, string][]> = {
     ['--no-symmetric', 'byol: one direction only'],
   ],
   'Run:': [
-    ['--online-probe', 'train a linear probe within the step, and read nearest neighbours at every checkpoint'],
+    [
+      '--online-probe',
+      'train a linear probe within the step (where images have labels), read nearest neighbours at every checkpoint',
+    ],
     ['--no-tune', "take the kernels' shipped choice instead of measuring, once for an adapter, which is faster"],
   ],
 }
@@ -148,7 +152,7 @@ function fieldsOf({
   adapter: _adapter,
   tune: _tune,
   ...fields
-}: PretrainCliOptions): PartialConfig {
+}: Partial<PretrainCliOptions>): PartialConfig {
   const augmentation = { ...(recipe !== undefined && { recipe }), ...(size !== undefined && { size }) }
   return {
     ...fields,
@@ -158,7 +162,7 @@ function fieldsOf({
 }
 
 /** @throws ConfigError in one line */
-export async function configOf(options: PretrainCliOptions): Promise<PretrainConfig> {
+export async function configOf(options: Partial<PretrainCliOptions>): Promise<PretrainConfig> {
   const fields = fieldsOf(options)
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')

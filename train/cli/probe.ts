@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import type { Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
-import { loadModel, openRun } from '../checkpoint.js'
+import { chooseCheckpoint, loadModel } from '../checkpoint.js'
 import { ConfigError, type PretrainConfig } from '../config.js'
 import { datasetNames, fractionIndicesPerClass, loadDataset, subset, type ImageDataset } from '../data/dataset.js'
 import { diagnose, type Diagnostics } from '../diagnostics/diagnose.js'
@@ -13,6 +13,8 @@ import {
   rateOf,
   readout,
   viewsOf,
+  withErrors,
+  type Accuracies,
   type Phase as ReadoutPhase,
   type Readout,
 } from '../readout/evaluate.js'
@@ -24,6 +26,7 @@ import { number, openWithNote, parseOptions, runCommand, withAdapter } from './c
 
 interface Options {
   run: string
+  checkpoint?: string
   views: number
   seeds: number
   labels: number
@@ -39,11 +42,12 @@ interface Options {
 const command = withAdapter(
   new Command('probe')
     .description(
-      'Read the newest checkpoint of a run out on the full labelled training and test splits: a linear probe and ' +
+      'Read a checkpoint of a run, the newest, out on the full labelled training and test splits: a linear probe and ' +
         'k nearest neighbours, beside the same initialisation untrained. With --labels on a share of the labels, with ' +
         '--data on images that it was not pretrained on, with --fine-tune with the backbone trained on as well.',
     )
     .requiredOption('--run <folder>', 'a folder that `npm run pretrain` wrote with --out')
+    .option('--checkpoint <name>', 'another one than the newest, by its name or its step')
     .option('--views <count>', 'views averaged for each image: the clean one, and random ones', number('--views'), 1)
     .option('--seeds <count>', 'linear probes to take the mean of', number('--seeds'), 1)
     .option(
@@ -119,7 +123,7 @@ async function timeFineTuning(
 
 /** What one backbone is worth; `tuned` is what it became, which is read with one clean view. */
 interface Figures extends Readout {
-  tuned?: { top1: number; top5: number; standardError: number }
+  tuned?: Accuracies
   diagnostics: Diagnostics
 }
 
@@ -140,7 +144,7 @@ async function shownFineTuning(
     onProgress: (done, total, loss) => phase.update(done, total, `loss ${loss.toPrecision(4)}`),
   })
   phase.finish()
-  return { top1, top5, standardError: Math.sqrt((top1 * (1 - top1)) / test.count) }
+  return withErrors({ top1, top5 }, test.count)
 }
 
 /** A readout with a line or a bar for each of its phases. */
@@ -185,14 +189,18 @@ interface Row {
 function accuracyTable(rows: Row[]): string {
   const tuning = rows.some(({ figures }) => figures.tuned)
   const lines = aligned([
-    ['', 'linear top-1', 'linear top-5', 'kNN-20', 'kNN-200', ...(tuning ? ['fine-tuned top-1'] : [])],
+    [
+      '',
+      ...['linear', 'kNN-20', 'kNN-200', ...(tuning ? ['fine-tuned'] : [])].flatMap((of) => [`${of} top-1`, 'top-5']),
+    ],
     ...rows.map(({ name, figures: { linear, knn20, knn200, tuned } }) => [
       name,
       share(linear.top1, linear.standardError),
       share(linear.top5, linear.top5StandardError),
-      share(knn20.top1, knn20.standardError),
-      share(knn200.top1, knn200.standardError),
-      ...(tuned ? [share(tuned.top1, tuned.standardError)] : []),
+      ...[knn20, knn200, ...(tuned ? [tuned] : [])].flatMap(({ top1, standardError, top5, top5StandardError }) => [
+        share(top1, standardError),
+        share(top5, top5StandardError),
+      ]),
     ]),
   ])
   const { views, linear } = rows[0].figures
@@ -234,9 +242,7 @@ await runCommand(async () => {
       throw new ConfigError(`--${name} ${options[name]}: must be a whole number of at least 1`)
   if (!(options.labels > 0 && options.labels <= 1))
     throw new ConfigError(`--labels ${options.labels}: must be more than 0 and at most 1`)
-  const { config, latest } = await openRun(options.run)
-  if (!latest)
-    throw new ConfigError(`--run ${options.run}: holds no checkpoint yet; let it reach one, or stop it with Ctrl-C`)
+  const { config, checkpoint } = await chooseCheckpoint(options.run, options.checkpoint)
   const { data = config.data, views } = options
   const own: Pick<PretrainConfig, 'dataDir' | 'resolution'> = data === config.data ? config : {}
   const { dataDir = own.dataDir, resolution = own.resolution } = options
@@ -248,7 +254,7 @@ await runCommand(async () => {
   if (options.average && config.emaRate === undefined)
     throw new ConfigError(`--average: the run in ${options.run} has kept none; pretrain with --ema-rate`)
   const weights = options.average ? 'average' : 'model'
-  await loadModel(engine, backbone.dict, `${latest.folder}/${weights}.safetensors`)
+  await loadModel(engine, backbone.dict, `${checkpoint.folder}/${weights}.safetensors`)
 
   const seeds = Array.from({ length: options.seeds }, (_, i) => i + 1)
   const how = { recipe: config.augmentation, views, seeds }
@@ -259,7 +265,7 @@ await runCommand(async () => {
   const expected = 2 * each + (await timeStatistics(engine, all, config))
   const labels = options.labels < 1 ? ` (${inPercent(options.labels)} of the labels)` : ''
   console.error(
-    `${config.arch} of width ${config.width} at step ${latest.step}: ${train.count.toLocaleString('en')} training${labels} and ` +
+    `${config.arch} of width ${config.width} at step ${checkpoint.step}: ${train.count.toLocaleString('en')} training${labels} and ` +
       `${test.count.toLocaleString('en')} test images of ${data}, ${viewsOf(views)} each. ` +
       `This takes about ${duration(Math.max(1, expected))}.`,
   )
@@ -286,7 +292,7 @@ await runCommand(async () => {
   const untrained = await read(fresh, 'untrained')
 
   const rows = [
-    { name: `step ${latest.step}${options.average ? ', average' : ''}`, figures: pretrained },
+    { name: `step ${checkpoint.step}${options.average ? ', average' : ''}`, figures: pretrained },
     { name: 'untrained', figures: untrained },
   ]
   console.log(accuracyTable(rows))
@@ -300,8 +306,8 @@ await runCommand(async () => {
     const { arch, width, stem, augmentation } = config
     const figures = {
       run: options.run,
-      step: latest.step,
-      epoch: latest.epoch,
+      step: checkpoint.step,
+      epoch: checkpoint.epoch,
       network: { arch, width, stem, imageSize: augmentation.size },
       data,
       pretrainedOn: config.data,

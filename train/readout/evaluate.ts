@@ -7,6 +7,20 @@ import { batchFor, extractFeatures } from './features.js'
 import { knn } from './knn.js'
 import { linearProbe, type LabelledFeatures } from './linear_probe.js'
 
+/** Shares of test images, in [0, 1], and their standard errors: √(p (1 − p) / N). */
+export interface Accuracies {
+  top1: number
+  top5: number
+  standardError: number
+  top5StandardError: number
+}
+
+/** @param count test images */
+export function withErrors({ top1, top5 }: Pick<Accuracies, 'top1' | 'top5'>, count: number): Accuracies {
+  const error = (share: number): number => Math.sqrt((share * (1 - share)) / count)
+  return { top1, top5, standardError: error(top1), top5StandardError: error(top5) }
+}
+
 /** Accuracies and their standard errors are shares, in [0, 1]. */
 export interface Readout {
   /** Views that each image's features were averaged over; figures of different views do not compare. */
@@ -14,18 +28,13 @@ export interface Readout {
   trainCount: number
   testCount: number
   /** Means over the probe seeds. */
-  linear: {
-    top1: number
-    top5: number
-    /** Of top1 and top5 over the test images: √(p (1 − p) / N). */
-    standardError: number
-    top5StandardError: number
+  linear: Accuracies & {
     /** Of top1 over the probe seeds: their standard deviation / √seeds. Absent with one seed. */
     seedStandardError?: number
     perSeed: { seed: number; top1: number; top5: number }[]
   }
-  knn20: { top1: number; standardError: number }
-  knn200: { top1: number; standardError: number }
+  knn20: Accuracies
+  knn200: Accuracies
 }
 
 export interface ReadoutOptions {
@@ -74,21 +83,17 @@ export async function readout(
 
   const top1 = mean(probes.map((p) => p.top1))
   const top5 = mean(probes.map((p) => p.top5))
-  const error = (share: number): number => Math.sqrt((share * (1 - share)) / test.count)
   return {
     views,
     trainCount: train.count,
     testCount: test.count,
     linear: {
-      top1,
-      top5,
-      standardError: error(top1),
-      top5StandardError: error(top5),
+      ...withErrors({ top1, top5 }, test.count),
       ...(probes.length > 1 ? { seedStandardError: errorOfMean(probes.map((p) => p.top1)) } : {}),
       perSeed: probes.map(({ seed, top1, top5 }) => ({ seed, top1, top5 })),
     },
-    knn20: { top1: near.top1, standardError: error(near.top1) },
-    knn200: { top1: far.top1, standardError: error(far.top1) },
+    knn20: withErrors(near, test.count),
+    knn200: withErrors(far, test.count),
   }
 }
 

@@ -78,13 +78,15 @@ export interface KnnResult {
   k: number
   /** Share of the test features that are given their label. */
   top1: number
+  /** Share whose label is among the five with most votes; a label without any is not. */
+  top5: number
   /** [N] */
   predictions: Uint32Array
 }
 
 /**
  * Classifies the test features by a vote of their k nearest training features, each weighing exp(similarity / .07);
- * equal votes go to the smaller class.
+ * equal votes go to the smaller class first.
  *
  * @param ks numbers of neighbours; more than there are training features counts as all of them
  */
@@ -104,14 +106,18 @@ export async function knn(
   return ks.map((k) => {
     const predictions = new Uint32Array(test.labels.length)
     const votes = new Float64Array(classes)
+    let [first, five] = [0, 0]
     for (let q = 0; q < predictions.length; q++) {
       votes.fill(0)
       for (let i = q * found.k; i < q * found.k + Math.min(k, found.k); i++)
         votes[train.labels[found.indices[i]]] += Math.exp(found.similarities[i] / TEMPERATURE)
       predictions[q] = votes.indexOf(votes.reduce((a, b) => Math.max(a, b)))
+      const own = test.labels[q]
+      const before = votes.filter((other, c) => other > votes[own] || (other === votes[own] && c < own)).length
+      if (votes[own] > 0 && before < 1) first++
+      if (votes[own] > 0 && before < 5) five++
     }
-    const right = predictions.filter((label, q) => label === test.labels[q]).length
-    return { k, top1: right / predictions.length, predictions }
+    return { k, top1: first / predictions.length, top5: five / predictions.length, predictions }
   })
 }
 

@@ -2,8 +2,8 @@
 import sharp from 'sharp'
 import { input, type Engine } from '../../engine/index.js'
 import { drawViews, ROW_FLOATS } from '../augment/draw.js'
-import type { AugmentationRecipe } from '../augment/recipe.js'
-import { augmentViews, deviceImages } from '../augment/views.js'
+import { cropGroups, type AugmentationRecipe } from '../augment/recipe.js'
+import { augmentCrops, deviceImages } from '../augment/views.js'
 import { inMemory, subset, type ArrayDataset, type ImageDataset } from '../data/dataset.js'
 
 /** One picture: [height, width, 3] bytes. */
@@ -95,7 +95,7 @@ export interface ViewsOptions {
 
 /**
  * Each image followed by its views: those that a run of the same seed trains on in its first epoch, made on
- * the device by the same kernel and left without normalisation.
+ * the device by the same kernel and left without normalisation. Of a recipe with `crops`, in their sizes.
  *
  * @returns one row an image, the original first
  */
@@ -111,20 +111,19 @@ export async function imagesWithViews(
   const rows = drawViews(recipe, { seed, epoch: 0, images, views, sourceHeight, sourceWidth })
   // Drawn for the images' places in the data set; on the device are the shown ones alone.
   for (let row = 0; row < views * count; row++) rows[row * ROW_FLOATS] = row % count
-  const { size, blur } = recipe
-  const pictures = augmentViews(onDevice, input('rows', [views * count, ROW_FLOATS]), {
-    size,
-    blur,
-    mean: [0, 0, 0],
-    std: [1, 1, 1],
-  })
-  const program = await engine.compile({ label: 'views', outputs: { pictures } })
+  const plain: AugmentationRecipe = { ...recipe, mean: [0, 0, 0], std: [1, 1, 1] }
+  const groups = cropGroups(recipe, views)
+  const made = augmentCrops(onDevice, input('rows', [views * count, ROW_FLOATS]), plain, views)
+  const outputs = Object.fromEntries(made.map((pictures, i) => [`size ${i}`, pictures]))
+  const program = await engine.compile({ label: 'views', outputs })
   try {
     await program.run({ rows })
-    const values = await program.read('pictures')
+    const values = await Promise.all(groups.map((_, i) => program.read(`size ${i}`)))
     return images.map((_, b) => [
       imageTile(shown, b),
-      ...Array.from({ length: views }, (_, view) => viewTile(values, view * count + b, size)),
+      ...groups.flatMap(({ views, size }, i) =>
+        Array.from({ length: views }, (_, view) => viewTile(values[i], view * count + b, size)),
+      ),
     ])
   } finally {
     program.destroy()

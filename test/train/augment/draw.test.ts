@@ -255,6 +255,9 @@ describe('rows', () => {
   it('hold the factors and flags', () => {
     expect([...rowOf({}).subarray(0, 8)]).toEqual([3, 1.25, 0.75, 0.5, 0, 2, 0, 0])
     expect([...rowOf({ greyscale: true, solarize: true }).subarray(4, 6)]).toEqual([1, 0.5])
+    // Half way below the threshold's byte.
+    expect(rowOf({ solarize: true, solarizeThreshold: 100 })[5]).toBe(Math.fround(99.5 / 255))
+    expect(rowOf({ solarize: false, solarizeThreshold: 100 })[5]).toBe(2)
     expect([...rowOf({ blur: 0.75, hsvHue: -0.25 }).subarray(5, 8)]).toEqual([2, 0.75, -0.25])
   })
 

@@ -157,6 +157,40 @@ describe('--config', () => {
   })
 })
 
+test('BYOL takes two views unless told otherwise; streamed images are waited for, and the end says how long', async () => {
+  const out = at('byol')
+  const objective = ['--objective', 'byol', '--predictor-hidden', '16', '--batch', '8', '--steps', '4', '--stream']
+  const size = ['--data-dir', data, '--width', '4', '--image-size', '8', '--projector-dim', '8', '--online-probe']
+  await writeFile(join(data, 'test_batch.bin'), await readFile(join(data, 'data_batch_1.bin')))
+  const ended = await pretrain([...size, ...objective, '--out', out])
+  expect(ended, ended.stderr).toMatchObject({ code: 0 })
+  expect(ended.stdout).toMatch(
+    /^done: 4 steps, 1 epochs in \d+ s at [\d.]+ images\/s, [\d.]+ s of it waiting for images \([\d.]+ %\); saved in /,
+  )
+  expect(ended.stderr).toMatch(/^step 4\/4 .* · probe \d+ % \(batch\) · /m)
+  expect(await configOf(out)).toMatchObject({ views: 2, predictorHidden: 16 })
+  const path = join(out, 'checkpoints', 'step-00000004', 'model.safetensors')
+  expect(decodeSafetensors(await readFile(path), path).tensors['predictor.0.weight'].shape).toEqual([16, 8])
+})
+
+test('--online-probe on a split without labels reads nearest neighbours among the labelled one', async () => {
+  const [stl, out] = [at('stl10'), at('stl10-run')]
+  await mkdir(stl)
+  const stream = new RandomStream(2, Purpose.subset)
+  const some = (images: number) => Uint8Array.from({ length: images * 3 * 96 * 96 }, () => stream.integer(256))
+  for (const [split, images] of Object.entries({ train: 6, test: 5, unlabeled: 8 }))
+    await writeFile(join(stl, `${split}_X.bin`), some(images))
+  await writeFile(join(stl, 'train_y.bin'), Uint8Array.of(1, 2, 3, 1, 2, 3))
+  await writeFile(join(stl, 'test_y.bin'), Uint8Array.of(1, 2, 3, 1, 2))
+  const options = ['--data', 'stl10', '--data-dir', stl, '--width', '4', '--image-size', '8', '--projector-dim', '8']
+  const ended = await pretrain([...options, '--batch', '8', '--epochs', '1', '--online-probe', '--out', out])
+  expect(ended, ended.stderr).toMatchObject({ code: 0 })
+  expect(ended.stderr).toContain(
+    '--online-probe: the unlabelled images of stl10 have no labels: nearest neighbours are read among the train images at every checkpoint, and no linear probe is trained\n',
+  )
+  expect(ended.stderr).toMatch(/^epoch 1: kNN-20 top-1 [\d.]+ % \(5 test images among 6, 1 clean view\)$/m)
+})
+
 describe('what the user got wrong is one line, and nothing is written', () => {
   const rows: [what: string, args: () => string[], line: RegExp][] = [
     ['an unknown data set', () => ['--data', 'mnist'], /unknown data set "mnist"; known: .*cifar10/],
@@ -169,7 +203,7 @@ describe('what the user got wrong is one line, and nothing is written', () => {
     [
       'a batch larger than the data set',
       () => tiny('--batch', '25'),
-      /--batch 25 is larger than the data set: 24 images of cifar10/,
+      /--batch 25 is larger than the data set: 24 images of cifar10: lower --batch to at most 24/,
     ],
     [
       'chunks of views under joint batch-norm',

@@ -47,7 +47,8 @@ describe('a run', () => {
       resume: out !== undefined && config.steps === 9,
       onStep: (m) => metrics.push(m),
     })
-    return { losses: result.losses, metrics, waitSeconds: result.waitSeconds }
+    const { waitSeconds, waitShare } = result
+    return { losses: result.losses, metrics, waitSeconds, waitShare }
   }
 
   test('has the same losses streamed from memory, streamed from a file and resident, over the end of an epoch', async () => {
@@ -58,8 +59,10 @@ describe('a run', () => {
     expect(resident.waitSeconds).toBeUndefined()
     for (const streamed of [await losses(dataset, { stream: 'always' }), await losses(inFile())]) {
       expect(streamed.losses).toEqual(resident.losses)
-      expect(streamed.metrics.every(({ waitMs }) => waitMs! >= 0)).toBe(true)
-      expect(streamed.waitSeconds).toBeGreaterThanOrEqual(0)
+      const waits = streamed.metrics.map(({ waitMs }) => waitMs!)
+      expect(streamed.waitSeconds).toBeCloseTo(waits.reduce((a, b) => a + b, 0) / 1000, 9)
+      expect(streamed.waitShare).toBeGreaterThan(0)
+      expect(streamed.waitShare).toBeLessThan(1)
     }
   })
 
@@ -139,6 +142,47 @@ describe('imageFeed', () => {
     }
     expect(under).toBe(0)
     expect(begun).toEqual([4, 7, 2])
+    feed.release()
+  })
+
+  test('where reading takes less time than a step, no step waits for its images', async () => {
+    const gpu = await engine()
+    const events: string[] = []
+    const reads: (() => void)[] = []
+    const images = {
+      read(indices: ArrayLike<number>, out: Uint8Array): Promise<void> {
+        const name = indices[0]
+        events.push(`read ${name} begins`)
+        return new Promise((resolve) =>
+          reads.push(() => {
+            out.fill(name)
+            events.push(`read ${name} ends`)
+            resolve()
+          }),
+        )
+      },
+    }
+    const feed = imageFeed(gpu, { ...dataset, images }, 3, 'auto')
+    const batches = feed.batches(order)
+    const first = batches.next()
+    expect(events).toEqual(['read 4 begins', 'read 7 begins'])
+    reads.shift()!()
+    for (let due = await first; !due.done; due = await batches.next()) {
+      const { name } = due.value
+      events.push(`step ${name[0]} begins`)
+      // All that was begun is read while the step runs, …
+      for (const end of reads.splice(0)) end()
+      await Promise.resolve()
+      events.push(`step ${name[0]} ends`)
+    }
+    // … so that between the steps only the read of a batch after the next is begun.
+    expect(events).toEqual([
+      ...['read 4 begins', 'read 7 begins', 'read 4 ends', 'read 2 begins'],
+      ...['step 4 begins', 'read 7 ends', 'read 2 ends', 'step 4 ends', 'read 9 begins'],
+      ...['step 7 begins', 'read 9 ends', 'step 7 ends'],
+      ...['step 2 begins', 'step 2 ends'],
+      ...['step 9 begins', 'step 9 ends'],
+    ])
     feed.release()
   })
 

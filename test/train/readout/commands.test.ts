@@ -5,12 +5,14 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Purpose, RandomStream, input } from '../../../engine/index.js'
 import { decodeSafetensors, encodeSafetensors, resnet, type SafetensorsTensor } from '../../../models/index.js'
 import { loadModel } from '../../../train/checkpoint.js'
 import { resolveConfig } from '../../../train/config.js'
 import { loadDataset } from '../../../train/data/dataset.js'
+import { extractFeatures } from '../../../train/readout/features.js'
 import { pretrain } from '../../../train/pretrain.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
@@ -105,6 +107,62 @@ describe('embed', () => {
     program.destroy()
   })
 
+  describe('of a run', () => {
+    const config = resolveConfig({
+      dataDir: '',
+      width: 4,
+      views: 2,
+      batch: 20,
+      projectorDim: 8,
+      epochs: 2,
+      checkpointEvery: 1,
+      stemRelu: false,
+      augmentation: { size: 8, mean: [0.1, 0.2, 0.3], std: [0.5, 0.4, 0.3] },
+    })
+    let run: string
+    let own: Float32Array
+    const featuresOf = async (...args: string[]) => {
+      const out = join(folder, `embedded-${args.length}-${args[1].length}.safetensors`)
+      const { stderr } = await command('embed', '--data-dir', folder, '--out', out, ...args)
+      const { tensors, metadata } = decodeSafetensors(await readFile(out))
+      return { features: tensors.features.data as Float32Array, metadata, stderr }
+    }
+
+    beforeAll(async () => {
+      run = join(folder, 'embedded')
+      const dataset = await loadDataset('cifar10', 'train', { dataDir: folder })
+      const gpu = await engine()
+      const { backbone } = await pretrain({ engine: gpu, dataset, config: { ...config, dataDir: folder }, out: run })
+      const test = await loadDataset('cifar10', 'test', { dataDir: folder })
+      own = await extractFeatures(gpu, backbone, test, { recipe: config.augmentation, seed: 1 })
+    })
+
+    test('reads as the run trained: stem, size and normalisation come from it, or from the weights themselves', async () => {
+      const weights = join(run, 'checkpoints', 'step-00000006', 'model.safetensors')
+      for (const source of [
+        ['--run', run],
+        ['--weights', weights],
+      ]) {
+        const { features, metadata, stderr } = await featuresOf(...source)
+        expectClose('features', features, own, 1e-4)
+        expect(metadata).toMatchObject({ arch: 'resnet18', width: '4', stemRelu: 'false', imageSize: '8' })
+        expect(metadata).toMatchObject({ mean: '[0.1,0.2,0.3]', std: '[0.5,0.4,0.3]' })
+        expect(stderr).not.toContain('the weights were trained with')
+      }
+    })
+
+    test('takes another checkpoint, and what is given wins, with a line that says so', async () => {
+      const before = await featuresOf('--run', run, '--checkpoint', '3')
+      expect(before.metadata.step).toBe('step-00000003')
+      expect(before.features).not.toEqual(own)
+      const larger = await featuresOf('--run', run, '--image-size', '12')
+      expect(larger.stderr).toContain(
+        '--image-size 12: the weights were trained with --image-size 8; what is given wins\n',
+      )
+      expect(larger.metadata).toMatchObject({ imageSize: '12', mean: '[0.1,0.2,0.3]' })
+    })
+  })
+
   test('bad input: one line, exit code 1, nothing written', async () => {
     const out = join(folder, 'none.safetensors')
     const cut = join(folder, 'cut.safetensors')
@@ -116,6 +174,8 @@ describe('embed', () => {
       [['--weights', weights, '--limit', '0'], '--limit 0: must'],
       [['--weights', weights, '--width', '0'], '--width 0: must'],
       [['--weights', weights, '--data', 'mnist'], 'unknown data set "mnist"'],
+      [[], '--run or --weights: name a run, or a file of weights'],
+      [['--weights', weights, '--checkpoint', '3'], '--checkpoint 3: is one of a run; name that with --run'],
     ] as const
     const refused = async ([args, message]: (typeof cases)[number]) => {
       const { code, stderr } = await embed(...args, '--out', out).then(
@@ -156,7 +216,7 @@ describe('probe', () => {
     const { stdout, stderr } = await command('probe', '--run', out, '--views', '2', '--seeds', '2', '--json', json)
     expect(stderr).toMatch(/60 training and 30 test images .* 1 clean and 1 random view each\. This takes about/)
     expect(stdout).toMatch(
-      /^ +linear top-1 +linear top-5 +kNN-20 +kNN-200\nstep 2 .*±.*\nuntrained .*±.*\nRead with 1 clean and 1 random view/,
+      /^ +linear top-1 +top-5 +kNN-20 top-1 +top-5 +kNN-200 top-1 +top-5\nstep 2 .*±.*\nuntrained .*±.*\nRead with 1 clean and 1 random view/,
     )
     expect(stdout).toMatch(
       /\n +spectrum α +effective rank +alignment +uniformity\nstep 2 .* of 32 .*\nuntrained .*\nOf the features of 30 test images/,
@@ -174,17 +234,29 @@ describe('probe', () => {
     await writeFile(join(other, 'data_batch_1.bin'), records(50, 3))
     await writeFile(join(other, 'test_batch.bin'), records(20, 4))
     const json = join(folder, 'figures', 'transfer.json')
-    const options = ['--data', 'cifar10', '--data-dir', other, '--labels', '0.4', '--fine-tune', '--json', json]
+    const options = [
+      '--checkpoint',
+      'step-00000002',
+      '--data',
+      'cifar10',
+      '--data-dir',
+      other,
+      '--labels',
+      '0.4',
+      '--fine-tune',
+      '--json',
+      json,
+    ]
     const { stdout, stderr } = await command('probe', '--run', out, ...options)
     expect(stderr).toContain('20 training (40 % of the labels) and 20 test images of cifar10, 1 clean view each.')
     expect(stdout).toMatch(
-      /kNN-200 +fine-tuned top-1\nstep 2 .*\nuntrained .*\nRead with 1 clean view an image, fine-tuned /,
+      /kNN-200 top-1 +top-5 +fine-tuned top-1 +top-5\nstep 2 .*\nuntrained .*\nRead with 1 clean view an image, fine-tuned /,
     )
     expect(stdout).toContain('Labels: 20 training images of cifar10, 40 % of each class. Pretrained on cifar10.')
     const figures = JSON.parse(await readFile(json, 'utf8')) as Record<'pretrained' | 'untrained', { tuned: object }>
     expect(figures).toMatchObject({ labels: 0.4, data: 'cifar10', pretrainedOn: 'cifar10' })
     for (const { tuned } of [figures.pretrained, figures.untrained])
-      expect(Object.keys(tuned)).toEqual(['top1', 'top5', 'standardError'])
+      expect(Object.keys(tuned)).toEqual(['top1', 'top5', 'standardError', 'top5StandardError'])
     expect(figures.pretrained).toMatchObject({ views: 1, trainCount: 20, testCount: 20 })
   })
 
@@ -196,6 +268,7 @@ describe('probe', () => {
     const cases = [
       [['--run', empty], /^error: .*empty holds no run [^\n]*\n$/],
       [['--run', started], /^error: .*started: holds no checkpoint [^\n]*\n$/],
+      [['--run', join(folder, 'run'), '--checkpoint', '3'], /^error: --checkpoint 3: .* has those of the steps 2\n$/],
       [['--run', started, '--views', '0'], /^error: --views 0: must [^\n]*\n$/],
       [['--run', started, '--labels', '1.5'], /^error: --labels 1.5: must [^\n]*\n$/],
       [['--run', started, '--seeds', 'two'], /^error: --seeds: 'two' is not a number\n$/],
@@ -207,5 +280,28 @@ describe('probe', () => {
         stderr: expect.stringMatching(message),
       })
     await Promise.all(cases.map(refused))
+  })
+})
+
+describe('views', () => {
+  const views = (...args: string[]) => command('views', '--data-dir', folder, '--images', '2', ...args)
+
+  test("draws those of a file or of one of the paper's runs, in their sizes", async () => {
+    const config = join(folder, 'crops.yaml')
+    const crops = '[{ views: 2, size: 8, scale: [0.2, 1] }, { views: 3, size: 4, scale: [0.1, 0.2] }]'
+    await writeFile(config, `views: 5\naugmentation: { size: 8, crops: ${crops}, blur: { probability: [1, 0] } }\n`)
+    const out = join(folder, 'views.png')
+    const drawn = await views('--config', config, '--out', out)
+    expect(drawn.stdout).toBe(`${out}: 2 images of cifar10, each with 5 views of 8×8 and 4×4 pixels\n`)
+    const { width, height } = await sharp(out).metadata()
+    expect([width, height]).toEqual([4 + 6 * (128 + 4) + 12, 4 + 2 * (128 + 4)])
+    const recipe = await views('--recipe', 'cifar10-bt-d256-v2', '--out', out)
+    expect(recipe.stdout).toContain('each with 2 views of 32×32 pixels')
+    const plain = await views('--augmentation', 'stl', '--image-size', '16', '--out', out)
+    expect(plain.stdout).toContain('each with 8 views of 16×16 pixels')
+    await expect(views('--config', config, '--views', '4', '--out', out)).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('error: augmentation.crops: 2 + 3 views are not the 4 of an image\n'),
+    })
   })
 })

@@ -70,17 +70,39 @@ describe('kNN', () => {
       { features: queries, labels: truth },
       { classes: 5, ks: [20, 200] },
     )
-    for (const { k, top1, predictions } of results) {
-      const expected = naive(rows, queries, k).map(({ order, similarities }) => {
+    for (const { k, top1, top5, predictions } of results) {
+      let voted = 0
+      const expected = naive(rows, queries, k).map(({ order, similarities }, q) => {
         const votes = [0, 0, 0, 0, 0]
         order.forEach((i, n) => (votes[labels[i]] += Math.exp(similarities[n] / 0.07)))
+        if (votes[truth[q]] > 0) voted++
         return votes.indexOf(Math.max(...votes))
       })
       expect(Array.from(predictions)).toEqual(expected)
       expect(top1).toBe(expected.filter((label, q) => label === truth[q]).length / 200)
+      expect(top5).toBe(voted / 200)
     }
     expect(results.map((r) => r.k)).toEqual([20, 200])
     expect(results[0].predictions).not.toEqual(results[1].predictions)
+  })
+
+  test('top-5 counts labels among the five with most votes, and none without a vote', async () => {
+    // Neighbours of the classes 6, 5, 4, …, 0, each a little farther.
+    const features = Float32Array.from({ length: 7 * WIDTH }, (_, k) =>
+      k % WIDTH === 0 ? 1 : k % WIDTH === 1 ? Math.floor(k / WIDTH) / 10 : 0,
+    )
+    const query = Float32Array.from({ length: WIDTH }, (_, k) => (k === 0 ? 1 : 0))
+    const train = { features, labels: [6, 5, 4, 3, 2, 1, 0] }
+    const rightAt = async (label: number, k: number) => {
+      const asked = { features: query, labels: [label] }
+      const [{ top1, top5 }] = await knn(await engine(), train, asked, { classes: 9, ks: [k] })
+      return [top1, top5]
+    }
+    expect(await rightAt(6, 7)).toEqual([1, 1])
+    expect(await rightAt(2, 7)).toEqual([0, 1])
+    expect(await rightAt(1, 7)).toEqual([0, 0])
+    expect(await rightAt(4, 2)).toEqual([0, 0])
+    expect(await rightAt(0, 1)).toEqual([0, 0])
   })
 
   test('equal votes go to the smaller class, and a k beyond the data takes all of it', async () => {

@@ -93,5 +93,16 @@ describe('fixed lists', () => {
     expect(rows.map((row) => row.length)).toEqual([3, 3])
     for (const [r, index] of [6, 3].entries())
       for (const tile of rows[r]) expect([...tile.pixels]).toEqual([...images.subarray(12 * index, 12 * index + 12)])
+    // Views of several sizes, each in its own.
+    const crops = [
+      { views: 1, size: 2, scale: [1, 1] as [number, number] },
+      { views: 2, size: 4, scale: [1, 1] as [number, number] },
+    ]
+    const [sized] = await imagesWithViews(await engine(), dataset, {
+      ...{ recipe: { ...recipe, crops }, views: 3, images: [3], seed: 1 },
+    })
+    expect(sized.map(({ width }) => width)).toEqual([2, 2, 4, 4])
+    expect([...sized[1].pixels]).toEqual([...images.subarray(36, 48)])
+    expect(sized[2].pixels).toEqual(sized[3].pixels)
   })
 })
