@@ -5,8 +5,9 @@ import type { Arm, PaperFigure } from './experiment.js'
 /** How a figure came about, as far as it is known. */
 export interface Conditions {
   dataset?: string
-  /** Of width 64 unless it says so. */
   network?: string
+  /** Channels of the network's first stage. */
+  width?: number
   /** Pixels of a pretraining view. */
   size?: number
   /** Of all images, in %. */
@@ -24,6 +25,7 @@ const titles: Record<string, string> = { cifar10: 'CIFAR-10', stl10: 'STL-10', f
 export const paperCifar: Conditions = {
   dataset: 'CIFAR-10',
   network: 'ResNet-50',
+  width: 64,
   size: 32,
   images: 100,
   epochs: 100,
@@ -31,10 +33,10 @@ export const paperCifar: Conditions = {
 
 export function conditionsOf({ config, readout }: Arm): Required<Conditions> {
   const { data, arch, width, fraction, epochs, projectorDim, lambda, augmentation } = resolveConfig(config)
-  const network = arch.replace('resnet', 'ResNet-')
   return {
     dataset: titles[data] ?? data,
-    network: width === 64 ? network : `${network} of width ${width}`,
+    network: arch.replace('resnet', 'ResNet-'),
+    width,
     size: augmentation.size,
     images: 100 * fraction,
     epochs,
@@ -44,40 +46,41 @@ export function conditionsOf({ config, readout }: Arm): Required<Conditions> {
   }
 }
 
-const described: { [K in keyof Conditions]-?: (value: NonNullable<Conditions[K]>) => string } = {
-  dataset: (name) => name,
-  network: (name) => name,
-  size: (pixels) => `${pixels} px`,
-  images: (percent) => `${percent} % of the images`,
-  epochs: (count) => `${count} epochs`,
-  projectorDim: (d) => `d = ${d}`,
-  lambda: (value) => `λ = ${value}`,
-  views: (count) => `${count} view${count === 1 ? '' : 's'} read`,
+/** What is said before and after a value. */
+const described: Record<keyof Conditions, [before: string, after: string]> = {
+  dataset: ['', ''],
+  network: ['', ''],
+  width: ['width ', ''],
+  size: ['', ' px'],
+  images: ['', ' % of the images'],
+  epochs: ['', ' epochs'],
+  projectorDim: ['d = ', ''],
+  lambda: ['λ = ', ''],
+  views: ['views read: ', ''],
 }
 
-/** What differs, `4 epochs, not 100 epochs`; what is not known of theirs differs in nothing but the views read. */
-export function differencesFrom(ours: Required<Conditions>, theirs: Conditions): string[] {
-  const list = (Object.keys(described) as (keyof Conditions)[]).flatMap((field) => {
-    const say = described[field] as (value: unknown) => string
+/** `4 epochs, not 100` and so on; what is not known of theirs is taken to be equal. */
+export const differencesFrom = (ours: Required<Conditions>, theirs: Conditions): string[] =>
+  (Object.keys(described) as (keyof Conditions)[]).flatMap((field) => {
+    const [before, after] = described[field]
     const there = theirs[field]
-    return there === undefined || there === ours[field] ? [] : [`${say(ours[field])}, not ${say(there)}`]
+    return there === undefined || there === ours[field] ? [] : [`${before}${ours[field]}${after}, not ${there}`]
   })
-  return theirs.views === undefined ? [...list, 'with how many views it was read is not known'] : list
-}
 
-/** @param arm the one of ours that the figure is of */
+/**
+ * @param arm the one of ours that the figure is of
+ * @param read false where the figure is no accuracy, and the views of a readout nothing to it
+ */
 export function beside(
   arm: Arm,
   { what, paper, ours }: Pick<PaperFigure, 'what' | 'paper' | 'ours'>,
   theirs: Conditions,
+  { read = true } = {},
 ): PaperFigure {
   const own = conditionsOf(arm)
-  return {
-    what,
-    paper,
-    ours,
-    ...(theirs.views !== undefined && { paperViews: theirs.views }),
-    ourViews: own.views,
-    differs: differencesFrom(own, theirs),
-  }
+  const differs = differencesFrom(own, theirs)
+  if (!read) return { what, paper, ours, differs }
+  if (theirs.views === undefined) differs.push('with how many views theirs was read is not known')
+  const paperViews = theirs.views !== undefined && { paperViews: theirs.views }
+  return { what, paper, ours, ...paperViews, ourViews: own.views, differs }
 }

@@ -83,8 +83,8 @@ export async function writeResult(folder: string, result: Result): Promise<strin
   return written
 }
 
-const originOf = ({ scale, seeds, adapter, date }: Result): string =>
-  `scale ${scale}, ${seeds.length} seed${seeds.length > 1 ? 's' : ''}; ${adapter}; ${date.slice(0, 10)}`
+const originOf = ({ scale, dataset, seeds, adapter, date }: Result): string =>
+  `scale ${scale}${dataset === 'cifar10' ? '' : ` on ${dataset}`}, ${seeds.length} seed${seeds.length > 1 ? 's' : ''}; ${adapter}; ${date.slice(0, 10)}`
 
 const tableOf = ({ header, rows }: Table): Html =>
   html`<div class="table">

@@ -52,7 +52,7 @@ async function run(context: Context): Promise<Analysis> {
           paper: 'they match',
           ours: `${meanAndSpread(finals(four))} against ${meanAndSpread(finals(two))} %`,
         },
-        { dataset: 'ImageNet-100', network: 'ResNet-18', size: 128, images: 100, epochs: 100, views: 1 },
+        { dataset: 'ImageNet-100', network: 'ResNet-18', width: 64, size: 128, images: 100, epochs: 100, views: 1 },
       ),
     ],
     plots: [

@@ -50,7 +50,14 @@ function lossesOf(setup: Setup): Loss[] {
   })
 }
 
-const soloLearn: Conditions = { dataset: 'CIFAR-10', network: 'ResNet-18', size: 32, images: 100, epochs: 1000 }
+const soloLearn: Conditions = {
+  dataset: 'CIFAR-10',
+  network: 'ResNet-18',
+  width: 64,
+  size: 32,
+  images: 100,
+  epochs: 1000,
+}
 
 async function run(context: Context): Promise<Analysis> {
   const results = await context.runs(projectorArms(context))

@@ -85,6 +85,7 @@ async function run(context: Context): Promise<Analysis> {
           ours: meanAndSpread(minutesOf(results[0])),
         },
         { dataset: 'CIFAR-10', images: 90, epochs: 100 },
+        { read: false },
       ),
     ],
     plots: [

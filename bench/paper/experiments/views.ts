@@ -73,7 +73,7 @@ function figuresOf([two, ...more]: readonly ArmResult[]): PaperFigure[] {
         paper: accuracy,
         ours: meanAndSpread(there.map(({ top1 }) => 100 * top1)),
       }
-      return there.length ? [beside(most.arm, figure, { dataset: 'CIFAR-10', network: 'ResNet-18' })] : []
+      return there.length ? [beside(most.arm, figure, { dataset: 'CIFAR-10', network: 'ResNet-18', width: 64 })] : []
     }),
   ]
 }

@@ -215,7 +215,8 @@ describe('figures beside the paper’s', () => {
       const { figures } = await experiment.run((await contextOf(setup)).context)
       const readouts = new Set(experiment.arms(setup).map(({ readout }) => readout.views))
       for (const figure of figures) {
-        expect([...readouts], `${experiment.name}: ${figure.what}`).toContain(figure.ourViews)
+        if (!figure.what.startsWith('minutes of'))
+          expect([...readouts], `${experiment.name}: ${figure.what}`).toContain(figure.ourViews)
         lists.push({ experiment: experiment.name, figure })
       }
     }
@@ -256,16 +257,17 @@ describe('figures beside the paper’s', () => {
       paperViews: 16,
       ourViews: 1,
       differs: [
-        'ResNet-18 of width 8, not ResNet-50',
-        '16 px, not 32 px',
-        '20 % of the images, not 100 % of the images',
-        '4 epochs, not 100 epochs',
-        '1 view read, not 16 views read',
+        'ResNet-18, not ResNet-50',
+        'width 8, not 64',
+        '16 px, not 32',
+        '20 % of the images, not 100',
+        '4 epochs, not 100',
+        'views read: 1, not 16',
       ],
     })
     const page = figuresTable({ figures })
     expect(page.rows[0].slice(2, 5)).toEqual(['16', figures[0].ours, '1'])
-    expect(page.rows[0][5]).toMatch(/^not comparable: ResNet-18 of width 8, not ResNet-50; /)
+    expect(page.rows[0][5]).toMatch(/^not comparable: ResNet-18, not ResNet-50; width 8, not 64; /)
   })
 })
 
