@@ -1,5 +1,7 @@
 /** Runtime against error of its own runs and all others at hand, and the front of those that no other beats in both. */
+import { resolveConfig } from '../../../train/config.js'
 import { scatter } from '../../charts.js'
+import { keyOf, nameOfReadout } from '../../runs.js'
 import { baselineArm, fidelityArms, fractionArms, projectorArms, viewsArms } from '../arms.js'
 import { beside, paperCifar } from '../beside.js'
 import {
@@ -11,8 +13,6 @@ import {
   type Experiment,
   type Setup,
 } from '../experiment.js'
-import { resolveConfig } from '../../../train/config.js'
-import { keyOf, nameOfReadout } from '../../runs.js'
 import { protocolOf } from '../scales.js'
 
 interface Point {

@@ -1,43 +1,22 @@
-/** What experiments compute of readings, which runs they share, and the circle against its closed form. */
+/** Curves, the circle against its closed form, and results from a run to the page. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { accuracyAt, secondsTo } from '../../../bench/paper/curves.js'
-import {
-  datasets,
-  judge,
-  type Arm,
-  type ArmResult,
-  type Context,
-  type PaperFigure,
-  type Result,
-  type Setup,
-} from '../../../bench/paper/experiment.js'
+import { judge, type Context, type Result } from '../../../bench/paper/experiment.js'
 import { closedForm, descend, eigenvalue, halfTimes, spread } from '../../../bench/paper/experiments/dynamics.js'
-import { experiments, experimentsFor } from '../../../bench/paper/experiments/index.js'
+import { experiments } from '../../../bench/paper/experiments/index.js'
 import { frontOf } from '../../../bench/paper/experiments/pareto.js'
 import { perform } from '../../../bench/paper/perform.js'
-import { figuresTable, intervalText, paperReport, readResults, writeResult } from '../../../bench/paper/report.js'
-import type { Bound, Verdict } from '../../../bench/paper/statistics.js'
-import type { Reading } from '../../../bench/runs.js'
-import { resolveConfig } from '../../../train/config.js'
+import { paperReport, readResults, writeResult } from '../../../bench/paper/report.js'
 import { fromArrays } from '../../../train/data/dataset.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
+import { contextOf, named, reading, tiny } from './made_up.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'webgpu-ssl-'))
 afterAll(() => rmSync(folder, { recursive: true }))
-
-const reading = (epoch: number, seconds: number, top1: number): Reading => ({
-  step: 10 * epoch,
-  epoch,
-  seconds,
-  views: 1,
-  top1,
-  top5: 1,
-  testCount: 100,
-})
 
 describe('curves', () => {
   const curve = [reading(1, 10, 0.2), reading(2, 20, 0.4), reading(3, 30, 0.5)]
@@ -62,245 +41,6 @@ describe('curves', () => {
       { x: 4, y: 1 },
     ]
     expect(frontOf(points)).toEqual([points[1], points[0], points[4]])
-  })
-})
-
-/**
- * What a run is worth in %, so that the least difference between two arms shows:
- *
- *   40 + 2 log₂ m + 3 log₂ (images / 20 %) + ½ log₂ (d / 64) + 2 log₁₀ (constraint / the baseline's)
- *      − 1.5 without the stem's ReLU + 0.7 with batch-norm per view + epoch + 0.3 seed + 0.1 seed log₂ (m / 2)
- *
- * The constraint is λ of Barlow Twins (the baseline's .0004) and 1 / λ of VICReg (1 / 750).
- */
-function worth(arm: Arm, epoch: number, seed: number): number {
-  const { views, fraction, projectorDim, objective, lambda, stemRelu, bn } = resolveConfig(arm.config)
-  const constraint = objective === 'vicreg' ? 750 / lambda! : lambda! / 0.0004
-  const [more, wider] = [Math.log2(views / 2), Math.log2(projectorDim / 64)]
-  const modes = (stemRelu ? 0 : -1.5) + (bn === 'per-view' ? 0.7 : 0)
-  const data = 3 * Math.log2(fraction / 0.2)
-  return 42 + 2 * more + data + wider / 2 + 2 * Math.log10(constraint) + modes + epoch + 0.3 * seed + 0.1 * seed * more
-}
-
-/** Ten seconds an epoch for each view of all images, and twice that at d = 1024. */
-function secondsOf(arm: Arm, epoch: number): number {
-  const { views, fraction, projectorDim } = resolveConfig(arm.config)
-  return 10 * epoch * views * (fraction / 0.2) * (1 + projectorDim / 1024)
-}
-
-const tiny: Setup = { scale: 'tiny', dataset: 'cifar10' }
-
-/** @param kept what lies in the cache: all, if it is not said */
-async function contextOf(setup: Setup, { kept = () => true }: { kept?: (arm: Arm) => boolean } = {}) {
-  const asked: string[] = []
-  const made = (arms: readonly Arm[], there: (arm: Arm) => boolean): ArmResult[] =>
-    arms.map((arm) => {
-      const { epochs, checkpointEvery } = resolveConfig(arm.config)
-      const all = Array.from({ length: epochs / checkpointEvery }, (_, i) => (i + 1) * checkpointEvery)
-      const seeds = [1, 2, 3].map((seed) => ({
-        seed,
-        readings: there(arm)
-          ? (arm.curve ? all : all.slice(-1)).map((epoch) => ({
-              ...reading(epoch, secondsOf(arm, epoch), worth(arm, epoch, seed) / 100),
-              views: arm.readout.views,
-              knn20: worth(arm, epoch, seed) / 100 - 0.05,
-            }))
-          : [],
-      }))
-      return { arm, seeds }
-    })
-  const context: Context = {
-    ...setup,
-    engine: await engine(),
-    seeds: [1, 2, 3],
-    runs: async (arms) => {
-      asked.push(...arms.map(({ name }) => name))
-      return made(arms, () => true)
-    },
-    atHand: async (arms) => made(arms, kept),
-    onProgress: () => undefined,
-    signal: new AbortController().signal,
-  }
-  return { context, asked }
-}
-
-const named = (name: string) => experiments.find((e) => e.name === name)!
-
-/** Each claim's verdict and values by seed against those worked out by hand. */
-async function expectClaims(name: string, expected: [Verdict, (seed: number) => number][], kept?: (a: Arm) => boolean) {
-  const { claims } = await named(name).run((await contextOf(tiny, { kept })).context)
-  expect(claims).toHaveLength(expected.length)
-  claims.forEach((claim, i) => {
-    const [verdict, value] = expected[i]
-    claim.perSeed.forEach((v, s) => expect(v, `${claim.statement}, seed ${s + 1}`).toBeCloseTo(value(s + 1), 9))
-    expect(judge(claim).verdict, claim.statement).toBe(verdict)
-  })
-}
-
-const { log2, log10 } = Math
-
-describe('statistics by seed are those worked out by hand', () => {
-  test('views', () =>
-    expectClaims('views', [
-      // Two doublings of the views at two points each, and λ of .01 for .02.
-      ['agrees', (seed) => 4 - 2 * log10(2) + 0.2 * seed],
-      // The two views' 4 epochs take as long as the four views' first two.
-      ['contradicts', (seed) => 2 - 2 * log10(2) - 2 + 0.1 * seed],
-    ]))
-
-  test('fraction', () =>
-    expectClaims('fraction', [
-      ['inconclusive', (seed) => 2 - 3 - 2 * log10(2) + 0.1 * seed],
-      ['contradicts', (seed) => 4 - 6 - 2 * log10(0.02 / 0.006) + 0.2 * seed],
-    ]))
-
-  test('projector', () =>
-    expectClaims('projector', [
-      ['agrees', () => 2 * log10(100)],
-      // The wide one is better with its own λ of .002, five times the baseline's, and by two points for its width.
-      ['agrees', () => 2 * log10(100) - (2 * log10(5) + 2)],
-      ['agrees', () => 2 * log10(37.5)],
-      ['contradicts', () => 2 * log10(37.5) - (2 * log10(30) + 2)],
-    ]))
-
-  test('fidelity', () => expectClaims('fidelity', [['contradicts', () => -1.5 - 0.7]]))
-
-  test('time-to', () => {
-    // The baseline at its end, after 160 s, above 42 + 0.3 seed: two points for its width, λ five times, 4 epochs.
-    const goal = 2 + 2 * log10(5) + 4
-    // Four views, 50 s an epoch, and how many epochs they need for it.
-    const epochs = (seed: number) => goal - (2 + 1 + 2 * log10(25) + 0.1 * seed)
-    return expectClaims('time-to', [
-      ['agrees', (seed) => log2(160 / (50 * epochs(seed)))],
-      // Eight have it at their first checkpoint, after 100 s.
-      ['agrees', () => log2(160 / 100)],
-    ])
-  })
-
-  // Within the time of two views the best reading of more is that of eight after an epoch.
-  const eight = (seed: number) => 4 + 1 + 2 * log10(25) + 1 + 0.2 * seed
-  test('pareto, with all runs at hand: batch-norm per view is the best of two views', () =>
-    expectClaims('pareto', [['inconclusive', (seed) => eight(seed) - (1 + 2 * log10(50) + 4 + 0.7)]]))
-  test('pareto, with none at hand but its own', () =>
-    expectClaims('pareto', [['agrees', (seed) => eight(seed) - (1 + 2 * log10(50) + 4)]], () => false))
-})
-
-test('pareto makes the runs of views and of fewer images, and no others', async () => {
-  const { context, asked } = await contextOf(tiny, { kept: () => false })
-  await named('pareto').run(context)
-  expect(asked).toEqual(['2 views', '4 views', '8 views', '4 views @ 50 %', '8 views @ 25 %'])
-  expect(asked).toEqual(
-    named('pareto')
-      .arms(tiny)
-      .map(({ name }) => name),
-  )
-})
-
-test('a run that never gets there counts with twice its whole time', async () => {
-  const { context } = await contextOf(tiny)
-  const runs: Context['runs'] = async (arms) =>
-    (await context.runs(arms)).map((result) => ({
-      ...result,
-      seeds: result.arm.config.views === 4 ? result.seeds.map((s) => ({ ...s, readings: s.readings.slice(0, 1) })) : result.seeds, // prettier-ignore
-    }))
-  const { claims, table } = await named('time-to').run({ ...context, runs })
-  claims[0].perSeed.forEach((v) => expect(v).toBeCloseTo(log2(160 / (2 * 50)), 9))
-  expect(table.rows.find(([name]) => name === '4 views')![1]).toBe('never')
-})
-
-describe('figures beside the paper’s', () => {
-  const figuresAt = async (setup: Setup) => {
-    const lists: { experiment: string; figure: PaperFigure }[] = []
-    for (const experiment of experimentsFor('all', setup).filter(({ name }) => name !== 'dynamics')) {
-      const { figures } = await experiment.run((await contextOf(setup)).context)
-      const readouts = new Set(experiment.arms(setup).map(({ readout }) => readout.views))
-      for (const figure of figures) {
-        if (!figure.what.startsWith('minutes of'))
-          expect([...readouts], `${experiment.name}: ${figure.what}`).toContain(figure.ourViews)
-        lists.push({ experiment: experiment.name, figure })
-      }
-    }
-    return lists
-  }
-  const full = datasets.map((dataset): Setup => ({ scale: 'full', dataset, dataDir: 'pictures' }))
-
-  test.each(full)('at full scale on $dataset those of its data set are read with as many views', async (setup) => {
-    const list = await figuresAt(setup)
-    const same = list.filter(({ figure }) => !figure.differs!.some((why) => /^\S+, not (CIFAR|ImageNet)/.test(why)))
-    for (const { experiment, figure } of same)
-      if (figure.paperViews !== undefined)
-        expect(figure.ourViews, `${experiment}: ${figure.what}`).toBe(figure.paperViews)
-    const comparable = list.filter(({ figure }) => figure.differs!.length === 0).map(({ figure }) => figure.paper)
-    expect(comparable).toEqual(
-      {
-        cifar10: ['86.43 ± 0.72', '92.71 ± 0.19', 'fewer minutes with 4 and 8 views', 'about as good', '83.75', 'runs with more views are on it'], // prettier-ignore
-        stl10: [],
-        imagenet100: ['they match'],
-      }[setup.dataset],
-    )
-  })
-
-  test('are ours of the arm that they name', async () => {
-    const { figures } = await named('views').run((await contextOf(full[0])).context)
-    const [two, eight, ...elsewhere] = figures
-    // Over seeds: 42 + 1 + λ, 100 epochs, all images, and 0.3 of the middle seed; the spread is that of the seeds.
-    const base = 42 + 1 + 3 * log2(5) + 0.6
-    expect(two.ours).toBe(`${(base + 100 + 2 * log10(50)).toFixed(2)} ± 0.30`)
-    expect(eight.ours).toBe(`${(base + 100 + 2 * log10(25) + 4 + 0.4).toFixed(2)} ± 0.50`)
-    expect(elsewhere.map(({ paper }) => paper)).toEqual(['90.7', '93.1'])
-    expect(elsewhere[0].ours).toBe(`${(base + 10 + 2 * log10(25) + 4 + 0.4).toFixed(2)} ± 0.50`)
-  })
-
-  test('say at tiny scale what keeps them from comparing', async () => {
-    const { figures } = await named('views').run((await contextOf(tiny)).context)
-    expect(figures[0]).toMatchObject({
-      paperViews: 16,
-      ourViews: 1,
-      differs: [
-        'ResNet-18, not ResNet-50',
-        'width 8, not 64',
-        '16 px, not 32',
-        '20 % of the images, not 100',
-        '4 epochs, not 100',
-        'views read: 1, not 16',
-      ],
-    })
-    const page = figuresTable({ figures })
-    expect(page.rows[0].slice(2, 5)).toEqual(['16', figures[0].ours, '1'])
-    expect(page.rows[0][5]).toMatch(/^not comparable: ResNet-18, not ResNet-50; width 8, not 64; /)
-  })
-})
-
-test('plots and tables of accuracies say how many views were read', async () => {
-  for (const [setup, text] of [
-    [tiny, '1 view'],
-    [{ scale: 'full', dataset: 'cifar10' }, '16 views'],
-  ] as const)
-    for (const name of ['views', 'fraction', 'time-to', 'pareto']) {
-      const { plots, table } = await named(name).run((await contextOf(setup)).context)
-      for (const { spec } of plots) expect(JSON.stringify(spec), name).toMatch(new RegExp(`, ${text}"`))
-      expect(table.header.at(-1)).toBe('views read')
-      for (const row of table.rows) expect(row.at(-1)).toBe(text.split(' ')[0])
-    }
-  for (const name of ['projector', 'fidelity'])
-    for (const { spec } of (await named(name).run((await contextOf(tiny)).context)).plots)
-      expect(JSON.stringify(spec), name).toContain(', 1 view"')
-})
-
-describe('the text of a claim', () => {
-  const claim = (perSeed: number[], bound: Bound = { above: 0 }) =>
-    judge({ statement: 'x', unit: 'points', perSeed, bound })
-  test('states its seeds', () => {
-    expect(intervalText(claim([2.1, 2.3, 2.5]), [1, 2, 3])).toBe('+2.30 [1.80, 2.80] points (3 seeds)')
-    expect(intervalText(claim([-2, -2, -2], { below: 0 }), [1, 2, 3])).toBe('−2.00 [−2.00, −2.00] points (3 seeds)')
-    expect(intervalText(claim([1], { below: 2 }), [1])).toBe('1.00 points (one seed: no interval)')
-  })
-  test('names the seeds that have no value', () => {
-    expect(intervalText(claim([2, NaN, 2]), [1, 2, 3])).toBe('+2.00 [2.00, 2.00] points (2 of 3 seeds; none of seed 2)')
-    const alone = claim([NaN, 2, NaN])
-    expect(intervalText(alone, [1, 2, 3])).toBe('+2.00 points (1 of 3 seeds; none of seeds 1 and 3: no interval)')
-    expect(alone.verdict).toBe('inconclusive')
-    expect(intervalText(claim([NaN, NaN]), [1, 2])).toBe('– (0 of 2 seeds; none of seeds 1 and 2)')
   })
 })
 
