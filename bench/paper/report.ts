@@ -15,6 +15,10 @@ const style = `
 .agrees { color: var(--good); border-color: var(--good) }
 .contradicts { color: #c8412f; border-color: #c8412f }
 .inconclusive { color: var(--soft) }
+.texts th[scope=row] { min-width: 13rem }
+.texts td.n, .texts th.n { white-space: normal }
+.texts td:nth-child(2), .texts td:nth-child(4) { min-width: 6.5rem }
+.texts td:last-child, .texts th:last-child { text-align: left; min-width: 15rem }
 `
 
 export const boundText = (bound: Bound): string =>
@@ -86,8 +90,9 @@ export async function writeResult(folder: string, result: Result): Promise<strin
 const originOf = ({ scale, dataset, seeds, adapter, date }: Result): string =>
   `scale ${scale}${dataset === 'cifar10' ? '' : ` on ${dataset}`}, ${seeds.length} seed${seeds.length > 1 ? 's' : ''}; ${adapter}; ${date.slice(0, 10)}`
 
-const tableOf = ({ header, rows }: Table): Html =>
-  html`<div class="table">
+/** @param kind `texts` where cells are sentences rather than numbers */
+const tableOf = ({ header, rows }: Table, kind = ''): Html =>
+  html`<div class="table ${kind}">
     <table>
       <tr>
         ${header.map((cell, i) => (i ? html`<th class="n">${cell}</th>` : html`<th>${cell}</th>`))}
@@ -155,7 +160,7 @@ async function section(result: Result): Promise<Html> {
           </figure>`,
       )}
     </div>
-    ${tableOf(table)} ${figures.length ? tableOf(figuresTable(result)) : undefined}
+    ${tableOf(table)} ${figures.length ? tableOf(figuresTable(result), 'texts') : undefined}
     <p class="soft">${protocol}</p>
     ${[...notes, ...failures.map((line) => `Failed: ${line}`)].map((note) => html`<p class="soft">${note}</p>`)}
     <p class="soft">${originOf(result)}.</p>`
