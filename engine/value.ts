@@ -80,8 +80,9 @@ export const show = (shape: readonly number[]): string =>
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((n, i) => n === b[i])
 
-/** Throws unless `shape` is a list of positive whole numbers. */
-export function checkShape(what: string, shape: readonly number[]): void {
+/** Throws unless `shape` is a list of positive whole numbers; plain JavaScript may leave one out. */
+export function checkShape(what: string, shape: readonly number[] | undefined): asserts shape is readonly number[] {
+  if (!Array.isArray(shape)) throw new ShapeError(`${what}: its shape is missing: give a list of whole numbers`)
   if (!shape.every((n) => Number.isInteger(n) && n > 0))
     throw new ShapeError(`${what}: shape ${show(shape)} must be whole numbers of at least 1`)
 }

@@ -7,17 +7,30 @@ import { describe, expect, test } from 'vitest'
 
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 
-describe.each(['own_images', 'own_images_pretrain'])('%s.ts', (name) => {
-  const file = new URL(`${name}.ts`, import.meta.url)
-  const text = readFileSync(file, 'utf8')
+const packages = { '../../train/index.js': 'webgpu-ssl', '../../engine/node/kernels.js': 'webgpu-ssl/kernels' }
+
+describe.each(['own_images', 'own_images_pretrain', 'own_kernel'])('%s.ts', (name) => {
+  const text = readFileSync(new URL(`${name}.ts`, import.meta.url), 'utf8')
 
   test('stands in the README, in at most 30 lines', () => {
-    expect(readme).toContain(text.replace("'../../train/index.js'", "'webgpu-ssl'"))
+    const imported = Object.entries(packages).reduce((all, [from, to]) => all.replace(`'${from}'`, `'${to}'`), text)
+    expect(readme).toContain(imported)
     expect(text.trimEnd().split('\n').length).toBeLessThanOrEqual(30)
   })
+})
 
+const outputOf = async (name: string): Promise<string> => {
+  const file = fileURLToPath(new URL(`${name}.ts`, import.meta.url))
+  return (await promisify(execFile)(process.execPath, ['--import', 'tsx', file])).stdout
+}
+
+test('a kernel runs on a device and buffers of its own', async () => {
+  expect(await outputOf('own_kernel')).toBe('c[0, 0] = 8\n')
+})
+
+describe.each(['own_images', 'own_images_pretrain'])('%s.ts', (name) => {
   test('trains on its own images', async () => {
-    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', fileURLToPath(file)])
+    const stdout = await outputOf(name)
     const losses = stdout
       .trim()
       .split('\n')
