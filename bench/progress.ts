@@ -51,7 +51,7 @@ export function interruptible(): AbortController {
   process.on('SIGINT', () => {
     // A wrapper may pass on the signal that a terminal has sent already: only a later one means "at once".
     if (abort.signal.aborted) return Date.now() - asked > 1000 ? process.exit(130) : undefined
-    console.error('\nstopping after this step; Ctrl-C again to quit at once')
+    console.error('\nstopping after the steps in flight; Ctrl-C again to quit at once')
     asked = Date.now()
     abort.abort()
   })

@@ -1,9 +1,8 @@
 /** `npm run sweep -- FILE.yaml`: a grid of pretraining runs with their readouts; see `--help`. */
-import { mkdir } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
 import { Command } from 'commander'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../train/cli/common.js'
-import { writeAtomically } from '../train/files.js'
+import { checkFolder, writeAtomically } from '../train/files.js'
 import { interruptible, progressOf, stoppedCleanly } from './progress.js'
 import { adaptersOf, namedSplits } from './runs.js'
 import { readSweep } from './sweep/file.js'
@@ -33,7 +32,7 @@ await runCommand(async () => {
   const [file] = command.processedArgs as [string]
   const sweep = await readSweep(file)
   const { out = join('runs', 'sweeps', basename(file, extname(file))) } = options
-  await mkdir(out, { recursive: true })
+  await checkFolder('--out', out)
   const engine = await openWithNote(options.adapter)
   const { signal } = interruptible()
   const progress = progressOf()

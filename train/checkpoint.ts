@@ -12,7 +12,7 @@
  *       checkpoint.json               step, epoch, position in it, seconds so far, adapter and kernels
  *     summary.json                    when it has ended
  */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
@@ -29,7 +29,7 @@ import {
 } from '../models/index.js'
 import type { AugmentationRecipe } from './augment/recipe.js'
 import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from './config.js'
-import { errorCode, readJson, writeAtomically, writeFolderAtomically } from './files.js'
+import { readJson, unreadable, writeAtomically, writeFolderAtomically } from './files.js'
 import { lineFiles } from './metrics.js'
 
 /** Where a run stands: enough, with every Variable, to go on bit for bit. */
@@ -127,6 +127,18 @@ export async function chooseCheckpoint(
 
 const stepOf = (name: string): number => Number(name.slice('step-'.length))
 
+const MOST_LISTED = 5
+
+/** The runs in a folder's subfolders, as a quickstart or, in `runs/`, a sweep leaves them; in order. */
+function runsWithin(folder: string, depth = 2): string[] {
+  if (depth === 0 || !existsSync(folder) || !statSync(folder).isDirectory()) return []
+  const subfolders = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  return subfolders
+    .map(({ name }) => join(folder, name))
+    .sort()
+    .flatMap((inner) => (existsSync(join(inner, 'config.yaml')) ? [inner] : runsWithin(inner, depth - 1)))
+}
+
 /**
  * Opens a run's folder: its configuration and its newest checkpoint.
  *
@@ -139,8 +151,10 @@ export async function openRun(
   try {
     text = await readFile(join(folder, 'config.yaml'), 'utf8')
   } catch {
+    const within = runsWithin(folder)
+    const listed = within.slice(0, MOST_LISTED).join(', ') + (within.length > MOST_LISTED ? ', …' : '')
     throw new ConfigError(
-      `${folder} holds no run (it has no config.yaml): name a folder that \`npm run pretrain\` wrote with --out`,
+      `${folder} holds no run (it has no config.yaml): name ${within.length ? `one of those in it: ${listed}` : 'a folder that `npm run pretrain` wrote with --out'}`,
     )
   }
   const config = resolveConfig(parse(text) as PartialConfig)
@@ -250,7 +264,7 @@ export async function readWeights(file: string): Promise<ReturnType<typeof decod
   try {
     bytes = await readFile(file)
   } catch (error) {
-    throw new ConfigError(`${file}: cannot be read (${errorCode(error) ?? String(error)})`)
+    throw new ConfigError(unreadable(file, error))
   }
   return decodeSafetensors(bytes, file)
 }

@@ -10,11 +10,16 @@ import {
   resolveObjective,
   type ObjectiveOptions,
 } from './objectives/index.js'
-import { optionOf } from './option_name.js'
+import { nearestName, optionOf } from './option_name.js'
 
 /** What the caller got wrong, in one line that names the option and the remedy. */
 export class ConfigError extends Error {
   override name = 'ConfigError'
+}
+
+/** An option that does not exist: a mistake of the file that has it, whatever the other options are. */
+export class UnknownOptionError extends ConfigError {
+  override name = 'UnknownOptionError'
 }
 
 const whole = (least: number) => z.number().int().min(least)
@@ -176,7 +181,10 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
   const issue = result.error.issues[0]
   if (issue.code === 'unrecognized_keys') {
     const where = issue.path.length ? issue.path.join('.') : 'the configuration'
-    throw new ConfigError(`unknown option ${issue.keys.map((k) => `'${k}'`).join(', ')} in ${where}`)
+    const near = nearestName(issue.keys[0], namesAt(issue.path))
+    throw new UnknownOptionError(
+      `unknown option ${issue.keys.map((k) => `'${k}'`).join(', ')} in ${where}${near ? `; did you mean ${near}?` : ''}`,
+    )
   }
   const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], merged)
   const name = issue.path.length === 1 ? optionOf(issue.path[0]) : issue.path.join('.')
@@ -283,6 +291,15 @@ function consistent(config: PretrainConfig): PretrainConfig {
   if (augmentation.crops)
     throw new ConfigError(`${chunk}: views of several sizes (augmentation.crops) are taken at once`)
   return config
+}
+
+/** The options that there are at a path: of the configuration itself, or of what is nested in it. */
+function namesAt(path: readonly PropertyKey[]): string[] {
+  if (path.length === 0) return Object.keys(schema.shape)
+  const at = path.reduce<unknown>((on, key) => (on as Record<PropertyKey, unknown> | undefined)?.[key], {
+    augmentation: { recipe: undefined, crops: undefined, ...recipes.cifar },
+  })
+  return typeof at === 'object' && at !== null ? Object.keys(at) : []
 }
 
 /** What a field takes, from what the validator found wrong. */

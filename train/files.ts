@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { access, constants, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 
 /**
@@ -57,13 +57,35 @@ export async function writeFolderAtomically(
   await syncFolder(dirname(resolve(path)))
 }
 
+/**
+ * Makes sure that a folder is there or could be made, and makes nothing: what would fail after hours of work fails
+ * before, and what fails before there is anything to write leaves no empty folder.
+ *
+ * @param option of the command line that names it
+ */
+export async function checkFolder(option: string, path: string): Promise<void> {
+  let at = resolve(path)
+  for (;;)
+    try {
+      if (!(await stat(at)).isDirectory()) throw new Error(`${option} ${path}: ${at} is a file: choose another folder`)
+      await access(at, constants.W_OK)
+      return
+    } catch (error) {
+      const code = errorCode(error)
+      if (code === undefined) throw error
+      if (code !== 'ENOENT' && code !== 'ENOTDIR')
+        throw new Error(`${option} ${path}: cannot be written to (${code}): choose another folder`, { cause: error })
+      at = dirname(at)
+    }
+}
+
 /** Reads a JSON file; a missing or malformed one gives one line that names it. */
 export async function readJson(path: string): Promise<unknown> {
   let text: string
   try {
     text = await readFile(path, 'utf8')
   } catch (error) {
-    throw new Error(`${path}: cannot be read (${errorCode(error) ?? String(error)})`, { cause: error })
+    throw new Error(unreadable(path, error), { cause: error })
   }
   try {
     return JSON.parse(text)
@@ -71,6 +93,12 @@ export async function readJson(path: string): Promise<unknown> {
     throw new Error(`${path}: not valid JSON (${(error as Error).message})`, { cause: error })
   }
 }
+
+/** Says in one line why a file could not be read. */
+export const unreadable = (path: string, error: unknown): string =>
+  errorCode(error) === 'ENOENT'
+    ? `${path}: there is no such file`
+    : `${path}: cannot be read (${errorCode(error) ?? String(error)})`
 
 /** The system's code of an error from the file system or the network (`ENOENT`, …), if it has one. */
 export function errorCode(error: unknown): string | undefined {

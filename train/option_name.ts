@@ -1,3 +1,26 @@
 /** The option of the command line that a field of the configuration comes from: `--weight-decay` for weightDecay. */
 export const optionOf = (field: PropertyKey): string =>
   `--${String(field).replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
+
+/**
+ * The name that a misspelt one was most likely meant to be: the same but for case and dashes, or else the one that
+ * shares most of its beginning and end, if that is half of it.
+ */
+export function nearestName(given: string, names: readonly string[]): string | undefined {
+  const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '')
+  const wanted = plain(given)
+  const sharedWith = (name: string): number => {
+    const other = plain(name)
+    if (other === wanted) return Infinity
+    const most = Math.min(wanted.length, other.length)
+    let start = 0
+    while (start < most && wanted[start] === other[start]) start++
+    let end = 0
+    while (end < most - start && wanted.at(-1 - end) === other.at(-1 - end)) end++
+    return start + end
+  }
+  const [best] = names
+    .map((name) => ({ name, shared: sharedWith(name) }))
+    .sort((a, b) => b.shared - a.shared || a.name.length - b.name.length)
+  return best && best.shared > 0 && best.shared >= wanted.length / 2 ? best.name : undefined
+}

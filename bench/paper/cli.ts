@@ -1,9 +1,8 @@
 /** `npm run paper -- EXPERIMENT --scale tiny`: the paper's experiments; see `--help`. */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Argument, Command, Option } from 'commander'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
-import { writeAtomically } from '../../train/files.js'
+import { checkFolder, writeAtomically } from '../../train/files.js'
 import { interruptible, progressOf, stoppedCleanly } from '../progress.js'
 import { table } from '../report.js'
 import { namedSplits } from '../runs.js'
@@ -64,7 +63,7 @@ await runCommand(async () => {
   const chosen = experimentsFor(wanted, setup)
   const folder = join('runs', ['paper', scale, ...(dataset === 'cifar10' ? [] : [dataset])].join('-'))
   const { out = folder, cache = join(folder, 'runs') } = options
-  await mkdir(out, { recursive: true })
+  await checkFolder('--out', out)
   const engine = await openWithNote(options.adapter)
   const { signal } = interruptible()
   const progress = progressOf()

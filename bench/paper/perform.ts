@@ -1,6 +1,7 @@
 /** Performs experiments over one cache of runs: what is the same run is made once. */
 import type { Engine } from '../../engine/index.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config.js'
+import { counted } from '../../train/report/summary.js'
 import { keyOf, rowsOf, Runs, type RunRequest, type Splits } from '../runs.js'
 import {
   judge,
@@ -56,7 +57,8 @@ export async function perform(
   })
   const work = await workLeft(list, options, runs)
   const total = [...work.values()].reduce((a, b) => a + b, 0)
-  if (work.size) options.onMessage(`${work.size} runs to make, ${total.toLocaleString('en')} rows to train on`)
+  if (work.size)
+    options.onMessage(`${counted(work.size, 'run')} to make, ${total.toLocaleString('en')} rows to train on`)
   let done = 0
 
   for (const experiment of list) {

@@ -2,8 +2,15 @@
 import { readFile } from 'node:fs/promises'
 import { parse } from 'yaml'
 import { z } from 'zod'
-import { ConfigError, overlay, resolveConfig, type PartialConfig, type PretrainConfig } from '../../train/config.js'
-import { errorCode } from '../../train/files.js'
+import {
+  ConfigError,
+  overlay,
+  resolveConfig,
+  UnknownOptionError,
+  type PartialConfig,
+  type PretrainConfig,
+} from '../../train/config.js'
+import { unreadable } from '../../train/files.js'
 import type { ReadoutSpec } from '../runs.js'
 
 const whole = z.number().int().min(1)
@@ -74,9 +81,6 @@ function pointOf(base: PartialConfig, values: Readonly<Record<string, unknown>>)
   return overlay({ ...base, augmentation: { ...base.augmentation, recipe } }, { ...own, augmentation })
 }
 
-/** What is found wrong with an option that does not exist is the file's mistake, and no point's. */
-const isUnknownOption = (error: Error): boolean => error.message.startsWith('unknown option')
-
 /**
  * @param text YAML
  * @param file its name, for errors
@@ -112,7 +116,8 @@ export function parseSweep(text: string, file: string): Sweep {
         throw new ConfigError('readout.average: the run keeps no moving average to read; give base or grid an emaRate')
       return { values, configs }
     } catch (error) {
-      if (!(error instanceof ConfigError) || isUnknownOption(error))
+      // An option that does not exist is the file's mistake, and no point's.
+      if (!(error instanceof ConfigError) || error instanceof UnknownOptionError)
         throw new ConfigError(`${file}: ${(error as Error).message}`)
       return { values, configs: { error: error.message } }
     }
@@ -128,7 +133,7 @@ export async function readSweep(file: string): Promise<Sweep> {
   try {
     text = await readFile(file, 'utf8')
   } catch (error) {
-    throw new ConfigError(`${file}: cannot be read (${errorCode(error) ?? String(error)})`)
+    throw new ConfigError(unreadable(file, error))
   }
   return parseSweep(text, file)
 }

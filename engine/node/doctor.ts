@@ -1,7 +1,8 @@
 // npm run doctor: which WebGPU adapters this machine has or could fetch, which one is used, and what it offers.
+import { Command } from 'commander'
 import { requestAdapter } from './adapter.js'
+import { parseOptions, runCommand, withAdapter } from './command.js'
 import { availableDrivers, cacheFolder, driverKinds } from './drivers.mjs'
-import { adapterArgument } from './launch.mjs'
 import type { DriverKind } from './drivers.mjs'
 
 /** The limits that decide whether, and how fast, a network runs. */
@@ -59,9 +60,10 @@ async function report(name: string | undefined): Promise<void> {
   }
 }
 
-try {
-  await report(adapterArgument(process.argv.slice(2)))
-} catch (error) {
-  console.error((error instanceof Error ? error.message : String(error)).split('\n')[0])
-  process.exitCode = 1
-}
+const command = withAdapter(
+  new Command('doctor').description(
+    'Say which WebGPU adapters this machine has or could fetch, which one is used, and what it offers.',
+  ),
+)
+
+await runCommand(() => report(parseOptions<{ adapter?: string }>(command).adapter))

@@ -4,6 +4,7 @@ import { tuneByMeasurement } from '../../engine/node/index.js'
 import { loadDataset, type ImageDataset, type Split } from '../data/dataset.js'
 import { pretrain, type PretrainResult, type StepMetrics } from '../pretrain.js'
 import { describeRecipe, recipeNames } from '../recipes/index.js'
+import { counted } from '../report/summary.js'
 import { openWithNote, parseOptions, runCommand } from './common.js'
 import { configOf, pretrainCommand, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
 
@@ -28,6 +29,7 @@ function display(): Display {
       hideCursor: true,
       format: ' {bar} {value}/{total} · loss {loss}{probe} · {rate} images/s · {left} left',
     })
+    const speedOf = speedometer()
     let started = false
     return {
       prepare(what, done, total) {
@@ -39,8 +41,7 @@ function display(): Display {
         const payload = {
           loss: m.loss.toPrecision(5),
           probe: probeOf(m),
-          rate: m.imagesPerSecond.toFixed(1),
-          left: timeLeft(m),
+          ...speedOf(m),
         }
         if (!started) bar.start(m.steps, m.step, payload)
         started = true
@@ -53,6 +54,7 @@ function display(): Display {
     }
   }
   const started = performance.now()
+  const speedOf = speedometer()
   let last = -Infinity
   const isTime = (): boolean => {
     const now = performance.now()
@@ -66,9 +68,10 @@ function display(): Display {
       if (performance.now() - started > 10_000 && isTime()) console.error(`${what}: ${done}/${total}`)
     },
     step(m) {
+      const { rate, left } = speedOf(m)
       if (!isTime() && m.step !== m.steps) return
       console.error(
-        `step ${m.step}/${m.steps} · epoch ${m.epoch} · loss ${m.loss.toPrecision(5)}${probeOf(m)} · ${m.imagesPerSecond.toFixed(1)} images/s · ${timeLeft(m)} left`,
+        `step ${m.step}/${m.steps} · epoch ${m.epoch} · loss ${m.loss.toPrecision(5)}${probeOf(m)} · ${rate} images/s · ${left} left`,
       )
     },
     stop: () => undefined,
@@ -85,9 +88,23 @@ const waitOf = ({ waitSeconds, waitShare }: PretrainResult): string =>
     ? ''
     : `, ${waitSeconds.toFixed(1)} s of it waiting for images (${(100 * waitShare!).toFixed(1)} %)`
 
+/** Steps that a rate is taken over at least: the first ones are read together, and seem to take no time. */
+const STEPS_OF_A_RATE = 3
+
+/** What is said of the speed after each step: nothing before it is known. */
+function speedometer(): (m: StepMetrics) => { rate: string; left: string } {
+  let seen = 0
+  return (m) => {
+    const known = seen++ >= STEPS_OF_A_RATE
+    return {
+      rate: known ? m.imagesPerSecond.toFixed(1) : '…',
+      left: known || m.step === m.steps ? timeLeft(m) : '…',
+    }
+  }
+}
+
 function timeLeft({ step, steps, seconds }: StepMetrics): string {
   const left = Math.round((seconds / step) * (steps - step))
-  if (step < 2) return '…'
   return left >= 3600
     ? `${Math.floor(left / 3600)} h ${Math.round((left % 3600) / 60)} min`
     : left >= 60
@@ -111,12 +128,13 @@ await runCommand(async () => {
   const test = config.onlineProbe ? await readOn('test') : undefined
   const labelled = config.onlineProbe && !dataset.labels.length ? await readOn('train') : undefined
   const engine = await openWithNote(options.adapter)
+  if (!options.out) console.error('nothing will be saved: give --out FOLDER to keep the run')
   const abort = new AbortController()
   let asked = 0
   process.on('SIGINT', () => {
     // A wrapper may pass on the signal that a terminal has sent already: only a later one means "at once".
     if (abort.signal.aborted) return Date.now() - asked > 1000 ? process.exit(130) : undefined
-    console.error('\nstopping after this step; Ctrl-C again to quit at once')
+    console.error('\nstopping after the steps in flight; Ctrl-C again to quit at once')
     asked = Date.now()
     abort.abort()
   })
@@ -141,7 +159,8 @@ await runCommand(async () => {
     shown.stop()
     const how = { done: 'done', signal: 'stopped by a signal', time: 'stopped at --max-minutes' }[result.stopped]
     console.log(
-      `${how}: ${result.steps.toLocaleString('en')} steps, ${result.epochs} epochs in ${result.seconds.toFixed(0)} s at ${result.imagesPerSecond.toFixed(1)} images/s` +
+      `${how}: ${counted(result.steps, 'step')}, ${counted(result.epochs, 'epoch')} in ${result.seconds.toFixed(0)} s` +
+        (result.losses.length > STEPS_OF_A_RATE ? ` at ${result.imagesPerSecond.toFixed(1)} images/s` : '') +
         waitOf(result) +
         (options.out ? `; saved in ${options.out}${result.stopped === 'done' ? '' : ' (go on with --resume)'}` : ''),
     )

@@ -5,8 +5,16 @@ import { parse } from 'yaml'
 import { architectures } from '../../models/index.js'
 import { recipes } from '../augment/recipe.js'
 import { openRun } from '../checkpoint.js'
-import { ConfigError, overlay, resolveConfig, type PartialConfig, type PretrainConfig } from '../config.js'
+import {
+  ConfigError,
+  overlay,
+  resolveConfig,
+  UnknownOptionError,
+  type PartialConfig,
+  type PretrainConfig,
+} from '../config.js'
 import { datasetNames } from '../data/dataset.js'
+import { unreadable } from '../files.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../recipes/index.js'
 import { number, withAdapter } from './common.js'
@@ -171,13 +179,20 @@ export async function configOf(options: Partial<PretrainCliOptions>): Promise<Pr
     return resolveConfig(overlay(config, fields))
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
-  return resolveConfig(overlay(overlay(recipe, await fileOf(options.config)), fields))
+  const given = await fileOf(options.config)
+  try {
+    return resolveConfig(overlay(overlay(recipe, given), fields))
+  } catch (error) {
+    // The command line has no option that does not exist: it is one of the file's.
+    if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)
+    throw error
+  }
 }
 
 async function fileOf(path?: string): Promise<PartialConfig> {
   if (path === undefined) return {}
-  const content = await readFile(path, 'utf8').catch(() => {
-    throw new ConfigError(`--config ${path}: no such file`)
+  const content = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw new ConfigError(`--config ${unreadable(path, error)}`)
   })
   let parsed: unknown
   try {

@@ -20,8 +20,9 @@ import {
 } from '../readout/evaluate.js'
 import { estimateStatistics, type StatisticsOptions } from '../readout/features.js'
 import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
+import { firstOfEachClass } from '../report/contact_sheet.js'
 import { beginPhase, type Phase } from '../report/phases.js'
-import { duration } from '../report/summary.js'
+import { counted, duration } from '../report/summary.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 
 interface Options {
@@ -30,6 +31,7 @@ interface Options {
   views: number
   seeds: number
   labels: number
+  perClass?: number
   fineTune?: true
   average?: true
   json?: string
@@ -44,7 +46,7 @@ const command = withAdapter(
     .description(
       'Read a checkpoint of a run, the newest, out on the full labelled training and test splits: a linear probe and ' +
         'k nearest neighbours, beside the same initialisation untrained. With --labels on a share of the labels, with ' +
-        '--data on images that it was not pretrained on, with --fine-tune with the backbone trained on as well.',
+        '--per-class on a few images, with --data on images that it was not pretrained on, with --fine-tune with the backbone trained on as well.',
     )
     .requiredOption('--run <folder>', 'a folder that `npm run pretrain` wrote with --out')
     .option('--checkpoint <name>', 'another one than the newest, by its name or its step')
@@ -55,6 +57,11 @@ const command = withAdapter(
       'share of the labelled training images, class by class: 0.01, 0.1',
       number('--labels'),
       1,
+    )
+    .option(
+      '--per-class <count>',
+      'a quick look: only the first so many images of each class of both splits (all)',
+      number('--per-class'),
     )
     .option('--fine-tune', 'train the backbone with a classifier too, and read that out with one clean view')
     .option('--average', 'read the moving average of the weights, which a run with --ema-rate keeps')
@@ -242,13 +249,21 @@ await runCommand(async () => {
       throw new ConfigError(`--${name} ${options[name]}: must be a whole number of at least 1`)
   if (!(options.labels > 0 && options.labels <= 1))
     throw new ConfigError(`--labels ${options.labels}: must be more than 0 and at most 1`)
+  const { perClass } = options
+  if (perClass !== undefined && (!Number.isInteger(perClass) || perClass < 1))
+    throw new ConfigError(`--per-class ${perClass}: must be a whole number of at least 1`)
+  if (perClass !== undefined && options.labels < 1)
+    throw new ConfigError(`--per-class ${perClass}: says already which images are labelled; leave --labels out`)
   const { config, checkpoint } = await chooseCheckpoint(options.run, options.checkpoint)
   const { data = config.data, views } = options
   const own: Pick<PretrainConfig, 'dataDir' | 'resolution'> = data === config.data ? config : {}
   const { dataDir = own.dataDir, resolution = own.resolution } = options
   const all = await loadDataset(data, 'train', { dataDir, resolution })
-  const train = options.labels < 1 ? subset(all, fractionIndicesPerClass(all.labels, options.labels, LABELS_SEED)) : all
-  const test = await loadDataset(data, 'test', { dataDir, resolution })
+  const firstOf = (dataset: ImageDataset): ImageDataset =>
+    perClass === undefined ? dataset : subset(dataset, firstOfEachClass(dataset, perClass))
+  const train =
+    options.labels < 1 ? subset(all, fractionIndicesPerClass(all.labels, options.labels, LABELS_SEED)) : firstOf(all)
+  const test = firstOf(await loadDataset(data, 'test', { dataDir, resolution }))
   const engine = await openWithNote(options.adapter)
   const { backbone } = buildNetwork(config)
   if (options.average && config.emaRate === undefined)
@@ -296,6 +311,11 @@ await runCommand(async () => {
     { name: 'untrained', figures: untrained },
   ]
   console.log(accuracyTable(rows))
+  if (perClass !== undefined)
+    console.log(
+      `Of the first ${counted(perClass, 'image')} of each class alone, ${train.count.toLocaleString('en')} for training and ` +
+        `${test.count.toLocaleString('en')} for testing: figures do not compare with those of all images.`,
+    )
   if (options.labels < 1 || data !== config.data)
     console.log(
       `Labels: ${train.count.toLocaleString('en')} training images of ${data}` +
@@ -313,6 +333,7 @@ await runCommand(async () => {
       pretrainedOn: config.data,
       weights,
       labels: options.labels,
+      ...(perClass !== undefined && { perClass }),
       views,
       seeds,
       adapter: engine.description,

@@ -1,6 +1,7 @@
 /** `npm run views -- --out views.png`: a contact sheet of images and the views that training makes of them. */
 import { Command } from 'commander'
 import { cropGroups, recipes } from '../augment/recipe.js'
+import { ConfigError } from '../config.js'
 import { datasetNames, loadDataset } from '../data/dataset.js'
 import { writeAtomically } from '../files.js'
 import { acrossClasses, contactSheet, imagesWithViews } from '../report/contact_sheet.js'
@@ -54,6 +55,8 @@ const command = withAdapter(
 
 await runCommand(async () => {
   const { out, images: count, views: wanted, adapter, ...fields } = parseOptions<Options>(command)
+  if (!/\.png$/i.test(out))
+    throw new ConfigError(`--out ${out}: the sheet is a PNG file; give a name that ends in .png`)
   const config = await configOf(fields)
   const { data, dataDir, resolution, augmentation: recipe, seed } = config
   const views = wanted ?? (fields.recipe === undefined && fields.config === undefined ? VIEWS : config.views)

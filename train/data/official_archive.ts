@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { extract } from 'tar'
 import { cacheFolder } from '../../engine/node/drivers.mjs'
-import { errorCode, writeFolderAtomically } from '../files.js'
+import { errorCode, unreadable, writeFolderAtomically } from '../files.js'
 import { MissingSplitError, type LoadOptions, type Split } from './dataset.js'
 import { terminalProgress, type ProgressReporter } from './progress.js'
 
@@ -100,5 +100,5 @@ export const missingFile =
   (error: unknown): never => {
     if (errorCode(error) === 'ENOENT')
       throw new MissingSplitError(`${path} is missing; the ${split} split needs it (${title}, binary version)`)
-    throw new Error(`${path}: cannot be read (${errorCode(error) ?? String(error)})`, { cause: error })
+    throw new Error(unreadable(path, error), { cause: error })
   }

@@ -2,7 +2,8 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
-import { ConfigError, type PartialConfig } from '../config.js'
+import { ConfigError, resolveConfig, type PartialConfig } from '../config.js'
+import { counted } from '../report/summary.js'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
 const MOST_NEAR = 5
@@ -16,8 +17,14 @@ export const recipeNames = (): string[] =>
 
 const textOf = (name: string): string => readFileSync(`${folder}${name}.yaml`, 'utf8')
 
-/** What a recipe is, in one line. */
-export const describeRecipe = (name: string): string => textOf(name).split('\n')[0].replace(/^# /, '')
+/** What a recipe is, in one line: what it is for, and what decides how long it takes. */
+export function describeRecipe(name: string): string {
+  const { arch, epochs, batch, accumulate, precision } = resolveConfig(readRecipe(name))
+  const network = arch.replace('resnet', 'ResNet-')
+  const batches = accumulate > 1 ? `${accumulate} × ${batch}` : batch
+  const purpose = textOf(name).split('\n')[0].replace(/^# /, '')
+  return `${purpose} ${network}, ${counted(epochs, 'epoch')} of batches of ${batches}, ${precision}.`
+}
 
 /** @throws ConfigError naming those that are most like it, where there is no recipe of that name */
 export function readRecipe(name: string): PartialConfig {
@@ -31,6 +38,6 @@ export function readRecipe(name: string): PartialConfig {
     .sort((a, b) => shared(b) - shared(a) || alike(b) - alike(a))
     .slice(0, MOST_NEAR)
   throw new ConfigError(
-    `--recipe '${name}': there is no such recipe${near.length ? `; near it: ${near.join(', ')}` : ''} (--list-recipes shows all)`,
+    `--recipe '${name}': there is no such recipe${near.length ? `; near it: ${near.join(', ')}` : ''} (npm run pretrain -- --list-recipes shows all)`,
   )
 }

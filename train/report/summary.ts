@@ -57,6 +57,10 @@ export interface QuickstartSummary {
 
 export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
+/** `1 step`, `1,200 steps`. */
+export const counted = (count: number, what: string): string =>
+  `${count.toLocaleString('en')} ${what}${count === 1 ? '' : 's'}`
+
 /** `37.5 ± 1.1 %`, or a dash where there is none. */
 export const withError = (accuracy: Accuracy | undefined): string =>
   accuracy ? `${(100 * accuracy.top1).toFixed(1)} ± ${(100 * accuracy.standardError).toFixed(1)} %` : '–'

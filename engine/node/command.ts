@@ -1,0 +1,39 @@
+/** What every command of the command line shares, the doctor's too. */
+import { CommanderError, type Command } from 'commander'
+
+/** Adds the option that every command on the GPU takes. */
+export const withAdapter = (command: Command): Command =>
+  command.option('--adapter <name>', "'hardware', 'system', 'lavapipe', 'swiftshader' or part of an adapter's name")
+
+/** Parses the command line; help and a wrong option end the command through `runCommand`, in one line. */
+export function parseOptions<T>(command: Command): T {
+  command
+    .configureOutput({ writeErr: () => undefined })
+    .exitOverride((error) => {
+      if (error.code !== 'commander.unknownOption') throw error
+      // Commander has its suggestion on a second line, in parentheses.
+      const [line, suggestion] = error.message.split('\n')
+      const near = suggestion ? `. ${suggestion.slice(1, -1)}` : ''
+      throw new Error(`${line}${near} (--help lists all)`)
+    })
+    .parse()
+  return command.opts() as T
+}
+
+/** Runs a command: what goes wrong is one line on stderr and exit code 1. `WEBGPU_SSL_DEBUG` adds the stack. */
+export async function runCommand(main: () => Promise<void>): Promise<void> {
+  try {
+    await main()
+    process.exitCode ??= 0
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) process.exit(0)
+    const { message, stack } = error as Error
+    const line = String(message ?? error)
+      .split('\n')[0]
+      .replace(/^error: /, '')
+    console.error(process.env.WEBGPU_SSL_DEBUG ? stack : `error: ${line}`)
+    process.exitCode = 1
+  }
+  // Dawn keeps threads of its own; without this the process would linger.
+  process.exit()
+}
