@@ -86,7 +86,7 @@ describe('a grid', () => {
   test.each([
     ['grid: {views: [2', 'f: not valid YAML'],
     ['grids: { views: [2] }', "f: unknown field 'grids'; a sweep has base, grid, seeds and readout"],
-    ['grid: { vews: [2, 4] }', "f: unknown option 'vews'"],
+    ['grid: { vews: [2, 4] }', "f: unknown option 'vews' in the configuration; did you mean views?"],
     ['base: { vews: 2 }', "f: unknown option 'vews'"],
     ['grid: { views: 2 }', 'f: grid.views'],
     ['base: { batch: 1 }', 'f: --batch 1: must be at least 2'],
@@ -259,8 +259,13 @@ readout: { epochs: 2 }`,
     expect({ code, stdout, stderr }).toEqual({
       code: 1,
       stdout: '',
-      stderr: `error: ${bad}: unknown option 'vews' in the configuration\n`,
+      stderr: `error: ${bad}: unknown option 'vews' in the configuration; did you mean views?\n`,
     })
+    expect(existsSync(out)).toBe(false)
+    // The data are looked for once the engine is open, and still before there is anything to write.
+    const absent = await sweep(file('absent.yaml', `base: { dataDir: ${JSON.stringify(out)} }`), '--out', out)
+    expect(absent.code).toBe(1)
+    expect(absent.stderr).toMatch(/^error: data folder .*nothing does not exist/m)
     expect(existsSync(out)).toBe(false)
   })
 })

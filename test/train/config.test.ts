@@ -42,6 +42,14 @@ describe('resolveConfig', () => {
     [{ augmentation: { size: 0 } }, 'augmentation.size 0: must be at least 1'],
     [{ milk: 1 } as PartialConfig, "unknown option 'milk' in the configuration"],
     [{ augmentation: { milk: 1 } as object }, "unknown option 'milk' in augmentation"],
+    [
+      { 'projector-dim': 1 } as PartialConfig,
+      "unknown option 'projector-dim' in the configuration; did you mean projectorDim?",
+    ],
+    [
+      { augmentation: { jitter: { saturaton: 1 } } as object },
+      "unknown option 'saturaton' in augmentation.jitter; did you mean saturation?",
+    ],
     [{ augmentation: { recipe: 'mnist' } }, "--augmentation 'mnist': choose one of cifar, stl, imagenet100,"],
     [{ objective: 'mocov3' as 'byol' }, "--objective 'mocov3': choose one of barlow-twins, "],
     [{ beta: 1 }, '--beta 1: --objective barlow-twins has no such parameter; it takes --lambda'],

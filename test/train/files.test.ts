@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { readJson, writeAtomically, writeFolderAtomically } from '../../train/files.js'
+import { checkFolder, readJson, writeAtomically, writeFolderAtomically } from '../../train/files.js'
 
 let folder: string
 beforeEach(async () => {
@@ -49,9 +50,19 @@ test('writeFolderAtomically that fails keeps the old folder and nothing else', a
   expect(await readdir(path)).toEqual(['old'])
 })
 
+test('checkFolder refuses what cannot be made a folder, and makes none', async () => {
+  const file = join(folder, 'file')
+  await writeFile(file, '')
+  await checkFolder('--out', join(folder, 'a', 'b'))
+  expect(existsSync(join(folder, 'a'))).toBe(false)
+  for (const path of [file, join(file, 'a', 'b')])
+    await expect(checkFolder('--out', path)).rejects.toThrow(`--out ${path}: ${file} is a file: choose another folder`)
+})
+
 test('readJson names the file that is missing or malformed', async () => {
   const path = join(folder, 'x.json')
-  await expect(readJson(path)).rejects.toThrow(`${path}: cannot be read (ENOENT)`)
+  await expect(readJson(path)).rejects.toThrow(`${path}: there is no such file`)
+  await expect(readJson(folder)).rejects.toThrow(`${folder}: cannot be read (EISDIR)`)
   await writeFile(path, '{"a": ')
   await expect(readJson(path)).rejects.toThrow(`${path}: not valid JSON`)
   await writeFile(path, '{"a": [1]}')

@@ -74,13 +74,18 @@ describe('recipes', () => {
     const many = /-v\d/.test(name)
     const images = name.startsWith('stl10') ? 64 : many ? 128 : name.startsWith('imagenet') ? 256 : 512
     expect([config.batch, config.accumulate]).toEqual([images, name.startsWith('imagenet') ? 2 : 1])
-    expect(describeRecipe(name)).toMatch(/^(Accuracy by projector width|More views an image): .*\.$/)
+    const size = `${config.accumulate > 1 ? '2 × ' : ''}${images}`
+    const network = name.startsWith('imagenet100') ? 'ResNet-18' : 'ResNet-50'
+    expect(describeRecipe(name)).toMatch(/^(Accuracy by projector width|More views an image): /)
+    expect(describeRecipe(name).endsWith(`. ${network}, 100 epochs of batches of ${size}, f16.`)).toBe(true)
   })
 
   test('one that is not there is answered with those that are like it', () => {
     expect(() => readRecipe('cifar10-bt-d256-v16')).toThrow(
-      /^--recipe 'cifar10-bt-d256-v16': there is no such recipe; near it: .*cifar10-bt-d256-v8.* \(--list-recipes shows all\)$/,
+      /^--recipe 'cifar10-bt-d256-v16': there is no such recipe; near it: .*cifar10-bt-d256-v8.* \(npm run pretrain -- --list-recipes shows all\)$/,
     )
-    expect(() => readRecipe('??')).toThrow("--recipe '??': there is no such recipe (--list-recipes shows all)")
+    expect(() => readRecipe('??')).toThrow(
+      "--recipe '??': there is no such recipe (npm run pretrain -- --list-recipes shows all)",
+    )
   })
 })

@@ -276,9 +276,15 @@ await runCommand(async () => {
   const each =
     (await estimateReadout(engine, backbone, train, test, how)) +
     (options.fineTune ? await timeFineTuning(engine, train, test, config) : 0)
-  // Statistics are those of the data that it would have been pretrained on.
-  const expected = 2 * each + (await timeStatistics(engine, all, config))
-  const labels = options.labels < 1 ? ` (${inPercent(options.labels)} of the labels)` : ''
+  // Statistics are those of the data that it would have been pretrained on; for a quick look, of what is looked at.
+  const typical = perClass === undefined ? all : train
+  const expected = 2 * each + (await timeStatistics(engine, typical, config))
+  const labels =
+    options.labels < 1
+      ? ` (${inPercent(options.labels)} of the labels)`
+      : perClass === undefined
+        ? ''
+        : ` (the first ${perClass} of each class)`
   console.error(
     `${config.arch} of width ${config.width} at step ${checkpoint.step}: ${train.count.toLocaleString('en')} training${labels} and ` +
       `${test.count.toLocaleString('en')} test images of ${data}, ${viewsOf(views)} each. ` +
@@ -299,7 +305,7 @@ await runCommand(async () => {
   const pretrained = await read(backbone, 'pretrained')
   const { backbone: fresh } = buildNetwork(config)
   const phase = beginPhase('untrained: statistics')
-  await estimateStatistics(engine, fresh, all, {
+  await estimateStatistics(engine, fresh, typical, {
     ...statisticsOf(config),
     onProgress: (done, total) => phase.update(done, total),
   })

@@ -5,6 +5,7 @@ import { ConfigError } from '../config.js'
 import { datasetNames, loadDataset } from '../data/dataset.js'
 import { writeAtomically } from '../files.js'
 import { acrossClasses, contactSheet, imagesWithViews } from '../report/contact_sheet.js'
+import { counted } from '../report/summary.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 import { configOf, type PretrainCliOptions } from './pretrain_options.js'
 
@@ -70,6 +71,6 @@ await runCommand(async () => {
   const tile = Math.max(1, Math.round(TILE / recipe.size)) * recipe.size
   await writeAtomically(out, await contactSheet(rows, { tile, afterFirst: 16 }))
   console.log(
-    `${out}: ${images.length} images of ${dataset.name}, each with ${views} views of ${sizes.map((size) => `${size}×${size}`).join(' and ')} pixels`,
+    `${out}: ${counted(images.length, 'image')} of ${dataset.name}, each with ${counted(views, 'view')} of ${sizes.map((size) => `${size}×${size}`).join(' and ')} pixels`,
   )
 })

@@ -1,5 +1,6 @@
 /** `paper` as a user runs it: in a process of its own. */
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -40,6 +41,15 @@ describe('what is not there is said in one line', () => {
     expect(code).toBe(1)
     expect(stderr).toMatch(line)
     expect(stdout).toBe('')
+  })
+
+  test('data, before anything is written', async () => {
+    const [out, dataDir] = [join(folder, 'unwritten'), join(folder, 'nowhere')]
+    const full = ['views', '--dataset', 'stl10', '--scale', 'full']
+    const { code, stderr } = await paper(...full, '--data-dir', dataDir, '--out', out, '--cache', join(out, 'runs'))
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^error: .*nowhere.*\n$/m)
+    expect(existsSync(out)).toBe(false)
   })
 })
 

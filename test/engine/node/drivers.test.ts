@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { adapterNote, cacheFolder, matchesName, verdictKey } from '../../../engine/node/drivers.mjs'
 import {
@@ -227,6 +229,22 @@ describe('launcher', () => {
     expect(adapterArgument(['--steps', '3', '--adapter', 'lavapipe'])).toBe('lavapipe')
     expect(adapterArgument(['--adapter=h200'])).toBe('h200')
     expect(adapterArgument(['--steps', '3'])).toBeUndefined()
+  })
+
+  it.each([
+    [
+      ['engine/node/doctor.ts', '--adaptr', 'x'],
+      "error: unknown option '--adaptr'. Did you mean --adapter? (--help lists all)\n",
+    ],
+    [
+      ['train/cli/views.ts', '--adapter', 'nope'],
+      "error: No WebGPU adapter answers to 'nope': `npm run doctor` lists those there are.\n",
+    ],
+    [['bench/cli.ts', 'trace', '--only', 'x'], 'error: --only is not for trace: it takes --out and --rounds\n'],
+  ])('%j ends in one line', async (args, line) => {
+    const env = { ...process.env, WEBGPU_SSL_DEBUG: '' }
+    const ended = promisify(execFile)(process.execPath, ['engine/node/launch.mjs', ...args], { env })
+    await expect(ended).rejects.toMatchObject({ code: 1, stdout: '', stderr: line })
   })
 
   it('installs when a package is missing or of another version, not for those of other systems', () => {

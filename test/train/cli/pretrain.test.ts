@@ -82,6 +82,7 @@ describe('a run that is interrupted', () => {
     expect(first, first.stderr).toMatchObject({ code: 0 })
     expect(first.stdout).toMatch(/^stopped by a signal: .*; saved in .*parts \(go on with --resume\)\n$/)
     expect(first.stderr).not.toContain('error: ')
+    expect(first.stderr).toContain('stopping after the steps in flight; Ctrl-C again to quit at once\n')
     const [saved, ...others] = await checkpoints(parts)
     expect(others).toEqual([])
     const step = Number(/^step-(\d+)$/.exec(saved)?.[1])
@@ -165,9 +166,11 @@ test('BYOL takes two views unless told otherwise; streamed images are waited for
   const ended = await pretrain([...size, ...objective, '--out', out])
   expect(ended, ended.stderr).toMatchObject({ code: 0 })
   expect(ended.stdout).toMatch(
-    /^done: 4 steps, 1 epochs in \d+ s at [\d.]+ images\/s, [\d.]+ s of it waiting for images \([\d.]+ %\); saved in /,
+    /^done: 4 steps, 1 epoch in \d+ s at [\d.]+ images\/s, [\d.]+ s of it waiting for images \([\d.]+ %\); saved in /,
   )
-  expect(ended.stderr).toMatch(/^step 4\/4 .* · probe \d+ % \(batch\) · /m)
+  expect(ended.stderr).toMatch(/^step 1\/4 .* · … images\/s · … left$/m)
+  expect(ended.stderr).toMatch(/^step 4\/4 .* · probe \d+ % \(batch\) · [\d.]+ images\/s · 0 s left$/m)
+  expect(ended.stderr).not.toContain('nothing will be saved')
   expect(await configOf(out)).toMatchObject({ views: 2, predictorHidden: 16 })
   const path = join(out, 'checkpoints', 'step-00000004', 'model.safetensors')
   expect(decodeSafetensors(await readFile(path), path).tensors['predictor.0.weight'].shape).toEqual([16, 8])
@@ -191,6 +194,14 @@ test('--online-probe on a split without labels reads nearest neighbours among th
   expect(ended.stderr).toMatch(/^epoch 1: kNN-20 top-1 [\d.]+ % \(5 test images among 6, 1 clean view\)$/m)
 })
 
+test('a run that is not to be kept says so, and one step has no rate', async () => {
+  const ended = await pretrain(tiny('--batch', '8', '--steps', '1'))
+  expect(ended, ended.stderr).toMatchObject({ code: 0 })
+  expect(ended.stderr).toMatch(/^nothing will be saved: give --out FOLDER to keep the run$/m)
+  expect(ended.stderr).toMatch(/^step 1\/1 .* · … images\/s · 0 s left$/m)
+  expect(ended.stdout).toMatch(/^done: 1 step, 0 epochs in 0 s\n$/)
+})
+
 describe('what the user got wrong is one line, and nothing is written', () => {
   const rows: [what: string, args: () => string[], line: RegExp][] = [
     ['an unknown data set', () => ['--data', 'mnist'], /unknown data set "mnist"; known: .*cifar10/],
@@ -210,9 +221,17 @@ describe('what the user got wrong is one line, and nothing is written', () => {
       () => tiny('--view-chunk', '1'),
       /--view-chunk 1: joint batch-norm needs all views at once; .* --bn per-view/,
     ],
-    ['an unknown option', () => tiny('--view', '2'), /unknown option '--view'/],
-    ['a missing --config', () => tiny('--config', at('none.yaml')), /--config .*none\.yaml: no such file/],
-    ['an unknown field in --config', () => tiny('--config', at('wrong.yaml')), /unknown option 'widht'/],
+    [
+      'an unknown option',
+      () => tiny('--view', '2'),
+      /unknown option '--view'\. Did you mean --views\? \(--help lists all\)\n/,
+    ],
+    ['a missing --config', () => tiny('--config', at('none.yaml')), /--config .*none\.yaml: there is no such file/],
+    [
+      'an unknown field in --config',
+      () => tiny('--config', at('wrong.yaml')),
+      /--config .*wrong\.yaml: unknown option 'widht' in the configuration; did you mean width\?/,
+    ],
     ['--resume of nothing', () => ['--resume'], /holds no run/],
   ]
   const ends: Ended[] = []

@@ -170,7 +170,7 @@ describe('embed', () => {
     const cases = [
       [['--weights', weights, '--arch', 'resnet34'], 'holds another architecture'],
       [['--weights', cut], 'truncated'],
-      [['--weights', join(folder, 'absent')], 'absent: cannot be read'],
+      [['--weights', join(folder, 'absent')], 'absent: there is no such file'],
       [['--weights', weights, '--limit', '0'], '--limit 0: must'],
       [['--weights', weights, '--width', '0'], '--width 0: must'],
       [['--weights', weights, '--data', 'mnist'], 'unknown data set "mnist"'],
@@ -260,13 +260,32 @@ describe('probe', () => {
     expect(figures.pretrained).toMatchObject({ views: 1, trainCount: 20, testCount: 20 })
   })
 
+  test('looks quickly at the first images of each class, and says so', async () => {
+    const json = join(folder, 'figures', 'quick.json')
+    const { stdout, stderr } = await command('probe', '--run', join(folder, 'run'), '--per-class', '2', '--json', json)
+    expect(stderr).toContain('20 training (the first 2 of each class) and 20 test images of cifar10')
+    expect(stdout).toContain(
+      'Of the first 2 images of each class alone, 20 for training and 20 for testing: figures do not compare with those of all images.\n',
+    )
+    const figures = JSON.parse(await readFile(json, 'utf8')) as object
+    expect(figures).toMatchObject({ perClass: 2, pretrained: { trainCount: 20, testCount: 20 } })
+  })
+
   test('a folder without a run or a checkpoint, and impossible counts, are one line', async () => {
     const empty = join(folder, 'empty')
     const started = join(folder, 'started')
     for (const made of [empty, started]) await mkdir(made)
     await writeFile(join(started, 'config.yaml'), JSON.stringify(config()))
+    const outer = join(folder, 'outer')
+    for (const run of [join(outer, 'a'), join(outer, 'runs', 'b')]) {
+      await mkdir(run, { recursive: true })
+      await writeFile(join(run, 'config.yaml'), '')
+    }
     const cases = [
       [['--run', empty], /^error: .*empty holds no run [^\n]*\n$/],
+      [['--run', outer], /^error: .*outer holds no run [^\n]*: name one of those in it: .*a, .*runs.b\n$/],
+      [['--run', started, '--per-class', '0'], /^error: --per-class 0: must [^\n]*\n$/],
+      [['--run', started, '--per-class', '2', '--labels', '0.1'], /^error: --per-class 2: [^\n]*--labels out\n$/],
       [['--run', started], /^error: .*started: holds no checkpoint [^\n]*\n$/],
       [['--run', join(folder, 'run'), '--checkpoint', '3'], /^error: --checkpoint 3: .* has those of the steps 2\n$/],
       [['--run', started, '--views', '0'], /^error: --views 0: must [^\n]*\n$/],
@@ -299,6 +318,11 @@ describe('views', () => {
     expect(recipe.stdout).toContain('each with 2 views of 32×32 pixels')
     const plain = await views('--augmentation', 'stl', '--image-size', '16', '--out', out)
     expect(plain.stdout).toContain('each with 8 views of 16×16 pixels')
+    await expect(views('--out', join(folder, 'views.jpg'))).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error: --out .*views\.jpg: [^\n]* ends in \.png\n$/),
+    })
+    expect(existsSync(join(folder, 'views.jpg'))).toBe(false)
     await expect(views('--config', config, '--views', '4', '--out', out)).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining('error: augmentation.crops: 2 + 3 views are not the 4 of an image\n'),
