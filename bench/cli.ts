@@ -39,7 +39,7 @@ const command = withAdapter(
     .option('--only <text>', 'only cases whose names contain this')
     .option('--rounds <count>', 'rounds that medians are taken over (9; quick and readout: 3)', number('--rounds'))
     .option('--lend-rest', "peers, on a CPU driver: let the WebGPU peers' threads rest while they wait, as ours does")
-    .option('--quick', 'fewer cases and rounds: under 3 minutes on a CPU driver'),
+    .option('--quick', 'fewer cases and rounds: 3 to 5 minutes on a CPU driver'),
 )
 
 type Subject = 'kernels' | 'losses' | 'step' | 'readout' | 'peers' | 'trace'
