@@ -77,10 +77,11 @@ await runCommand(async () => {
   for (const path of await writeReport(report, { json, plots })) console.error(`wrote ${path}`)
 
   async function measure(subject: Exclude<Subject, 'trace'>): Promise<Report> {
-    if (subject === 'kernels') return benchKernels({ engine, origin, rounds, quick, only, onMessage })
-    if (subject === 'losses') return benchLosses({ engine, origin, rounds, quick, only, onMessage })
-    if (subject === 'readout') return benchReadout({ engine, origin, rounds, quick, only, onMessage })
-    if (subject === 'step') return benchSteps({ engine, origin, rounds, quick, only, onMessage })
+    const how = { engine, origin, rounds, quick, only, onMessage }
+    if (subject === 'kernels') return benchKernels(how)
+    if (subject === 'losses') return benchLosses(how)
+    if (subject === 'readout') return benchReadout(how)
+    if (subject === 'step') return benchSteps(how)
     // The peers' processes have devices of their own, and the machine to themselves.
     const { adapterClass, f16 } = engine.target
     engine.close()

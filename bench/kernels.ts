@@ -22,7 +22,7 @@ import { profile } from '../engine/profiling.js'
 import { measureCeilings, type Ceilings } from './ceilings.js'
 import { flopsOf, outputSide, type Direction } from './peers/cases.js'
 import { rooflinePlot, sharesPlot } from './plots.js'
-import { figure, table, type Origin, type Report } from './report.js'
+import { type MeasureOptions, type Report, figure, table } from './report.js'
 
 /** A program that exercises one family. `flops` is of one run; without it, memory is what counts. */
 interface KernelCase {
@@ -194,16 +194,6 @@ function kernelCases(adapterClass: 'cpu' | 'gpu', quick: boolean): KernelCase[] 
   )
 }
 
-export interface KernelsOptions {
-  engine: Engine
-  origin: Origin
-  rounds: number
-  quick: boolean
-  /** Only cases whose family and name contain this. */
-  only?: string
-  onMessage(line: string): void
-}
-
 /** Measures every case; its programs are freed before the next. */
 export async function benchKernels({
   engine,
@@ -212,7 +202,7 @@ export async function benchKernels({
   quick,
   only,
   onMessage,
-}: KernelsOptions): Promise<Report> {
+}: MeasureOptions): Promise<Report> {
   const ceilings = await measureCeilings(engine)
   onMessage(describeCeilings(ceilings))
   const results: KernelResult[] = []

@@ -2,7 +2,7 @@
 import { gradients, variable, type Engine, type Variable } from '../engine/index.js'
 import { objectiveNames, objectives, resolveObjective, type ObjectiveName } from '../train/objectives/index.js'
 import { lossesPlot } from './plots.js'
-import { figure, mebibytes, table, type Origin, type Report } from './report.js'
+import { type MeasureOptions, type Report, figure, mebibytes, table } from './report.js'
 import { summarize, type Summary } from './statistics.js'
 
 /** A round repeats a case for about this long, so that waiting for the device weighs little. */
@@ -27,16 +27,6 @@ export interface LossResult extends LossCase {
   peakBytes: number
 }
 
-export interface LossesOptions {
-  engine: Engine
-  origin: Origin
-  rounds: number
-  quick: boolean
-  /** Only cases whose names contain this. */
-  only?: string
-  onMessage(line: string): void
-}
-
 const nameOf = ({ objective, views, width }: LossCase): string => `${objective}, ${views} views, d = ${width}`
 
 /** What an adapter class computes in moments. */
@@ -51,7 +41,7 @@ export function lossCases(adapterClass: 'cpu' | 'gpu', quick: boolean): LossCase
 }
 
 /** Measures every case; its program is freed before the next. */
-export async function benchLosses({ engine, origin, rounds, quick, only, onMessage }: LossesOptions): Promise<Report> {
+export async function benchLosses({ engine, origin, rounds, quick, only, onMessage }: MeasureOptions): Promise<Report> {
   const results: LossResult[] = []
   for (const c of lossCases(engine.target.adapterClass, quick)) {
     if (only && !nameOf(c).includes(only)) continue

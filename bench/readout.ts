@@ -1,8 +1,7 @@
 /** What it takes to read features out: the paper's linear probe and nearest neighbours at the size of CIFAR-10. */
-import type { Engine } from '../engine/index.js'
 import { knn } from '../train/readout/knn.js'
 import { linearProbe, type LabelledFeatures } from '../train/readout/linear_probe.js'
-import { figure, table, type Origin, type Report } from './report.js'
+import { type MeasureOptions, type Report, figure, table } from './report.js'
 import { summarize, type Summary } from './statistics.js'
 
 export interface ReadoutCase {
@@ -21,16 +20,6 @@ export interface ReadoutCase {
 export interface ReadoutResult extends ReadoutCase {
   /** From features in memory to accuracies. */
   seconds: Summary
-}
-
-export interface ReadoutOptions {
-  engine: Engine
-  origin: Origin
-  rounds: number
-  quick: boolean
-  /** Only cases whose names contain this. */
-  only?: string
-  onMessage(line: string): void
 }
 
 /** CIFAR-10 with a ResNet-18's features, and the paper's 200 epochs; a tenth of both with `quick`. */
@@ -66,7 +55,7 @@ export async function benchReadout({
   quick,
   only,
   onMessage,
-}: ReadoutOptions): Promise<Report> {
+}: MeasureOptions): Promise<Report> {
   const results: ReadoutResult[] = []
   for (const c of readoutCases(quick)) {
     if (only && !nameOf(c).includes(only)) continue

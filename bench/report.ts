@@ -35,6 +35,18 @@ export function originOf(engine: Engine, rounds: number): Origin {
 export const describeOrigin = ({ adapter, driver, date, rounds, node, cpu }: Origin): string =>
   `${adapter} (${driver}); ${date.slice(0, 16).replace('T', ' ')} UTC; median of ${rounds} rounds; Node ${node}; ${cpu}`
 
+/** What every measurement in this process takes; each prints a line a case through `onMessage`. */
+export interface MeasureOptions {
+  engine: Engine
+  origin: Origin
+  rounds: number
+  /** Fewer cases, or smaller ones. */
+  quick: boolean
+  /** Only cases whose names contain this. */
+  only?: string
+  onMessage(line: string): void
+}
+
 /** A report of `npm run bench`. */
 export interface Report {
   kind: 'kernels' | 'step' | 'peers' | 'losses' | 'readout'

@@ -6,7 +6,7 @@ import type { Engine } from '../engine/index.js'
 import { profile, type Profile } from '../engine/profiling.js'
 import { benchChunks, type ChunkResult } from './chunks.js'
 import { stepPlot } from './plots.js'
-import { figure, mebibytes, table, type Origin, type Report } from './report.js'
+import { type MeasureOptions, type Report, figure, mebibytes, table } from './report.js'
 import { median, summarize, type Summary } from './statistics.js'
 import { compileWorkload, nameOf, type Workload } from './workload.js'
 
@@ -88,18 +88,8 @@ export function workloads(adapterClass: 'cpu' | 'gpu', f16: boolean, quick: bool
   ]
 }
 
-export interface StepOptions {
-  engine: Engine
-  origin: Origin
-  rounds: number
-  quick: boolean
-  /** Only steps whose names contain this. */
-  only?: string
-  onMessage(line: string): void
-}
-
 /** Measures every step that fits; one that does not is reported as such. */
-export async function benchSteps({ engine, origin, rounds, quick, only, onMessage }: StepOptions): Promise<Report> {
+export async function benchSteps({ engine, origin, rounds, quick, only, onMessage }: MeasureOptions): Promise<Report> {
   const results: StepResult[] = []
   const refused: { name: string; reason: string }[] = []
   const chosen = workloads(engine.target.adapterClass, engine.target.f16, quick).filter(
