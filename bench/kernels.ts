@@ -22,7 +22,7 @@ import { profile } from '../engine/profiling.js'
 import { measureCeilings, type Ceilings } from './ceilings.js'
 import { flopsOf, outputSide, type Direction } from './peers/cases.js'
 import { rooflinePlot, sharesPlot } from './plots.js'
-import { type MeasureOptions, type Report, figure, table } from './report.js'
+import { figure, table, type MeasureOptions, type Report } from './report.js'
 
 /** A program that exercises one family. `flops` is of one run; without it, memory is what counts. */
 interface KernelCase {

@@ -2,7 +2,7 @@
 import { gradients, variable, type Engine, type Variable } from '../engine/index.js'
 import { objectiveNames, objectives, resolveObjective, type ObjectiveName } from '../train/objectives/index.js'
 import { lossesPlot } from './plots.js'
-import { type MeasureOptions, type Report, figure, mebibytes, table } from './report.js'
+import { figure, mebibytes, table, type MeasureOptions, type Report } from './report.js'
 import { summarize, type Summary } from './statistics.js'
 
 /** A round repeats a case for about this long, so that waiting for the device weighs little. */

@@ -6,7 +6,7 @@ import type { Engine } from '../engine/index.js'
 import { profile, type Profile } from '../engine/profiling.js'
 import { benchChunks, type ChunkResult } from './chunks.js'
 import { stepPlot } from './plots.js'
-import { type MeasureOptions, type Report, figure, mebibytes, table } from './report.js'
+import { figure, mebibytes, table, type MeasureOptions, type Report } from './report.js'
 import { median, summarize, type Summary } from './statistics.js'
 import { compileWorkload, nameOf, type Workload } from './workload.js'
 

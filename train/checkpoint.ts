@@ -188,7 +188,7 @@ export async function saveCheckpoint(
     if (v.name in exact) throw new Error(`checkpoint: two Variables are called '${v.name}'`)
     exact[v.name] = { dtype: v.dtype === 'u32' ? 'U32' : 'F32', shape: [...v.shape], data: await engine.read(v) }
   }
-  const metadata = { ...readingMetadata(readingOf(config)), step: String(progress.step) }
+  const metadata = { ...featureMetadata(featureInfoOf(config)), step: String(progress.step) }
   const target = stepFolder(folder, progress.step)
   await writeFolderAtomically(
     target,
@@ -212,7 +212,7 @@ export async function saveCheckpoint(
 }
 
 /** What a network's features depend on beside its weights. */
-export interface Reading {
+export interface FeatureInfo {
   arch: PretrainConfig['arch']
   width: number
   stem: PretrainConfig['stem']
@@ -224,15 +224,15 @@ export interface Reading {
   std: AugmentationRecipe['std']
 }
 
-export function readingOf({ arch, width, stem, stemRelu, augmentation }: PretrainConfig): Reading {
+export function featureInfoOf({ arch, width, stem, stemRelu, augmentation }: PretrainConfig): FeatureInfo {
   const { size: imageSize, mean, std } = augmentation
   return { arch, width, stem, stemRelu, imageSize, mean, std }
 }
 
 /** The same as the metadata of a weights file. */
-export const readingMetadata = (reading: Reading): Record<string, string> =>
+export const featureMetadata = (info: FeatureInfo): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(reading).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
+    Object.entries(info).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
   )
 
 /**
@@ -240,7 +240,7 @@ export const readingMetadata = (reading: Reading): Record<string, string> =>
  *
  * @throws in one line where an entry cannot be read
  */
-export function readingIn(metadata: Readonly<Record<string, string>>, file: string): Partial<Reading> {
+export function featureInfoIn(metadata: Readonly<Record<string, string>>, file: string): Partial<FeatureInfo> {
   const found: Record<string, unknown> = {}
   for (const name of ['arch', 'width', 'stem', 'stemRelu', 'imageSize', 'mean', 'std'] as const) {
     const text = metadata[name] as string | undefined

@@ -2,7 +2,7 @@
 import type { Engine } from '../../engine/index.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config.js'
 import { counted } from '../../train/report/summary.js'
-import { keyOf, rowsOf, Runs, type RunRequest, type Splits } from '../runs.js'
+import { adaptersOf, keyOf, rowsOf, Runs, type RunRequest, type Splits } from '../runs.js'
 import {
   judge,
   seedList,
@@ -98,6 +98,9 @@ export async function perform(
     const { claims, notes, ...rest } = await experiment.run(context)
     const judged = claims.map(judge)
     const { name, title, claim, protocol } = experiment
+    const readings = [...made.values()].flatMap((result) => result.seeds.flatMap((own) => own.readings))
+    // Those of the runs, which the cache may have from before; what makes no runs is of this engine.
+    const adapters = readings.length ? adaptersOf(readings) : [engine.description]
     await onResult({
       experiment: name,
       title,
@@ -109,8 +112,8 @@ export async function perform(
       verdict: verdictOfAll(judged),
       claims: judged,
       ...rest,
-      notes: [...notes, ...judged.flatMap((c) => survivors(c, seeds))],
-      adapter: engine.description,
+      notes: [...notes, ...judged.flatMap((c) => survivors(c, seeds)), ...mixed(adapters)],
+      adapter: adapters.join('; '),
       date: new Date().toISOString(),
       failures: [...made.values()].flatMap(({ arm, seeds: of }) =>
         of.flatMap(({ seed, error }) => (error ? [`${arm.name}, seed ${seed}: ${error}`] : [])),
@@ -133,6 +136,11 @@ function survivors(claim: JudgedClaim, seeds: readonly number[]): string[] {
       : `it is over the ${left} seeds that are left, which may be the luckier ones`
   return [`${claim.statement}: there is no value of ${seedList(without)}, and ${follows}.`]
 }
+
+const mixed = (adapters: readonly string[]): string[] =>
+  adapters.length > 1
+    ? [`The runs were made on more than one adapter (${adapters.join('; ')}): their minutes do not compare.`]
+    : []
 
 /** Rows to train on, by run that is not done. */
 async function workLeft(

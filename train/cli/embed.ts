@@ -6,10 +6,10 @@ import {
   chooseCheckpoint,
   readTensors,
   readWeights,
-  readingIn,
-  readingMetadata,
-  readingOf,
-  type Reading,
+  featureInfoIn,
+  featureMetadata,
+  featureInfoOf,
+  type FeatureInfo,
 } from '../checkpoint.js'
 import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig } from '../config.js'
 import { datasetNames, loadDataset, type Split } from '../data/dataset.js'
@@ -24,9 +24,9 @@ interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution'>
   weights?: string
   run?: string
   checkpoint?: string
-  arch?: Reading['arch']
+  arch?: FeatureInfo['arch']
   width?: number
-  stem?: Reading['stem']
+  stem?: FeatureInfo['stem']
   stemRelu?: boolean
   imageSize?: number
   split: Split
@@ -78,11 +78,11 @@ async function source({ run, checkpoint: wanted, weights }: Options) {
     const { config, checkpoint } = await chooseCheckpoint(run, wanted)
     const file = join(checkpoint.folder, 'model.safetensors')
     // Of older checkpoints the files say less than their run.
-    return { file, tensors: await readTensors(file), saved: readingOf(config), config }
+    return { file, tensors: await readTensors(file), saved: featureInfoOf(config), config }
   }
   if (wanted !== undefined) throw new ConfigError(`--checkpoint ${wanted}: is one of a run; name that with --run`)
   const { tensors, metadata } = await readWeights(weights!)
-  return { file: weights!, tensors, saved: readingIn(metadata, weights!), config: undefined }
+  return { file: weights!, tensors, saved: featureInfoIn(metadata, weights!), config: undefined }
 }
 
 await runCommand(async () => {
@@ -96,7 +96,7 @@ await runCommand(async () => {
     imageSize: options.imageSize,
   })
   for (const [name, value] of Object.entries(given)) {
-    const own = saved[name as keyof Reading]
+    const own = saved[name as keyof FeatureInfo]
     if (value !== undefined && own !== undefined && value !== own)
       console.error(
         `${optionFor(name, value)}: the weights were trained with ${optionFor(name, own)}; what is given wins`,
@@ -135,7 +135,7 @@ await runCommand(async () => {
       labels: { dtype: 'I64', shape: [labels.length], data: labels },
     },
     {
-      ...readingMetadata(readingOf(config)),
+      ...featureMetadata(featureInfoOf(config)),
       weights: basename(file),
       ...(trained && { run: options.run!, step: basename(dirname(file)) }),
       data: config.data,

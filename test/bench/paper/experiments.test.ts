@@ -1,5 +1,5 @@
 /** Curves, the circle against its closed form, and results from a run to the page. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -10,6 +10,8 @@ import { experiments } from '../../../bench/paper/experiments/index.js'
 import { frontOf } from '../../../bench/paper/experiments/pareto.js'
 import { perform } from '../../../bench/paper/perform.js'
 import { paperReport, readResults, writeResult } from '../../../bench/paper/report.js'
+import { Runs } from '../../../bench/runs.js'
+import { resolveConfig } from '../../../train/config.js'
 import { fromArrays } from '../../../train/data/dataset.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
@@ -166,4 +168,20 @@ test('runs are made once, read at every checkpoint, and a failing one is said an
   expect(results[0].notes).toEqual([
     ': there is no value of seeds 1 and 2, and fewer than two seeds are left, and nothing follows.',
   ])
+  expect(results[0].adapter).toBe(options.engine.description)
+
+  // A run of the cache that another adapter made: its minutes are not this one's.
+  const { folder: elsewhere } = await new Runs({ ...options, root: options.cache }).run({
+    config: resolveConfig({ ...arms[0].config, seed: 1 }),
+    readout,
+    curve: true,
+  })
+  const [file] = readdirSync(join(elsewhere, 'readings'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.json'),
+  )
+  const path = join(elsewhere, 'readings', file)
+  writeFileSync(path, readFileSync(path, 'utf8').replace(options.engine.description, 'another'))
+  await perform([experiment], options, async (result) => void results.push(result))
+  expect(results[2].adapter.split('; ')).toEqual(expect.arrayContaining(['another', options.engine.description]))
+  expect(results[2].notes.at(-1)).toMatch(/^The runs were made on more than one adapter \(.*another.*\): their minutes/)
 })
