@@ -11,12 +11,12 @@ export {
 } from '../engine/node/index.js'
 
 export * from './objectives/index.js'
-export { learningRate, targetRate, type Schedule } from './schedule.js'
-export { ConfigError, overlay, resolveConfig, type PartialConfig, type PretrainConfig } from './config.js'
-export { recipeNames, readRecipe } from './recipes/index.js'
-export { buildNetwork, type Network } from './network.js'
-export { DivergedError, pretrain, type PretrainOptions, type PretrainResult, type StepMetrics } from './pretrain.js'
-export { loadModel, openRun, type Checkpoint } from './checkpoint.js'
+export { learningRate, targetRate, type Schedule } from './run/schedule.js'
+export { ConfigError, overlay, resolveConfig, type PartialConfig, type PretrainConfig } from './config/config.js'
+export { recipeNames, readRecipe } from './node/recipes.js'
+export { buildNetwork, type Network } from './step/network.js'
+export { DivergedError, pretrain, type PretrainOptions, type PretrainResult, type StepMetrics } from './run/pretrain.js'
+export { loadModel, openRun, type Checkpoint } from './run/checkpoint.js'
 export { estimateStatistics, extractFeatures, type FeatureOptions, type StatisticsOptions } from './readout/features.js'
 
 export {

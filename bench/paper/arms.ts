@@ -2,8 +2,8 @@
  * The runs that experiments have in common: the same arm is the same run, made once. Each is a recipe of the paper with
  * what the scale changes of it.
  */
-import { overlay, type PartialConfig } from '../../train/config.js'
-import { readRecipe, recipeNames } from '../../train/recipes/index.js'
+import { overlay, type PartialConfig } from '../../train/config/config.js'
+import { readRecipe, recipeNames } from '../../train/node/recipes.js'
 import type { Arm, Setup } from './experiment.js'
 import { protocolOf } from './scales.js'
 

@@ -1,5 +1,5 @@
 /** Figures that are known from elsewhere beside ours, and what keeps them from comparing. */
-import { resolveConfig } from '../../train/config.js'
+import { resolveConfig } from '../../train/config/config.js'
 import type { Arm, PaperFigure } from './experiment.js'
 
 /** How a figure came about, as far as it is known. */

@@ -1,8 +1,8 @@
 /** Accuracy against epochs and against time, of runs that were read at every checkpoint. */
-import type { Reading } from '../runs.js'
-import type { ChartSeries } from '../charts.js'
+import type { Reading } from '../runs/runs.js'
+import type { ChartSeries } from '../runs/charts.js'
 import { finals, known, meanAndSpread, viewsRead, type ArmResult, type Table } from './experiment.js'
-import { mean } from './statistics.js'
+import { mean } from '../runs/intervals.js'
 
 /** A line through the means over seeds at each checkpoint, in %, with whiskers from least to most. */
 export function curveOf({ arm, seeds }: ArmResult, x: 'epoch' | 'minutes'): ChartSeries {

@@ -1,7 +1,7 @@
 /** What an experiment of the paper is: stated beforehand, run, and held against the paper. */
 import type { Engine } from '../../engine/index.js'
-import type { PartialConfig } from '../../train/config.js'
-import type { Reading, ReadoutSpec } from '../runs.js'
+import type { PartialConfig } from '../../train/config/config.js'
+import type { Reading, ReadoutSpec } from '../runs/runs.js'
 import {
   deviation,
   interval,
@@ -11,7 +11,7 @@ import {
   type Bound,
   type Interval,
   type Verdict,
-} from './statistics.js'
+} from '../runs/intervals.js'
 
 export const scales = ['tiny', 'small', 'full'] as const
 export type Scale = (typeof scales)[number]

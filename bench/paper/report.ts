@@ -1,14 +1,14 @@
 /** The paper's experiments as one page: rebuilt from every result that lies in a folder. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { readJson, writeAtomically } from '../../train/files.js'
+import { readJson, writeAtomically } from '../../train/node/files.js'
 import { html, Html, page } from '../../train/report/html.js'
 import { chart } from '../../train/report/plots.js'
-import { standAlone } from '../charts.js'
-import { figure } from '../report.js'
+import { standAlone } from '../runs/charts.js'
+import { figure } from '../speed/report.js'
 import { seedList, seedsWithout, type JudgedClaim, type Result, type Table } from './experiment.js'
 import { protocolOf } from './scales.js'
-import type { Bound } from './statistics.js'
+import type { Bound } from '../runs/intervals.js'
 
 const style = `
 .verdict { display: inline-block; border-radius: 4px; padding: .05rem .5rem; font-size: .9rem; border: 1px solid var(--line) }

@@ -1,7 +1,7 @@
 /** What each scale runs: the paper's protocol, and what of it one consumer GPU or a processor can do. */
-import type { PartialConfig } from '../../train/config.js'
-import { recipeNames } from '../../train/recipes/index.js'
-import type { ReadoutSpec } from '../runs.js'
+import type { PartialConfig } from '../../train/config/config.js'
+import { recipeNames } from '../../train/node/recipes.js'
+import type { ReadoutSpec } from '../runs/runs.js'
 import type { Dataset, Scale, Setup } from './experiment.js'
 
 /** Recipes of the paper are named here without their data set: `bt-d256-v4-half`. */

@@ -9,9 +9,9 @@ import {
   UnknownOptionError,
   type PartialConfig,
   type PretrainConfig,
-} from '../../train/config.js'
-import { unreadable } from '../../train/files.js'
-import type { ReadoutSpec } from '../runs.js'
+} from '../../train/config/config.js'
+import { unreadable } from '../../train/node/files.js'
+import type { ReadoutSpec } from '../runs/runs.js'
 
 const whole = z.number().int().min(1)
 

@@ -1,12 +1,12 @@
 /** Performs a sweep: every run of every point, the failing ones kept beside the rest. */
 import type { Engine } from '../../engine/index.js'
-import type { PretrainConfig } from '../../train/config.js'
+import type { PretrainConfig } from '../../train/config/config.js'
 import { viewsOf } from '../../train/readout/evaluate.js'
-import { lines, scatter, standAlone, type ChartSeries } from '../charts.js'
+import { lines, scatter, standAlone, type ChartSeries } from '../runs/charts.js'
 import { meanAndSpread } from '../paper/experiment.js'
-import { mean } from '../paper/statistics.js'
-import { table } from '../report.js'
-import { adaptersOf, rowsOf, Runs, type Reading, type Splits } from '../runs.js'
+import { mean } from '../runs/intervals.js'
+import { table } from '../speed/report.js'
+import { adaptersOf, rowsOf, Runs, type Reading, type Splits } from '../runs/runs.js'
 import type { Sweep } from './file.js'
 
 export interface SweepRun {

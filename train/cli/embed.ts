@@ -10,13 +10,13 @@ import {
   featureMetadata,
   featureInfoOf,
   type FeatureInfo,
-} from '../checkpoint.js'
-import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig } from '../config.js'
+} from '../run/checkpoint.js'
+import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig } from '../config/config.js'
 import { datasetNames, loadDataset, type Split } from '../data/dataset.js'
-import { writeAtomically } from '../files.js'
-import { optionOf } from '../option_name.js'
+import { writeAtomically } from '../node/files.js'
+import { optionOf } from '../config/option_name.js'
 import { extractFeatures } from '../readout/features.js'
-import { beginPhase } from '../report/phases.js'
+import { beginPhase } from './phases.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 import { withoutDefaults } from './pretrain_options.js'
 

@@ -4,7 +4,7 @@ import { Command } from 'commander'
 import { parse } from 'yaml'
 import { architectures } from '../../models/index.js'
 import { recipes } from '../augment/recipe.js'
-import { openRun } from '../checkpoint.js'
+import { openRun } from '../run/checkpoint.js'
 import {
   ConfigError,
   overlay,
@@ -12,11 +12,11 @@ import {
   UnknownOptionError,
   type PartialConfig,
   type PretrainConfig,
-} from '../config.js'
+} from '../config/config.js'
 import { datasetNames } from '../data/dataset.js'
-import { unreadable } from '../files.js'
+import { unreadable } from '../node/files.js'
 import { objectiveNames } from '../objectives/index.js'
-import { readRecipe } from '../recipes/index.js'
+import { readRecipe } from '../node/recipes.js'
 import { number, withAdapter } from './common.js'
 
 /** As the command line gives them: fields of the configuration under their own names, and the command's own. */

@@ -2,12 +2,12 @@
 import { Command } from 'commander'
 import type { Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
-import { chooseCheckpoint, loadModel } from '../checkpoint.js'
-import { ConfigError, type PretrainConfig } from '../config.js'
+import { chooseCheckpoint, loadModel } from '../run/checkpoint.js'
+import { ConfigError, type PretrainConfig } from '../config/config.js'
 import { datasetNames, fractionIndicesPerClass, loadDataset, subset, type ImageDataset } from '../data/dataset.js'
 import { diagnose, type Diagnostics } from '../diagnostics/diagnose.js'
-import { writeAtomically } from '../files.js'
-import { buildNetwork } from '../network.js'
+import { writeAtomically } from '../node/files.js'
+import { buildNetwork } from '../step/network.js'
 import {
   estimateReadout,
   rateOf,
@@ -20,8 +20,8 @@ import {
 } from '../readout/evaluate.js'
 import { estimateStatistics, type StatisticsOptions } from '../readout/features.js'
 import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
-import { firstOfEachClass } from '../report/contact_sheet.js'
-import { beginPhase, type Phase } from '../report/phases.js'
+import { firstOfEachClass } from '../node/contact_sheet.js'
+import { beginPhase, type Phase } from './phases.js'
 import { counted, duration } from '../report/summary.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 

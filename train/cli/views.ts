@@ -1,10 +1,10 @@
 /** `npm run views -- --out views.png`: a contact sheet of images and the views that training makes of them. */
 import { Command } from 'commander'
 import { cropGroups, recipes } from '../augment/recipe.js'
-import { ConfigError } from '../config.js'
+import { ConfigError } from '../config/config.js'
 import { datasetNames, loadDataset } from '../data/dataset.js'
-import { writeAtomically } from '../files.js'
-import { acrossClasses, contactSheet, imagesWithViews } from '../report/contact_sheet.js'
+import { writeAtomically } from '../node/files.js'
+import { acrossClasses, contactSheet, imagesWithViews } from '../node/contact_sheet.js'
 import { counted } from '../report/summary.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 import { configOf, type PretrainCliOptions } from './pretrain_options.js'

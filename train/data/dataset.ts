@@ -3,7 +3,7 @@
  * A further data set is one file that exports a `DatasetSource`, and one line in `sources`.
  */
 import { Purpose, RandomStream } from '../../engine/random.js'
-import type { ProgressReporter } from './progress.js'
+import type { ProgressReporter } from '../node/data/progress.js'
 
 /** 'unlabelled': images beside the labelled ones, which some data sets have for pretraining. */
 export type Split = 'train' | 'test' | 'unlabelled'
@@ -73,10 +73,10 @@ export class MissingSplitError extends Error {}
 
 /** Imported on demand, so that whoever brings their own arrays loads no image decoder. */
 const sources: Record<string, () => Promise<DatasetSource>> = {
-  cifar10: async () => (await import('./cifar10.js')).cifar10,
-  cifar100: async () => (await import('./cifar100.js')).cifar100,
-  stl10: async () => (await import('./stl10.js')).stl10,
-  folder: async () => (await import('./image_folder.js')).imageFolder,
+  cifar10: async () => (await import('../node/data/cifar10.js')).cifar10,
+  cifar100: async () => (await import('../node/data/cifar100.js')).cifar100,
+  stl10: async () => (await import('../node/data/stl10.js')).stl10,
+  folder: async () => (await import('../node/data/image_folder.js')).imageFolder,
 }
 
 /** The names that `loadDataset` knows. */

@@ -4,7 +4,7 @@ import type { Backbone } from '../../models/index.js'
 import { ROW_FLOATS, cleanViews, drawViews } from '../augment/draw.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import { augmentViews } from '../augment/views.js'
-import { BatchImages } from '../data/batch_images.js'
+import { BatchImages } from '../feed/batch_images.js'
 import type { ImageDataset } from '../data/dataset.js'
 
 /** Views of the readout are drawn as those of an epoch that no pretraining reaches. */

@@ -3,8 +3,8 @@ import { add, cast, placeRows, type Assignment, type Value } from '../../engine/
 import type { Mode } from '../../models/index.js'
 import { augmentCrops, type DeviceImages } from '../augment/views.js'
 import { cropGroups } from '../augment/recipe.js'
-import { objectiveOptions } from '../config.js'
-import type { Network } from '../network.js'
+import { objectiveOptions } from '../config/config.js'
+import type { Network } from './network.js'
 import { objectives, type Embeddings } from '../objectives/index.js'
 import type { StepConfig, StepExtras } from './training_step.js'
 

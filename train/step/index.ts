@@ -1,7 +1,7 @@
 /** The training step of a configuration, recorded in the way that it asks for. */
 import type { Engine } from '../../engine/index.js'
 import type { DeviceImages } from '../augment/views.js'
-import type { Network } from '../network.js'
+import type { Network } from './network.js'
 import { compileAccumulatedStep } from './accumulated.js'
 import { compileChunkedStep } from './chunked.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'

@@ -14,7 +14,7 @@ import {
   type Value,
   type Variable,
 } from '../../engine/index.js'
-import { trainedDicts, type Network } from '../network.js'
+import { trainedDicts, type Network } from './network.js'
 import type { StepConfig } from './training_step.js'
 
 export interface StepOptimizer {

@@ -1,6 +1,6 @@
 /** A training step, however it is recorded: as one program, in chunks of views, or over several micro-batches. */
 import type { Variable } from '../../engine/index.js'
-import type { PretrainConfig } from '../config.js'
+import type { PretrainConfig } from '../config/config.js'
 import type { OnlineProbe } from '../readout/online.js'
 
 /** What a step needs to know of a run. */

@@ -12,7 +12,7 @@ import {
 } from '../../engine/index.js'
 import { ROW_FLOATS } from '../augment/draw.js'
 import type { DeviceImages } from '../augment/views.js'
-import type { Network } from '../network.js'
+import type { Network } from './network.js'
 import { forward, lossOf } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'

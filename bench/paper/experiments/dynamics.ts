@@ -23,9 +23,9 @@ import {
   variable,
   type Engine,
 } from '../../../engine/index.js'
-import { lines } from '../../charts.js'
+import { lines } from '../../runs/charts.js'
 import { meanAndSpread, type Analysis, type Context, type Experiment, type Scale } from '../experiment.js'
-import { mean } from '../statistics.js'
+import { mean } from '../../runs/intervals.js'
 
 /** Points on the circle, an odd number: every frequency but the constant has a cosine and a sine. */
 const POINTS: Record<Scale, number> = { tiny: 17, small: 65, full: 129 }

@@ -2,7 +2,7 @@
  * Whether accidents of the research code matter: no ReLU after the stem, batch-norm over all views jointly; on STL-10 and
  * ImageNet-100 also images divided by the mean, where the deviation was meant.
  */
-import { intervals } from '../../charts.js'
+import { intervals } from '../../runs/charts.js'
 import { fidelityArms } from '../arms.js'
 import { beside, paperCifar, type Conditions } from '../beside.js'
 import { finalTable, lastOf } from '../curves.js'

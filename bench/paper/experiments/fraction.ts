@@ -1,5 +1,5 @@
 /** Claim 3: more views make up for less data. */
-import { intervals } from '../../charts.js'
+import { intervals } from '../../runs/charts.js'
 import { fractionArms, titleOf } from '../arms.js'
 import { beside } from '../beside.js'
 import { finalTable } from '../curves.js'

@@ -1,5 +1,5 @@
 /** The experiments by name; `pareto` comes last, for it takes in what the others have run. */
-import { ConfigError } from '../../../train/config.js'
+import { ConfigError } from '../../../train/config/config.js'
 import type { Experiment, Setup } from '../experiment.js'
 import { dynamics } from './dynamics.js'
 import { fidelity } from './fidelity.js'

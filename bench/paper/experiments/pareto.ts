@@ -1,7 +1,7 @@
 /** Runtime against error of its own runs and all others at hand, and the front of those that no other beats in both. */
-import { resolveConfig } from '../../../train/config.js'
-import { scatter } from '../../charts.js'
-import { keyOf, nameOfReadout } from '../../runs.js'
+import { resolveConfig } from '../../../train/config/config.js'
+import { scatter } from '../../runs/charts.js'
+import { keyOf, nameOfReadout } from '../../runs/runs.js'
 import { baselineArm, fidelityArms, fractionArms, projectorArms, viewsArms } from '../arms.js'
 import { beside, paperCifar } from '../beside.js'
 import {

@@ -1,5 +1,5 @@
 /** Claim 2 in practice: a small projector serves as well as a large one, if its orthogonality constraint is stronger. */
-import { lines } from '../../charts.js'
+import { lines } from '../../runs/charts.js'
 import { projectorArms } from '../arms.js'
 import { beside, paperCifar, type Conditions } from '../beside.js'
 import { accuracyAxis, finalTable } from '../curves.js'
@@ -16,7 +16,7 @@ import {
   type Experiment,
   type Setup,
 } from '../experiment.js'
-import { mean } from '../statistics.js'
+import { mean } from '../../runs/intervals.js'
 
 const MARGIN = 1
 

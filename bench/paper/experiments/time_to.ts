@@ -1,5 +1,5 @@
 /** Minutes until the baseline's accuracy, and until a set one, by views and share of the data. */
-import { lines } from '../../charts.js'
+import { lines } from '../../runs/charts.js'
 import { baselineArm, fractionArms, viewsArms } from '../arms.js'
 import { beside, paperCifar } from '../beside.js'
 import { accuracyAxis, curveOf, minutesOf, secondsTo } from '../curves.js'
@@ -15,7 +15,7 @@ import {
   type Setup,
 } from '../experiment.js'
 import { protocolOf } from '../scales.js'
-import { mean } from '../statistics.js'
+import { mean } from '../../runs/intervals.js'
 
 function arms(setup: Setup): Arm[] {
   const [main] = protocolOf(setup).views

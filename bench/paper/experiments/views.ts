@@ -1,5 +1,5 @@
 /** Claim 3: more views an image reach an accuracy sooner. */
-import { lines } from '../../charts.js'
+import { lines } from '../../runs/charts.js'
 import { titleOf, viewsArms } from '../arms.js'
 import { beside, paperCifar } from '../beside.js'
 import { accuracyAt, accuracyAxis, curveOf, finalTable } from '../curves.js'

@@ -4,9 +4,9 @@ import { baselineArm, fidelityArms, fractionArms, viewsArms } from '../../../ben
 import { datasets, scales, type Dataset, type Scale, type Setup } from '../../../bench/paper/experiment.js'
 import { experiments, experimentsFor } from '../../../bench/paper/experiments/index.js'
 import { protocolOf } from '../../../bench/paper/scales.js'
-import { keyOf } from '../../../bench/runs.js'
-import { resolveConfig, type PartialConfig } from '../../../train/config.js'
-import { readRecipe, recipeNames } from '../../../train/recipes/index.js'
+import { keyOf } from '../../../bench/runs/runs.js'
+import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
+import { readRecipe, recipeNames } from '../../../train/node/recipes.js'
 
 const setup = (scale: Scale, dataset: Dataset = 'cifar10'): Setup => ({ scale, dataset, dataDir: 'pictures' })
 const setups = [...scales.map((scale) => setup(scale)), setup('full', 'stl10'), setup('full', 'imagenet100')]

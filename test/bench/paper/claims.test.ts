@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { judge, type Arm, type Context } from '../../../bench/paper/experiment.js'
 import { intervalText } from '../../../bench/paper/report.js'
-import type { Bound, Verdict } from '../../../bench/paper/statistics.js'
+import type { Bound, Verdict } from '../../../bench/runs/intervals.js'
 import { contextOf, named, tiny } from './made_up.js'
 
 /** Each claim's verdict and values by seed against those worked out by hand. */

@@ -1,8 +1,8 @@
 /** Results of arms without a run: accuracies and times by formulas that every choice of an arm shows in. */
 import type { Arm, ArmResult, Context, Experiment, Setup } from '../../../bench/paper/experiment.js'
 import { experiments } from '../../../bench/paper/experiments/index.js'
-import type { Reading } from '../../../bench/runs.js'
-import { resolveConfig } from '../../../train/config.js'
+import type { Reading } from '../../../bench/runs/runs.js'
+import { resolveConfig } from '../../../train/config/config.js'
 import { engine } from '../../support/engine.js'
 
 export const reading = (epoch: number, seconds: number, top1: number): Reading => ({

@@ -1,0 +1,205 @@
+/** The work that is measured side by side, and its inputs: the same numbers for every peer. */
+import { Purpose, RandomStream, sizeOf } from '../../../engine/index.js'
+import { projector, resnet, type SafetensorsTensor } from '../../../models/index.js'
+import { toTorch } from '../../../models/state_dict.js'
+
+export type Direction = 'forward' | 'input gradient' | 'weight gradient'
+
+/** A 3×3 convolution with padding 1: one of its three products. */
+export interface ConvCase {
+  kind: 'conv'
+  direction: Direction
+  /** N, H, W, channels in, channels out, stride. */
+  shape: readonly [number, number, number, number, number, number]
+}
+
+/** C = A·B of square matrices. */
+export interface MatmulCase {
+  kind: 'matmul'
+  size: number
+}
+
+/** A whole training step of a ResNet-18 with its projector on given views: loss, gradients, Adam. */
+export interface StepCase {
+  kind: 'step'
+  width: number
+  /** Images; each gives two views. */
+  batch: number
+  /** Height and width of the views. */
+  pixels: number
+  /** 'f16': mixed precision, with f32 weights and a loss scale. */
+  precision: 'f32' | 'f16'
+}
+
+/** The loss scale under which f16 gradients are compared. */
+export const CHECK_SCALE = 1024
+
+export type Case = ConvCase | MatmulCase | StepCase
+
+/** Tensors by name: images NHWC, convolution weights HWIO, networks under torchvision's names and layouts. */
+export type Tensors = Record<string, Float32Array>
+
+export const VIEWS = 2
+export const LAMBDA = 0.01
+/** Small, so that the loss after an update still tells the peers' gradients apart from rounding. */
+export const RATE = 1e-4
+export const PROJECTOR_DIM = 256
+export const ADAM = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const
+export const BATCH_NORM_EPSILON = 1e-5
+
+export const nameOf = (c: Case): string => {
+  if (c.kind === 'conv') return `conv 3×3 [${c.shape.join(', ')}] ${c.direction}`
+  if (c.kind === 'matmul') return `matmul ${c.size}`
+  return `ResNet-18 step, width ${c.width}, batch ${c.batch}, ${c.pixels} px${c.precision === 'f16' ? ', f16' : ''}`
+}
+
+/** Height and width of a 3×3 convolution's output under padding 1. */
+export const outputSide = (side: number, stride: number): number => Math.floor((side - 1) / stride) + 1
+
+/** Floating-point operations of the products: 2 for each multiply-add. */
+export function flopsOf(c: Case): number {
+  if (c.kind === 'matmul') return 2 * c.size ** 3
+  if (c.kind === 'conv') {
+    const [n, h, w, from, to, stride] = c.shape
+    return 2 * n * outputSide(h, stride) * outputSide(w, stride) * 9 * from * to
+  }
+  return trainingFlops(c)
+}
+
+/** Convolutions and projector of a ResNet-18 step; backward costs twice the forward pass, but for the stem. */
+function trainingFlops({ width, batch, pixels }: StepCase): number {
+  const conv = (side: number, kernel: number, from: number, to: number) => 2 * side * side * kernel * kernel * from * to
+  const stem = conv(pixels, 3, 3, width)
+  let rest = 0
+  for (const { from, to, stride, side } of blocks(width, pixels)) {
+    const out = side / stride
+    rest += conv(out, 3, from, to) + conv(out, 3, to, to) + (stride > 1 ? conv(out, 1, from, to) : 0)
+  }
+  rest += 2 * PROJECTOR_DIM * (8 * width + PROJECTOR_DIM)
+  return VIEWS * batch * (2 * stem + 3 * rest)
+}
+
+/** The basic blocks of a ResNet-18: `side` is the height and width of what goes in. */
+export function blocks(
+  width: number,
+  pixels: number,
+): { name: string; from: number; to: number; stride: number; side: number }[] {
+  const list = []
+  let from = width
+  let side = pixels
+  for (let stage = 0; stage < 4; stage++)
+    for (let i = 0; i < 2; i++) {
+      const to = width * 2 ** stage
+      const stride = stage > 0 && i === 0 ? 2 : 1
+      list.push({ name: `layer${stage + 1}.${i}`, from, to, stride, side })
+      from = to
+      side /= stride
+    }
+  return list
+}
+
+const f32 = (shape: readonly number[], data: Float32Array): SafetensorsTensor => ({
+  dtype: 'F32',
+  shape: [...shape],
+  data,
+})
+
+/** Normal numbers, a function of (case, place). */
+function normals(shape: readonly number[], place: number): SafetensorsTensor {
+  const random = new RandomStream(7, Purpose.readout, place)
+  return f32(
+    shape,
+    Float32Array.from({ length: sizeOf(shape) }, () => random.normal()),
+  )
+}
+
+/** The inputs of a case, as they go into a file for all peers. */
+export function inputsOf(c: Case): Record<string, SafetensorsTensor> {
+  if (c.kind === 'matmul') return { a: normals([c.size, c.size], 0), b: normals([c.size, c.size], 1) }
+  if (c.kind === 'conv') {
+    const [n, h, w, from, to, stride] = c.shape
+    return {
+      x: normals([n, h, w, from], 0),
+      w: normals([3, 3, from, to], 1),
+      dy: normals([n, outputSide(h, stride), outputSide(w, stride), to], 2),
+    }
+  }
+  const backbone = resnet({ arch: 'resnet18', width: c.width })
+  const head = projector({ features: backbone.features, dim: PROJECTOR_DIM })
+  const tensors: Record<string, SafetensorsTensor> = { x: normals([VIEWS * c.batch, c.pixels, c.pixels, 3], 0) }
+  for (const dict of [backbone.dict, head.dict])
+    for (const [name, entry] of dict.entries) {
+      const { initial } = entry.variable
+      const data = typeof initial === 'function' ? initial() : initial
+      tensors[name] = f32(entry.torchShape, toTorch(entry, data as Float32Array))
+    }
+  return tensors
+}
+
+/** Losses that a step's result holds: with f16 the first update may be skipped while the loss scale is sought. */
+export const lossesOf = ({ precision }: StepCase): number => (precision === 'f16' ? 1 : 2)
+
+/** What a case's result is called: `inputsOf` names what goes in. */
+export const resultsOf = (c: Case): string[] => {
+  if (c.kind === 'matmul') return ['c']
+  if (c.kind === 'conv') return [{ forward: 'y', 'input gradient': 'dx', 'weight gradient': 'dw' }[c.direction]]
+  // The stem's gradient has come through every layer; the second loss through every update.
+  return ['loss', 'conv1.weight gradient']
+}
+
+const CONVS_EVERYWHERE = [
+  [32, 32, 32, 16, 16, 1],
+  [32, 16, 16, 64, 64, 1],
+  [32, 8, 8, 128, 128, 1],
+  [32, 16, 16, 64, 128, 2],
+] as const
+/** What --quick leaves out: one between its neighbours in size. */
+const SIMILAR = new Set<ConvCase['shape']>([CONVS_EVERYWHERE[1]])
+const CONVS_ON_GPUS = [
+  [256, 32, 32, 64, 64, 1],
+  [256, 8, 8, 256, 256, 1],
+  [256, 4, 4, 512, 512, 1],
+] as const
+const DIRECTIONS: Direction[] = ['forward', 'input gradient', 'weight gradient']
+
+/** A case and the peers, by name, that it is put to. */
+export interface Contest {
+  case: Case
+  peers: readonly PeerName[]
+}
+
+export type PeerName = 'tfjs' | 'jax-js' | 'torch'
+
+/**
+ * All cases for an adapter class; those that a CPU driver would take minutes over are for GPUs alone.
+ *
+ * @param options.f16 whether the adapter can take steps in mixed precision
+ * @param options.quick leaves out what tells the least
+ */
+export function contests(
+  adapterClass: 'cpu' | 'gpu',
+  { f16 = false, quick = false }: { f16?: boolean; quick?: boolean } = {},
+): Contest[] {
+  const gpu = adapterClass === 'gpu'
+  const all = ['tfjs', 'jax-js', 'torch'] as const
+  const step = (width: number, batch: number, precision: StepCase['precision'] = 'f32'): StepCase => ({
+    kind: 'step',
+    width,
+    batch,
+    pixels: 32,
+    precision,
+  })
+  return [
+    ...[...CONVS_EVERYWHERE.filter((shape) => !(quick && SIMILAR.has(shape))), ...(gpu ? CONVS_ON_GPUS : [])].flatMap(
+      (shape) => DIRECTIONS.map((direction): Contest => ({ case: { kind: 'conv', direction, shape }, peers: all })),
+    ),
+    ...[256, 512, 1024, ...(gpu ? [4096] : [])].map((size): Contest => ({
+      case: { kind: 'matmul', size },
+      peers: all,
+    })),
+    { case: step(16, 32), peers: ['tfjs', 'jax-js'] },
+    { case: step(64, 16), peers: ['torch'] },
+    ...(gpu ? [{ case: step(64, 512), peers: ['torch'] as const }] : []),
+    ...(gpu && f16 ? [{ case: step(64, 512, 'f16'), peers: ['torch'] as const }] : []),
+  ]
+}

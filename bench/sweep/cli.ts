@@ -1,0 +1,69 @@
+/** `npm run sweep -- FILE.yaml`: a grid of pretraining runs with their readouts; see `--help`. */
+import { basename, extname, join } from 'node:path'
+import { Command } from 'commander'
+import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
+import { checkFolder, writeAtomically } from '../../train/node/files.js'
+import { interruptible, progressOf, stoppedCleanly } from '../runs/progress.js'
+import { adaptersOf, namedSplits } from '../runs/runs.js'
+import { readSweep } from './file.js'
+import { performSweep, readingsOf, sweepPlots, sweepTable } from './perform.js'
+
+interface Options {
+  out?: string
+  adapter?: string
+}
+
+const command = withAdapter(
+  new Command('sweep')
+    .description(
+      'Pretrain and read out every point of a grid. Finished runs are never repeated, interrupted ones go on, and one ' +
+        'that fails leaves the rest alone.',
+    )
+    .argument(
+      '<file>',
+      'YAML: base (a pretraining configuration), grid (option: [values]), seeds, readout (views, seeds, epochs, knn, ' +
+        'average, trainPerClass, testPerClass)',
+    )
+    .option('--out <folder>', 'where runs, results.json, table.md and plots go (runs/sweeps/NAME)'),
+)
+
+await runCommand(async () => {
+  const options = parseOptions<Options>(command)
+  const [file] = command.processedArgs as [string]
+  const sweep = await readSweep(file)
+  const { out = join('runs', 'sweeps', basename(file, extname(file))) } = options
+  await checkFolder('--out', out)
+  const engine = await openWithNote(options.adapter)
+  const { signal } = interruptible()
+  const progress = progressOf()
+  await stoppedCleanly(signal, async () => {
+    const runs = await performSweep(sweep, {
+      engine,
+      root: join(out, 'runs'),
+      splits: namedSplits(),
+      signal,
+      onProgress: (label, what, done, total) => progress.within(label, what, done, total),
+      onRun: (label, rows) => progress.begin(label, rows),
+      onMessage: (line) => progress.say(line),
+    })
+    progress.end()
+    const date = new Date().toISOString()
+    const markdown = `${sweepTable(sweep, runs)}\n`
+    const { seeds, readout } = sweep
+    // Those of the runs: some may have been made on another than today's.
+    const results = { adapters: adaptersOf(readingsOf(runs)), date, seeds, readout, runs }
+    const files: Record<string, string> = {
+      'table.md': markdown,
+      'results.json': `${JSON.stringify(results, null, 1)}\n`,
+    }
+    const plots = await sweepPlots(sweep, runs, date.slice(0, 10))
+    for (const [name, svg] of Object.entries(plots)) files[`${name}.svg`] = svg
+    for (const [name, text] of Object.entries(files)) await writeAtomically(join(out, name), text)
+    console.log(markdown)
+    console.error(
+      `wrote ${Object.keys(files)
+        .map((name) => join(out, name))
+        .join(', ')}`,
+    )
+  }).finally(() => progress.end())
+})

@@ -1,0 +1,158 @@
+/** What makes two runs the same one, and what a reading is of. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { keyOf, nameOfReadout, Runs, type Reading, type ReadoutSpec, type Splits } from '../../../bench/runs/runs.js'
+import { openEngine } from '../../../engine/node/index.js'
+import { resolveConfig } from '../../../train/config/config.js'
+import { fromArrays } from '../../../train/data/dataset.js'
+import { engine } from '../../support/engine.js'
+import { colourfulImages } from '../../support/images.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'webgpu-ssl-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** Images of three classes, as `classOf` has them. */
+const labelled = (count: number, split: 'train' | 'test', classOf = (image: number): number => image % 3) => {
+  const { images, height, width } = colourfulImages(count)
+  const labels = Uint32Array.from({ length: count }, (_, i) => classOf(i))
+  return fromArrays({ images, height, width, labels, classes: ['a', 'b', 'c'], split })
+}
+const train = labelled(16, 'train')
+const all: Splits = { pretraining: train, train, test: labelled(12, 'test') }
+
+const tiny = {
+  ...{ data: 'own images', width: 4, batch: 8, epochs: 1, checkpointEvery: 1, views: 2, projectorDim: 8 },
+  augmentation: { size: 8 },
+}
+const readout: ReadoutSpec = { views: 1, seeds: 1, epochs: 2, knn: false }
+
+describe('a key', () => {
+  const key = keyOf(resolveConfig({ views: 2, lr: 1 }))
+
+  test('is that of what a run computes, whatever the order of its fields', () => {
+    expect(keyOf(resolveConfig({ lr: 1, views: 2 }))).toBe(key)
+    expect(keyOf(resolveConfig({ lr: 1, views: 2, seed: 2 }))).not.toBe(key)
+    expect(keyOf(resolveConfig({ lr: 1, views: 2, augmentation: { flip: 0 } }))).not.toBe(key)
+  })
+
+  test.each(['cifar10', 'cifar100', 'stl10'])('does not depend on where the files of %s lie', (data) => {
+    const [here, there] = [undefined, '/elsewhere'].map((dataDir) => keyOf(resolveConfig({ data, dataDir })))
+    expect(there).toBe(here)
+  })
+
+  test("tells folders of the user's own apart, however they are written", () => {
+    const of = (dataDir: string) => keyOf(resolveConfig({ data: 'folder', dataDir }))
+    expect(of('/pictures/b')).not.toBe(of('/pictures/a'))
+    expect(of('/pictures/b/../a/')).toBe(of('/pictures/a'))
+    expect(of(relative(process.cwd(), '/pictures/a'))).toBe(of('/pictures/a'))
+  })
+})
+
+test('images of each class are cut from the data set that is asked for, and not from another of its name', async () => {
+  // As many images of each class as there are, up to 3: 9 of one data set and 4 of the other.
+  const other = { ...all, test: labelled(12, 'test', (i) => (i === 0 ? 1 : 0)) }
+  const splits = ({ seed }: { seed: number }): Promise<Splits> => Promise.resolve(seed === 1 ? all : other)
+  const runs = new Runs({ engine: await engine(), root: join(folder, 'cuts'), splits })
+  for (const [seed, testCount] of [
+    [1, 9],
+    [2, 4],
+  ]) {
+    const config = resolveConfig({ ...tiny, seed })
+    expect(await runs.run({ config, readout: { ...readout, testPerClass: 3 } })).toMatchObject({
+      readings: [{ step: 2, testCount }],
+    })
+  }
+})
+
+describe('a reading', () => {
+  const request = { config: resolveConfig({ ...tiny, epochs: 2, emaRate: 0.5, onlineProbe: true }), readout }
+  const runsHere = async () =>
+    new Runs({ engine: await engine(), root: join(folder, 'readings'), splits: () => Promise.resolve(all) })
+  const averaged = { ...request, readout: { ...readout, average: true } }
+
+  test('names the adapter that its run was trained on, and all where it was gone on with elsewhere', async () => {
+    const { description } = await engine()
+    const runs = await runsHere()
+    const result = await runs.run(request)
+    expect(result).toMatchObject({ readings: [{ step: 4, adapter: description }] })
+
+    // One from before readings named it, of a run begun on another adapter.
+    const file = join(result.folder, 'readings', nameOfReadout(readout), 'step-00000004.json')
+    const { adapter: _, ...old } = JSON.parse(readFileSync(file, 'utf8')) as Reading
+    writeFileSync(file, JSON.stringify(old))
+    const begun = join(result.folder, 'checkpoints', 'step-00000002', 'checkpoint.json')
+    writeFileSync(begun, readFileSync(begun, 'utf8').replace(description, 'another'))
+    expect(await runs.found(request)).toMatchObject({ readings: [{ ...old, adapter: `another, then ${description}` }] })
+  })
+
+  test('is of the moving average where that is asked for', async () => {
+    const runs = await runsHere()
+    const { folder: of } = await runs.run(request)
+    // Without the other weights, so that it can be of the average alone.
+    rmSync(join(of, 'checkpoints', 'step-00000004', 'model.safetensors'))
+    expect(await runs.run(averaged)).toMatchObject({ readings: [{ step: 4 }] })
+    expect(await runs.found(request)).toMatchObject({ readings: [{ step: 4 }] })
+  })
+
+  test('comes beside the nearest neighbours of each checkpoint where a run has an online probe', async () => {
+    // Pretraining images without labels are read among those of training.
+    const pretraining: Splits['train'] = { ...train, split: 'unlabelled', labels: new Uint8Array(0), classes: [] }
+    const root = join(folder, 'unlabelled')
+    const unlabelled = new Runs({
+      engine: await engine(),
+      root,
+      splits: () => Promise.resolve({ ...all, pretraining }),
+    })
+    for (const result of [await (await runsHere()).run(averaged), await unlabelled.run(request)]) {
+      const read = readFileSync(join(result.folder, 'online.jsonl'), 'utf8').trimEnd().split('\n')
+      expect(read.map((line) => JSON.parse(line) as object)).toMatchObject([
+        { step: 2, bank: 16, queries: 12 },
+        { step: 4, bank: 16, queries: 12 },
+      ])
+    }
+  })
+})
+
+describe('a run that fails', () => {
+  test('leaves nothing on the device, and neither does one that is done', async () => {
+    const on = await engine()
+    // What is held for Variables: the count of buffers made does not tell which are freed.
+    const { variables } = on as unknown as { variables: Map<unknown, GPUBuffer> }
+    const before = variables.size
+    const runsOf = (splits: Splits) =>
+      new Runs({ engine: on, root: join(folder, 'released'), splits: () => Promise.resolve(splits) })
+    const request = { config: resolveConfig({ ...tiny, seed: 3, emaRate: 0.5 }), readout }
+    const unlabelled = { ...all, test: { ...all.test, labels: new Uint8Array(0) } }
+    expect(await runsOf(unlabelled).run(request)).toMatchObject({
+      error: expect.stringMatching(/^readout: the test images .* have no labels$/) as string,
+    })
+    expect(variables.size).toBe(before)
+    for (const objective of ['barlow-twins', 'byol'] as const)
+      for (const [lr, outcome] of [
+        [1e-3, { readings: [{ step: 8 }] }],
+        [1e30, { error: expect.stringMatching(/^the loss is \S+ at step/) as string }],
+      ] as const) {
+        const config = resolveConfig({ ...tiny, objective, lr, epochs: 4, emaRate: 0.5, onlineProbe: true })
+        expect(await runsOf(all).run({ config, readout })).toMatchObject(outcome)
+        expect(variables.size, `${objective}, --lr ${lr}`).toBe(before)
+      }
+  })
+
+  test('since the device is lost ends them all in one line, and goes on on another', async () => {
+    const config = resolveConfig({ ...tiny, epochs: 2, seed: 3 })
+    const options = { root: join(folder, 'lost'), splits: () => Promise.resolve(all) }
+    const lost = await openEngine()
+    const runs = new Runs({
+      ...options,
+      engine: lost,
+      onProgress: (_, done) => void (done === 2 && lost.device.destroy()),
+    })
+    const line = /^GPU error on .*: the device was lost \(.*; finished runs stay, the same command goes on from here$/
+    await expect(runs.run({ config, readout })).rejects.toThrow(line)
+    await expect(runs.run({ config: { ...config, seed: 4 }, readout })).rejects.toThrow(line)
+    const again = new Runs({ ...options, engine: await engine() })
+    expect(await again.run({ config, readout })).toMatchObject({ readings: [{ step: 4 }] })
+  })
+})

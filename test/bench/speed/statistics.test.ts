@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest'
+import { median, quantile, ratio, relativeError, summarize } from '../../../bench/speed/statistics.js'
+
+test('quantiles interpolate between the nearest values, whatever the order', () => {
+  expect(median([3, 1, 2])).toBe(2)
+  expect(median([4, 1, 3, 2])).toBe(2.5)
+  expect(quantile([10, 20, 30, 40, 50], 0.25)).toBe(20)
+  expect(quantile([0, 10], 0.1)).toBeCloseTo(1)
+  expect(summarize([7])).toEqual({ median: 7, low: 7, high: 7 })
+  expect(() => median([])).toThrow('at least one value')
+})
+
+test('a ratio compares medians; its quartiles come from the rounds, in pairs', () => {
+  // Both slow down together in the last round: the spread of the ratio stays small.
+  const { median: times, low, high } = ratio([30, 33, 300], [10, 11, 100])
+  expect(times).toBeCloseTo(3)
+  expect(low).toBeCloseTo(3)
+  expect(high).toBeCloseTo(3)
+  expect(() => ratio([1], [1, 2])).toThrow('rounds go in pairs')
+})
+
+test('the relative error is in units of the largest value, and never hides what is not a number', () => {
+  expect(relativeError(new Float32Array([1, 2, 4]), new Float32Array([1, 3, 4]))).toBe(0.25)
+  expect(relativeError(new Float32Array([0]), new Float32Array([0]))).toBe(0)
+  expect(relativeError(new Float32Array([NaN, 1]), new Float32Array([1, 1]))).toBeNaN()
+  expect(relativeError(new Float32Array([1]), new Float32Array([0]))).toBe(Infinity)
+  expect(() => relativeError(new Float32Array(2), new Float32Array(3))).toThrow('2 numbers against 3')
+})

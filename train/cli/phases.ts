@@ -1,0 +1,56 @@
+/** Long phases on the terminal: a bar with the time left, or a plain line every few seconds where there is none. */
+import { SingleBar } from 'cli-progress'
+import { duration } from '../report/summary.js'
+
+const SECONDS_BETWEEN_LINES = 5
+const LABEL_CELLS = 26
+
+export interface Phase {
+  /** @param note what else is worth saying, such as the loss */
+  update(done: number, total: number, note?: string): void
+  /** Ends it with what took how long. */
+  finish(): void
+}
+
+/** @param stream stderr by default, so that results on stdout stay clean */
+export function beginPhase(label: string, stream: NodeJS.WriteStream = process.stderr): Phase {
+  const begun = performance.now()
+  const title = label.padEnd(LABEL_CELLS)
+  const elapsed = (): number => (performance.now() - begun) / 1000
+  const left = (done: number, total: number): string =>
+    done > 0 && done < total ? `${duration((elapsed() / done) * (total - done))} left` : ''
+  const finish = (): void => void stream.write(`${title} ${duration(elapsed())}\n`)
+  if (stream.isTTY) {
+    const bar = new SingleBar({
+      stream,
+      barsize: 16,
+      clearOnComplete: true,
+      format: `${title} {bar} {value}/{total}  {left}  {note}`,
+      barCompleteChar: '█',
+      barIncompleteChar: '░',
+    })
+    let started = false
+    return {
+      update(done, total, note = '') {
+        const payload = { left: left(done, total), note }
+        if (!started) bar.start(total, done, payload)
+        started = true
+        bar.setTotal(total)
+        bar.update(done, payload)
+      },
+      finish() {
+        bar.stop()
+        finish()
+      },
+    }
+  }
+  let lastLine = begun
+  return {
+    update(done, total, note = '') {
+      if (performance.now() - lastLine < 1000 * SECONDS_BETWEEN_LINES || done >= total) return
+      lastLine = performance.now()
+      stream.write(`${[`${title} ${done}/${total}`, left(done, total), note].filter(Boolean).join('  ')}\n`)
+    },
+    finish,
+  }
+}

@@ -1,0 +1,65 @@
+/** The images of one batch on the device at a time, so that a data set may be larger than the device. */
+import type { Engine } from '../../engine/index.js'
+import { ROW_FLOATS } from '../augment/draw.js'
+import { deviceImages, type DeviceImages } from '../augment/views.js'
+import { imageBytes, readImages, type ImageDataset } from '../data/dataset.js'
+
+/** A place on the device for the images of a batch; views are made of it as of a whole data set. */
+export class BatchImages {
+  readonly onDevice: DeviceImages
+  private readonly imageBytes: number
+  private readonly packed: readonly Uint32Array[]
+  private readonly own: Uint8Array
+
+  /** @param batch images a batch */
+  constructor(
+    private readonly engine: Engine,
+    private readonly dataset: ImageDataset,
+    private readonly batch: number,
+  ) {
+    const { height, width } = dataset
+    this.imageBytes = imageBytes(dataset)
+    this.own = this.staging()
+    const places = { count: batch, height, width, images: this.own }
+    this.onDevice = deviceImages(places, engine.target.maxBindingBytes)
+    this.packed = this.onDevice.shards.map(({ words }) => new Uint32Array(words.size))
+  }
+
+  /** An array for the bytes of a batch. */
+  staging(): Uint8Array {
+    return new Uint8Array(this.batch * this.imageBytes)
+  }
+
+  /** Reads the images of these indices, as many as the batch holds, into a staging array. */
+  read(indices: ArrayLike<number>, staging: Uint8Array): Promise<void> {
+    return readImages(this.dataset, indices, staging)
+  }
+
+  /**
+   * Puts a staging array's images in the places 0, 1, …; programs submitted before still see the batch before.
+   * The array is copied, and free again.
+   */
+  put(staging: Uint8Array): void {
+    this.onDevice.shards.forEach(({ words, firstImage, count }, i) => {
+      const first = firstImage * this.imageBytes
+      new Uint8Array(this.packed[i].buffer).set(staging.subarray(first, first + count * this.imageBytes))
+      this.engine.write(words, this.packed[i])
+    })
+  }
+
+  /** `read`, then `put`. */
+  async load(indices: ArrayLike<number>): Promise<void> {
+    await this.read(indices, this.own)
+    this.put(this.own)
+  }
+
+  /** Rows that were drawn for images of the data set, made to name the batch's places instead. */
+  place(rows: Float32Array): Float32Array {
+    for (let row = 0; row * ROW_FLOATS < rows.length; row++) rows[row * ROW_FLOATS] = row % this.batch
+    return rows
+  }
+
+  release(): void {
+    for (const { words } of this.onDevice.shards) this.engine.release(words)
+  }
+}

@@ -1,0 +1,56 @@
+/** Images in a file of records of one size, read by position: a data set may be larger than memory. */
+import { closeSync, fstatSync, openSync, read } from 'node:fs'
+import { promisify } from 'node:util'
+import type { ImageStore } from '../../data/dataset.js'
+
+const readAt = promisify(read)
+/** The file stays open while anything can read from it: what replaces it under its name is another file. */
+const abandoned = new FinalizationRegistry<number>((file) => closeSync(file))
+
+/** Neighbouring records are read at once, in pieces of at most so many bytes. */
+const LONGEST_READ = 2 ** 22
+
+export class ImageFile implements ImageStore {
+  private readonly file: number
+  /** Of the whole file. */
+  readonly bytes: number
+
+  /**
+   * @param recordBytes bytes an image, which are as many as its pixels' bytes
+   * @param toPixels makes [height, width, 3] bytes of a record; without it records are such bytes
+   */
+  constructor(
+    readonly path: string,
+    private readonly recordBytes: number,
+    private readonly toPixels?: (record: Uint8Array, out: Uint8Array) => void,
+  ) {
+    this.file = openSync(path, 'r')
+    this.bytes = fstatSync(this.file).size
+    abandoned.register(this, this.file)
+  }
+
+  async read(indices: ArrayLike<number>, out: Uint8Array): Promise<void> {
+    const { recordBytes, toPixels } = this
+    const longest = Math.max(1, Math.floor(LONGEST_READ / recordBytes))
+    const raw = toPixels ? new Uint8Array(out.length) : out
+    const reads: Promise<void>[] = []
+    for (let first = 0, next; first < indices.length; first = next) {
+      next = first + 1
+      while (next < indices.length && indices[next] === indices[next - 1] + 1 && next - first < longest) next++
+      reads.push(this.fill(raw.subarray(first * recordBytes, next * recordBytes), indices[first]))
+    }
+    await Promise.all(reads)
+    if (toPixels)
+      for (let at = 0; at < out.length; at += recordBytes)
+        toPixels(raw.subarray(at, at + recordBytes), out.subarray(at, at + recordBytes))
+  }
+
+  private async fill(target: Uint8Array, firstRecord: number): Promise<void> {
+    const position = firstRecord * this.recordBytes
+    for (let done = 0; done < target.length;) {
+      const { bytesRead } = await readAt(this.file, target, done, target.length - done, position + done)
+      if (bytesRead === 0) throw new Error(`${this.path}: ends before image ${firstRecord}; it has been changed`)
+      done += bytesRead
+    }
+  }
+}

@@ -1,0 +1,104 @@
+/** Data sets that their authors publish as one archive: where to put it, its checksum, and unpacking it once. */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { extract } from 'tar'
+import { cacheFolder } from '../../../engine/node/drivers.mjs'
+import { errorCode, unreadable, writeFolderAtomically } from '../files.js'
+import { MissingSplitError, type LoadOptions, type Split } from '../../data/dataset.js'
+import { terminalProgress, type ProgressReporter } from './progress.js'
+
+/** An archive as its authors publish it. */
+export interface OfficialArchive {
+  /** The data set, as errors name it. */
+  title: string
+  /** Ends in the archive's file name. */
+  address: string
+  /** Of the archive, in hexadecimal. */
+  md5: string
+  /** The one folder in it. */
+  folder: string
+  /** Files of that folder that tell that a folder is one. */
+  files: readonly string[]
+}
+
+/**
+ * The folder of the unpacked files: in `dataDir` (or that folder itself) or in the cache. An archive that lies there
+ * instead is checked and unpacked beside itself first.
+ *
+ * @throws one line with the official address and where to put the file, when neither is there; when the archive is not
+ *   the official one
+ */
+export async function archiveFolder(
+  archive: OfficialArchive,
+  { dataDir, cacheDir, progress = terminalProgress() }: LoadOptions,
+): Promise<string> {
+  const { title, address, md5, folder, files } = archive
+  const base = dataDir ?? cacheDir ?? cacheFolder()
+  if (dataDir !== undefined && !(await kindOf(dataDir))?.isDirectory())
+    throw new Error(`data folder ${dataDir} does not exist; give one that holds ${folder}/ or its archive`)
+  const inside = join(base, folder)
+  if ((await kindOf(inside))?.isDirectory()) return inside
+  if (dataDir !== undefined) for (const file of files) if (await kindOf(join(dataDir, file))) return dataDir
+
+  const path = join(base, address.slice(address.lastIndexOf('/') + 1))
+  const found = await kindOf(path)
+  if (!found?.isFile())
+    throw new Error(
+      `${title} is not in ${base}: download ${address} (md5 ${md5}) into that folder and run this again, ` +
+        `or name the folder that holds it with --data-dir`,
+    )
+  const sum = await md5Of(path, found.size, progress)
+  if (sum !== md5)
+    throw new Error(`${path}: its md5 is ${sum}, not the official ${md5}: download it again from ${address}`)
+  await writeFolderAtomically(inside, (temporary) => unpack(path, temporary, found.size, progress))
+  return inside
+}
+
+const kindOf = (path: string) => stat(path).catch(() => undefined)
+
+async function md5Of(path: string, bytes: number, progress: ProgressReporter): Promise<string> {
+  const task = progress.begin('checking the archive', bytes, 'bytes')
+  try {
+    const hash = createHash('md5')
+    let done = 0
+    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) {
+      hash.update(chunk as Buffer)
+      task.update((done += (chunk as Buffer).length))
+    }
+    return hash.digest('hex')
+  } finally {
+    task.finish()
+  }
+}
+
+/** Unpacks without the archive's own top folder. */
+async function unpack(path: string, folder: string, bytes: number, progress: ProgressReporter): Promise<void> {
+  const task = progress.begin('unpacking', bytes, 'bytes')
+  try {
+    const unpacking = extract({ cwd: folder, strip: 1, strict: true })
+    let done = 0
+    const source = createReadStream(path, { highWaterMark: 2 ** 20 })
+    source.on('data', (chunk) => task.update((done += chunk.length)))
+    await new Promise<void>((resolve, reject) => {
+      source.on('error', reject)
+      unpacking.on('error', reject)
+      unpacking.on('close', resolve)
+      source.pipe(unpacking)
+    })
+  } catch (error) {
+    throw new Error(`${path}: cannot be unpacked (${(error as Error).message.split('\n')[0]})`, { cause: error })
+  } finally {
+    task.finish()
+  }
+}
+
+/** For `catch`: says which split a file that cannot be read is missing for. */
+export const missingFile =
+  (path: string, split: Split, title: string) =>
+  (error: unknown): never => {
+    if (errorCode(error) === 'ENOENT')
+      throw new MissingSplitError(`${path} is missing; the ${split} split needs it (${title}, binary version)`)
+    throw new Error(unreadable(path, error), { cause: error })
+  }

@@ -1,0 +1,86 @@
+/**
+ * STL-10: photographs of 96×96 pixels, RGB: 5,000 for training and 8,000 for the test, of 10 classes, and 100,000
+ * unlabelled ones for pretraining (A. Coates, H. Lee, A. Ng, "An Analysis of Single-Layer Networks in Unsupervised
+ * Feature Learning", 2011), in the official binary format: an image is its red, green and blue planes, each column
+ * after column; labels are a byte each, from 1.
+ * Format: https://cs.stanford.edu/~acoates/stl10/
+ */
+import { stat, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { inMemory, type DatasetSource, type ImageDataset, type Split } from '../../data/dataset.js'
+import { ImageFile } from './image_file.js'
+import { archiveFolder, missingFile, type OfficialArchive } from './official_archive.js'
+
+const ARCHIVE: OfficialArchive = {
+  title: 'STL-10',
+  address: 'http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz',
+  md5: '91f7769df0f17e558f3565bffb0c7dfb',
+  folder: 'stl10_binary',
+  files: ['train_X.bin', 'test_X.bin', 'unlabeled_X.bin'],
+}
+
+const SIZE = 96
+const PIXELS = SIZE * SIZE
+const CLASSES = ['airplane', 'bird', 'car', 'cat', 'deer', 'dog', 'horse', 'monkey', 'ship', 'truck']
+
+/** Image and label files of a split. */
+const FILES: Record<Split, readonly [string, string?]> = {
+  train: ['train_X.bin', 'train_y.bin'],
+  test: ['test_X.bin', 'test_y.bin'],
+  unlabelled: ['unlabeled_X.bin'],
+}
+
+export const stl10: DatasetSource = {
+  splits: ['train', 'test', 'unlabelled'],
+  pretraining: 'unlabelled',
+  locate: (options) => archiveFolder(ARCHIVE, options),
+
+  async load(split, options) {
+    const folder = await archiveFolder(ARCHIVE, options)
+    const [imageFile, labelFile] = FILES[split]
+    const path = join(folder, imageFile)
+    await stat(path).catch(missingFile(path, split, ARCHIVE.title))
+    const images = new ImageFile(path, 3 * PIXELS, fromColumnPlanes)
+    const count = images.bytes / (3 * PIXELS)
+    if (count === 0 || !Number.isInteger(count))
+      throw new Error(
+        `${path}: truncated or not STL-10: ${images.bytes} bytes are not a multiple of ${3 * PIXELS} (one image)`,
+      )
+    const dataset: ImageDataset = {
+      name: 'stl10',
+      split,
+      count,
+      height: SIZE,
+      width: SIZE,
+      channels: 3,
+      images,
+      labels: new Uint8Array(0),
+      classes: [],
+    }
+    // The unlabelled images are 2.8 GB and stay in the file.
+    if (labelFile === undefined) return dataset
+    return {
+      ...(await inMemory(dataset)),
+      labels: await readLabels(join(folder, labelFile), split, count),
+      classes: CLASSES,
+    }
+  },
+}
+
+/** Planes column after column → pixels row after row, RGB interleaved. */
+function fromColumnPlanes(planes: Uint8Array, out: Uint8Array): void {
+  let from = 0
+  for (let channel = 0; channel < 3; channel++)
+    for (let x = 0; x < SIZE; x++)
+      for (let at = 3 * x + channel; at < 3 * PIXELS; at += 3 * SIZE) out[at] = planes[from++]
+}
+
+async function readLabels(path: string, split: Split, count: number): Promise<Uint8Array> {
+  const labels = new Uint8Array(await readFile(path).catch(missingFile(path, split, ARCHIVE.title)))
+  if (labels.length !== count) throw new Error(`${path}: ${labels.length} labels for ${count} images`)
+  return labels.map((label, i) => {
+    if (label < 1 || label > CLASSES.length)
+      throw new Error(`${path}: label ${label} of image ${i} is not from 1 to ${CLASSES.length}`)
+    return label - 1
+  })
+}

@@ -1,0 +1,43 @@
+/** The runs of the paper's tables, a file each: its first line says which, the rest is a configuration. */
+import { readFileSync, readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parse } from 'yaml'
+import { ConfigError, resolveConfig, type PartialConfig } from '../config/config.js'
+import { counted } from '../report/summary.js'
+
+const folder = fileURLToPath(new URL('../recipes/', import.meta.url))
+const MOST_NEAR = 5
+
+/** Names of the recipes, in order. */
+export const recipeNames = (): string[] =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith('.yaml'))
+    .map((name) => name.slice(0, -'.yaml'.length))
+    .sort(new Intl.Collator('en', { numeric: true }).compare)
+
+const textOf = (name: string): string => readFileSync(`${folder}${name}.yaml`, 'utf8')
+
+/** What a recipe is, in one line: what it is for, and what decides how long it takes. */
+export function describeRecipe(name: string): string {
+  const { arch, epochs, batch, accumulate, precision } = resolveConfig(readRecipe(name))
+  const network = arch.replace('resnet', 'ResNet-')
+  const batches = accumulate > 1 ? `${accumulate} × ${batch}` : batch
+  const purpose = textOf(name).split('\n')[0].replace(/^# /, '')
+  return `${purpose} ${network}, ${counted(epochs, 'epoch')} of batches of ${batches}, ${precision}.`
+}
+
+/** @throws ConfigError naming those that are most like it, where there is no recipe of that name */
+export function readRecipe(name: string): PartialConfig {
+  const names = recipeNames()
+  if (names.includes(name)) return parse(textOf(name)) as PartialConfig
+  const parts = name.toLowerCase().split('-')
+  const shared = (other: string): number => other.split('-').filter((part) => parts.includes(part)).length
+  const alike = (other: string): number => [...other].findIndex((character, i) => character !== name[i])
+  const near = names
+    .filter((other) => shared(other) > 0)
+    .sort((a, b) => shared(b) - shared(a) || alike(b) - alike(a))
+    .slice(0, MOST_NEAR)
+  throw new ConfigError(
+    `--recipe '${name}': there is no such recipe${near.length ? `; near it: ${near.join(', ')}` : ''} (npm run pretrain -- --list-recipes shows all)`,
+  )
+}
