@@ -6,7 +6,7 @@ import { readKernels } from '../../engine/node/index.js'
 import { engine } from '../support/engine.js'
 
 const folder = new URL('../../shaders/', import.meta.url)
-const files = readdirSync(folder)
+const files = readdirSync(folder).filter((file) => file.endsWith('.wgsl'))
 const text = (file: string): string => readFileSync(new URL(file, folder), 'utf8')
 
 test('the list that browsers fetch by is the folder', () => {
