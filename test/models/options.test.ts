@@ -1,4 +1,4 @@
-/** Forms of the networks beside the default: deeper projectors, the stem without ReLU, and copies under other names. */
+/** Options of the networks: deeper projectors, a stem without ReLU, and copies with a prefix. */
 import { expect, test } from 'vitest'
 import { input, matmul, batchNormInference, type Value } from '../../engine/index.js'
 import { projector, resnet } from '../../models/index.js'
@@ -8,7 +8,7 @@ const features = async (stemRelu: boolean, x: Float32Array): Promise<Float32Arra
   const gpu = await engine()
   const net = resnet({ arch: 'resnet18', width: 4, stemRelu, seed: 5 })
   const program = await gpu.compile({ outputs: { h: net.forward(input('x', [1, 6, 6, 4]), { training: false }) } })
-  // Far below zero: a ReLU would let nothing of the image through.
+  // Far below zero, so that a ReLU removes all information about the image.
   gpu.write(net.dict.entries.get('bn1.bias')!.variable, new Float32Array(4).fill(-10))
   await program.run({ x })
   const h = await program.read('h')
@@ -17,13 +17,13 @@ const features = async (stemRelu: boolean, x: Float32Array): Promise<Float32Arra
   return h
 }
 
-test('without its ReLU the stem lets through what is below zero', async () => {
+test('without its ReLU the stem passes negative values on', async () => {
   const [some, others] = [1, 2].map((k) => Float32Array.from({ length: 144 }, (_, i) => Math.sin(k * i)))
   expect(await features(true, some)).toEqual(await features(true, others))
   expect(await features(false, some)).not.toEqual(await features(false, others))
 })
 
-test('a projector of depth 3 has the names of PyTorch’s Sequential, and is its layers one after the other', async () => {
+test('a projector of depth 3 has the names of PyTorch’s Sequential and applies its layers in order', async () => {
   const gpu = await engine()
   const head = projector({ features: 6, dim: 5, depth: 3, seed: 4 })
   const norm = (i: number) => ['weight', 'bias', 'running_mean', 'running_var'].map((name) => `projector.${i}.${name}`)
@@ -52,7 +52,7 @@ test('a projector of depth 3 has the names of PyTorch’s Sequential, and is its
   for (const v of head.dict.variables) gpu.release(v)
 })
 
-test('a copy has Variables of its own names, and the state dict keeps torchvision’s', () => {
+test('a prefix changes the names of the Variables, not those of the state dict', () => {
   const { dict } = resnet({ arch: 'resnet18', width: 4, prefix: 'target.' })
   const { variable } = dict.entries.get('layer1.0.conv1.weight')!
   expect(variable.name).toBe('target.layer1.0.conv1.weight')
