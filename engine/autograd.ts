@@ -1,20 +1,7 @@
 /** Reverse-mode automatic differentiation as a walk over the graph that builds more graph. */
-import { add } from './ops/binary.js'
-import { constant } from './sources.js'
-import { ShapeError, show, type Node, type Value } from './value.js'
-
-/** All nodes that `values` depend on, in the order in which they were made (a topological order). */
-export function reachable(values: Iterable<Value>): Node[] {
-  const seen = new Set<Node>()
-  const stack = [...values].map((v) => v.node)
-  while (stack.length) {
-    const node = stack.pop()!
-    if (seen.has(node)) continue
-    seen.add(node)
-    for (const v of node.inputs) stack.push(v.node)
-  }
-  return [...seen].sort((a, b) => a.id - b.id)
-}
+import { add } from './ops/elementwise.js'
+import { constant } from './leaves.js'
+import { reachable, ShapeError, show, type Node, type Value } from './value.js'
 
 /**
  * The gradients of the scalar `loss` in each of `targets`, as graph Values of the targets' shapes.

@@ -1,8 +1,10 @@
 /** One device and what lives on it: pipelines, Variables' buffers, read-back, and failures as one line each. */
-import { KernelLibrary, PipelineCache } from './kernel.js'
-import { Emit, type Choice, type Plan, type ProgramSpec, type Target, type VariantTable } from './lowering.js'
+import { KernelLibrary } from './kernel.js'
+import { lower } from './lower.js'
+import { PipelineCache } from './pipelines.js'
+import type { Plan, ProgramSpec, Target, Tunable, VariantTable } from './plan.js'
 import { Program } from './program.js'
-import { type TypedArray, type Variable } from './sources.js'
+import { type TypedArray, type Variable } from './leaves.js'
 import type { DType } from './value.js'
 
 export class EngineError extends Error {
@@ -28,7 +30,7 @@ export class Engine {
   /** Which variant computes which product; what is not in it goes by the variants' own estimates. */
   variants: VariantTable = new Map()
   /** Asked before a graph is recorded for the choices that `variants` does not hold; without one nothing is measured. */
-  tuner?: (choices: readonly Choice[]) => Promise<VariantTable>
+  tuner?: (tunables: readonly Tunable[]) => Promise<VariantTable>
   private readonly variables = new Map<unknown, GPUBuffer>()
   private readonly staging: GPUBuffer[] = []
   private readonly inFlight: Promise<unknown>[] = []
@@ -112,7 +114,7 @@ export class Engine {
 
   /** Lowers a graph without building it: dispatches, buffers and peak bytes. */
   plan(spec: ProgramSpec): Plan {
-    return new Emit(this.target, this.library, this.variants).run(spec)
+    return lower(spec, this)
   }
 
   /**
@@ -136,7 +138,7 @@ export class Engine {
     this.check()
     let plans = specs.map((spec) => this.plan(spec))
     if (this.tuner) {
-      const open = new Map(plans.flatMap(({ choices }) => [...choices].filter(([key]) => !this.variants.has(key))))
+      const open = new Map(plans.flatMap(({ tunables }) => [...tunables].filter(([key]) => !this.variants.has(key))))
       if (open.size) this.variants = new Map([...this.variants, ...(await this.tuner([...open.values()]))])
       plans = specs.map((spec) => this.plan(spec))
     }

@@ -1,5 +1,5 @@
 /** Which physical buffer each temporary lives in, from when it is first and last used. */
-import { resolve, type Dispatch, type Storage, type Target } from './lowering.js'
+import { resolve, type Dispatch, type Storage, type Target } from './plan.js'
 
 export interface MemoryPlan {
   /** Sizes of the pooled buffers, in bytes, from the largest down. */

@@ -1,8 +1,8 @@
 /** How long each dispatch of a program takes, by the device's own clock where it offers one. */
 import type { Constants } from './kernel.js'
-import type { Dispatch } from './lowering.js'
+import type { Dispatch } from './plan.js'
 import type { Program } from './program.js'
-import type { TypedArray } from './sources.js'
+import type { TypedArray } from './leaves.js'
 
 /** One dispatch of the program, in order. */
 export interface DispatchProfile {

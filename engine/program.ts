@@ -1,8 +1,8 @@
 /** A graph recorded once: pipelines, buffers and bind groups are made here, and runs only replay them. */
 import type { Engine } from './engine.js'
-import { part, resolve, type Plan, type Slice, type Storage } from './lowering.js'
+import { part, resolve, type Plan, type Slice, type Storage } from './plan.js'
 import { sharedPool } from './memory.js'
-import { type TypedArray } from './sources.js'
+import { type TypedArray } from './leaves.js'
 import { show } from './value.js'
 
 interface Recorded {

@@ -3,9 +3,10 @@
  * is recorded once for each of them, on a few rows of its batch, and the fastest is kept.
  */
 import type { Engine } from './engine.js'
-import { Emit, variantKey, type Choice, type VariantTable } from './lowering.js'
+import { lower } from './lower.js'
+import { variantKey, type Tunable, type VariantTable } from './plan.js'
 import { Program } from './program.js'
-import { variable, type Variable } from './sources.js'
+import { variable, type Variable } from './leaves.js'
 import { cast } from './ops/cast.js'
 import { apply, sizeOf } from './value.js'
 
@@ -18,33 +19,34 @@ const PROBE_NUMBERS = { cpu: 2 ** 20, gpu: 2 ** 25 }
 /**
  * Measures what there is to choose.
  *
- * @returns the name of the fastest candidate by `variantKey`, for every choice; a candidate that the device refuses
+ * @returns the name of the fastest candidate by `variantKey`, for every tunable; a candidate that the device refuses
  *   loses
  */
 export async function measureVariants(
   engine: Engine,
-  choices: readonly Choice[],
+  tunables: readonly Tunable[],
   onProgress?: (done: number, total: number) => void,
 ): Promise<VariantTable> {
   const table = new Map<string, string>()
-  for (const [i, choice] of choices.entries()) {
-    table.set(variantKey(choice.node), await fastest(engine, choice))
-    onProgress?.(i + 1, choices.length)
+  for (const [i, tunable] of tunables.entries()) {
+    table.set(variantKey(tunable.node), await fastest(engine, tunable))
+    onProgress?.(i + 1, tunables.length)
   }
   return table
 }
 
-async function fastest(engine: Engine, choice: Choice): Promise<string> {
-  const operands = probeOperands(engine, choice)
+async function fastest(engine: Engine, tunable: Tunable): Promise<string> {
+  const operands = probeOperands(engine, tunable)
   const programs: { name: string; program: Program; times: number[] }[] = []
   try {
-    for (const { name } of choice.candidates) {
-      const inputs = operands.map((v, i) => (choice.node.inputs[i].dtype === 'f16' ? cast(v, 'f16') : v))
-      const outputs = apply(choice.node.op, inputs, choice.node.attributes)
+    for (const name of tunable.variants) {
+      const inputs = operands.map((v, i) => (tunable.node.inputs[i].dtype === 'f16' ? cast(v, 'f16') : v))
+      const outputs = apply(tunable.node.op, inputs, tunable.node.attributes)
       const y = outputs[0].dtype === 'f16' ? cast(outputs[0], 'f32') : outputs[0]
       try {
-        const emit = new Emit(engine.target, engine.library, { get: () => name })
-        const plan = emit.run({ label: `measuring ${choice.node.op.name} ${name}`, outputs: { y } })
+        const spec = { label: `measuring ${tunable.node.op.name} ${name}`, outputs: { y } }
+        const { target, library } = engine
+        const plan = lower(spec, { target, library, variants: { get: () => name } })
         const [program] = await Program.build(engine, [plan])
         programs.push({ name, program, times: [] })
       } catch {
@@ -60,7 +62,7 @@ async function fastest(engine: Engine, choice: Choice): Promise<string> {
         else times.push(milliseconds)
       }
     const best = programs.sort((a, b) => median(a.times) - median(b.times))[0]
-    return best?.name ?? choice.candidates[0].name
+    return best?.name ?? tunable.variants[0]
   } finally {
     for (const { program } of programs) program.destroy()
     for (const operand of operands) engine.release(operand)
@@ -77,7 +79,7 @@ async function timed(engine: Engine, program: Program, runs: number): Promise<nu
 }
 
 /** Variables in the place of the op's inputs, with fewer rows where the op has a batch. */
-function probeOperands(engine: Engine, { node }: Choice): Variable[] {
+function probeOperands(engine: Engine, { node }: Tunable): Variable[] {
   const batched = node.op.batched ?? []
   const rows = batched.length ? node.inputs[batched[0]].shape[0] : 1
   const numbers = Math.max(...node.inputs.map((v) => v.size))

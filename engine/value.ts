@@ -2,7 +2,7 @@
  * Values and the ops that make them. Building a network is calling functions on Values;
  * nothing runs until a graph is compiled into a Program.
  */
-import type { Emit } from './lowering.js'
+import type { LoweringContext } from './lowering_context.js'
 
 /** f16 is a way to store activations and their gradients: every kernel computes in f32. */
 export type DType = 'f32' | 'f16' | 'u32'
@@ -31,7 +31,7 @@ export interface Op<A = unknown> {
    */
   gradient?(node: Node<A>, outputGradients: readonly (Value | undefined)[]): (Value | undefined)[]
   /** Emits the dispatches that compute the outputs from the inputs. */
-  lower(node: Node<A>, emit: Emit): void
+  lower(node: Node<A>, context: LoweringContext): void
 }
 
 /** One application of an op. `id` grows with creation, so ascending ids are a topological order. */
@@ -108,6 +108,19 @@ export function attach<A>(op: Op<A>, inputs: readonly Value[], attributes: A, ou
     value.output = i
   })
   return outputs
+}
+
+/** All nodes that `values` depend on, in the order in which they were made (a topological order). */
+export function reachable(values: Iterable<Value>): Node[] {
+  const seen = new Set<Node>()
+  const stack = [...values].map((v) => v.node)
+  while (stack.length) {
+    const node = stack.pop()!
+    if (seen.has(node)) continue
+    seen.add(node)
+    for (const v of node.inputs) stack.push(v.node)
+  }
+  return [...seen].sort((a, b) => a.id - b.id)
 }
 
 /**

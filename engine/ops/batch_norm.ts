@@ -2,12 +2,12 @@
  * Batch normalisation (Ioffe & Szegedy 2015) over all dimensions but the last, jointly or by groups of
  * rows, with a residual addition and a ReLU fused behind it where a network asks for them.
  */
-import { part, type Emit, type Slice } from '../lowering.js'
-import type { Assignment, Variable } from '../sources.js'
+import type { LoweringContext } from '../lowering_context.js'
+import { part, type Slice } from '../plan.js'
+import type { Assignment, Variable } from '../leaves.js'
 import { bytesOf, defineOp, ShapeError, show, type DType, type Value } from '../value.js'
-import { checkActivations, checkFloat, padded, resize, up } from './common.js'
+import { checkActivations, checkFloat, padded, resize, up, vec4Of } from './common.js'
 import { filled } from './layout.js'
-import { vec4Of } from './products/work.js'
 
 export interface BatchNormOptions {
   /** The first dimension is cut into so many equal runs (views), each with statistics of its own. */
@@ -46,13 +46,20 @@ interface Run {
 }
 
 /** The dispatches that cover [groups, rows, c4]: one where it can be bound, else one a run of rows. */
-function runsOf(emit: Emit, groups: number, rows: number, c4: number, strip: number, dtype: DType): Run[] {
+function runsOf(
+  context: LoweringContext,
+  groups: number,
+  rows: number,
+  c4: number,
+  strip: number,
+  dtype: DType,
+): Run[] {
   const rowBytes = bytesOf[dtype] * c4
-  if (groups * rows * rowBytes <= emit.target.maxBindingBytes)
+  if (groups * rows * rowBytes <= context.target.maxBindingBytes)
     return [{ offset: 0, bytes: groups * rows * rowBytes, rows, groups, firstGroup: 0, firstStrip: 0 }]
   const runs: Run[] = []
   for (let group = 0; group < groups; group++)
-    for (const { start, count } of emit.rows(Math.ceil(rows / strip), strip * rowBytes)) {
+    for (const { start, count } of context.rows(Math.ceil(rows / strip), strip * rowBytes)) {
       const some = Math.min(count * strip, rows - start * strip)
       const offset = (group * rows + start * strip) * rowBytes
       if (offset % 256)
@@ -65,8 +72,8 @@ function runsOf(emit: Emit, groups: number, rows: number, c4: number, strip: num
 /** Rows a strip: one invocation walks down one, and the strips' statistics are merged. */
 const stripOf = (rows: number): number => Math.max(16, Math.min(256, Math.ceil(rows / 64)))
 
-const workgroupsOf = (emit: Emit, run: Run, strip: number, c4: number): [number, number] => [
-  emit.grid((Math.ceil(run.rows / strip) * c4) / 4, 64),
+const workgroupsOf = (context: LoweringContext, run: Run, strip: number, c4: number): [number, number] => [
+  context.grid((Math.ceil(run.rows / strip) * c4) / 4, 64),
   run.groups,
 ]
 
@@ -74,9 +81,9 @@ const cut = (x: Slice, run: Run): Slice => part(x, run.offset, run.bytes)
 
 /** A tensor with its channels filled up to whole vec4s. */
 const widened =
-  (emit: Emit, channels: number, c4: number) =>
+  (context: LoweringContext, channels: number, c4: number) =>
   (v: Value): Slice =>
-    padded(emit, emit.of(v), [1, v.size / channels, channels], v.size / channels, c4, v.dtype)
+    padded(context, context.of(v), [1, v.size / channels, channels], v.size / channels, c4, v.dtype)
 
 /** x, and the residual where there is one, are activations of one type; the rest is f32. */
 function checkTypes(name: string, x: Value, residual: Value | undefined, vectors: Value[]): void {
@@ -88,7 +95,7 @@ function checkTypes(name: string, x: Value, residual: Value | undefined, vectors
 
 /** y = x·gain + offset (+ residual), ReLU. */
 function applyLine(
-  emit: Emit,
+  context: LoweringContext,
   x: Slice,
   gain: Slice,
   offset: Slice,
@@ -101,12 +108,12 @@ function applyLine(
   dtype: DType,
 ): void {
   for (const run of runs)
-    emit.dispatch({
+    context.dispatch({
       kernel: 'batch_norm_apply',
       constants: { RELU: relu, RESIDUAL: !!residual, T: vec4Of(dtype), store: dtype },
       params: { rows: run.rows, channels4: c4 / 4, strip, first_group: run.firstGroup },
       buffers: { x: cut(x, run), gain, offset, residual: residual && cut(residual, run), y: cut(y, run) },
-      workgroups: workgroupsOf(emit, run, strip, c4),
+      workgroups: workgroupsOf(context, run, strip, c4),
     })
 }
 
@@ -146,19 +153,19 @@ const batchNormOp = defineOp<Attributes>({
     })
     return [dx, dscale, dshift, residual && (node.attributes.relu ? masked : g)]
   },
-  lower: (node, emit) => {
+  lower: (node, context) => {
     const [x, scale, shift, residual] = node.inputs
     const [y, mean, variance, gain, offset] = node.outputs
     const { groups, epsilon, correction, relu } = node.attributes
     const { channels, rows, c4 } = layout(x, groups)
     const strip = stripOf(rows)
     const strips = Math.ceil(rows / strip)
-    const runs = runsOf(emit, groups, rows, c4, strip, x.dtype)
-    const wide = widened(emit, channels, c4)
+    const runs = runsOf(context, groups, rows, c4, strip, x.dtype)
+    const wide = widened(context, channels, c4)
     const from = wide(x)
-    const partial = emit.temporary(4 * groups * strips * 2 * c4)
+    const partial = context.temporary(4 * groups * strips * 2 * c4)
     for (const run of runs)
-      emit.dispatch({
+      context.dispatch({
         kernel: 'batch_norm_statistics',
         constants: { T: vec4Of(x.dtype) },
         params: {
@@ -170,34 +177,34 @@ const batchNormOp = defineOp<Attributes>({
           first_group: run.firstGroup,
         },
         buffers: { x: cut(from, run), partial },
-        workgroups: workgroupsOf(emit, run, strip, c4),
+        workgroups: workgroupsOf(context, run, strip, c4),
       })
     const exact = c4 === channels
-    const statistic = (v: Value): Slice => (exact ? emit.of(v) : emit.temporary(4 * groups * c4))
+    const statistic = (v: Value): Slice => (exact ? context.of(v) : context.temporary(4 * groups * c4))
     const merged = {
       mean: statistic(mean),
       variance: statistic(variance),
       gain: statistic(gain),
       offset: statistic(offset),
     }
-    emit.dispatch({
+    context.dispatch({
       kernel: 'batch_norm_merge',
       params: { groups, rows, channels4: c4 / 4, strip, strips, epsilon, correction },
       buffers: { partial, scale: wide(scale), shift: wide(shift), ...merged },
       workgroups: [Math.ceil((groups * c4) / 4 / 64)],
     })
-    const target = exact ? emit.of(y) : emit.temporary(up(bytesOf[y.dtype] * groups * rows * c4, 16))
+    const target = exact ? context.of(y) : context.temporary(up(bytesOf[y.dtype] * groups * rows * c4, 16))
     const more = residual && wide(residual)
-    applyLine(emit, from, merged.gain, merged.offset, more, target, relu, runs, strip, c4, x.dtype)
+    applyLine(context, from, merged.gain, merged.offset, more, target, relu, runs, strip, c4, x.dtype)
     if (!exact) {
-      resize(emit, target, [1, groups * rows, c4], emit.of(y), groups * rows, channels, y.dtype)
+      resize(context, target, [1, groups * rows, c4], context.of(y), groups * rows, channels, y.dtype)
       for (const [v, slice] of [
         [mean, merged.mean],
         [variance, merged.variance],
         [gain, merged.gain],
         [offset, merged.offset],
       ] as const)
-        resize(emit, slice, [1, groups, c4], emit.of(v), groups, channels)
+        resize(context, slice, [1, groups, c4], context.of(v), groups, channels)
     }
   },
 })
@@ -211,25 +218,25 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
     { shape: channels, dtype: 'f32' },
     { shape: g.shape, dtype: g.dtype },
   ],
-  lower: (node, emit) => {
+  lower: (node, context) => {
     const [g, x, mean, variance, gain, offset, y] = node.inputs
     const [dx, dscale, dshift, masked] = node.outputs
     const { groups, epsilon, correction, relu, residual } = node.attributes
     const { channels, rows, c4 } = layout(x, groups)
     const strip = stripOf(rows)
     const strips = Math.ceil(rows / strip)
-    const runs = runsOf(emit, groups, rows, c4, strip, x.dtype)
+    const runs = runsOf(context, groups, rows, c4, strip, x.dtype)
     const exact = c4 === channels
-    const wide = widened(emit, channels, c4)
+    const wide = widened(context, channels, c4)
     const result = (v: Value): Slice =>
-      exact ? emit.of(v) : emit.temporary(up((bytesOf[v.dtype] * v.size * c4) / channels, 16))
+      exact ? context.of(v) : context.temporary(up((bytesOf[v.dtype] * v.size * c4) / channels, 16))
     const [dy, from, m, v, a, b] = [wide(g), wide(x), wide(mean), wide(variance), wide(gain), wide(offset)]
     const out = y && wide(y)
     const keep = relu && residual ? result(masked) : undefined
     const mask = relu && !residual
-    const partial = emit.temporary(4 * groups * strips * 2 * c4)
+    const partial = context.temporary(4 * groups * strips * 2 * c4)
     for (const run of runs)
-      emit.dispatch({
+      context.dispatch({
         kernel: 'batch_norm_gradient_sums',
         constants: { MASK: mask, MASK_FROM_Y: !!out, KEEP: !!keep, T: vec4Of(x.dtype) },
         params: {
@@ -248,13 +255,13 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
           gain: a,
           offset: b,
           partial,
-          masked: keep ? cut(keep, run) : emit.temporary(256),
+          masked: keep ? cut(keep, run) : context.temporary(256),
         },
-        workgroups: workgroupsOf(emit, run, strip, c4),
+        workgroups: workgroupsOf(context, run, strip, c4),
       })
-    const line = emit.temporary(4 * groups * 2 * c4)
+    const line = context.temporary(4 * groups * 2 * c4)
     const [ds, dh] = [result(dscale), result(dshift)]
-    emit.dispatch({
+    context.dispatch({
       kernel: 'batch_norm_gradient_merge',
       params: { groups, rows, channels4: c4 / 4, strips, epsilon, correction },
       buffers: { partial, mean: m, variance: v, gain: a, line, d_scale: ds, d_shift: dh },
@@ -262,16 +269,24 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
     })
     const to = result(dx)
     for (const run of runs)
-      emit.dispatch({
+      context.dispatch({
         kernel: 'batch_norm_gradient_apply',
         constants: { MASK: mask, T: vec4Of(x.dtype), store: x.dtype },
         params: { rows: run.rows, channels4: c4 / 4, strip, first_group: run.firstGroup },
         buffers: { dy: cut(keep ?? dy, run), x: cut(from, run), gain: a, offset: b, line, dx: cut(to, run) },
-        workgroups: workgroupsOf(emit, run, strip, c4),
+        workgroups: workgroupsOf(context, run, strip, c4),
       })
     if (exact) return
     const narrow = (slice: Slice, value: Value): void =>
-      resize(emit, slice, [1, value.size / channels, c4], emit.of(value), value.size / channels, channels, value.dtype)
+      resize(
+        context,
+        slice,
+        [1, value.size / channels, c4],
+        context.of(value),
+        value.size / channels,
+        channels,
+        value.dtype,
+      )
     narrow(to, dx)
     narrow(ds, dscale)
     narrow(dh, dshift)
@@ -328,23 +343,23 @@ const inferenceOp = defineOp<{ epsilon: number; relu: boolean }>({
   },
   lower: (
     { inputs: [x, mean, variance, scale, shift, residual], outputs: [y], attributes: { epsilon, relu } },
-    emit,
+    context,
   ) => {
     const { channels, rows, c4 } = layout(x, 1)
     const strip = stripOf(rows)
-    const runs = runsOf(emit, 1, rows, c4, strip, x.dtype)
-    const wide = widened(emit, channels, c4)
-    const gain = emit.temporary(4 * c4)
-    const offset = emit.temporary(4 * c4)
-    emit.dispatch({
+    const runs = runsOf(context, 1, rows, c4, strip, x.dtype)
+    const wide = widened(context, channels, c4)
+    const gain = context.temporary(4 * c4)
+    const offset = context.temporary(4 * c4)
+    context.dispatch({
       kernel: 'batch_norm_fold',
       params: { channels4: c4 / 4, epsilon },
       buffers: { mean: wide(mean), variance: wide(variance), scale: wide(scale), shift: wide(shift), gain, offset },
       workgroups: [Math.ceil(c4 / 4 / 64)],
     })
-    const target = c4 === channels ? emit.of(y) : emit.temporary(up(bytesOf[y.dtype] * rows * c4, 16))
-    applyLine(emit, wide(x), gain, offset, residual && wide(residual), target, relu, runs, strip, c4, x.dtype)
-    if (c4 !== channels) resize(emit, target, [1, rows, c4], emit.of(y), rows, channels, y.dtype)
+    const target = c4 === channels ? context.of(y) : context.temporary(up(bytesOf[y.dtype] * rows * c4, 16))
+    applyLine(context, wide(x), gain, offset, residual && wide(residual), target, relu, runs, strip, c4, x.dtype)
+    if (c4 !== channels) resize(context, target, [1, rows, c4], context.of(y), rows, channels, y.dtype)
   },
 })
 
@@ -364,13 +379,13 @@ export function batchNormInference(
 const runningOp = defineOp<{ momentum: number; factor: number }>({
   name: 'runningStatistics',
   infer: ([running]) => [{ shape: running.shape, dtype: 'f32' }],
-  lower: ({ inputs: [running, batch], outputs: [next], attributes: { momentum, factor } }, emit) => {
-    const slice = emit.inPlace(next, running)
+  lower: ({ inputs: [running, batch], outputs: [next], attributes: { momentum, factor } }, context) => {
+    const slice = context.inPlace(next, running)
     const channels = running.size
-    emit.dispatch({
+    context.dispatch({
       kernel: 'batch_norm_running',
       params: { groups: batch.size / channels, channels, momentum, factor },
-      buffers: { batch: emit.of(batch), running: slice },
+      buffers: { batch: context.of(batch), running: slice },
       workgroups: [Math.ceil(channels / 64)],
     })
   },

@@ -2,7 +2,7 @@
  * Gradient clipping by the global norm (Pascanu et al. 2013, https://arxiv.org/abs/1211.5063; the constant is PyTorch's
  * clip_grad_norm_'s). The factor stays on the GPU, and the optimiser multiplies by it: no gradient is written again.
  */
-import { constant } from '../sources.js'
+import { constant } from '../leaves.js'
 import { defineOp, ShapeError, type Value } from '../value.js'
 import { checkFloat } from './common.js'
 import type { Unscaling } from './loss_scale.js'
@@ -12,35 +12,39 @@ import { extentsOf, segmentRuns, segmentTable } from './segments.js'
 const clipOp = defineOp<{ most: number; scaled: boolean }>({
   name: 'clipByGlobalNorm',
   infer: () => [one, one, one],
-  lower: ({ inputs, outputs: [factor, applied, norm], attributes: { most, scaled } }, emit) => {
+  lower: ({ inputs, outputs: [factor, applied, norm], attributes: { most, scaled } }, context) => {
     const gradients = inputs.slice(0, scaled ? -2 : -1)
     const [table, given] = inputs.slice(gradients.length)
     const { extents, bytes } = extentsOf(gradients)
-    emit.colocate(
+    context.colocate(
       gradients,
       extents.map(({ offset }) => offset),
       bytes,
     )
     const count = table.shape[0]
-    const sums = emit.temporary(Math.ceil(count / 4) * 16)
-    for (const { slices, base, first, segments } of segmentRuns(emit, [gradients.map((g) => emit.of(g))], extents))
-      emit.dispatch({
+    const sums = context.temporary(Math.ceil(count / 4) * 16)
+    for (const { slices, base, first, segments } of segmentRuns(
+      context,
+      [gradients.map((g) => context.of(g))],
+      extents,
+    ))
+      context.dispatch({
         kernel: 'squares',
         constants: { SCALED: scaled },
         params: { first, base4: base / 16 },
-        buffers: { x: slices[0], segments: emit.of(table), factor: given && emit.of(given), sums },
+        buffers: { x: slices[0], segments: context.of(table), factor: given && context.of(given), sums },
         workgroups: [segments],
       })
-    emit.dispatch({
+    context.dispatch({
       kernel: 'clip',
       constants: { SCALED: scaled },
       params: { count, most },
       buffers: {
         sums,
-        given: given && emit.of(given),
-        norm: emit.of(norm),
-        factor: emit.of(factor),
-        applied: emit.of(applied),
+        given: given && context.of(given),
+        norm: context.of(norm),
+        factor: context.of(factor),
+        applied: context.of(applied),
       },
       workgroups: [1],
     })

@@ -2,7 +2,7 @@
 import { defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkFloat, checkRank, sumSplits } from './common.js'
 import { matmul } from './matmul.js'
-import { scale } from './unary.js'
+import { scale } from './elementwise.js'
 
 /**
  * Aᵀ·B / rows: the cross-correlation of the columns of standardised embeddings. a: [B, d], b: [B, e] → [d, e].
@@ -43,26 +43,26 @@ const orthogonalityOp = defineOp<Attributes>({
     return [{ shape: [1], dtype: 'f32' }]
   },
   gradient: ({ inputs: [c], attributes }, [g]) => [orthogonalityGradientOp([c, g!], attributes)[0]],
-  lower: ({ inputs: [c], outputs: [loss], attributes }, emit) => {
+  lower: ({ inputs: [c], outputs: [loss], attributes }, context) => {
     const size = c.shape[c.shape.length - 1]
     const count = c.size / size
-    const rows = emit.temporary(Math.ceil(count / 4) * 16)
-    emit.dispatch({
+    const rows = context.temporary(Math.ceil(count / 4) * 16)
+    context.dispatch({
       kernel: 'orthogonality',
       params: { count, size, on: attributes.onDiagonal, off: attributes.offDiagonal, goal: attributes.target },
-      buffers: { c: emit.of(c), result: rows },
-      workgroups: [emit.grid(count, 64)],
+      buffers: { c: context.of(c), result: rows },
+      workgroups: [context.grid(count, 64)],
     })
-    sumSplits(emit, rows, emit.of(loss), count, 1)
+    sumSplits(context, rows, context.of(loss), count, 1)
   },
 })
 
 const orthogonalityGradientOp = defineOp<Attributes>({
   name: 'orthogonalityLossGradient',
   infer: ([c]) => [{ shape: c.shape, dtype: 'f32' }],
-  lower: ({ inputs: [c, g], outputs: [dc], attributes }, emit) => {
+  lower: ({ inputs: [c, g], outputs: [dc], attributes }, context) => {
     const size = c.shape[c.shape.length - 1]
-    emit.dispatch({
+    context.dispatch({
       kernel: 'orthogonality',
       constants: { GRADIENT: true },
       params: {
@@ -72,8 +72,8 @@ const orthogonalityGradientOp = defineOp<Attributes>({
         off: attributes.offDiagonal,
         goal: attributes.target,
       },
-      buffers: { c: emit.of(c), g: emit.of(g), result: emit.of(dc) },
-      workgroups: [emit.grid(c.size, 64)],
+      buffers: { c: context.of(c), g: context.of(g), result: context.of(dc) },
+      workgroups: [context.grid(c.size, 64)],
     })
   },
 })

@@ -30,25 +30,25 @@ const crossEntropyOp = defineOp<Attributes>({
     crossEntropyGradientOp([logits, labels, g!], attributes)[0],
     undefined,
   ],
-  lower: ({ inputs: [logits, labels], outputs: [loss], attributes }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [logits, labels], outputs: [loss], attributes }, context) =>
+    context.dispatch({
       kernel: 'cross_entropy',
       params: { rows: logits.shape[0], columns: logits.shape[1], ...attributes },
-      buffers: { logits: emit.of(logits), labels: emit.of(labels), result: emit.of(loss) },
-      workgroups: [emit.grid(logits.shape[0], 64)],
+      buffers: { logits: context.of(logits), labels: context.of(labels), result: context.of(loss) },
+      workgroups: [context.grid(logits.shape[0], 64)],
     }),
 })
 
 const crossEntropyGradientOp = defineOp<Attributes>({
   name: 'crossEntropyGradient',
   infer: ([logits]) => [{ shape: logits.shape, dtype: 'f32' }],
-  lower: ({ inputs: [logits, labels, g], outputs: [d], attributes }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [logits, labels, g], outputs: [d], attributes }, context) =>
+    context.dispatch({
       kernel: 'cross_entropy',
       constants: { GRADIENT: true },
       params: { rows: logits.shape[0], columns: logits.shape[1], ...attributes },
-      buffers: { logits: emit.of(logits), labels: emit.of(labels), g: emit.of(g), result: emit.of(d) },
-      workgroups: [emit.grid(logits.shape[0], 64)],
+      buffers: { logits: context.of(logits), labels: context.of(labels), g: context.of(g), result: context.of(d) },
+      workgroups: [context.grid(logits.shape[0], 64)],
     }),
 })
 

@@ -1,5 +1,5 @@
 /** Exponential moving averages of Variables: of weights for evaluation, or as the target network of BYOL. */
-import { assign, type Assignment, type Variable } from '../sources.js'
+import { assign, type Assignment, type Variable } from '../leaves.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkFloat } from './common.js'
 import { pieces } from './optimizers.js'
@@ -9,18 +9,18 @@ import { extentsOf } from './segments.js'
 const emaOp = defineOp<object>({
   name: 'ema',
   infer: (inputs) => inputs.slice(0, (inputs.length - 1) / 2).map(({ shape }) => ({ shape, dtype: 'f32' })),
-  lower: ({ inputs, outputs }, emit) => {
+  lower: ({ inputs, outputs }, context) => {
     const n = outputs.length
     const { extents } = extentsOf(outputs)
-    const averages = outputs.map((next, i) => emit.inPlace(next, inputs[i]))
-    const values = inputs.slice(n, -1).map((v) => emit.of(v))
+    const averages = outputs.map((next, i) => context.inPlace(next, inputs[i]))
+    const values = inputs.slice(n, -1).map((v) => context.of(v))
     const offsets = extents.map(({ offset }) => offset)
-    for (const { slices, count4 } of pieces(emit, [averages, values], offsets))
-      emit.dispatch({
+    for (const { slices, count4 } of pieces(context, [averages, values], offsets))
+      context.dispatch({
         kernel: 'ema',
         params: { count4 },
-        buffers: { average: slices[0], value: slices[1], rate: emit.of(inputs[2 * n]) },
-        workgroups: [emit.grid(count4, 64)],
+        buffers: { average: slices[0], value: slices[1], rate: context.of(inputs[2 * n]) },
+        workgroups: [context.grid(count4, 64)],
       })
   },
 })

@@ -1,8 +1,8 @@
 /** Gradients of several micro-batches, averaged: a larger batch's in the memory of a small one. */
-import { Arena, constant, variable, type Assignment, type Variable } from '../sources.js'
+import { Arena, constant, variable, type Assignment, type Variable } from '../leaves.js'
 import { ShapeError, type Value } from '../value.js'
 import { accumulate } from './chunks.js'
-import { scale } from './unary.js'
+import { scale } from './elementwise.js'
 
 export interface GradientAccumulation {
   /** The gradients' mean, once all micro-batches have been added: what the optimiser takes, in a program of its own. */

@@ -3,7 +3,7 @@
  * GradScaler): gradients stored in f16 are taken of scale · loss, so that small ones do not vanish. A step whose
  * gradients overflow is skipped, and the scale halved; after many clean steps it is doubled. All of it happens on the GPU.
  */
-import { assign, constant, variable, type Assignment, type Variable } from '../sources.js'
+import { assign, constant, variable, type Assignment, type Variable } from '../leaves.js'
 import { defineOp, type Value } from '../value.js'
 import { checkFloat } from './common.js'
 import { sliceRows } from './layout.js'
@@ -35,29 +35,34 @@ export interface LossScale {
 const lossScaleOp = defineOp<{ interval: number }>({
   name: 'lossScale',
   infer: () => [{ shape: [3], dtype: 'f32' }, one, one],
-  lower: ({ inputs, outputs: [next, factor, applied], attributes: { interval } }, emit) => {
+  lower: ({ inputs, outputs: [next, factor, applied], attributes: { interval } }, context) => {
     const gradients = inputs.slice(0, -2)
     const [table, state] = inputs.slice(-2)
     const { extents, bytes } = extentsOf(gradients)
-    emit.colocate(
+    context.colocate(
       gradients,
       extents.map(({ offset }) => offset),
       bytes,
     )
     const count = table.shape[0]
-    const overflow = emit.temporary(Math.ceil(count / 4) * 16)
-    const places = gradients.map((g) => emit.of(g))
-    for (const { slices, base, first, segments } of segmentRuns(emit, [places], extents))
-      emit.dispatch({
+    const overflow = context.temporary(Math.ceil(count / 4) * 16)
+    const places = gradients.map((g) => context.of(g))
+    for (const { slices, base, first, segments } of segmentRuns(context, [places], extents))
+      context.dispatch({
         kernel: 'finite',
         params: { first, base4: base / 16 },
-        buffers: { x: slices[0], segments: emit.of(table), overflow },
+        buffers: { x: slices[0], segments: context.of(table), overflow },
         workgroups: [segments],
       })
-    emit.dispatch({
+    context.dispatch({
       kernel: 'loss_scale',
       params: { count, interval },
-      buffers: { overflow, state: emit.inPlace(next, state), factor: emit.of(factor), applied: emit.of(applied) },
+      buffers: {
+        overflow,
+        state: context.inPlace(next, state),
+        factor: context.of(factor),
+        applied: context.of(applied),
+      },
       workgroups: [1],
     })
   },

@@ -15,25 +15,25 @@ const ntXentOp = defineOp<object>({
     return [{ shape: s.shape.slice(0, -1), dtype: 'f32' }]
   },
   gradient: ({ inputs: [s] }, [g]) => [ntXentGradientOp([s, g!], {})[0]],
-  lower: ({ inputs: [s], outputs: [loss] }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [s], outputs: [loss] }, context) =>
+    context.dispatch({
       kernel: 'nt_xent',
       params: { count: loss.size, size: s.size / loss.size },
-      buffers: { s: emit.of(s), result: emit.of(loss) },
-      workgroups: [emit.grid(loss.size, 64)],
+      buffers: { s: context.of(s), result: context.of(loss) },
+      workgroups: [context.grid(loss.size, 64)],
     }),
 })
 
 const ntXentGradientOp = defineOp<object>({
   name: 'ntXentRowsGradient',
   infer: ([s]) => [{ shape: s.shape, dtype: 'f32' }],
-  lower: ({ inputs: [s, g], outputs: [ds] }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [s, g], outputs: [ds] }, context) =>
+    context.dispatch({
       kernel: 'nt_xent',
       constants: { GRADIENT: true },
       params: { count: g.size, size: s.size / g.size },
-      buffers: { s: emit.of(s), g: emit.of(g), result: emit.of(ds) },
-      workgroups: [emit.grid(g.size, 64)],
+      buffers: { s: context.of(s), g: context.of(g), result: context.of(ds) },
+      workgroups: [context.grid(g.size, 64)],
     }),
 })
 

@@ -2,13 +2,13 @@
  * Optimisers as graph. Parameters, moments and gradients that lie in arenas of one layout are updated
  * by one dispatch for each binding-sized piece, however many tensors there are.
  */
-import { part, resolve, type Emit, type Slice } from '../lowering.js'
-import { Arena, assign, variable, type Assignment, type Variable } from '../sources.js'
+import type { LoweringContext } from '../lowering_context.js'
+import { part, resolve, type Slice } from '../plan.js'
+import { Arena, assign, variable, type Assignment, type Variable } from '../leaves.js'
 import { defineOp, ShapeError, type Node, type Value } from '../value.js'
-import { add } from './binary.js'
+import { add, affine } from './elementwise.js'
 import type { Unscaling } from './loss_scale.js'
 import { extentsOf } from './segments.js'
-import { affine } from './unary.js'
 
 /** Whole vec4s, gaps of an arena included: the gradient's gaps are never read by anyone else. */
 export interface Piece {
@@ -20,7 +20,11 @@ export interface Piece {
  * The runs of memory that the update walks over. `columns` are lists of equally many tensors (parameters, moments,
  * gradients); neighbours that lie at the same distances in every column are one run, gaps included.
  */
-export function pieces(emit: Emit, columns: readonly (readonly Slice[])[], offsets: readonly number[]): Piece[] {
+export function pieces(
+  context: LoweringContext,
+  columns: readonly (readonly Slice[])[],
+  offsets: readonly number[],
+): Piece[] {
   const places = columns.map((column) => column.map(resolve))
   const follows = (first: number, i: number): boolean =>
     places.every(
@@ -32,7 +36,7 @@ export function pieces(emit: Emit, columns: readonly (readonly Slice[])[], offse
   for (let first = 0, next: number; first < offsets.length; first = next) {
     for (next = first + 1; next < offsets.length && follows(first, next);) next++
     const bytes = offsets[next - 1] - offsets[first] + places[0][next - 1].bytes
-    for (const { start, count } of emit.rows(Math.ceil(bytes / 16), 16))
+    for (const { start, count } of context.rows(Math.ceil(bytes / 16), 16))
       list.push({
         slices: places.map((column) => part({ ...column[first], bytes }, 16 * start, 16 * count)),
         count4: count,
@@ -47,26 +51,26 @@ export function pieces(emit: Emit, columns: readonly (readonly Slice[])[], offse
  *
  * @param node inputs: n parameters, n of each state, n gradients, …; outputs: parameters, states
  */
-export function columnsOf(node: Node, emit: Emit, n: number, states: number): Slice[][] {
+export function columnsOf(node: Node, context: LoweringContext, n: number, states: number): Slice[][] {
   const gradients = node.inputs.slice(n * (1 + states), n * (2 + states))
   const { extents, bytes } = extentsOf(node.inputs.slice(0, n))
-  emit.colocate(
+  context.colocate(
     gradients,
     extents.map(({ offset }) => offset),
     bytes,
   )
   const inPlace = Array.from({ length: 1 + states }, (_, s) =>
-    Array.from({ length: n }, (_, i) => emit.inPlace(node.outputs[s * n + i], node.inputs[s * n + i])),
+    Array.from({ length: n }, (_, i) => context.inPlace(node.outputs[s * n + i], node.inputs[s * n + i])),
   )
-  return [...inPlace, gradients.map((g) => emit.of(g))]
+  return [...inPlace, gradients.map((g) => context.of(g))]
 }
 
 /** The pieces that an update of n parameters and their states walks over. */
-function prepare(node: Node, emit: Emit, n: number, states: number): Piece[] {
+function prepare(node: Node, context: LoweringContext, n: number, states: number): Piece[] {
   const { extents } = extentsOf(node.inputs.slice(0, n))
   return pieces(
-    emit,
-    columnsOf(node, emit, n, states),
+    context,
+    columnsOf(node, context, n, states),
     extents.map(({ offset }) => offset),
   )
 }
@@ -84,12 +88,12 @@ export const adamOp = defineOp<AdamAttributes>({
   name: 'adam',
   infer: (inputs) =>
     inputs.slice(0, 3 * Math.floor((inputs.length - 2) / 4)).map(({ shape, dtype }) => ({ shape, dtype })),
-  lower: (node, emit) => {
+  lower: (node, context) => {
     const n = Math.floor((node.inputs.length - 2) / 4)
     const { beta1, beta2, epsilon, weightDecay, decoupled } = node.attributes
     const [rate, step, factor] = node.inputs.slice(4 * n)
-    for (const { slices, count4 } of prepare(node as Node, emit, n, 2))
-      emit.dispatch({
+    for (const { slices, count4 } of prepare(node as Node, context, n, 2))
+      context.dispatch({
         kernel: 'adam',
         constants: { DECOUPLED: decoupled, SCALED: !!factor },
         params: {
@@ -108,11 +112,11 @@ export const adamOp = defineOp<AdamAttributes>({
           m: slices[1],
           v: slices[2],
           gradients: slices[3],
-          rate: emit.of(rate),
-          step: emit.of(step),
-          factor: factor && emit.of(factor),
+          rate: context.of(rate),
+          step: context.of(step),
+          factor: factor && context.of(factor),
         },
-        workgroups: [emit.grid(count4, 64)],
+        workgroups: [context.grid(count4, 64)],
       })
   },
 })
@@ -128,12 +132,12 @@ export const sgdOp = defineOp<SgdAttributes>({
   name: 'sgd',
   infer: (inputs) =>
     inputs.slice(0, 2 * Math.floor((inputs.length - 1) / 3)).map(({ shape, dtype }) => ({ shape, dtype })),
-  lower: (node, emit) => {
+  lower: (node, context) => {
     const n = Math.floor((node.inputs.length - 1) / 3)
     const { momentum, weightDecay, nesterov } = node.attributes
     const [rate, factor] = node.inputs.slice(3 * n)
-    for (const { slices, count4 } of prepare(node as Node, emit, n, 1))
-      emit.dispatch({
+    for (const { slices, count4 } of prepare(node as Node, context, n, 1))
+      context.dispatch({
         kernel: 'sgd',
         constants: { NESTEROV: nesterov, SCALED: !!factor },
         params: { count4, momentum, decay: weightDecay },
@@ -141,10 +145,10 @@ export const sgdOp = defineOp<SgdAttributes>({
           parameters: slices[0],
           buffer: slices[1],
           gradients: slices[2],
-          rate: emit.of(rate),
-          factor: factor && emit.of(factor),
+          rate: context.of(rate),
+          factor: factor && context.of(factor),
         },
-        workgroups: [emit.grid(count4, 64)],
+        workgroups: [context.grid(count4, 64)],
       })
   },
 })

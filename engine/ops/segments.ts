@@ -2,8 +2,9 @@
  * Tensors cut into segments, for kernels whose workgroups each work through one segment of one tensor: what is summed
  * by tensor, and what must not look at the gaps of an arena.
  */
-import { part, resolve, type Emit, type Slice } from '../lowering.js'
-import { align } from '../sources.js'
+import type { LoweringContext } from '../lowering_context.js'
+import { part, resolve, type Slice } from '../plan.js'
+import { align } from '../leaves.js'
 import type { TensorSpec } from '../value.js'
 
 /** Numbers in a segment; whole binding offsets. */
@@ -60,11 +61,11 @@ export interface SegmentRun {
  * @param columns lists of equally many tensors (parameters, moments, gradients), each tensor of its extent's size
  */
 export function segmentRuns(
-  emit: Emit,
+  context: LoweringContext,
   columns: readonly (readonly Slice[])[],
   extents: readonly Extent[],
 ): SegmentRun[] {
-  const { maxBindingBytes, maxWorkgroupsPerDimension } = emit.target
+  const { maxBindingBytes, maxWorkgroupsPerDimension } = context.target
   const places = columns.map((column) => column.map(resolve))
   const runs: { slices: Slice[]; base: number; first: number; segments: number; bytes: number }[] = []
   extents.forEach(({ offset, bytes, firstSegment, segments }, i) => {

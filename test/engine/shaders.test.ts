@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Kernel } from '../../engine/index.js'
-import { fetchKernels, kernelNames } from '../../engine/shader_source.js'
+import { fetchKernels, kernelNames } from '../../engine/shader_texts.js'
 import { readKernels } from '../../engine/node/index.js'
 import { engine } from '../support/engine.js'
 

@@ -2,7 +2,7 @@
  * What the ways' estimates go by: rates that each class of adapters sustains, measured on lavapipe (2 cores) for 'cpu'
  * and assumed for a large card for 'gpu'. Only their ratios matter: they order the ways.
  */
-import type { Target } from '../../lowering.js'
+import type { Target } from '../../plan.js'
 import type { ConvWork, MatmulWork, WeightGradientWork } from './work.js'
 
 interface Rates {

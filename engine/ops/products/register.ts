@@ -1,27 +1,19 @@
 /** Register tiles: every invocation keeps a block of the result and loads straight from memory. Serves everything. */
-import { part, type Slice } from '../../lowering.js'
+import { part, type Slice } from '../../plan.js'
 import { bytesOf } from '../../value.js'
-import { busyWorkgroups, channelTile, sumSplits, tileLanes, up } from '../common.js'
+import { busyWorkgroups, channelTile, sumSplits, tileLanes, up, vec4Of } from '../common.js'
 import { convFlops, matmulFlops, ratesOf, weightGradientFlops } from './cost.js'
-import {
-  imageRuns,
-  isPlain3x3,
-  vec4Of,
-  type ConvWork,
-  type MatmulWork,
-  type Way,
-  type WeightGradientWork,
-} from './work.js'
+import { imageRuns, isPlain3x3, type ConvWork, type MatmulWork, type Variant, type WeightGradientWork } from './work.js'
 
-export const registerConv: Way<ConvWork> = {
+export const registerConv: Variant<ConvWork> = {
   name: 'register',
   serves: () => true,
   cost: (work, target) => convFlops(work) / ratesOf(target).register,
-  lower: (work, emit) => {
+  lower: (work, context) => {
     const { inShape, outShape, w, kernel, bias, walk, dtype } = work
-    const tile = channelTile(outShape[3] / 4, emit)
-    for (const { count, x, y } of imageRuns(emit, work))
-      emit.dispatch({
+    const tile = channelTile(outShape[3] / 4, context)
+    for (const { count, x, y } of imageRuns(context, work))
+      context.dispatch({
         kernel: 'conv2d',
         constants: {
           WORKGROUP_SIZE: 64,
@@ -31,7 +23,7 @@ export const registerConv: Way<ConvWork> = {
           In: vec4Of(dtype),
           Out: vec4Of(dtype),
           store: dtype,
-          weights: emit.target.subgroups ? 'shuffled' : 'direct',
+          weights: context.target.subgroups ? 'shuffled' : 'direct',
         },
         params: {
           images: count,
@@ -70,12 +62,12 @@ export const registerConv: Way<ConvWork> = {
 const ROW_PIXELS = 4
 const ROW_CHANNELS = 2
 
-export const registerRowConv: Way<ConvWork> = {
+export const registerRowConv: Variant<ConvWork> = {
   name: 'register, by rows',
   serves: ({ kernel, walk }) => isPlain3x3(kernel, walk),
   // Measured: some fifth faster than register tiles on a software driver, where loads are what takes time.
   cost: (work, target) => (0.85 * convFlops(work)) / ratesOf(target).register,
-  lower: (work, emit) => {
+  lower: (work, context) => {
     const { inShape, outShape, w, bias, walk, dtype } = work
     const reversed = walk.direction < 0
     // Walking backwards from an origin is walking forwards from two pixels before it, with the taps turned round.
@@ -83,10 +75,10 @@ export const registerRowConv: Way<ConvWork> = {
     const width = outShape[2]
     const wholeRows =
       width === inShape[2] && origin[1] === -1 && width % ROW_PIXELS === 0 && (8 * ROW_PIXELS) % width === 0
-    const { subgroups, adapterClass } = emit.target
+    const { subgroups, adapterClass } = context.target
     const runs = Math.ceil(outShape[2] / ROW_PIXELS) * outShape[1]
-    for (const { count, x, y } of imageRuns(emit, work))
-      emit.dispatch({
+    for (const { count, x, y } of imageRuns(context, work))
+      context.dispatch({
         kernel: 'conv2d_row',
         constants: {
           WORKGROUP_SIZE: 64,
@@ -118,39 +110,39 @@ export const registerRowConv: Way<ConvWork> = {
   },
 }
 
-export const registerWeightGradient: Way<WeightGradientWork> = {
+export const registerWeightGradient: Variant<WeightGradientWork> = {
   name: 'register',
   serves: () => true,
   cost: (work, target) => weightGradientFlops(work) / ratesOf(target).register,
-  lower: ({ x, inShape, dy, outShape, kernel, stride, padding, dw, dtype }, emit) => {
+  lower: ({ x, inShape, dy, outShape, kernel, stride, padding, dw, dtype }, context) => {
     const [, height, width, c] = inShape
     const [, outHeight, outWidth, o] = outShape
-    const tile = channelTile(o / 4, emit)
+    const tile = channelTile(o / 4, context)
     const rows = (kernel[0] * kernel[1] * c) / 4
-    const lanes = tileLanes(emit)
+    const lanes = tileLanes(context)
     const groups = [Math.ceil(rows / lanes), Math.ceil(o / 4 / tile)] as const
     // Each run of images makes partial sums of its own; more splits where few workgroups would be.
-    const runs = imageRuns(emit, { x, inShape, y: dy, outShape, dtype }).map((run) => {
+    const runs = imageRuns(context, { x, inShape, y: dy, outShape, dtype }).map((run) => {
       const pixels = run.count * outHeight * outWidth
       const wanted = Math.max(
         1,
-        Math.min(Math.ceil(busyWorkgroups(emit) / (groups[0] * groups[1])), Math.floor(pixels / 64)),
+        Math.min(Math.ceil(busyWorkgroups(context) / (groups[0] * groups[1])), Math.floor(pixels / 64)),
       )
       const each = up(Math.ceil(pixels / wanted), 8)
       return { ...run, each, splits: Math.ceil(pixels / each) }
     })
     const splits = runs.reduce((total, run) => total + run.splits, 0)
     const count = 4 * rows * o
-    const partial = splits === 1 ? dw : emit.temporary(4 * splits * count)
+    const partial = splits === 1 ? dw : context.temporary(4 * splits * count)
     let first = 0
     for (const run of runs) {
-      emit.dispatch({
+      context.dispatch({
         kernel: 'conv2d_weight_gradient',
         constants: {
           WORKGROUP_SIZE: lanes,
           CHANNELS: tile,
           In: vec4Of(dtype),
-          gradients: emit.target.subgroups ? 'shuffled' : 'direct',
+          gradients: context.target.subgroups ? 'shuffled' : 'direct',
         },
         params: {
           images: run.count,
@@ -172,19 +164,19 @@ export const registerWeightGradient: Way<WeightGradientWork> = {
       })
       first += run.splits
     }
-    if (splits > 1) sumSplits(emit, partial, dw, splits, count)
+    if (splits > 1) sumSplits(context, partial, dw, splits, count)
   },
 }
 
 /** Register tiles take products whose operands are larger than a binding: b is cut along K, c along M. */
-export const registerMatmul: Way<MatmulWork> = {
+export const registerMatmul: Variant<MatmulWork> = {
   name: 'register',
   serves: () => true,
   cost: (work, target) => matmulFlops(work) / ratesOf(target).register,
-  lower: (work, emit) => {
+  lower: (work, context) => {
     const { a, b, bias, c, batch, M, N, K, transposeA, dtypes, columns = { first: 0, of: N } } = work
-    const tile = channelTile(N / 4, emit)
-    const lanes = tileLanes(emit)
+    const tile = channelTile(N / 4, context)
+    const lanes = tileLanes(context)
     const blocks = Math.ceil(M / 4 / lanes) * Math.ceil(N / 4 / tile) * batch
     // The sum over K is cut where few workgroups would be, or where b is too large to bind; the parts are f32, and
     // summed in order.
@@ -193,12 +185,12 @@ export const registerMatmul: Way<MatmulWork> = {
       b: bytesOf[dtypes.b] * N,
       c: bytesOf[dtypes.c] * columns.of,
     }
-    const depths = (batch > 1 ? [{ start: 0, count: K / 4 }] : emit.rows(K / 4, 4 * rowBytes.b)).map(
+    const depths = (batch > 1 ? [{ start: 0, count: K / 4 }] : context.rows(K / 4, 4 * rowBytes.b)).map(
       ({ start, count }) => ({ start: 4 * start, count: 4 * count }),
     )
     const splittable = dtypes.c === 'f32' && columns.of === N
     const parts = depths.map((run) => {
-      const wanted = Math.max(1, Math.min(Math.ceil(busyWorkgroups(emit) / blocks), Math.floor(run.count / 64)))
+      const wanted = Math.max(1, Math.min(Math.ceil(busyWorkgroups(context) / blocks), Math.floor(run.count / 64)))
       const each = up(Math.ceil(run.count / (splittable ? wanted : 1)), 4)
       return { ...run, each, splits: Math.ceil(run.count / each) }
     })
@@ -207,18 +199,18 @@ export const registerMatmul: Way<MatmulWork> = {
     const perRow = [rowBytes.c, 4 * N * splits, ...(transposeA ? [] : [rowBytes.a])]
     // With a transposed, four rows are one vec4 of it.
     const unit = transposeA ? 4 : 1
-    const runs = batch > 1 ? [{ start: 0, count: M / unit }] : emit.rows(M / unit, ...perRow.map((b) => unit * b))
+    const runs = batch > 1 ? [{ start: 0, count: M / unit }] : context.rows(M / unit, ...perRow.map((b) => unit * b))
     for (const run of runs) {
       const [start, count] = [unit * run.start, unit * run.count]
       const cut = (slice: Slice, bytes: number): Slice =>
         count === M ? slice : part(slice, bytes * start, bytes * count)
       const target = cut(c, rowBytes.c)
-      const partial = splits === 1 ? target : emit.temporary(4 * splits * batch * count * N)
+      const partial = splits === 1 ? target : context.temporary(4 * splits * batch * count * N)
       let first = 0
       for (const depth of parts) {
         const along = (slice: Slice, bytes: number): Slice =>
           parts.length === 1 ? slice : part(slice, bytes * depth.start, bytes * depth.count)
-        emit.dispatch({
+        context.dispatch({
           kernel: 'matmul',
           constants: {
             WORKGROUP_SIZE: lanes,
@@ -229,7 +221,7 @@ export const registerMatmul: Way<MatmulWork> = {
             Right: vec4Of(dtypes.b),
             Out: vec4Of(dtypes.c),
             store: dtypes.c,
-            right: emit.target.subgroups ? 'shuffled' : 'direct',
+            right: context.target.subgroups ? 'shuffled' : 'direct',
           },
           params: {
             rows: count,
@@ -254,7 +246,7 @@ export const registerMatmul: Way<MatmulWork> = {
         })
         first += depth.splits
       }
-      if (splits > 1) sumSplits(emit, partial, target, splits, batch * count * N)
+      if (splits > 1) sumSplits(context, partial, target, splits, batch * count * N)
     }
   },
 }

@@ -3,19 +3,12 @@
  * their depth into parts where tiles are few. A matrix product is to them a 1×1 convolution (or its gradient).
  */
 import type { Constants } from '../../kernel.js'
-import { part, type Emit, type Slice, type Target } from '../../lowering.js'
+import type { LoweringContext } from '../../lowering_context.js'
+import { part, type Slice, type Target } from '../../plan.js'
 import { bytesOf, type DType } from '../../value.js'
-import { sumSplits, up } from '../common.js'
+import { sumSplits, up, vec4Of } from '../common.js'
 import { ratesOf } from './cost.js'
-import {
-  imageRuns,
-  vec4Of,
-  type ConvWork,
-  type MatmulWork,
-  type Walk,
-  type Way,
-  type WeightGradientWork,
-} from './work.js'
+import { imageRuns, type ConvWork, type MatmulWork, type Walk, type Variant, type WeightGradientWork } from './work.js'
 
 /** The part of a product that one workgroup computes. */
 export interface Tile {
@@ -90,9 +83,9 @@ function worthTrying(product: Product, family: Family, target: Target): Tile[] {
 const nameOf = (family: Family, tile: Tile): string => `${family.name} ${tile.rows}×${tile.columns}`
 
 /** Workgroups for a number of tiles, folded where one dimension does not take them. */
-function workgroups(emit: Emit, product: Product, tile: Tile, splits: number): [number, number, number] {
+function workgroups(context: LoweringContext, product: Product, tile: Tile, splits: number): [number, number, number] {
   const tiles = tileCount({ ...product, batch: 1 }, tile)
-  const y = Math.ceil(tiles / emit.target.maxWorkgroupsPerDimension)
+  const y = Math.ceil(tiles / context.target.maxWorkgroupsPerDimension)
   return [Math.ceil(tiles / y), y, product.batch * splits]
 }
 
@@ -119,8 +112,8 @@ const convProduct = ({ inShape, outShape, walk, dtype }: ConvWork, images: numbe
 })
 
 /** One dispatch of the family's convolution, and the sum of its parts. */
-function emitConv(
-  emit: Emit,
+function lowerConv(
+  context: LoweringContext,
   family: Family,
   tile: Tile,
   product: Product,
@@ -137,8 +130,8 @@ function emitConv(
   const { images, inShape, outShape, kernel, walk } = geometry
   const { each, splits } = cutting(product, tile, family.blockDepth)
   const count = product.batch * images * outShape[1] * outShape[2] * outShape[3]
-  const y = splits === 1 ? operands.y : emit.temporary(4 * splits * count)
-  emit.dispatch({
+  const y = splits === 1 ? operands.y : context.temporary(4 * splits * count)
+  context.dispatch({
     kernel: family.conv,
     constants: {
       ...tile.constants,
@@ -176,9 +169,9 @@ function emitConv(
       depth4_per_split: each / 4,
     },
     buffers: { ...operands, y },
-    workgroups: workgroups(emit, product, tile, splits),
+    workgroups: workgroups(context, product, tile, splits),
   })
-  if (splits > 1) sumSplits(emit, y, operands.y, splits, count)
+  if (splits > 1) sumSplits(context, y, operands.y, splits, count)
 }
 
 const gradientProduct = (
@@ -201,8 +194,8 @@ interface GradientRun {
 }
 
 /** A dispatch of the family's weight gradient for each run of images, and the sum of all their parts. */
-function emitGradient(
-  emit: Emit,
+function lowerGradient(
+  context: LoweringContext,
   family: Family,
   tile: Tile,
   runs: readonly GradientRun[],
@@ -215,10 +208,10 @@ function emitGradient(
   const total = cuts.reduce((sum, { splits }) => sum + splits, 0)
   const { batch, rows, columns } = runs[0].product
   const count = batch * rows * columns
-  const partial = total === 1 ? dw : emit.temporary(4 * total * count)
+  const partial = total === 1 ? dw : context.temporary(4 * total * count)
   let first = 0
   for (const { x, dy, images, product, each, splits } of cuts) {
-    emit.dispatch({
+    context.dispatch({
       kernel: family.weightGradient,
       constants: {
         ...tile.constants,
@@ -244,28 +237,28 @@ function emitGradient(
         first_split: first,
       },
       buffers: { x, dy, dw: partial },
-      workgroups: workgroups(emit, product, tile, splits),
+      workgroups: workgroups(context, product, tile, splits),
     })
     first += splits
   }
-  if (total > 1) sumSplits(emit, partial, dw, total, count)
+  if (total > 1) sumSplits(context, partial, dw, total, count)
 }
 
 /** The ways of a family to convolve, one a tile. */
-export const stagedConvs = (family: Family): Way<ConvWork>[] =>
+export const stagedConvs = (family: Family): Variant<ConvWork>[] =>
   family.tiles.map((tile) => ({
     name: nameOf(family, tile),
     serves: (work, target) =>
       family.offered(target, work.dtype) &&
       worthTrying(convProduct(work, work.inShape[0], target), family, target).includes(tile),
     cost: (work, target) => cost(convProduct(work, work.inShape[0], target), tile, family, target),
-    lower: (work, emit) => {
-      for (const { count, x, y } of imageRuns(emit, work))
-        emitConv(
-          emit,
+    lower: (work, context) => {
+      for (const { count, x, y } of imageRuns(context, work))
+        lowerConv(
+          context,
           family,
           tile,
-          convProduct(work, count, emit.target),
+          convProduct(work, count, context.target),
           { x, w: work.w, bias: work.bias, y },
           { x: work.dtype, w: 'f32', y: work.dtype },
           { ...work, images: count },
@@ -274,21 +267,21 @@ export const stagedConvs = (family: Family): Way<ConvWork>[] =>
   }))
 
 /** The ways of a family to compute weight gradients. */
-export const stagedWeightGradients = (family: Family): Way<WeightGradientWork>[] =>
+export const stagedWeightGradients = (family: Family): Variant<WeightGradientWork>[] =>
   family.tiles.map((tile) => ({
     name: nameOf(family, tile),
     serves: (work, target) =>
       family.offered(target, work.dtype) &&
       worthTrying(gradientProduct(work, work.inShape[0], target), family, target).includes(tile),
     cost: (work, target) => cost(gradientProduct(work, work.inShape[0], target), tile, family, target),
-    lower: (work, emit) => {
-      const runs = imageRuns(emit, { ...work, y: work.dy }).map(({ count, x, y }) => ({
+    lower: (work, context) => {
+      const runs = imageRuns(context, { ...work, y: work.dy }).map(({ count, x, y }) => ({
         x,
         dy: y,
         images: count,
-        product: gradientProduct(work, count, emit.target),
+        product: gradientProduct(work, count, context.target),
       }))
-      emitGradient(emit, family, tile, runs, work.dw, { x: work.dtype, dy: work.dtype, dw: 'f32' }, work)
+      lowerGradient(context, family, tile, runs, work.dw, { x: work.dtype, dy: work.dtype, dw: 'f32' }, work)
     },
   }))
 
@@ -310,12 +303,12 @@ const pixelRows = (rows: number): Walk => ({
 })
 
 /** Rows of a that are bound at once: all, unless a single product's operand is larger than a binding. */
-function rowRuns(emit: Emit, { batch, M, N, K, dtypes }: MatmulWork): { start: number; count: number }[] {
-  return batch > 1 ? [{ start: 0, count: M }] : emit.rows(M, bytesOf[dtypes.a] * K, bytesOf[dtypes.c] * N)
+function rowRuns(context: LoweringContext, { batch, M, N, K, dtypes }: MatmulWork): { start: number; count: number }[] {
+  return batch > 1 ? [{ start: 0, count: M }] : context.rows(M, bytesOf[dtypes.a] * K, bytesOf[dtypes.c] * N)
 }
 
 /** The ways of a family to multiply matrices; one with a bias and a transposed left operand is left to others. */
-export const stagedMatmuls = (family: Family): Way<MatmulWork>[] =>
+export const stagedMatmuls = (family: Family): Variant<MatmulWork>[] =>
   family.tiles.map((tile) => {
     const productOf = ({ M, N, K, batch, dtypes }: MatmulWork, target: Target, rows = M): Product => ({
       rows,
@@ -331,7 +324,7 @@ export const stagedMatmuls = (family: Family): Way<MatmulWork>[] =>
         !(work.transposeA && work.bias) &&
         worthTrying(productOf(work, target), family, target).includes(tile),
       cost: (work, target) => cost(productOf(work, target), tile, family, target),
-      lower: (work, emit) => {
+      lower: (work, context) => {
         const { a, b, bias, c, M, N, K, transposeA, dtypes } = work
         if (transposeA) {
           const geometry = {
@@ -341,18 +334,18 @@ export const stagedMatmuls = (family: Family): Way<MatmulWork>[] =>
             stride: 1,
             padding: 0,
           } as const
-          const runs = [{ x: a, dy: b, images: 1, product: productOf(work, emit.target) }]
-          emitGradient(emit, family, tile, runs, c, { x: dtypes.a, dy: dtypes.b, dw: dtypes.c }, geometry)
+          const runs = [{ x: a, dy: b, images: 1, product: productOf(work, context.target) }]
+          lowerGradient(context, family, tile, runs, c, { x: dtypes.a, dy: dtypes.b, dw: dtypes.c }, geometry)
           return
         }
         const [rowA, rowC] = [bytesOf[dtypes.a] * K, bytesOf[dtypes.c] * N]
-        for (const { start, count } of rowRuns(emit, work)) {
+        for (const { start, count } of rowRuns(context, work)) {
           const whole = count === M
-          emitConv(
-            emit,
+          lowerConv(
+            context,
             family,
             tile,
-            productOf(work, emit.target, count),
+            productOf(work, context.target, count),
             {
               x: whole ? a : part(a, rowA * start, rowA * count),
               w: b,

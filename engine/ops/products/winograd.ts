@@ -7,18 +7,18 @@
  *
  * In f32 its rounding errors are some ten times those of the plain sum: about 1e-6 of the largest result.
  */
-import { part, type Emit, type Slice, type Target } from '../../lowering.js'
-import { sumSplits } from '../common.js'
-import { matmulWays } from './matmul_ways.js'
+import type { LoweringContext } from '../../lowering_context.js'
+import { part, type Slice, type Target } from '../../plan.js'
+import { sumSplits, vec4Of } from '../common.js'
+import { matmulVariants } from './matmul_variants.js'
 import { ratesOf } from './cost.js'
 import {
-  candidates,
   imageRuns,
   isPlain3x3,
-  vec4Of,
+  worthMeasuring,
   type ConvWork,
   type MatmulWork,
-  type Way,
+  type Variant,
   type WeightGradientWork,
 } from './work.js'
 
@@ -53,7 +53,7 @@ function cost(inShape: readonly number[], outShape: readonly number[], target: T
 
 /** V [36, tiles, C] from a run of images. */
 function transformImages(
-  emit: Emit,
+  context: LoweringContext,
   { x, count }: { x: Slice; count: number },
   work: Pick<ConvWork, 'inShape' | 'dtype'>,
   tiles: readonly [number, number],
@@ -61,8 +61,8 @@ function transformImages(
 ): Slice {
   const [, height, width, c] = work.inShape
   const places = count * tiles[0] * tiles[1]
-  const v = emit.temporary(4 * PLACES * places * c)
-  emit.dispatch({
+  const v = context.temporary(4 * PLACES * places * c)
+  context.dispatch({
     kernel: 'winograd_input',
     constants: { In: vec4Of(work.dtype) },
     params: {
@@ -83,7 +83,7 @@ function transformImages(
 
 /** M [36, tiles, O] to y, or with `gradient` dy to M. */
 function transformResults(
-  emit: Emit,
+  context: LoweringContext,
   m: Slice,
   { y, count }: { y: Slice; count: number },
   work: { outShape: readonly number[]; dtype: ConvWork['dtype']; bias?: Slice },
@@ -91,7 +91,7 @@ function transformResults(
   gradient: boolean,
 ): void {
   const [, height, width, o] = work.outShape
-  emit.dispatch({
+  context.dispatch({
     kernel: gradient ? 'winograd_output_gradient' : 'winograd_output',
     constants: gradient
       ? { In: vec4Of(work.dtype) }
@@ -111,14 +111,14 @@ function transformResults(
 
 /** U [36, C, O] from w [3, 3, C, O], or with `gradient` back. */
 function transformWeights(
-  emit: Emit,
+  context: LoweringContext,
   source: Slice,
   destination: Slice,
   count4: number,
   gradient: boolean,
   flip = false,
 ) {
-  emit.dispatch({
+  context.dispatch({
     kernel: 'winograd_weights',
     constants: { GRADIENT: gradient, FLIP: flip },
     params: { count4 },
@@ -128,53 +128,56 @@ function transformWeights(
 }
 
 /** 36 products in one batch, in the way that is cheapest by estimate. */
-function multiply(emit: Emit, work: Pick<MatmulWork, 'a' | 'b' | 'c' | 'M' | 'N' | 'K' | 'transposeA'>): void {
+function multiply(
+  context: LoweringContext,
+  work: Pick<MatmulWork, 'a' | 'b' | 'c' | 'M' | 'N' | 'K' | 'transposeA'>,
+): void {
   const full: MatmulWork = { ...work, batch: PLACES, dtypes: { a: 'f32', b: 'f32', c: 'f32' } }
-  candidates(full, matmulWays, emit.target)[0].lower(full, emit)
+  worthMeasuring(full, matmulVariants, context.target)[0].lower(full, context)
 }
 
-export const winogradConv: Way<ConvWork> = {
+export const winogradConv: Variant<ConvWork> = {
   name: 'winograd',
   serves: ({ kernel, inShape, outShape, walk }, target) => isPlain3x3(kernel, walk) && fits(inShape, outShape, target),
   cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
-  lower: (work, emit) => {
+  lower: (work, context) => {
     const { c, o, tiles, most } = sizes(work.inShape, work.outShape)
     // Walking backwards from an origin is walking forwards from two pixels before it, with the taps turned round.
     const back = work.walk.direction < 0
     const origin = [work.walk.originY - (back ? 2 : 0), work.walk.originX - (back ? 2 : 0)] as const
-    const u = emit.temporary(4 * PLACES * c * o)
-    transformWeights(emit, work.w, u, (c * o) / 4, false, back)
-    for (const run of imageRuns(emit, work, most)) {
+    const u = context.temporary(4 * PLACES * c * o)
+    transformWeights(context, work.w, u, (c * o) / 4, false, back)
+    for (const run of imageRuns(context, work, most)) {
       const places = run.count * tiles[0] * tiles[1]
-      const v = transformImages(emit, run, work, tiles, origin)
-      const m = emit.temporary(4 * PLACES * places * o)
-      multiply(emit, { a: v, b: u, c: m, M: places, N: o, K: c, transposeA: false })
-      transformResults(emit, m, run, work, tiles, false)
+      const v = transformImages(context, run, work, tiles, origin)
+      const m = context.temporary(4 * PLACES * places * o)
+      multiply(context, { a: v, b: u, c: m, M: places, N: o, K: c, transposeA: false })
+      transformResults(context, m, run, work, tiles, false)
     }
   },
 }
 
-export const winogradWeightGradient: Way<WeightGradientWork> = {
+export const winogradWeightGradient: Variant<WeightGradientWork> = {
   name: 'winograd',
   serves: ({ inShape, outShape, kernel, stride }, target) =>
     kernel[0] === 3 && kernel[1] === 3 && stride === 1 && fits(inShape, outShape, target),
   cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
-  lower: (work, emit) => {
+  lower: (work, context) => {
     const { c, o, tiles, most } = sizes(work.inShape, work.outShape)
-    const runs = imageRuns(emit, { ...work, y: work.dy }, most)
+    const runs = imageRuns(context, { ...work, y: work.dy }, most)
     // The runs' sums stand one behind another, [runs, 36, C, O], and are then added in order.
     const count = PLACES * c * o
-    const sums = emit.temporary(4 * runs.length * count)
+    const sums = context.temporary(4 * runs.length * count)
     runs.forEach((run, i) => {
       const places = run.count * tiles[0] * tiles[1]
-      const v = transformImages(emit, run, work, tiles, [-work.padding, -work.padding])
-      const m = emit.temporary(4 * PLACES * places * o)
-      transformResults(emit, m, run, work, tiles, true)
+      const v = transformImages(context, run, work, tiles, [-work.padding, -work.padding])
+      const m = context.temporary(4 * PLACES * places * o)
+      transformResults(context, m, run, work, tiles, true)
       const u = part(sums, 4 * i * count, 4 * count)
-      multiply(emit, { a: v, b: m, c: u, M: c, N: o, K: places, transposeA: true })
+      multiply(context, { a: v, b: m, c: u, M: c, N: o, K: places, transposeA: true })
     })
     let total = sums
-    if (runs.length > 1) sumSplits(emit, sums, (total = emit.temporary(4 * count)), runs.length, count)
-    transformWeights(emit, total, work.dw, (c * o) / 4, true)
+    if (runs.length > 1) sumSplits(context, sums, (total = context.temporary(4 * count)), runs.length, count)
+    transformWeights(context, total, work.dw, (c * o) / 4, true)
   },
 }

@@ -1,9 +1,9 @@
 /**
- * What convolutions and matrix products ask of whoever computes them. Each file beside this one is a way to do it;
- * conv2d.ts and matmul.ts list the ways that serve a case, and the variant table picks.
+ * The work of a product (a convolution, its weight gradient or a matrix product), and what a variant is that computes
+ * it. The other files of this folder hold the variants. conv2d.ts and matmul_variants.ts list them for each kind of work.
  */
-import type { Emit, Slice, Target, Variant } from '../../lowering.js'
-import { part } from '../../lowering.js'
+import type { LoweringContext } from '../../lowering_context.js'
+import { part, type Slice, type Target } from '../../plan.js'
 import { bytesOf, type DType } from '../../value.js'
 
 /** How the taps of a kernel walk over an image; see conv2d.wgsl, whose Params these are. */
@@ -87,41 +87,40 @@ export interface MatmulWork {
   dtypes: { a: DType; b: DType; c: DType }
 }
 
-/** A way to compute one kind of work. */
-export interface Way<Work> extends Variant {
-  /** Whether it can compute this work on this adapter, within its limits. */
+/** One way to compute a kind of work. */
+export interface Variant<Work> {
+  /** Identifies it in variant tables. */
+  readonly name: string
+  /** Whether it can compute this work on this adapter, within the adapter's limits. */
   serves(work: Work, target: Target): boolean
-  /** Rough seconds, from the rates of cost.ts: what the shipped choice goes by, and what spares the tuner the rest. */
+  /** Estimated seconds, from the rates in cost.ts. The estimate decides without tuning, and limits what is measured. */
   cost(work: Work, target: Target): number
-  lower(work: Work, emit: Emit): void
+  lower(work: Work, context: LoweringContext): void
 }
 
-/** Candidates dearer than this many times the cheapest are not worth measuring. */
+/** A variant whose estimate is more than this many times the lowest one is not worth measuring. */
 const WORTH_MEASURING = 3
-const MOST_CANDIDATES = 3
+const MOST_MEASURED = 3
 
-/** The ways that serve and are worth measuring, the cheapest by their own estimate first. */
-export function candidates<Work>(work: Work, ways: readonly Way<Work>[], target: Target): Way<Work>[] {
-  const costs = new Map(ways.filter((w) => w.serves(work, target)).map((way) => [way, way.cost(work, target)]))
+/** The variants that serve and are worth measuring, the cheapest by estimate first. */
+export function worthMeasuring<Work>(work: Work, variants: readonly Variant<Work>[], target: Target): Variant<Work>[] {
+  const costs = new Map(variants.filter((v) => v.serves(work, target)).map((v) => [v, v.cost(work, target)]))
   const least = Math.min(...costs.values())
   return [...costs.keys()]
-    .filter((way) => costs.get(way)! <= WORTH_MEASURING * least)
+    .filter((variant) => costs.get(variant)! <= WORTH_MEASURING * least)
     .sort((a, b) => costs.get(a)! - costs.get(b)!)
-    .slice(0, MOST_CANDIDATES)
+    .slice(0, MOST_MEASURED)
 }
 
-/** Lowers work in the way that the variant table names, else in the cheapest. */
-export function compute<Work>(work: Work, ways: readonly Way<Work>[], emit: Emit): void {
-  const able = ways.filter((way) => way.serves(work, emit.target))
-  emit.choose(candidates(work, able, emit.target), able).lower(work, emit)
+/** Lowers work by the variant that the variant table names, else by the cheapest. */
+export function compute<Work>(work: Work, variants: readonly Variant<Work>[], context: LoweringContext): void {
+  const able = variants.filter((variant) => variant.serves(work, context.target))
+  context.choose(worthMeasuring(work, able, context.target), able).lower(work, context)
 }
-
-/** The WGSL type that four stored numbers have. */
-export const vec4Of = (dtype: DType): string => (dtype === 'f16' ? 'vec4h' : 'vec4f')
 
 /** Runs of images, `most` at a time, that x and y can both bind, and these runs of x and y. */
 export function imageRuns(
-  emit: Emit,
+  context: LoweringContext,
   { x, inShape, y, outShape, dtype }: Pick<ConvWork, 'x' | 'inShape' | 'y' | 'outShape' | 'dtype'>,
   most = Infinity,
 ): { start: number; count: number; x: Slice; y: Slice }[] {
@@ -129,7 +128,7 @@ export function imageRuns(
   const [inBytes, outBytes] = [inShape, outShape].map(([, h, w, c]) => bytesOf[dtype] * h * w * c)
   const cut = (slice: Slice, start: number, count: number, bytes: number): Slice =>
     count === images ? slice : part(slice, start * bytes, count * bytes)
-  return emit.rowsUpTo(most, images, inBytes, outBytes).map(({ start, count }) => ({
+  return context.rowsUpTo(most, images, inBytes, outBytes).map(({ start, count }) => ({
     start,
     count,
     x: cut(x, start, count, inBytes),

@@ -1,7 +1,7 @@
 /** The kernels under Node, where their texts are files. */
-import { useKernelTexts } from '../kernels.js'
+import { useKernelTexts } from '../standalone/index.js'
 import { readKernels } from './index.js'
 
 useKernelTexts(() => readKernels())
 
-export * from '../kernels.js'
+export * from '../standalone/index.js'

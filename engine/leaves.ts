@@ -1,18 +1,18 @@
 /** Where tensors come from: inputs given at each run, constants, and Variables that outlive programs. */
 import { attach, checkShape, sizeOf, ShapeError, show, Value, type DType, type Op } from './value.js'
 
-const atSource = (): never => {
+const atLeaf = (): never => {
   throw new Error('a source is placed by the lowering, not lowered')
 }
 
-export const inputOp: Op<{ name: string }> = { name: 'input', infer: () => [], lower: atSource }
-export const constantOp: Op<{ data: TypedArray }> = { name: 'constant', infer: () => [], lower: atSource }
-export const variableOp: Op<{ variable: Variable }> = { name: 'variable', infer: () => [], lower: atSource }
+export const inputOp: Op<{ name: string }> = { name: 'input', infer: () => [], lower: atLeaf }
+export const constantOp: Op<{ data: TypedArray }> = { name: 'constant', infer: () => [], lower: atLeaf }
+export const variableOp: Op<{ variable: Variable }> = { name: 'variable', infer: () => [], lower: atLeaf }
 
 export type TypedArray = Float32Array | Uint32Array
 
-const sourceOps = new Set<unknown>([inputOp, constantOp, variableOp])
-export const isSource = (op: unknown): boolean => sourceOps.has(op)
+const leafOps = new Set<unknown>([inputOp, constantOp, variableOp])
+export const isLeaf = (op: unknown): boolean => leafOps.has(op)
 
 /** f16 is for what a program keeps within itself; what comes from outside or outlives it is f32 or u32. */
 function checkHeld(what: string, dtype: DType): void {

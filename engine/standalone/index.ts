@@ -15,20 +15,20 @@
  *
  * All of them reject with one line that names the op: shapes that do not fit, memory that is short.
  */
-import { backward, gradients } from './autograd.js'
+import { backward, gradients } from '../autograd.js'
 import { record, type RecordedKernel } from './recording.js'
-import { assign, input, variable } from './sources.js'
-import { checkShape, type Value } from './value.js'
-import { add as addOp, multiplyWhere } from './ops/binary.js'
-import * as norm from './ops/batch_norm.js'
-import * as convolution from './ops/conv2d.js'
-import * as correlation from './ops/correlation.js'
-import * as entropy from './ops/cross_entropy.js'
-import * as product from './ops/matmul.js'
-import { adamOp, sgdOp } from './ops/optimizers.js'
-import * as rows from './ops/normalize.js'
-import * as pool from './ops/pool.js'
-import * as unary from './ops/unary.js'
+import { assign, input, variable } from '../leaves.js'
+import { checkShape, type Value } from '../value.js'
+import { add as addOp, multiplyWhere } from '../ops/elementwise.js'
+import * as norm from '../ops/batch_norm.js'
+import * as convolution from '../ops/conv2d.js'
+import * as correlation from '../ops/correlation.js'
+import * as entropy from '../ops/cross_entropy.js'
+import * as product from '../ops/matmul.js'
+import { adamOp, sgdOp } from '../ops/optimizers.js'
+import * as rows from '../ops/normalize.js'
+import * as pool from '../ops/pool.js'
+import * as unary from '../ops/elementwise.js'
 
 export {
   kernel,
@@ -38,10 +38,10 @@ export {
   type RawKernel,
   type RecordedKernel,
 } from './recording.js'
-export { fetchKernels, kernelNames, type KernelName } from './shader_source.js'
-export { MASKED_LABEL } from './ops/cross_entropy.js'
-export { ShapeError } from './value.js'
-export type { Constants } from './kernel.js'
+export { fetchKernels, kernelNames, type KernelName } from '../shader_texts.js'
+export { MASKED_LABEL } from '../ops/cross_entropy.js'
+export { ShapeError } from '../value.js'
+export type { Constants } from '../kernel.js'
 
 type Shape = readonly number[]
 /** `N` where the options `O` set the flag `F`: an operand that exists only then. */

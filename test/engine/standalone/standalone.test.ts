@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import * as ops from '../../engine/index.js'
-import * as kernels from '../../engine/node/kernels.js'
-import type { Operand, RecordedKernel } from '../../engine/node/kernels.js'
-import { expectClose, runOp } from '../support/check.js'
-import { engine } from '../support/engine.js'
-import { formulaTensor } from '../support/formula.js'
-import * as reference from '../support/reference/index.js'
+import * as ops from '../../../engine/index.js'
+import * as kernels from '../../../engine/node/standalone.js'
+import type { Operand, RecordedKernel } from '../../../engine/node/standalone.js'
+import { expectClose, runOp } from '../../support/check.js'
+import { engine } from '../../support/engine.js'
+import { formulaTensor } from '../../support/formula.js'
+import * as reference from '../../support/reference/index.js'
 
 const STORAGE = 0x80 | 0x04 | 0x08
 

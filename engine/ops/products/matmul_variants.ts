@@ -2,6 +2,6 @@
 import { matrixMatmuls } from './matrix.js'
 import { registerMatmul } from './register.js'
 import { tiledMatmuls } from './tiled.js'
-import type { MatmulWork, Way } from './work.js'
+import type { MatmulWork, Variant } from './work.js'
 
-export const matmulWays: readonly Way<MatmulWork>[] = [...matrixMatmuls, ...tiledMatmuls, registerMatmul]
+export const matmulVariants: readonly Variant<MatmulWork>[] = [...matrixMatmuls, ...tiledMatmuls, registerMatmul]

@@ -2,11 +2,13 @@
  * Ops on a caller's own device and buffers: a graph of one op, lowered to a plan as every program is, but
  * with the caller's buffers in the place of inputs, outputs and Variables, and in the caller's compute pass.
  */
-import { KernelLibrary, PipelineCache, type Constants } from './kernel.js'
-import { Emit, resolve, type Plan, type ProgramSpec, type Storage, type Target } from './lowering.js'
-import { targetOf } from './engine.js'
-import { fetchKernels } from './shader_source.js'
-import type { DType, Value } from './value.js'
+import { KernelLibrary, type Constants } from '../kernel.js'
+import { lower } from '../lower.js'
+import { PipelineCache } from '../pipelines.js'
+import { resolve, type Plan, type ProgramSpec, type Storage, type Target } from '../plan.js'
+import { targetOf } from '../engine.js'
+import { fetchKernels } from '../shader_texts.js'
+import type { DType, Value } from '../value.js'
 
 /** A buffer of the caller's, from `offset` bytes on (a multiple of 256). It needs usage STORAGE. */
 export type Operand = GPUBuffer | { readonly buffer: GPUBuffer; readonly offset?: number }
@@ -84,7 +86,7 @@ export async function record<N extends string>(
   spec: ProgramSpec,
 ): Promise<RecordedKernel<N>> {
   const state = await stateOf(device)
-  const plan = new Emit(state.target, state.library).run({ ...spec, label })
+  const plan = lower({ ...spec, label }, state)
   const pipelines = await Promise.all(plan.dispatches.map((d) => state.pipelines.pipeline(d.kernel, d.constants)))
   device.pushErrorScope('out-of-memory')
   const recording = new Recording(device, state, plan, pipelines)
