@@ -1,4 +1,5 @@
 /** One device and what lives on it: pipelines, Variables' buffers, read-back, and failures as one line each. */
+import { READ_BACK_USAGE, STORAGE_USAGE, upload } from './bindings.js'
 import { KernelLibrary } from './kernel.js'
 import { lower } from './lower.js'
 import { PipelineCache } from './pipelines.js'
@@ -11,8 +12,6 @@ export class EngineError extends Error {
   override name = 'EngineError'
 }
 
-const READ_USAGE = 0x01 | 0x08 // MAP_READ | COPY_DST
-const STORAGE_USAGE = 0x80 | 0x04 | 0x08 // STORAGE | COPY_SRC | COPY_DST
 const RUNS_IN_FLIGHT = 2
 
 /** Counts of what the engine has made so far: a replayed step adds to none of them. */
@@ -174,8 +173,7 @@ export class Engine {
   write(variable: Variable, data: TypedArray): void {
     if (data.length !== variable.size)
       throw new EngineError(`variable '${variable.name}' holds ${variable.size} numbers; given ${data.length}`)
-    const buffer = this.bufferOf(variable)
-    this.device.queue.writeBuffer(buffer, variable.arena?.offset ?? 0, data.buffer, data.byteOffset, data.byteLength)
+    upload(this.device, this.bufferOf(variable), variable.arena?.offset ?? 0, data)
   }
 
   /** Reads a Variable's present value. */
@@ -202,7 +200,7 @@ export class Engine {
     this.check()
     const k = this.staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
     const staging =
-      k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_USAGE, 'read-back')
+      k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_BACK_USAGE, 'read-back')
     const encoder = this.device.createCommandEncoder()
     encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
     this.device.queue.submit([encoder.finish()])

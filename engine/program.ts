@@ -1,4 +1,5 @@
 /** A graph recorded once: pipelines, buffers and bind groups are made here, and runs only replay them. */
+import { bindGroupEntries, layOutParams, STORAGE_USAGE, UNIFORM_USAGE, upload } from './bindings.js'
 import type { Engine } from './engine.js'
 import { part, resolve, type Plan, type Slice, type Storage } from './plan.js'
 import { sharedPool } from './memory.js'
@@ -10,9 +11,6 @@ interface Recorded {
   readonly bindGroup: GPUBindGroup
   readonly workgroups: readonly [number, number, number]
 }
-
-const STORAGE_USAGE = 0x80 | 0x04 | 0x08 // STORAGE | COPY_SRC | COPY_DST
-const UNIFORM_USAGE = 0x40 | 0x08 // UNIFORM | COPY_DST
 
 /**
  * The buffers of temporaries, for programs that take turns in them: each run is one submission, and what
@@ -104,55 +102,24 @@ export class Program {
       else if (storage.kind === 'variable') this.buffers.set(storage, engine.bufferOf(storage.variable!))
       else if (storage.kind !== 'temporary') {
         const buffer = make(storage.bytes, storage.label)
-        if (storage.data)
-          engine.device.queue.writeBuffer(
-            buffer,
-            0,
-            storage.data.buffer,
-            storage.data.byteOffset,
-            storage.data.byteLength,
-          )
+        if (storage.data) upload(engine.device, buffer, 0, storage.data)
         this.buffers.set(storage, buffer)
       }
     }
 
-    // One uniform buffer holds the Params of every dispatch; equal Params share their place.
-    const places = new Map<string, number>()
-    let bytes = 0
-    const place = plan.dispatches.map((d) => {
-      const key = d.params.join()
-      if (!places.has(key)) {
-        places.set(key, bytes)
-        bytes += Math.ceil(d.params.byteLength / 256) * 256
-      }
-      return places.get(key)!
-    })
-    const uniforms = make(Math.max(256, bytes), 'params', UNIFORM_USAGE)
-    const words = new Uint32Array(Math.max(64, bytes / 4))
-    plan.dispatches.forEach((d, i) => words.set(d.params, place[i] / 4))
-    engine.device.queue.writeBuffer(uniforms, 0, words)
+    const { words, offsets } = layOutParams(plan.dispatches)
+    const params = make(words.byteLength, 'params', UNIFORM_USAGE)
+    upload(engine.device, params, 0, words)
 
-    this.recorded = plan.dispatches.map((d, i) => {
-      const kernel = engine.library.get(d.kernel)
-      const entries: GPUBindGroupEntry[] = kernel.storageBindings.map(({ binding }, j) => ({
-        binding,
-        resource: this.locate(d.bindings[j]),
-      }))
-      if (kernel.paramsBinding !== undefined)
-        entries.push({
-          binding: kernel.paramsBinding,
-          resource: { buffer: uniforms, offset: place[i], size: d.params.byteLength },
-        })
-      return {
-        pipeline: pipelines[i],
-        bindGroup: engine.createBindGroup({
-          label: `${d.op} (${d.kernel})`,
-          layout: engine.pipelines.layout(d.kernel),
-          entries,
-        }),
-        workgroups: d.workgroups,
-      }
-    })
+    this.recorded = plan.dispatches.map((d, i) => ({
+      pipeline: pipelines[i],
+      bindGroup: engine.createBindGroup({
+        label: `${d.op} (${d.kernel})`,
+        layout: engine.pipelines.layout(d.kernel),
+        entries: bindGroupEntries(engine.library, d, { buffer: params, offset: offsets[i] }, (s) => this.locate(s)),
+      }),
+      workgroups: d.workgroups,
+    }))
   }
 
   private locate(slice: Slice): GPUBufferBinding & { buffer: GPUBuffer; offset: number; size: number } {
@@ -199,8 +166,7 @@ export class Program {
     // From here to the submission nothing waits, so that no other run can come between inputs and dispatches.
     for (const [name, { slice }] of plan.inputs) {
       const { buffer, offset } = this.locate(slice)
-      const data = inputs[name]
-      engine.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength)
+      upload(engine.device, buffer, offset, inputs[name])
     }
     const encoder = engine.device.createCommandEncoder({ label: plan.label })
     record(encoder)

@@ -2,10 +2,11 @@
  * Ops on a caller's own device and buffers: a graph of one op, lowered to a plan as every program is, but
  * with the caller's buffers in the place of inputs, outputs and Variables, and in the caller's compute pass.
  */
+import { bindGroupEntries, layOutParams, STORAGE_USAGE, UNIFORM_USAGE, upload } from '../bindings.js'
 import { KernelLibrary, type Constants } from '../kernel.js'
 import { lower } from '../lower.js'
 import { PipelineCache } from '../pipelines.js'
-import { resolve, type Plan, type ProgramSpec, type Storage, type Target } from '../plan.js'
+import { resolve, type Plan, type ProgramSpec, type Slice, type Storage, type Target } from '../plan.js'
 import { targetOf } from '../engine.js'
 import { fetchKernels } from '../shader_texts.js'
 import type { DType, Value } from '../value.js'
@@ -70,8 +71,6 @@ export function stateOf(device: GPUDevice): Promise<DeviceState> {
   return state
 }
 
-const STORAGE = 0x80 | 0x08 // STORAGE | COPY_DST: Node has no GPUBufferUsage global
-const UNIFORM = 0x40 | 0x08 // UNIFORM | COPY_DST
 /** Sets of buffers whose bind groups are kept; a caller that alternates between a few never makes them anew. */
 const KEPT_SETS = 32
 
@@ -106,7 +105,7 @@ class Recording implements RecordedKernel<string> {
   private readonly owned: GPUBuffer[] = []
   private readonly nameOf = new Map<Storage, string>()
   private readonly bufferOf = new Map<Storage, GPUBuffer>()
-  private readonly places: number[] = []
+  private readonly paramsOffsets: readonly number[]
   private readonly params: GPUBuffer
   private readonly groups = new Map<string, GPUBindGroup[]>()
 
@@ -118,23 +117,18 @@ class Recording implements RecordedKernel<string> {
   ) {
     this.operands = this.nameOperands()
     this.workspaceBytes = plan.memory.pool.reduce((a, b) => a + b, 0)
-    const pool = plan.memory.pool.map((bytes) => this.make(bytes, STORAGE))
+    const pool = plan.memory.pool.map((bytes) => this.make(bytes, STORAGE_USAGE))
     for (const [storage, k] of plan.memory.slot) this.bufferOf.set(storage, pool[k])
     for (const storage of plan.storages)
       if (storage.data) {
-        const buffer = this.make(storage.bytes, STORAGE)
-        device.queue.writeBuffer(buffer, 0, storage.data.buffer, storage.data.byteOffset, storage.data.byteLength)
+        const buffer = this.make(storage.bytes, STORAGE_USAGE)
+        upload(device, buffer, 0, storage.data)
         this.bufferOf.set(storage, buffer)
       }
-    let bytes = 0
-    for (const { params } of plan.dispatches) {
-      this.places.push(bytes)
-      bytes += Math.ceil(params.byteLength / 256) * 256
-    }
-    const words = new Uint32Array(bytes / 4)
-    plan.dispatches.forEach(({ params }, i) => words.set(params, this.places[i] / 4))
-    this.params = this.make(bytes, UNIFORM)
-    device.queue.writeBuffer(this.params, 0, words)
+    const { words, offsets } = layOutParams(plan.dispatches)
+    this.paramsOffsets = offsets
+    this.params = this.make(words.byteLength, UNIFORM_USAGE)
+    upload(device, this.params, 0, words)
   }
 
   encode(pass: GPUComputePassEncoder, operands: Readonly<Record<string, Operand>>): void {
@@ -177,17 +171,18 @@ class Recording implements RecordedKernel<string> {
       .join()
     let groups = this.groups.get(key)
     if (!groups) {
+      const locate = (slice: Slice): GPUBufferBinding => {
+        const { storage, offset, bytes } = resolve(slice)
+        const name = this.nameOf.get(storage)
+        const place = name === undefined ? { buffer: this.bufferOf.get(storage)!, offset: 0 } : operands[name]
+        return { buffer: place.buffer, offset: place.offset + offset, size: bytes }
+      }
       groups = this.plan.dispatches.map((dispatch, i) => {
-        const kernel = this.state.library.get(dispatch.kernel)
-        const entries: GPUBindGroupEntry[] = kernel.storageBindings.map(({ binding }, j) => {
-          const { storage, offset, bytes } = resolve(dispatch.bindings[j])
-          const name = this.nameOf.get(storage)
-          const place = name === undefined ? { buffer: this.bufferOf.get(storage)!, offset: 0 } : operands[name]
-          return { binding, resource: { buffer: place.buffer, offset: place.offset + offset, size: bytes } }
+        const params = { buffer: this.params, offset: this.paramsOffsets[i] }
+        return this.device.createBindGroup({
+          layout: this.state.pipelines.layout(dispatch.kernel),
+          entries: bindGroupEntries(this.state.library, dispatch, params, locate),
         })
-        const params = { buffer: this.params, offset: this.places[i], size: dispatch.params.byteLength }
-        if (kernel.paramsBinding !== undefined) entries.push({ binding: kernel.paramsBinding, resource: params })
-        return this.device.createBindGroup({ layout: this.state.pipelines.layout(dispatch.kernel), entries })
       })
       if (this.groups.size >= KEPT_SETS) this.groups.delete(this.groups.keys().next().value!)
       this.groups.set(key, groups)
