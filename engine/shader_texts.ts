@@ -1,60 +1,7 @@
-/** The kernels' texts where there is no file system: fetched from beside the compiled modules. */
+/** The texts of the .wgsl files where there is no file system: they are fetched from the package's own folder. */
+import { kernelNames } from './kernel_names.js'
 
-/** Every file in `shaders/`, without `.wgsl`. A browser cannot list a folder. */
-export const kernelNames = [
-  'accumulate',
-  'adam',
-  'augment',
-  'augment_blur',
-  'batch_norm_apply',
-  'batch_norm_fold',
-  'batch_norm_gradient_apply',
-  'batch_norm_gradient_merge',
-  'batch_norm_gradient_sums',
-  'batch_norm_merge',
-  'batch_norm_running',
-  'batch_norm_statistics',
-  'binary',
-  'binary_broadcast',
-  'binary_rows',
-  'chunk',
-  'clip',
-  'conv2d',
-  'conv2d_matrix',
-  'conv2d_row',
-  'conv2d_tiled',
-  'conv2d_weight_gradient',
-  'conv2d_weight_gradient_matrix',
-  'conv2d_weight_gradient_tiled',
-  'copy',
-  'cross_entropy',
-  'ema',
-  'finite',
-  'gather',
-  'lars',
-  'lars_norms',
-  'lars_trust',
-  'loss_scale',
-  'matmul',
-  'max_pool',
-  'max_pool_gradient',
-  'normalize_rows',
-  'nt_xent',
-  'orthogonality',
-  'pad',
-  'reduce',
-  'reduce4',
-  'sgd',
-  'shift',
-  'squares',
-  'transpose',
-  'transpose4',
-  'unary',
-  'winograd_input',
-  'winograd_output',
-  'winograd_output_gradient',
-  'winograd_weights',
-] as const
+export { kernelNames }
 
 export type KernelName = (typeof kernelNames)[number]
 

@@ -17,7 +17,7 @@ export interface TensorSpec {
 
 /**
  * One kind of computation: its shape rule, its gradient as more graph, and its lowering to kernels.
- * Everything the engine knows of an op is in this object; adding one touches no other file.
+ * An op is this one object, and nothing else in the engine knows about it. engine/README.md lists the steps to add one.
  */
 export interface Op<A = unknown> {
   readonly name: string
