@@ -6,11 +6,12 @@ import type { LoweringContext } from '../lowering_context.js'
 import type { Slice } from '../plan.js'
 import { bytesOf, defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkActivations, checkFloat, padded, resize, transposed, up } from './common.js'
+import { forwardWalk, inputGradientWalks, type Stepping } from './products/geometry.js'
 import { matrixConvs, matrixWeightGradients } from './products/matrix.js'
 import { registerConv, registerRowConv, registerWeightGradient } from './products/register.js'
 import { tiledConvs, tiledWeightGradients } from './products/tiled.js'
 import { winogradConv, winogradWeightGradient } from './products/winograd.js'
-import { compute, type ConvWork, type Walk, type Variant, type WeightGradientWork } from './products/work.js'
+import { compute, type ConvWork, type Variant, type WeightGradientWork } from './products/work.js'
 import { sum } from './reduce.js'
 
 export interface Conv2dOptions {
@@ -20,15 +21,10 @@ export interface Conv2dOptions {
   bias?: Value
 }
 
-interface Geometry {
-  stride: number
-  padding: number
-}
-
-const outSize = (n: number, k: number, { stride, padding }: Geometry): number =>
+const outSize = (n: number, k: number, { stride, padding }: Stepping): number =>
   Math.floor((n + 2 * padding - k) / stride) + 1
 
-function check(name: string, { stride, padding }: Geometry): void {
+function check(name: string, { stride, padding }: Stepping): void {
   if (!Number.isInteger(stride) || stride < 1)
     throw new ShapeError(`${name}: stride ${stride} must be a whole number of at least 1`)
   if (!Number.isInteger(padding) || padding < 0)
@@ -50,18 +46,18 @@ const weightGradientVariants: readonly Variant<WeightGradientWork>[] = [
   registerWeightGradient,
 ]
 
-const conv2dOp = defineOp<Geometry>({
+const conv2dOp = defineOp<Stepping>({
   name: 'conv2d',
   batched: [0],
-  infer: ([x, w, bias], geometry) => {
-    check('conv2d', geometry)
+  infer: ([x, w, bias], stepping) => {
+    check('conv2d', stepping)
     checkActivations('conv2d', x)
     checkFloat('conv2d', w, ...(bias ? [bias] : []))
     if (x.shape.length !== 4 || w.shape.length !== 4)
       throw new ShapeError(`conv2d: x ${show(x.shape)} must be [N, H, W, C] and w ${show(w.shape)} [kh, kw, C, O]`)
     const [n, height, width, c] = x.shape
     const [kh, kw, i, o] = w.shape
-    const out = [n, outSize(height, kh, geometry), outSize(width, kw, geometry), o]
+    const out = [n, outSize(height, kh, stepping), outSize(width, kw, stepping), o]
     if (c !== i)
       throw new ShapeError(`conv2d: channels of x ${show(x.shape)} (NHWC) and w ${show(w.shape)} (HWIO) differ`)
     if (out[1] < 1 || out[2] < 1)
@@ -88,21 +84,7 @@ const conv2dOp = defineOp<Geometry>({
       bias: bias && padded(context, context.of(bias), [1, 1, o], 1, o4),
       y: target,
       outShape: [n, outHeight, outWidth, o4],
-      walk: {
-        grid: [outHeight, outWidth],
-        step: 1,
-        y0: 0,
-        x0: 0,
-        stride,
-        originY: -padding,
-        originX: -padding,
-        direction: 1,
-        tapsY: kh,
-        tapsX: kw,
-        ky0: 0,
-        kx0: 0,
-        tapStep: 1,
-      },
+      walk: forwardWalk([outHeight, outWidth], [kh, kw], { stride, padding }),
       dtype: x.dtype,
     }
     compute(work, convVariants, context)
@@ -129,7 +111,7 @@ function narrow(context: LoweringContext, from: Slice, y: Value): void {
 }
 
 /** dx from dy [N, Ho, Wo, O] and w [kh, kw, C, O]. */
-const inputGradientOp = defineOp<Geometry & { height: number; width: number }>({
+const inputGradientOp = defineOp<Stepping & { height: number; width: number }>({
   name: 'conv2dInputGradient',
   batched: [0],
   infer: ([g, w], { height, width }) => [{ shape: [g.shape[0], height, width, w.shape[2]], dtype: g.dtype }],
@@ -141,40 +123,20 @@ const inputGradientOp = defineOp<Geometry & { height: number; width: number }>({
     const turned = transposed(context, padded(context, context.of(w), [kh * kw, c, o], c4, o4), kh * kw, c4, o4)
     const dy = wide(context, g)
     const target = wideTarget(context, dx)
-    // Pixels (y, x) of one parity class meet the same taps: ky ≡ y + padding (mod stride).
-    for (let y0 = 0; y0 < Math.min(stride, height); y0++)
-      for (let x0 = 0; x0 < Math.min(stride, width); x0++) {
-        const ky0 = (y0 + padding) % stride
-        const kx0 = (x0 + padding) % stride
-        const walk: Walk = {
-          grid: [Math.ceil((height - y0) / stride), Math.ceil((width - x0) / stride)],
-          step: stride,
-          y0,
-          x0,
-          stride: 1,
-          originY: (y0 + padding - ky0) / stride,
-          originX: (x0 + padding - kx0) / stride,
-          direction: -1,
-          tapsY: Math.max(0, Math.ceil((kh - ky0) / stride)),
-          tapsX: Math.max(0, Math.ceil((kw - kx0) / stride)),
-          ky0,
-          kx0,
-          tapStep: stride,
-        }
-        const inShape = [n, outHeight, outWidth, o4]
-        const outShape = [n, height, width, c4]
-        compute(
-          { x: dy, inShape, w: turned, kernel: [kh, kw], y: target, outShape, walk, dtype: g.dtype },
-          convVariants,
-          context,
-        )
-      }
+    const inShape = [n, outHeight, outWidth, o4]
+    const outShape = [n, height, width, c4]
+    for (const walk of inputGradientWalks([height, width], [kh, kw], { stride, padding }))
+      compute(
+        { x: dy, inShape, w: turned, kernel: [kh, kw], y: target, outShape, walk, dtype: g.dtype },
+        convVariants,
+        context,
+      )
     narrow(context, target, dx)
   },
 })
 
 /** dw from x [N, H, W, C] and dy [N, Ho, Wo, O]. */
-const weightGradientOp = defineOp<Geometry & { kernelHeight: number; kernelWidth: number }>({
+const weightGradientOp = defineOp<Stepping & { kernelHeight: number; kernelWidth: number }>({
   name: 'conv2dWeightGradient',
   batched: [0, 1],
   infer: ([x, g], { kernelHeight, kernelWidth }) => [

@@ -3,7 +3,7 @@ import { part } from '../plan.js'
 import { bytesOf, defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkActivations, checkFloat, checkRank, padded, resize, transposed, up } from './common.js'
 import { matmulVariants } from './products/matmul_variants.js'
-import { registerMatmul } from './products/register.js'
+import { registerMatmul } from './products/register_matmul.js'
 import { compute } from './products/work.js'
 import { sum } from './reduce.js'
 

@@ -1,6 +1,6 @@
-/** The ways to compute a matrix product, in the order that the shipped table prefers. */
+/** The variants of a matrix product. */
 import { matrixMatmuls } from './matrix.js'
-import { registerMatmul } from './register.js'
+import { registerMatmul } from './register_matmul.js'
 import { tiledMatmuls } from './tiled.js'
 import type { MatmulWork, Variant } from './work.js'
 

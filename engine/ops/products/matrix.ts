@@ -1,6 +1,7 @@
 /** Tiles on matrix units (subgroup matrices of 16×16×16): f16 factors, f32 sums. Serves what is stored in f16. */
 import { ratesOf } from './cost.js'
-import { stagedConvs, stagedMatmuls, stagedWeightGradients, type Family, type Tile } from './staged.js'
+import { stagedConvs, stagedMatmuls, stagedWeightGradients } from './staged.js'
+import type { Family, Tile } from './staged_cost.js'
 
 /** Four subgroups, two by two, of rows × columns matrices each; `atOnce` of a row leave through workgroup memory. */
 const tile = (rows: number, columns: number, atOnce: number, speed: number): Tile => ({

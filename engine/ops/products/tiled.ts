@@ -1,6 +1,7 @@
 /** Tiles staged in workgroup memory, for GPUs: what a software driver is slowest at. Serves f32 and stored f16. */
 import { ratesOf } from './cost.js'
-import { stagedConvs, stagedMatmuls, stagedWeightGradients, type Family, type Tile } from './staged.js'
+import { stagedConvs, stagedMatmuls, stagedWeightGradients } from './staged.js'
+import type { Family, Tile } from './staged_cost.js'
 
 /**
  * Every invocation holds 4·rows4 × 4·columns4 results. It reads rows4 + columns4 vec4s of workgroup memory for

@@ -12,9 +12,9 @@ import { part, type Slice, type Target } from '../../plan.js'
 import { sumSplits, vec4Of } from '../common.js'
 import { matmulVariants } from './matmul_variants.js'
 import { ratesOf } from './cost.js'
+import { isPlain3x3, plainOrigin } from './geometry.js'
 import {
   imageRuns,
-  isPlain3x3,
   worthMeasuring,
   type ConvWork,
   type MatmulWork,
@@ -142,11 +142,9 @@ export const winogradConv: Variant<ConvWork> = {
   cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
   lower: (work, context) => {
     const { c, o, tiles, most } = sizes(work.inShape, work.outShape)
-    // Walking backwards from an origin is walking forwards from two pixels before it, with the taps turned round.
-    const back = work.walk.direction < 0
-    const origin = [work.walk.originY - (back ? 2 : 0), work.walk.originX - (back ? 2 : 0)] as const
+    const { origin, reversed } = plainOrigin(work.walk)
     const u = context.temporary(4 * PLACES * c * o)
-    transformWeights(context, work.w, u, (c * o) / 4, false, back)
+    transformWeights(context, work.w, u, (c * o) / 4, false, reversed)
     for (const run of imageRuns(context, work, most)) {
       const places = run.count * tiles[0] * tiles[1]
       const v = transformImages(context, run, work, tiles, origin)

@@ -5,62 +5,34 @@
 import type { LoweringContext } from '../../lowering_context.js'
 import { part, type Slice, type Target } from '../../plan.js'
 import { bytesOf, type DType } from '../../value.js'
+import type { Stepping, Walk } from './geometry.js'
 
-/** How the taps of a kernel walk over an image; see conv2d.wgsl, whose Params these are. */
-export interface Walk {
-  /** Output pixels of this product: i and j run over it, and (i, j) is stored at (i·step + y0, j·step + x0). */
-  grid: readonly [height: number, width: number]
-  step: number
-  y0: number
-  x0: number
-  /** Tap (t, u) reads x at (i·stride + originY + t·direction, …) and w at (ky0 + t·tapStep, …). */
-  stride: number
-  originY: number
-  originX: number
-  direction: 1 | -1
-  tapsY: number
-  tapsX: number
-  ky0: number
-  kx0: number
-  tapStep: number
-}
-
-/** Whether a walk is that of a 3×3 kernel of stride 1, forwards or backwards. */
-export const isPlain3x3 = (kernel: readonly [number, number], walk: Walk): boolean =>
-  kernel[0] === 3 &&
-  kernel[1] === 3 &&
-  walk.tapsY === 3 &&
-  walk.tapsX === 3 &&
-  walk.stride === 1 &&
-  walk.step === 1 &&
-  walk.tapStep === 1
-
-/** One convolution, forward or (with turned weights) its input gradient. Tensors are dense, channels multiples of 4. */
+/** One convolution, or one walk of its input gradient. Tensors are dense; channels are multiples of 4. */
 export interface ConvWork {
-  /** Of `dtype`, [N, H, W, C]. */
+  /** [N, H, W, C] of `dtype`. */
   x: Slice
   inShape: readonly number[]
-  /** f32, [kh, kw, C, O]. */
+  /** [kh, kw, C, O], f32. */
   w: Slice
   kernel: readonly [height: number, width: number]
-  /** f32, [O]. */
+  /** [O], f32. */
   bias?: Slice
-  /** Of `dtype`, [N, Ho, Wo, O]. */
+  /** [N, Ho, Wo, O] of `dtype`. */
   y: Slice
   outShape: readonly number[]
   walk: Walk
   dtype: DType
 }
 
-/** dw [kh, kw, C, O] in f32 from x and dy of `dtype`; channels multiples of 4. */
-export interface WeightGradientWork {
+/** dw [kh, kw, C, O] in f32 from x and dy of `dtype`; channels are multiples of 4. */
+export interface WeightGradientWork extends Stepping {
+  /** [N, H, W, C] */
   x: Slice
   inShape: readonly number[]
+  /** [N, Ho, Wo, O] */
   dy: Slice
   outShape: readonly number[]
   kernel: readonly [height: number, width: number]
-  stride: number
-  padding: number
   dw: Slice
   dtype: DType
 }
@@ -73,7 +45,7 @@ export interface MatmulWork {
   a: Slice
   /** [batch, K, N] */
   b: Slice
-  /** f32, [N]. */
+  /** [N], f32. */
   bias?: Slice
   /** [batch, M, N] */
   c: Slice
@@ -82,7 +54,7 @@ export interface MatmulWork {
   N: number
   K: number
   transposeA: boolean
-  /** Where c is a block of columns of a wider matrix; only register tiles take that. */
+  /** Set where c is a block of columns of a wider matrix. Only register tiles accept that. */
   columns?: { first: number; of: number }
   dtypes: { a: DType; b: DType; c: DType }
 }
@@ -93,7 +65,7 @@ export interface Variant<Work> {
   readonly name: string
   /** Whether it can compute this work on this adapter, within the adapter's limits. */
   serves(work: Work, target: Target): boolean
-  /** Estimated seconds, from the rates in cost.ts. The estimate decides without tuning, and limits what is measured. */
+  /** Estimated seconds, from the rates in cost.ts. Without tuning the estimate decides; with tuning it limits what is measured. */
   cost(work: Work, target: Target): number
   lower(work: Work, context: LoweringContext): void
 }
@@ -118,12 +90,20 @@ export function compute<Work>(work: Work, variants: readonly Variant<Work>[], co
   context.choose(worthMeasuring(work, able, context.target), able).lower(work, context)
 }
 
-/** Runs of images, `most` at a time, that x and y can both bind, and these runs of x and y. */
+/** A run of consecutive images, with their slices of x and y. */
+export interface ImageRun {
+  start: number
+  count: number
+  x: Slice
+  y: Slice
+}
+
+/** Cuts the batch into runs of at most `most` images, such that each run's slices of x and y can be bound. */
 export function imageRuns(
   context: LoweringContext,
   { x, inShape, y, outShape, dtype }: Pick<ConvWork, 'x' | 'inShape' | 'y' | 'outShape' | 'dtype'>,
   most = Infinity,
-): { start: number; count: number; x: Slice; y: Slice }[] {
+): ImageRun[] {
   const images = inShape[0]
   const [inBytes, outBytes] = [inShape, outShape].map(([, h, w, c]) => bytesOf[dtype] * h * w * c)
   const cut = (slice: Slice, start: number, count: number, bytes: number): Slice =>
