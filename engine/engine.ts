@@ -6,6 +6,7 @@ import { PipelineCache } from './pipelines.js'
 import type { Plan, ProgramSpec, Target, Tunable, VariantTable } from './plan.js'
 import { Program } from './program.js'
 import { type TypedArray, type Variable } from './leaves.js'
+import { targetOf } from './target.js'
 import type { DType } from './value.js'
 
 export class EngineError extends Error {
@@ -242,40 +243,6 @@ export class Engine {
     this.closed = true
     this.device.destroy()
   }
-}
-
-/** Whether a driver runs on the processor. */
-export function adapterClassOf({ vendor, architecture, device, description }: GPUAdapterInfo): Target['adapterClass'] {
-  const name = `${vendor} ${architecture} ${device} ${description}`.toLowerCase()
-  return /llvmpipe|lavapipe|swiftshader|basic render/.test(name) ? 'cpu' : 'gpu'
-}
-
-/** What lowering needs to know of a device. */
-export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
-  return {
-    adapterClass: adapterClassOf(info),
-    maxBindingBytes: Math.floor(Math.min(device.limits.maxStorageBufferBindingSize, 2 ** 31 - 4) / 256) * 256,
-    maxBufferBytes: device.limits.maxBufferSize,
-    maxWorkgroupsPerDimension: device.limits.maxComputeWorkgroupsPerDimension,
-    subgroups: device.features.has('subgroups') && (info.subgroupMinSize ?? 0) >= 8,
-    f16: device.features.has('shader-f16'),
-    subgroupMatrix: offersMatrices(device, info),
-    subgroupSize: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
-    maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
-    maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
-  }
-}
-
-/** 16×16×16 matrix units, f16 in and f32 out; an extension of Dawn's that the types do not know yet. */
-function offersMatrices(device: GPUDevice, info: GPUAdapterInfo): boolean {
-  const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: Record<string, unknown>[] }
-  return (
-    device.features.has('chromium-experimental-subgroup-matrix') &&
-    device.features.has('shader-f16') &&
-    [...subgroupMatrixConfigs].some(
-      (c) => c.M === 16 && c.N === 16 && c.K === 16 && c.componentType === 'f16' && c.resultComponentType === 'f32',
-    )
-  )
 }
 
 const oneLine = (message: string): string => message.replace(/\s+/g, ' ').trim()

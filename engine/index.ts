@@ -1,5 +1,7 @@
 /// <reference types="@webgpu/types" preserve="true" />
-/** The engine: graph, autograd, Variables, programs and ops. Runs wherever there is a GPUDevice. */
+/** The engine: graph, autograd, Variables, programs and ops. It runs wherever there is a GPUDevice. */
+import type { LoweringContext } from './lowering_context.js'
+
 export {
   ShapeError,
   apply,
@@ -26,9 +28,10 @@ export {
 export { backward, gradients } from './autograd.js'
 export { part, variantsOf, type DispatchRequest, type Plan, type ProgramSpec, type Slice } from './plan.js'
 export { type Target, type Tunable, type VariantTable } from './plan.js'
-export { type LoweringContext } from './lowering_context.js'
+export { type LoweringContext }
 export { measureVariants } from './tuning.js'
-export { Engine, EngineError, adapterClassOf, targetOf, type Counters } from './engine.js'
+export { Engine, EngineError, type Counters } from './engine.js'
+export { adapterClassOf, targetOf } from './target.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
 export { sharedPeakBytes } from './memory.js'
@@ -63,6 +66,5 @@ export { clipByGlobalNorm } from './ops/clip.js'
 export { ema } from './ops/ema.js'
 export { gradientAccumulation, type GradientAccumulation } from './ops/gradient_accumulation.js'
 
-import type { LoweringContext } from './lowering_context.js'
 /** @deprecated The name is now `LoweringContext`. */
 export type Emit = LoweringContext

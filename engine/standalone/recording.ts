@@ -3,13 +3,10 @@
  * with the caller's buffers in the place of inputs, outputs and Variables, and in the caller's compute pass.
  */
 import { bindGroupEntries, layOutParams, STORAGE_USAGE, UNIFORM_USAGE, upload } from '../bindings.js'
-import { KernelLibrary, type Constants } from '../kernel.js'
 import { lower } from '../lower.js'
-import { PipelineCache } from '../pipelines.js'
-import { resolve, type Plan, type ProgramSpec, type Slice, type Storage, type Target } from '../plan.js'
-import { targetOf } from '../engine.js'
-import { fetchKernels } from '../shader_texts.js'
+import { resolve, type Plan, type ProgramSpec, type Slice, type Storage } from '../plan.js'
 import type { DType, Value } from '../value.js'
+import { stateOf, type DeviceState } from './devices.js'
 
 /** A buffer of the caller's, from `offset` bytes on (a multiple of 256). It needs usage STORAGE. */
 export type Operand = GPUBuffer | { readonly buffer: GPUBuffer; readonly offset?: number }
@@ -37,38 +34,6 @@ export interface RecordedKernel<N extends string> {
   encode(pass: GPUComputePassEncoder, operands: Readonly<Record<N, Operand>>): void
   /** Frees the workspace. */
   destroy(): void
-}
-
-type Texts = Readonly<Record<string, string>>
-let loadTexts: () => Texts | Promise<Texts> = () => fetchKernels()
-
-/** Says where the kernels' texts come from; the Node entry reads files, and by default they are fetched. */
-export function useKernelTexts(load: () => Texts | Promise<Texts>): void {
-  loadTexts = load
-}
-
-interface DeviceState {
-  readonly library: KernelLibrary
-  readonly pipelines: PipelineCache
-  readonly target: Target
-}
-
-const devices = new WeakMap<GPUDevice, Promise<DeviceState>>()
-
-/** The pipelines made on a device so far, and what lowering needs to know of it. */
-export function stateOf(device: GPUDevice): Promise<DeviceState> {
-  let state = devices.get(device)
-  if (!state) {
-    state = (async () => {
-      const library = new KernelLibrary(await loadTexts())
-      // Older browsers do not tell a device's adapter: it then counts as a GPU without subgroups.
-      const info = device.adapterInfo ?? ({} as GPUAdapterInfo)
-      return { library, pipelines: new PipelineCache(device, library), target: targetOf(device, info) }
-    })()
-    state.catch(() => devices.delete(device))
-    devices.set(device, state)
-  }
-  return state
 }
 
 /** Sets of buffers whose bind groups are kept; a caller that alternates between a few never makes them anew. */
@@ -228,44 +193,4 @@ function identityOf(buffer: GPUBuffer): number {
   let identity = identities.get(buffer)
   if (identity === undefined) identities.set(buffer, (identity = nextIdentity++))
   return identity
-}
-
-/** A `.wgsl` file as a pipeline, for dispatches of the caller's own. */
-export interface RawKernel {
-  readonly pipeline: GPUComputePipeline
-  /** The shader's text as compiled: its first lines say what it computes, on which shapes. */
-  readonly source: string
-  /** The storage buffers by their names in the shader. */
-  readonly buffers: readonly { readonly name: string; readonly binding: number; readonly write: boolean }[]
-  /** The bytes of the uniform `Params`, by the fields' names in the shader. */
-  packParams(values: Readonly<Record<string, number>>): Uint32Array
-  /** Bind group 0; `params` is a buffer of the caller's with usage UNIFORM that holds what `packParams` gave. */
-  bindGroup(params: GPUBuffer, buffers: Readonly<Record<string, Operand>>): GPUBindGroup
-}
-
-/**
- * The pipeline of one file of `shaders/`, specialised.
- *
- * @param name the file's name without `.wgsl`
- * @param constants replacements for the lines of its `@specialize` block; the rest keep the defaults
- */
-export async function kernel(device: GPUDevice, name: string, constants: Constants = {}): Promise<RawKernel> {
-  const { library, pipelines } = await stateOf(device)
-  const file = library.get(name)
-  const source = file.specialize(constants)
-  return {
-    pipeline: await pipelines.pipeline(name, constants),
-    source,
-    buffers: file.storageBindings,
-    packParams: (values) => file.packParams(values),
-    bindGroup: (params, buffers) => {
-      const entries: GPUBindGroupEntry[] = file.storageBindings.map(({ name: key, binding }) => {
-        const operand = buffers[key]
-        if (!operand) throw new Error(`${name}: buffer '${key}' is not given`)
-        return { binding, resource: 'buffer' in operand ? { ...operand } : { buffer: operand } }
-      })
-      if (file.paramsBinding !== undefined) entries.push({ binding: file.paramsBinding, resource: { buffer: params } })
-      return device.createBindGroup({ label: name, layout: pipelines.layout(name), entries })
-    },
-  }
 }
