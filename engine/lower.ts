@@ -1,4 +1,4 @@
-/** Lowering: from a graph to a plan. Each op lowers itself; this file orders the nodes and hands out the memory. */
+/** Lowering: from a graph to a plan. Each op lowers itself. This file orders the nodes and allocates the storages. */
 import type { KernelLibrary } from './kernel.js'
 import { align, constantOp, inputOp, isLeaf, variableOp, Variable, type Assignment, type TypedArray } from './leaves.js'
 import type { LoweringContext, RowRun } from './lowering_context.js'
@@ -174,14 +174,14 @@ class Lowering implements LoweringContext {
     const [x, y = 1, z = 1] = request.workgroups
     if (Math.max(x, y, z) > this.target.maxWorkgroupsPerDimension || Math.min(x, y, z) < 1)
       throw new Error(
-        `${where}: ${x}×${y}×${z} workgroups, of which a dimension takes 1 to ${this.target.maxWorkgroupsPerDimension}`,
+        `${where}: ${x}×${y}×${z} workgroups; each dimension must be from 1 to ${this.target.maxWorkgroupsPerDimension}`,
       )
     const bindings = kernel.storageBindings.map(({ name, write }) => {
-      // An operand that a specialisation does not use still needs something bound.
+      // WebGPU requires a buffer even for an operand that this specialisation does not use.
       const slice = request.buffers[name] ?? this.unused()
       if (slice.bytes > this.target.maxBindingBytes)
         throw new Error(
-          `${where}: '${name}' binds ${slice.bytes} bytes, over the adapter's ${this.target.maxBindingBytes}`,
+          `${where}: '${name}' binds ${slice.bytes} bytes, over the adapter's limit of ${this.target.maxBindingBytes}`,
         )
       return { ...slice, write: write && request.buffers[name] !== undefined }
     })
@@ -218,11 +218,14 @@ class Lowering implements LoweringContext {
   rowsUpTo(most: number, count: number, ...bytesPerRow: number[]): RowRun[] {
     const widest = Math.max(...bytesPerRow)
     if (count <= most && widest * count <= this.target.maxBindingBytes) return [{ start: 0, count }]
-    // Rows step by as many as bring every operand back to an aligned offset.
+    // The smallest number of rows after which every operand is at an aligned offset again.
     const step = bytesPerRow.reduce((s, bytes) => lcm(s, 256 / gcd(bytes, 256)), 1)
     const fits = Math.floor(this.target.maxBindingBytes / widest / step) * step
     const run = Math.min(fits, Math.max(step, Math.floor(most / step) * step))
-    if (run < 1) throw new Error(`${this.opName}: a row of ${widest} bytes is over the adapter's binding limit`)
+    if (run < 1)
+      throw new Error(
+        `${this.opName}: a row of ${widest} bytes is over the adapter's binding limit of ${this.target.maxBindingBytes} bytes`,
+      )
     const runs = []
     for (let start = 0; start < count; start += run) runs.push({ start, count: Math.min(run, count - start) })
     return runs
@@ -248,7 +251,7 @@ class Lowering implements LoweringContext {
     }
   }
 
-  /** Everything of an arena shares one storage. */
+  /** The Variables of an arena share one storage. */
   private variableSlice(variable: Variable): Slice {
     const owner = variable.arena?.arena ?? variable
     let storage = this.variableStorages.get(owner)
@@ -260,7 +263,10 @@ class Lowering implements LoweringContext {
     return { storage, offset: variable.arena?.offset ?? 0, bytes: pad(variable.bytes) }
   }
 
-  /** Values that were not computed in place are copied; first aside, where a Variable is both read and written. */
+  /**
+   * Copies the values that were not computed in place. A value whose storage is overwritten by another assignment is
+   * copied to a temporary first.
+   */
   private assign(updates: readonly Assignment[]): void {
     const written = new Set(updates.map((u) => this.variableSlice(u.variable).storage))
     const copies = updates
@@ -275,7 +281,7 @@ class Lowering implements LoweringContext {
     for (const { from, to } of copies) this.copy(from, to)
   }
 
-  /** Outputs keep their bytes until the next run: those that share bytes with something else are copied. */
+  /** Outputs keep their bytes until the next run, so an output that shares its bytes with another value is copied. */
   private output(name: string, value: Value): Slice {
     const slice = this.slices.get(value)!
     const { storage } = slice
@@ -319,8 +325,8 @@ class Lowering implements LoweringContext {
 }
 
 /**
- * In the order of creation, with what updates Variables moved to the end: within a program all reads
- * of a Variable come before its write, whatever the order in which the graph was built.
+ * The nodes in the order of their creation, except that nodes which only update Variables come last. Thus all reads of a
+ * Variable come before its write, in whatever order the graph was built.
  */
 function schedule(nodes: readonly Node[], updating: ReadonlySet<Node>): Node[] {
   const consumed = new Set<Node>()
@@ -329,7 +335,7 @@ function schedule(nodes: readonly Node[], updating: ReadonlySet<Node>): Node[] {
   return [...nodes.filter((n) => !late(n)), ...nodes.filter(late)]
 }
 
-/** Buffers and bindings are multiples of 16 bytes, so that kernels may load the last vec4 whole. */
+/** Buffers and bindings are multiples of 16 bytes, so that kernels can load the last vec4 as a whole. */
 const pad = (bytes: number): number => Math.max(16, Math.ceil(bytes / 16) * 16)
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`

@@ -1,13 +1,13 @@
 /** Compute pipelines and bind group layouts of one device, each made once. */
 import type { Constants, KernelLibrary } from './kernel.js'
 
-/** A key that two dispatches share exactly when one pipeline serves both. */
+/** Two dispatches have the same key exactly if they use the same pipeline. */
 export const pipelineKey = (kernel: string, constants: Constants): string =>
   kernel + JSON.stringify(Object.entries(constants).sort(([a], [b]) => (a < b ? -1 : 1)))
 
 /**
- * Builds pipelines on a device, one a specialisation, however many programs ask for it.
- * Bind group layouts are explicit: an operand that a specialisation ignores stays in the layout.
+ * Builds the pipelines of a device, one for each specialisation, which all programs share. Bind group layouts are
+ * explicit, so that they also contain the operands that a specialisation does not use.
  */
 export class PipelineCache {
   private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>()
@@ -26,7 +26,7 @@ export class PipelineCache {
     let layout = this.layouts.get(name)
     if (!layout) {
       const kernel = this.library.get(name)
-      const visibility = 4 // GPUShaderStage.COMPUTE, spelled out because Node has no such global
+      const visibility = 4 // GPUShaderStage.COMPUTE; Node has no such global
       const entries: GPUBindGroupLayoutEntry[] = kernel.storageBindings.map(({ binding, write }) => ({
         binding,
         visibility,
@@ -50,7 +50,7 @@ export class PipelineCache {
         compute: { module, entryPoint: 'main' },
       })
       this.pipelines.set(key, pipeline)
-      // One that failed is not kept: the next program that asks shall hear the error itself.
+      // A failed pipeline is not kept, so that the next program gets the error itself.
       pipeline.catch(() => this.pipelines.delete(key))
     }
     return pipeline

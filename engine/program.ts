@@ -1,4 +1,4 @@
-/** A graph recorded once: pipelines, buffers and bind groups are made here, and runs only replay them. */
+/** Programs: a plan on a device. Pipelines, buffers and bind groups are made once, and each run replays them. */
 import { bindGroupEntries, layOutParams, STORAGE_USAGE, UNIFORM_USAGE, upload } from './bindings.js'
 import type { Engine } from './engine.js'
 import { part, resolve, type Plan, type Slice, type Storage } from './plan.js'
@@ -13,8 +13,8 @@ interface Recorded {
 }
 
 /**
- * The buffers of temporaries, for programs that take turns in them: each run is one submission, and what
- * it leaves there nobody reads. They are made when first asked for, and freed with the last program.
+ * The buffers of temporaries, which several programs may share: each run is one submission, and no run reads what
+ * another left there. Each buffer is made on first use. All are freed with the last program.
  */
 class Pool {
   private readonly buffers: (GPUBuffer | undefined)[] = []
@@ -56,7 +56,7 @@ export class Program {
     this.pool = pool.enter()
   }
 
-  /** Bytes that the program needs beside its Variables; known before anything ran. */
+  /** Bytes that the program needs beside its Variables. */
   get peakBytes(): number {
     return this.plan.memory.peakBytes
   }
@@ -128,10 +128,11 @@ export class Program {
   }
 
   /**
-   * Replays the program. Returns once it is submitted, and waits only where two runs are in flight
-   * already, so that the queue is never empty and never endless.
+   * Replays the program, and returns when it is submitted. If two runs are in flight already, it waits first, so that
+   * the queue neither runs empty nor grows without limit.
    *
    * @param inputs one array for each `input` of the graph, of exactly its size
+   * @throws Error that names a missing, unknown or wrong input; EngineError if the device has failed
    */
   async run(inputs: Readonly<Record<string, TypedArray>> = {}): Promise<void> {
     await this.replay(inputs, (encoder) => {
@@ -141,10 +142,7 @@ export class Program {
     })
   }
 
-  /**
-   * As `run`, with the commands that `record` encodes in place of one compute pass over all dispatches: the
-   * profiler's way in.
-   */
+  /** As `run`, but `record` encodes the commands. The profiler uses it to time each dispatch. */
   async replay(
     inputs: Readonly<Record<string, TypedArray>>,
     record: (encoder: GPUCommandEncoder) => void,
@@ -163,7 +161,7 @@ export class Program {
     for (const name of Object.keys(inputs))
       if (!plan.inputs.has(name)) throw new Error(`${plan.label}: has no input '${name}'`)
     await engine.slot()
-    // From here to the submission nothing waits, so that no other run can come between inputs and dispatches.
+    // Nothing awaits from here to the submission: another run must not come between the inputs and the dispatches.
     for (const [name, { slice }] of plan.inputs) {
       const { buffer, offset } = this.locate(slice)
       upload(engine.device, buffer, offset, inputs[name])
@@ -173,7 +171,7 @@ export class Program {
     engine.submit(encoder.finish())
   }
 
-  /** Records the dispatches from number `first` up to, not including, `last` into a pass; all of them by default. */
+  /** Encodes the dispatches from index `first` up to but not including `last`; all of them by default. */
   encode(pass: GPUComputePassEncoder, first = 0, last = this.recorded.length): void {
     let pipeline: GPUComputePipeline | undefined
     for (const step of this.recorded.slice(first, last)) {
@@ -183,7 +181,7 @@ export class Program {
     }
   }
 
-  /** An output of the latest run that was submitted: f32 as Float32Array, u32 as Uint32Array. Does not stall the queue. */
+  /** Reads an output of the latest submitted run, f32 as Float32Array and u32 as Uint32Array, without stalling the queue. */
   async read(name: string): Promise<Float32Array> {
     const output = this.plan.outputs.get(name)
     if (!output)
@@ -192,7 +190,7 @@ export class Program {
     return this.engine.readBuffer(buffer, offset, output.value.bytes, output.value.dtype as 'f32')
   }
 
-  /** Frees the program's own buffers, and the pool's unless another program uses it; Variables stay. */
+  /** Frees the program's own buffers, and the pool unless another program uses it. Variables stay. */
   destroy(): void {
     this.pool?.leave()
     this.pool = undefined

@@ -8,9 +8,9 @@ export type KernelName = (typeof kernelNames)[number]
 /**
  * Fetches the texts of all kernels.
  *
- * @param base folder that holds them; by default the package's own, in a form that bundlers resolve
+ * @param base the folder that has them; by default the package's own, in a form that bundlers resolve
  * @returns the texts by file name without `.wgsl`, as `new Engine(device, info, texts)` takes them
- * @throws Error naming the first file that could not be had
+ * @throws Error that names the first file that could not be fetched
  */
 export async function fetchKernels(base?: string | URL): Promise<Record<KernelName, string>> {
   const entries = kernelNames.map(async (name) => {

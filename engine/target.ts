@@ -1,13 +1,13 @@
 /** What lowering needs to know about a device, from its limits, features and adapter. */
 import type { Target } from './plan.js'
 
-/** Whether a driver runs on the processor. */
+/** 'cpu' for software drivers, by the adapter's name. */
 export function adapterClassOf({ vendor, architecture, device, description }: GPUAdapterInfo): Target['adapterClass'] {
   const name = `${vendor} ${architecture} ${device} ${description}`.toLowerCase()
   return /llvmpipe|lavapipe|swiftshader|basic render/.test(name) ? 'cpu' : 'gpu'
 }
 
-/** What lowering needs to know of a device. */
+/** The target for a device; `info` is its adapter's. */
 export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
   return {
     adapterClass: adapterClassOf(info),
@@ -23,7 +23,7 @@ export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
   }
 }
 
-/** 16×16×16 matrix units, f16 in and f32 out; an extension of Dawn's that the types do not know yet. */
+/** Whether the device has 16×16×16 matrix units, f16 in and f32 out. It is a Dawn extension, not in the types yet. */
 function offersMatrices(device: GPUDevice, info: GPUAdapterInfo): boolean {
   const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: Record<string, unknown>[] }
   return (

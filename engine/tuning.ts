@@ -1,6 +1,6 @@
 /**
- * Choosing variants by measurement: for each product that a cost model leaves two or three candidates for, the op alone
- * is recorded once for each of them, on a few rows of its batch, and the fastest is kept.
+ * Tuning: choosing variants by measurement. The cost model leaves up to three variants for a product. The op is then
+ * recorded once by each of them, on a part of its batch, and the fastest is kept.
  */
 import type { Engine } from './engine.js'
 import { lower } from './lower.js'
@@ -11,16 +11,15 @@ import { cast } from './ops/cast.js'
 import { apply, sizeOf } from './value.js'
 
 const ROUNDS = 3
-/** A sample runs the op until so much time has passed, so that the clock and the submission do not show. */
+/** The duration of one sample. It is long enough for the clock's resolution and the submission not to matter. */
 const SAMPLE_MS = { cpu: 4, gpu: 2 }
-/** Operands are cut down to about so many numbers along their batch. */
+/** Operands are cut along their batch to about this many numbers. */
 const PROBE_NUMBERS = { cpu: 2 ** 20, gpu: 2 ** 25 }
 
 /**
- * Measures what there is to choose.
+ * Measures the variants of each tunable. A variant that the device refuses is left out.
  *
- * @returns the name of the fastest candidate by `variantKey`, for every tunable; a candidate that the device refuses
- *   loses
+ * @returns the name of the fastest variant of each tunable, by `variantKey`
  */
 export async function measureVariants(
   engine: Engine,
@@ -50,14 +49,14 @@ async function fastest(engine: Engine, tunable: Tunable): Promise<string> {
         const [program] = await Program.build(engine, [plan])
         programs.push({ name, program, times: [] })
       } catch {
-        // This one cannot be built here, whatever the reason: the others remain.
+        // This variant cannot be built here, for whatever reason. The others remain.
       }
     }
     const runs = programs.map(() => 1)
     for (let round = 0; round <= ROUNDS; round++)
       for (const [i, { program, times }] of programs.entries()) {
         const milliseconds = await timed(engine, program, runs[i])
-        // The first round warms up, and says how many runs a sample takes.
+        // The first round warms up, and gives the number of runs of a sample.
         if (round === 0) runs[i] = Math.max(1, Math.ceil(SAMPLE_MS[engine.target.adapterClass] / milliseconds))
         else times.push(milliseconds)
       }
@@ -69,7 +68,7 @@ async function fastest(engine: Engine, tunable: Tunable): Promise<string> {
   }
 }
 
-/** Milliseconds of one run, from `runs` of them. */
+/** Milliseconds of one run, averaged over `runs`. */
 async function timed(engine: Engine, program: Program, runs: number): Promise<number> {
   await engine.idle()
   const begin = performance.now()
@@ -78,7 +77,7 @@ async function timed(engine: Engine, program: Program, runs: number): Promise<nu
   return (performance.now() - begin) / runs
 }
 
-/** Variables in the place of the op's inputs, with fewer rows where the op has a batch. */
+/** Variables that replace the op's inputs, with fewer rows if the op has a batch. */
 function probeOperands(engine: Engine, { node }: Tunable): Variable[] {
   const batched = node.op.batched ?? []
   const rows = batched.length ? node.inputs[batched[0]].shape[0] : 1
@@ -87,7 +86,7 @@ function probeOperands(engine: Engine, { node }: Tunable): Variable[] {
   const kept = Math.max(1, Math.ceil(rows * share))
   return node.inputs.map((v, i) => {
     const shape = batched.includes(i) ? [kept, ...v.shape.slice(1)] : v.shape
-    // What the numbers are does not matter to the clock, as long as they are no denormals.
+    // The values do not influence the time, unless they are denormals.
     return variable(`operand ${i}`, shape, () => new Float32Array(sizeOf(shape)).fill(0.5))
   })
 }
