@@ -25,7 +25,7 @@ export interface LoweringContext {
    *
    * @param offsets of each value, in bytes
    * @param bytes of the whole storage
-   * @returns false, with nothing changed, unless every value is a whole temporary of its own
+   * @returns false, with the values left where they are, unless every value is a whole temporary of its own
    */
   colocate(values: readonly Value[], offsets: readonly number[], bytes: number): boolean
 

@@ -1,6 +1,6 @@
 /**
- * Batch normalisation (Ioffe & Szegedy 2015) over all dimensions but the last, jointly or by groups of
- * rows, with a residual addition and a ReLU fused behind it where a network asks for them.
+ * Batch normalisation (Ioffe & Szegedy 2015) over all dimensions except the last, for the whole batch or for groups of
+ * rows. A residual addition and a ReLU after it are options of the same op.
  */
 import type { LoweringContext } from '../lowering_context.js'
 import { part, type Slice } from '../plan.js'
@@ -10,10 +10,10 @@ import { checkActivations, checkFloat, padded, resize, up, vec4Of } from './comm
 import { filled } from './layout.js'
 
 export interface BatchNormOptions {
-  /** The first dimension is cut into so many equal runs (views), each with statistics of its own. */
+  /** The number of equal parts (views) of the first dimension, each with its own statistics. */
   groups?: number
   epsilon?: number
-  /** max(·, 0) at the end. */
+  /** Applies max(·, 0) at the end. */
   relu?: boolean
   /** Added before the ReLU; of x's shape. */
   residual?: Value
@@ -28,7 +28,7 @@ interface Attributes {
   name: string
 }
 
-/** x seen as [groups, rows, channels], with channels padded to whole vec4s. */
+/** The sizes of x as [groups, rows, channels], and c4, the channels padded to whole vec4s. */
 function layout(x: Value, groups: number) {
   const channels = x.shape[x.shape.length - 1]
   const rows = x.size / channels / groups
@@ -36,7 +36,7 @@ function layout(x: Value, groups: number) {
 }
 
 interface Run {
-  /** Offset in bytes and size of the rows within the padded tensor. */
+  /** Offset and size in bytes within the padded tensor. */
   offset: number
   bytes: number
   rows: number
@@ -45,7 +45,7 @@ interface Run {
   firstStrip: number
 }
 
-/** The dispatches that cover [groups, rows, c4]: one where it can be bound, else one a run of rows. */
+/** The dispatches that cover [groups, rows, c4]: one if it can be bound, else one for each run of rows. */
 function runsOf(
   context: LoweringContext,
   groups: number,
@@ -69,7 +69,7 @@ function runsOf(
   return runs
 }
 
-/** Rows a strip: one invocation walks down one, and the strips' statistics are merged. */
+/** Rows of a strip. One invocation sums one strip, and the statistics of the strips are then merged. */
 const stripOf = (rows: number): number => Math.max(16, Math.min(256, Math.ceil(rows / 64)))
 
 const workgroupsOf = (context: LoweringContext, run: Run, strip: number, c4: number): [number, number] => [
@@ -79,13 +79,13 @@ const workgroupsOf = (context: LoweringContext, run: Run, strip: number, c4: num
 
 const cut = (x: Slice, run: Run): Slice => part(x, run.offset, run.bytes)
 
-/** A tensor with its channels filled up to whole vec4s. */
+/** Tensors with their channels padded to whole vec4s. */
 const widened =
   (context: LoweringContext, channels: number, c4: number) =>
   (v: Value): Slice =>
     padded(context, context.of(v), [1, v.size / channels, channels], v.size / channels, c4, v.dtype)
 
-/** x, and the residual where there is one, are activations of one type; the rest is f32. */
+/** Throws unless x and the residual are activations of one dtype, and the vectors f32. */
 function checkTypes(name: string, x: Value, residual: Value | undefined, vectors: Value[]): void {
   checkActivations(name, x)
   checkFloat(name, ...vectors)
@@ -93,7 +93,7 @@ function checkTypes(name: string, x: Value, residual: Value | undefined, vectors
     throw new ShapeError(`${name}: residual is ${residual.dtype} and x ${x.dtype}: cast one to the other`)
 }
 
-/** y = x·gain + offset (+ residual), ReLU. */
+/** y = x·gain + offset (+ residual), then the ReLU if asked for. */
 function applyLine(
   context: LoweringContext,
   x: Slice,
@@ -209,7 +209,7 @@ const batchNormOp = defineOp<Attributes>({
   },
 })
 
-/** Inputs g, x, mean, variance, gain, offset (, y); outputs dx, dscale, dshift, and g behind the ReLU's mask. */
+/** Inputs g, x, mean, variance, gain, offset (, y); outputs dx, dscale, dshift, and g masked by the ReLU. */
 const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels: readonly number[] }>({
   name: 'batchNormGradient',
   infer: ([g], { channels }) => [
@@ -295,10 +295,10 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
 })
 
 /**
- * y = (x − mean) / √(variance + ε) · scale + shift (+ residual), then ReLU if asked; mean and (biased) variance are
- * the batch's, for each channel and group.
+ * y = (x − mean) / √(variance + ε) · scale + shift (+ residual), then the ReLU if asked for. mean and the biased variance
+ * are those of the batch, for each channel and group.
  *
- * @param x [N, …, C], at least 2 rows a group; f32, or f16 (then y is f16, and everything else stays f32)
+ * @param x [N, …, C], with at least 2 rows in each group. If it is f16, y and the residual are too; the rest is f32.
  * @param scale [C]
  * @param shift [C]
  * @returns y of x's shape, and the statistics mean and variance [groups, C]
@@ -315,9 +315,9 @@ export function batchNorm(
 }
 
 /**
- * (x − mean) / std of every column, std with divisor rows − 1 (`correction` 1) as the paper's code has it.
+ * (x − mean) / std of each column. The divisor of the variance is rows − correction, with 1 by default as in the paper's code.
  *
- * @param x [rows, columns]; with groups, each run of rows has statistics of its own
+ * @param x [rows, columns]; with groups, each group of rows has its own statistics
  */
 export function standardizeColumns(
   x: Value,
@@ -363,7 +363,7 @@ const inferenceOp = defineOp<{ epsilon: number; relu: boolean }>({
   },
 })
 
-/** Batch-norm with given statistics ([C] each), as in evaluation. Not differentiable. */
+/** Batch-norm with given statistics ([C] each), for evaluation. Not differentiable. */
 export function batchNormInference(
   x: Value,
   mean: Value,
@@ -392,10 +392,10 @@ const runningOp = defineOp<{ momentum: number; factor: number }>({
 })
 
 /**
- * Running statistics after a batch: r ← (1 − momentum) r + momentum · s once for each group, in order, with the
- * unbiased variance (n / (n − 1)), as PyTorch has it. Where that would not be finite, r stays.
+ * Running statistics after a batch: r ← (1 − momentum) r + momentum · s once for each group, in order. As in PyTorch, the
+ * variance in s is the unbiased one, n / (n − 1) times the batch's. If the result is not finite, r does not change.
  *
- * @param count rows behind each statistic
+ * @param count rows of each group
  */
 export function updateRunningStatistics(
   running: { mean: Variable; variance: Variable },

@@ -1,4 +1,4 @@
-/** From one way to store numbers to the other. */
+/** Conversion between f32 and f16 storage. */
 import { part } from '../plan.js'
 import { bytesOf, defineOp, type Value } from '../value.js'
 import { checkActivations, vec4Of } from './common.js'
@@ -13,8 +13,8 @@ const castOp = defineOp<{ dtype: Stored }>({
   },
   gradient: ({ inputs: [x] }, [g]) => [castTo(g!, x.dtype)],
   lower: ({ inputs: [x], outputs: [y], attributes: { dtype } }, context) => {
-    // Nothing but a cast makes f16 out of what a program is given, so this is where it ends without shader-f16.
-    if (!context.target.f16) throw new Error(`cast: the adapter has no f16 (shader-f16): keep to f32`)
+    // Inputs and Variables are never f16, so without shader-f16 every program that uses f16 fails here.
+    if (!context.target.f16) throw new Error(`cast: the adapter has no f16 (shader-f16): use f32`)
     const [from, to] = [context.of(x), context.of(y)]
     const [bytesIn, bytesOut] = [4 * bytesOf[x.dtype], 4 * bytesOf[dtype]]
     for (const { start, count } of context.rows(Math.ceil(x.size / 4), bytesIn, bytesOut))
@@ -31,12 +31,12 @@ const castOp = defineOp<{ dtype: Stored }>({
   },
 })
 
-/** As `cast`; any dtype that x has already is x itself. */
+/** As `cast`, for any dtype. Returns x itself if it has that dtype already. */
 export const castTo = (x: Value, dtype: Value['dtype']): Value =>
   x.dtype === dtype ? x : castOp([x], { dtype: dtype as Stored })[0]
 
 /**
- * x stored as f16 or as f32, which is how activations and their gradients are kept in half the memory; every kernel
- * computes in f32. Numbers over 65504 become infinite in f16, those below 6·10⁻⁸ zero. The gradient is cast back.
+ * x stored as f16 or as f32. Activations and their gradients take half the memory in f16, and every kernel still computes
+ * in f32. In f16, numbers over 65504 become infinite, and those below 6·10⁻⁸ become zero. The gradient has the dtype of x.
  */
 export const cast = (x: Value, dtype: Stored): Value => castTo(x, dtype)

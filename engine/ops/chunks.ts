@@ -1,7 +1,6 @@
 /**
- * What a program needs that works through a large tensor chunk by chunk, one chunk a run: the chunk's
- * rows in and out of a Variable, and sums over the runs. Which chunk it is comes as an `input`, so that
- * one program serves them all.
+ * Ops for a program that processes a large tensor in chunks, one chunk in each run: reading a chunk of a Variable,
+ * writing one, and sums over the runs. The index of the chunk is an `input`, so that one program serves all chunks.
  */
 import type { LoweringContext } from '../lowering_context.js'
 import { part, resolve, type Slice } from '../plan.js'
@@ -9,7 +8,7 @@ import { align, assign, type Assignment, type Variable } from '../leaves.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkFloat } from './common.js'
 
-/** x is whole chunks of `rows` rows, and the index one u32. */
+/** Throws unless x consists of whole chunks of `rows` rows, and the index is one u32. */
 function checkChunks(name: string, x: Value, rows: number, index: Value): void {
   checkFloat(name, x)
   if (!Number.isInteger(rows) || rows < 1 || x.shape[0] % rows)
@@ -22,7 +21,7 @@ function checkIndex(name: string, index: Value): void {
     throw new ShapeError(`${name}: index ${show(index.shape)} ${index.dtype} must be one u32`)
 }
 
-/** Copies between x and a chunk of it: one dispatch for each pair of parts that can be bound. */
+/** Copies between x and a chunk of it, with one dispatch for each pair of parts that can be bound. */
 function copyChunk(
   context: LoweringContext,
   x: Slice,
@@ -76,9 +75,9 @@ const takeOp = defineOp<{ rows: number }>({
 })
 
 /**
- * Chunk number `index` of x: rows index · rows … (index + 1) · rows − 1 along the first dimension. Not differentiable.
+ * Chunk `index` of x: rows index · rows … (index + 1) · rows − 1 along the first dimension. Not differentiable.
  *
- * @param x whole chunks of `rows` rows, f32
+ * @param x f32; its first dimension is a multiple of `rows`
  * @param index [1] u32, below the number of chunks
  */
 export const takeChunk = (x: Value, rows: number, index: Value): Value => takeOp([x, index], { rows })[0]
@@ -97,9 +96,9 @@ const putOp = defineOp<object>({
 })
 
 /**
- * Puts a chunk where `takeChunk` of the same index takes it from; the Variable's other rows stay.
+ * Writes the chunk that `takeChunk` of the same index reads. The Variable's other rows stay.
  *
- * @param chunk [rows, …], where rows divide the Variable's first dimension
+ * @param chunk [rows, …]; the Variable's first dimension is a multiple of `rows`
  * @param index [1] u32, below the number of chunks
  */
 export const putChunk = (target: Variable, chunk: Value, index: Value): Assignment =>
@@ -128,7 +127,7 @@ const accumulateOp = defineOp<object>({
   },
 })
 
-/** What to add to what: a single run of memory, gaps included, where the totals lie side by side in an arena. */
+/** Which value to add to which total. If the totals are neighbours in an arena, all are one range of memory with its gaps. */
 function pairs(context: LoweringContext, totals: Slice[], values: readonly Value[]): [total: Slice, value: Slice][] {
   const places = totals.map(resolve)
   const offsets = places.map(({ offset }) => offset - places[0].offset)
@@ -149,8 +148,8 @@ function pairs(context: LoweringContext, totals: Slice[], values: readonly Value
 }
 
 /**
- * Sums over the runs of a program: the run of index 0 sets each total to its value, every other adds to it.
- * Totals in one arena take one dispatch.
+ * Sums over the runs of a program: the run of index 0 sets each total to its value, every other run adds to it. Totals in
+ * one arena take one dispatch.
  *
  * @param totals f32 Variables, of the values' sizes
  * @param index [1] u32

@@ -1,6 +1,7 @@
 /**
- * Gradient clipping by the global norm (Pascanu et al. 2013, https://arxiv.org/abs/1211.5063; the constant is PyTorch's
- * clip_grad_norm_'s). The factor stays on the GPU, and the optimiser multiplies by it: no gradient is written again.
+ * Gradient clipping by the global norm (Pascanu et al. 2013, https://arxiv.org/abs/1211.5063; the constant in the divisor
+ * is that of PyTorch's clip_grad_norm_). The factor stays on the GPU. The optimiser multiplies by it when it reads the
+ * gradients, so they are not written again.
  */
 import { constant } from '../leaves.js'
 import { defineOp, ShapeError, type Value } from '../value.js'
@@ -54,12 +55,12 @@ const clipOp = defineOp<{ most: number; scaled: boolean }>({
 const one = { shape: [1], dtype: 'f32' } as const
 
 /**
- * What an optimiser takes as `unscaling` so that the gradients' norm, over all of them together, is at most `most`. A
- * step whose norm is not finite is skipped.
+ * Scales the gradients so that the norm of all of them together is at most `most`. An optimiser takes the result as its
+ * `unscaling`. A step whose norm is not finite is skipped.
  *
  * @param most the largest norm, above 0
- * @param unscaling where the gradients are of a scaled loss: the norm is that of the unscaled ones
- * @returns the unscaling with the clipping in it, and the norm [1] before clipping
+ * @param unscaling for gradients of a scaled loss; the norm is then that of the unscaled gradients
+ * @returns the unscaling with the clipping included, and the norm [1] before clipping
  */
 export function clipByGlobalNorm(
   gradients: readonly Value[],

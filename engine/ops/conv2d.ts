@@ -1,6 +1,6 @@
 /**
- * 2-D convolution (cross-correlation, as deep learning has it) and its two gradients. All three are
- * implicit matrix products: no im2col buffer exists.
+ * 2-D convolution (cross-correlation, as usual in deep learning) and its two gradients. All three are implicit matrix
+ * products, without an im2col buffer.
  */
 import type { LoweringContext } from '../lowering_context.js'
 import type { Slice } from '../plan.js'
@@ -17,7 +17,7 @@ import { sum } from './reduce.js'
 export interface Conv2dOptions {
   stride?: number
   padding?: number
-  /** [O], added at every pixel. */
+  /** [O], added at each pixel. */
   bias?: Value
 }
 
@@ -31,7 +31,7 @@ function check(name: string, { stride, padding }: Stepping): void {
     throw new ShapeError(`${name}: padding ${padding} must be a whole number of at least 0`)
 }
 
-/** The ways to compute each product, cheapest first by their own estimates. */
+/** The variants of each product. */
 const convVariants: readonly Variant<ConvWork>[] = [
   ...matrixConvs,
   winogradConv,
@@ -92,13 +92,13 @@ const conv2dOp = defineOp<Stepping>({
   },
 })
 
-/** An activation with its channels filled up to whole vec4s. */
+/** An activation with its channels padded to whole vec4s. */
 function wide(context: LoweringContext, x: Value): Slice {
   const [n, height, width, c] = x.shape
   return padded(context, context.of(x), [1, n * height * width, c], n * height * width, up(c, 4), x.dtype)
 }
 
-/** Where an activation is to be written with whole vec4s of channels; `narrow` then takes the filling away. */
+/** Memory for an activation with its channels padded to whole vec4s. `narrow` then removes the padding. */
 function wideTarget(context: LoweringContext, y: Value): Slice {
   const [n, height, width, c] = y.shape
   return c % 4 ? context.temporary(up(bytesOf[y.dtype] * n * height * width * up(c, 4), 16)) : context.of(y)
@@ -119,7 +119,7 @@ const inputGradientOp = defineOp<Stepping & { height: number; width: number }>({
     const [n, outHeight, outWidth, o] = g.shape
     const [kh, kw, c] = w.shape
     const [c4, o4] = [up(c, 4), up(o, 4)]
-    // HWIO is contiguous along O, and here the sum runs over O: the weights are transposed once a step.
+    // HWIO is contiguous along O, but here the sum runs over O: the weights are transposed.
     const turned = transposed(context, padded(context, context.of(w), [kh * kw, c, o], c4, o4), kh * kw, c4, o4)
     const dy = wide(context, g)
     const target = wideTarget(context, dx)
@@ -169,7 +169,7 @@ const weightGradientOp = defineOp<Stepping & { kernelHeight: number; kernelWidth
  *
  * @param x [N, H, W, C]
  * @param w [kh, kw, C, O]
- * @returns [N, ⌊(H + 2·padding − kh) / stride⌋ + 1, likewise, O]
+ * @returns [N, ⌊(H + 2·padding − kh) / stride⌋ + 1, ⌊(W + 2·padding − kw) / stride⌋ + 1, O]
  */
 export function conv2d(x: Value, w: Value, { stride = 1, padding = 0, bias }: Conv2dOptions = {}): Value {
   return conv2dOp(bias ? [x, w, bias] : [x, w], { stride, padding })[0]

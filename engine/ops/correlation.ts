@@ -1,4 +1,4 @@
-/** Products of embeddings with embeddings, and how far they are from orthogonal. */
+/** Correlations of embeddings, and a loss for their distance from orthogonality. */
 import { defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkFloat, checkRank, sumSplits } from './common.js'
 import { matmul } from './matmul.js'
@@ -7,7 +7,7 @@ import { scale } from './elementwise.js'
 /**
  * Aᵀ·B / rows: the cross-correlation of the columns of standardised embeddings. a: [B, d], b: [B, e] → [d, e].
  *
- * @throws ShapeError where there is a single row, of which columns have no correlation
+ * @throws ShapeError for a single row, since one observation has no correlation
  */
 export function crossCorrelation(a: Value, b: Value): Value {
   if (a.shape[0] !== b.shape[0])
@@ -19,7 +19,7 @@ export function crossCorrelation(a: Value, b: Value): Value {
   return scale(matmul(a, b, { transposeA: true }), 1 / a.shape[0])
 }
 
-/** Z·Zᵀ / divisor: the Gram matrix of rows. z: [B, d] → [B, B]. */
+/** Z·Zᵀ / divisor: the Gram matrix of the rows. z: [B, d] → [B, B]. */
 export const gram = (z: Value, divisor = 1): Value => scale(matmul(z, z, { transposeB: true }), 1 / divisor)
 
 interface Attributes {
@@ -28,11 +28,12 @@ interface Attributes {
   target: number
 }
 
-/** Throws unless c is a square matrix, or a batch of them. */
+/** Throws unless c is a square matrix, or a batch of square matrices. */
 export function checkSquare(op: string, c: Value): void {
   checkRank(op, 'matrix', c, 2, 3)
   const [rows, columns] = c.shape.slice(-2)
-  if (rows !== columns) throw new ShapeError(`${op}: takes a square matrix, or a batch of them, not ${show(c.shape)}`)
+  if (rows !== columns)
+    throw new ShapeError(`${op}: takes a square matrix, or a batch of square matrices, not ${show(c.shape)}`)
 }
 
 const orthogonalityOp = defineOp<Attributes>({
@@ -79,8 +80,8 @@ const orthogonalityGradientOp = defineOp<Attributes>({
 })
 
 /**
- * onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² of a square matrix, as a scalar [1]: with a
- * cross-correlation and target 1, the Barlow Twins loss (Zbontar et al. 2021). Of a batch of matrices, the sum.
+ * onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² of a square matrix, a scalar [1]. For a cross-correlation
+ * and target 1 it is the Barlow Twins loss (Zbontar et al. 2021). For a batch of matrices it is the sum of their losses.
  *
  * @param c [d, d] or [batch, d, d]
  */

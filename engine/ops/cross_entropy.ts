@@ -5,7 +5,7 @@ import { mean } from './reduce.js'
 
 interface Attributes {
   smoothing: number
-  /** Columns of the logits that count: the first so many. */
+  /** The number of columns, from the first on, that are classes. */
   classes: number
 }
 
@@ -52,23 +52,23 @@ const crossEntropyGradientOp = defineOp<Attributes>({
     }),
 })
 
-/** A label that takes its row out of the loss: for the last, partly filled batch. */
+/** A row with this label does not contribute to the loss. It marks the unused rows of a partly filled batch. */
 export const MASKED_LABEL = 0xffffffff
 
 export interface CrossEntropyOptions {
   /** Share of the target that is spread evenly over all classes; 0 by default. */
   labelSmoothing?: number
-  /** Columns of the logits that are classes, the first so many; the rest is filling. All by default. */
+  /** The number of columns, from the first on, that are classes; the rest is padding. All columns by default. */
   classes?: number
 }
 
-/** Cross-entropy of each row, [N]; rows whose label is no class (MASKED_LABEL) have none. logits: [N, C]; labels: [N] u32. */
+/** Cross-entropy of each row, [N]; 0 if the row's label is not a class (MASKED_LABEL). logits: [N, C]; labels: [N] u32. */
 export const crossEntropyRows = (
   logits: Value,
   labels: Value,
   { labelSmoothing = 0, classes = logits.shape[1] }: CrossEntropyOptions = {},
 ): Value => crossEntropyOp([logits, labels], { smoothing: labelSmoothing, classes })[0]
 
-/** Mean cross-entropy over the N rows, a scalar [1], as PyTorch's cross_entropy. */
+/** Mean cross-entropy over the N rows, a scalar [1], like PyTorch's cross_entropy. */
 export const crossEntropy = (logits: Value, labels: Value, options: CrossEntropyOptions = {}): Value =>
   mean(crossEntropyRows(logits, labels, options))

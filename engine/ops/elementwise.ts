@@ -58,11 +58,11 @@ const unaryOp = defineOp<UnaryAttributes>({
 const applyUnary = (x: Value, operation: UnaryAttributes['operation'], a = 0, b = 0): Value =>
   unaryOp([x], { operation, a, b })[0]
 
-/** a·x + b, elementwise; a and b are fixed when the graph is built. */
+/** a·x + b, elementwise. a and b are fixed when the graph is built. */
 export const affine = (x: Value, a: number, b: number): Value => applyUnary(x, 'affine', a, b)
 /** factor · x, elementwise. */
 export const scale = (x: Value, factor: number): Value => applyUnary(x, 'affine', factor)
-/** max(x, 0), elementwise; its gradient at 0 is 0. */
+/** max(x, 0), elementwise. The gradient at 0 is 0. */
 export const relu = (x: Value): Value => applyUnary(x, 'relu')
 /** x², elementwise. */
 export const square = (x: Value): Value => applyUnary(x, 'square')
@@ -75,7 +75,7 @@ export const log = (x: Value): Value => applyUnary(x, 'log')
 
 interface BinaryAttributes {
   operation: 'add' | 'subtract' | 'multiply' | 'divide' | 'expand' | 'multiplyWhere'
-  /** For 'expand': the shape of the result. */
+  /** The shape of the result, for 'expand'. */
   shape?: readonly number[]
 }
 
@@ -85,7 +85,7 @@ const binaryOp = defineOp<BinaryAttributes>({
   name: 'elementwise',
   infer: ([a, b], { operation, shape }) => {
     const result = broadcastShapes(operation, a.shape, shape ?? b.shape)
-    // f16 is how activations are stored, and those are added and masked; what is broadcast is f32.
+    // Only activations are stored as f16. They are added and masked, but never broadcast.
     if (sameShape(a.shape, result) && sameShape(b.shape, result)) checkActivations(operation, a, b)
     else checkFloat(`${operation} with broadcasting`, a, b)
     if (a.dtype !== b.dtype)
@@ -128,7 +128,7 @@ const binaryOp = defineOp<BinaryAttributes>({
       }
       return
     }
-    // Broadcasting: cut along the outermost dimension where the result is larger than a binding.
+    // Broadcasting. A result larger than a binding is cut along the outermost dimension.
     const shape = [...Array<number>(4 - y.shape.length).fill(1), ...y.shape]
     const strides = { a: stridesIn(a.shape, shape), b: stridesIn(b.shape, shape) }
     const outer = shape.findIndex((n) => n > 1) < 0 ? 0 : shape.findIndex((n) => n > 1)
@@ -149,7 +149,7 @@ const binaryOp = defineOp<BinaryAttributes>({
   },
 })
 
-/** One dispatch of a shape of four dimensions: by rows of vec4s where the innermost runs have whole ones. */
+/** One dispatch over a shape of four dimensions: by rows of vec4s if the innermost dimension has whole ones. */
 function broadcast(
   context: LoweringContext,
   operation: BinaryAttributes['operation'],
@@ -188,7 +188,7 @@ function broadcast(
   })
 }
 
-/** Neighbouring dimensions that both operands walk through as if they were one become one; in front come ones again. */
+/** Merges neighbouring dimensions that are contiguous in both operands. The result has four dimensions again, with ones in front. */
 function mergeDimensions(shape: readonly number[], strideA: readonly number[], strideB: readonly number[]) {
   const dims = shape.map((size, i) => ({ size, a: strideA[i], b: strideB[i] })).filter(({ size }) => size > 1)
   const merged: typeof dims = []
@@ -215,7 +215,7 @@ function broadcastShapes(op: string, a: readonly number[], b: readonly number[])
   })
 }
 
-/** Element strides of a tensor seen in a larger shape: 0 along dimensions that repeat. */
+/** The strides, in elements, of a tensor that is broadcast to a larger shape: 0 along repeated dimensions. */
 function stridesIn(of: readonly number[], shape: readonly number[]): number[] {
   let stride = 1
   return shape
@@ -230,15 +230,15 @@ function stridesIn(of: readonly number[], shape: readonly number[]): number[] {
 const applyBinary = (operation: BinaryAttributes['operation'], a: Value, b: Value): Value =>
   binaryOp([a, b], { operation })[0]
 
-/** a + b, broadcast as NumPy does (at most 4 dimensions where the shapes differ). */
+/** a + b, with NumPy's broadcasting (at most 4 dimensions if the shapes differ). */
 export const add = (a: Value, b: Value): Value => applyBinary('add', a, b)
-/** a − b, broadcast as NumPy does. */
+/** a − b, with NumPy's broadcasting. */
 export const subtract = (a: Value, b: Value): Value => applyBinary('subtract', a, b)
-/** a · b, elementwise, broadcast as NumPy does. */
+/** a · b, elementwise, with NumPy's broadcasting. */
 export const multiply = (a: Value, b: Value): Value => applyBinary('multiply', a, b)
-/** a / b, elementwise, broadcast as NumPy does. */
+/** a / b, elementwise, with NumPy's broadcasting. */
 export const divide = (a: Value, b: Value): Value => applyBinary('divide', a, b)
-/** a where b > 0, else 0; equal shapes; differentiable in a only. */
+/** a where b > 0, else 0, for equal shapes. Differentiable in a only. */
 export function multiplyWhere(a: Value, b: Value): Value {
   if (!sameShape(a.shape, b.shape))
     throw new ShapeError(`multiplyWhere: shapes ${show(a.shape)} and ${show(b.shape)} differ`)

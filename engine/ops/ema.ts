@@ -1,4 +1,4 @@
-/** Exponential moving averages of Variables: of weights for evaluation, or as the target network of BYOL. */
+/** Exponential moving averages of Variables, such as averaged weights for evaluation or the target network of BYOL. */
 import { assign, type Assignment, type Variable } from '../leaves.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkFloat } from './common.js'
@@ -26,12 +26,12 @@ const emaOp = defineOp<object>({
 })
 
 /**
- * average ← rate · average + (1 − rate) · value. Where both lie in arenas of one layout, one dispatch.
+ * average ← rate · average + (1 − rate) · value. It is one dispatch if both lie in arenas of the same layout.
  *
  * @param averages f32 Variables
- * @param values of the averages' sizes: Variables as they were before this program, or, for what they become in it, the
- *   `value` of their Assignments
- * @param rate [1], an `input` or a Variable: 0 copies, 1 leaves the averages as they are
+ * @param values of the averages' sizes. A Variable stands for its value before this program; for its value after the
+ *   program, use the `value` of its Assignment.
+ * @param rate [1], an `input` or a Variable: 0 copies the values, 1 leaves the averages unchanged
  */
 export function ema(averages: readonly Variable[], values: readonly Value[], rate: Value): Assignment[] {
   checkFloat('ema', ...averages, ...values, rate)

@@ -1,4 +1,4 @@
-/** Views of the same bytes: no kernel runs unless an offset cannot be bound. */
+/** Other shapes and rows of the same bytes. No kernel runs, unless the rows begin at an offset that cannot be bound. */
 import { defineOp, ShapeError, show, sizeOf, type Value } from '../value.js'
 import type { LoweringContext } from '../lowering_context.js'
 import { part } from '../plan.js'
@@ -20,7 +20,7 @@ export const reshape = (x: Value, shape: readonly number[]): Value =>
     ? x
     : reshapeOp([x], { shape: [...shape] })[0]
 
-/** y[i] = x[i − place + skip] where x has it, else 0; counted in elements. */
+/** y[i] = x[i − place + skip] if x has this element, else 0. `skip` and `place` count elements. */
 function shift(
   context: LoweringContext,
   x: Value,
@@ -47,9 +47,9 @@ const sliceOp = defineOp<{ start: number; count: number }>({
   lower: ({ inputs: [x], outputs: [y], attributes: { start } }, context) => {
     const row = x.bytes / x.shape[0]
     const from = part(context.of(x), start * row, y.bytes)
-    // A binding must start at a multiple of 256 bytes and hold whole vec4s: else the rows are copied.
+    // The rows share the bytes of x if a binding can begin there and has whole vec4s.
     if (from.offset % 256 === 0 && y.bytes % 16 === 0) return context.alias(y, from)
-    // Shifted reads: the copy kernel cannot start at such an offset, so the whole is cropped by rows.
+    // Otherwise they are copied. The kernel binds all of x, because it cannot bind it from that offset on.
     shift(context, x, y, { skip: (start * x.size) / x.shape[0] })
   },
 })
@@ -66,7 +66,7 @@ const placeOp = defineOp<{ rows: number; start: number }>({
     shift(context, x, y, { place: (start * x.size) / x.shape[0] }),
 })
 
-/** x at rows start … of a tensor of `rows` rows that is zero elsewhere: the gradient of `sliceRows`. */
+/** A tensor of `rows` rows that has x from row `start` on, and zeros elsewhere: the gradient of `sliceRows`. */
 export const placeRows = (x: Value, rows: number, start: number): Value => placeOp([x], { rows, start })[0]
 
 const stopOp = defineOp<object>({
@@ -76,9 +76,9 @@ const stopOp = defineOp<object>({
   lower: ({ inputs: [x], outputs: [y] }, context) => context.alias(y, context.of(x)),
 })
 
-/** x itself, through which no gradient flows. */
+/** x itself, but no gradient flows through it. */
 export const stopGradient = (x: Value): Value => stopOp([x], {})[0]
 
-/** A tensor of one repeated number, for seeds and defaults. */
+/** A constant tensor of one repeated number. */
 export const filled = (shape: readonly number[], value: number): Value =>
   constant(new Float32Array(sizeOf(shape)).fill(value), shape)

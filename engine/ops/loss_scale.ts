@@ -1,7 +1,8 @@
 /**
  * Dynamic loss scaling (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740; the constants are those of PyTorch's
- * GradScaler): gradients stored in f16 are taken of scale · loss, so that small ones do not vanish. A step whose
- * gradients overflow is skipped, and the scale halved; after many clean steps it is doubled. All of it happens on the GPU.
+ * GradScaler). The gradients are those of scale · loss, so that small ones do not vanish when they are stored as f16. If
+ * the gradients of a step overflow, the step is skipped and the scale is halved. After many steps without overflow the
+ * scale is doubled. All of this happens on the GPU.
  */
 import { assign, constant, variable, type Assignment, type Variable } from '../leaves.js'
 import { defineOp, type Value } from '../value.js'
@@ -9,24 +10,25 @@ import { checkFloat } from './common.js'
 import { sliceRows } from './layout.js'
 import { extentsOf, segmentRuns, segmentTable } from './segments.js'
 
-/** What an optimiser is told of scaled gradients: whether and how to use them. */
+/** Tells an optimiser how to use scaled gradients, and whether to skip the step. */
 export interface Unscaling {
-  /** [1]: 1 / scale, or 0 where the step is to be skipped. */
+  /** [1]: 1 / scale, or 0 if the step is skipped. */
   readonly factor: Value
-  /** [1]: 1, or 0 where the step is to be skipped. */
+  /** [1]: 1, or 0 if the step is skipped. */
   readonly applied: Value
 }
 
-/** A loss scale's own Variable, and what it does in a step. */
+/** A loss scale: its Variable, and its part in a step. */
 export interface LossScale {
-  /** [3]: the scale, the clean steps since it last changed, the steps skipped so far. */
+  /** [3]: the scale, the steps without overflow since its last change, the skipped steps so far. */
   readonly state: Variable
-  /** [1]: what `gradients` takes as the seed, so that the loss is multiplied by the scale. */
+  /** [1]: the seed for `gradients`, which multiplies the loss by the scale. */
   readonly seed: Value
   /**
-   * Looks for infinities and for what is no number in all gradients, f32, of one step.
+   * Looks for infinities and NaNs in all gradients of a step.
    *
-   * @returns what the optimiser needs, `state` after this step, and its update
+   * @param gradients f32
+   * @returns what the optimiser needs, the next value of `state`, and its update
    */
   judge(gradients: readonly Value[]): Unscaling & { next: Value; update: Assignment }
 }
@@ -71,10 +73,10 @@ const lossScaleOp = defineOp<{ interval: number }>({
 const one = { shape: [1], dtype: 'f32' } as const
 
 /**
- * A loss scale that finds its own size.
+ * A loss scale that adapts itself.
  *
- * @param initial scale of the first step
- * @param interval clean steps after which the scale is doubled
+ * @param initial the scale of the first step
+ * @param interval steps without overflow after which the scale is doubled
  */
 export function dynamicLossScale({ initial = 65536, interval = 2000 } = {}): LossScale {
   const state = variable('loss_scale', [3], Float32Array.of(initial, 0, 0))

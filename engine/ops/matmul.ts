@@ -12,7 +12,7 @@ export interface MatmulOptions {
   transposeA?: boolean
   /** b is [N, K] (or [batch, N, K]). */
   transposeB?: boolean
-  /** [N], added to every row. */
+  /** [N], added to each row. */
   bias?: Value
 }
 
@@ -21,7 +21,7 @@ interface Attributes {
   transposeB: boolean
 }
 
-/** Sizes of a product, whatever is transposed. */
+/** The sizes of a product: a is M×K and b is L×N after transposition, with K = L if they match. */
 function sizes(a: Value, b: Value, { transposeA, transposeB }: Attributes) {
   const [rowsA, columnsA] = a.shape.slice(-2)
   const [rowsB, columnsB] = b.shape.slice(-2)
@@ -60,7 +60,7 @@ const matmulOp = defineOp<Attributes>({
     const [c] = node.outputs
     const { transposeA, transposeB } = node.attributes
     const { batch, M, N, K } = sizes(a, b, node.attributes)
-    // The kernel reads vec4s along the contiguous dimensions; others are padded with zeros once.
+    // The kernels read vec4s along the contiguous dimensions, so other sizes are padded with zeros.
     const N4 = up(N, 4)
     const M4 = transposeA ? up(M, 4) : M
     const K4 = transposeA ? K : up(K, 4)
@@ -79,10 +79,10 @@ const matmulOp = defineOp<Attributes>({
     const work = { a: left, bias: addend, c: target, batch, M: M4, K: K4, transposeA, dtypes }
     const rowBytes = bytesOf[b.dtype] * K
     if (transposeB && batch === 1 && N * rowBytes > context.target.maxBindingBytes) {
-      // Rows of b, which is [N, K] here and too large to bind, are columns of the product: one block after another.
+      // b is [N, K] here and too large to bind. Its rows are columns of the product, which is computed in blocks.
       if (N % 4 || K % 4)
         throw new Error(
-          `matmul: a right operand of ${show(b.shape)}, transposed, is over the adapter's binding limit: use sizes that are multiples of 4`,
+          `matmul: a transposed right operand of ${show(b.shape)} is over the adapter's binding limit: use sizes that are multiples of 4`,
         )
       for (const run of context.rows(N / 4, 4 * rowBytes)) {
         const [first, count] = [4 * run.start, 4 * run.count]

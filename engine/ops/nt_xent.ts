@@ -10,7 +10,7 @@ const ntXentOp = defineOp<object>({
     checkSquare('ntXentRows', s)
     if (s.shape[s.shape.length - 1] % 2)
       throw new ShapeError(
-        `ntXentRows: similarities ${show(s.shape)} of an odd number of rows leave one without partner`,
+        `ntXentRows: similarities ${show(s.shape)} have an odd number of rows, so one row has no partner`,
       )
     return [{ shape: s.shape.slice(0, -1), dtype: 'f32' }]
   },
@@ -38,10 +38,10 @@ const ntXentGradientOp = defineOp<object>({
 })
 
 /**
- * log Σ_{c≠r} exp s[r, c] − s[r, p] for every row r, where p, half the rows away, is its partner: softmax cross-entropy
- * over all rows but r itself.
+ * log Σ_{c≠r} exp s[r, c] − s[r, p] for every row r, where p is its partner, half the rows away. It is a softmax
+ * cross-entropy over all rows except r itself.
  *
- * @param s similarities over the temperature, [2B, 2B] or [batch, 2B, 2B]; rows b and B + b are partners
+ * @param s similarities divided by the temperature, [2B, 2B] or [batch, 2B, 2B]; rows b and B + b are partners
  * @returns [2B] or [batch, 2B]
  */
 export const ntXentRows = (s: Value): Value => ntXentOp([s], {})[0]

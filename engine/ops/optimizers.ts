@@ -1,6 +1,6 @@
 /**
- * Optimisers as graph. Parameters, moments and gradients that lie in arenas of one layout are updated
- * by one dispatch for each binding-sized piece, however many tensors there are.
+ * Optimisers as ops of the graph. If parameters, moments and gradients lie in arenas of the same layout, one dispatch
+ * updates all tensors, or as many as fit a binding.
  */
 import type { LoweringContext } from '../lowering_context.js'
 import { part, resolve, type Slice } from '../plan.js'
@@ -10,15 +10,18 @@ import { add, affine } from './elementwise.js'
 import type { Unscaling } from './loss_scale.js'
 import { extentsOf } from './segments.js'
 
-/** Whole vec4s, gaps of an arena included: the gradient's gaps are never read by anyone else. */
+/** A range of memory that one dispatch updates, in whole vec4s. It may include the gaps of an arena. */
 export interface Piece {
   slices: Slice[]
   count4: number
 }
 
 /**
- * The runs of memory that the update walks over. `columns` are lists of equally many tensors (parameters, moments,
- * gradients); neighbours that lie at the same distances in every column are one run, gaps included.
+ * The pieces that an update consists of. Neighbouring tensors that lie at the same distances in every column belong to
+ * one piece, with the gaps between them.
+ *
+ * @param columns lists of equally many tensors (parameters, moments, gradients)
+ * @param offsets of the tensors in an arena, in bytes
  */
 export function pieces(
   context: LoweringContext,
@@ -46,8 +49,8 @@ export function pieces(
 }
 
 /**
- * Lays the gradients out as the parameters are, where nothing hinders it, and takes parameters and states in place:
- * the columns [parameters, states…, gradients].
+ * The columns [parameters, states…, gradients] of an update. Parameters and states are updated in place. The gradients
+ * get the layout of the parameters, if they can be moved.
  *
  * @param node inputs: n parameters, n of each state, n gradients, …; outputs: parameters, states
  */
@@ -65,7 +68,7 @@ export function columnsOf(node: Node, context: LoweringContext, n: number, state
   return [...inPlace, gradients.map((g) => context.of(g))]
 }
 
-/** The pieces that an update of n parameters and their states walks over. */
+/** The pieces of an update of n parameters and their states. */
 function prepare(node: Node, context: LoweringContext, n: number, states: number): Piece[] {
   const { extents } = extentsOf(node.inputs.slice(0, n))
   return pieces(
@@ -153,26 +156,25 @@ export const sgdOp = defineOp<SgdAttributes>({
   },
 })
 
-/** An optimiser's own Variables and, given gradients and a learning rate, its updates. */
+/** An optimiser: its Variables, and the updates for given gradients and a learning rate. */
 export interface Optimizer {
-  /** Moments and counters: what a checkpoint keeps beside the parameters. */
+  /** Moments and counters, which a checkpoint keeps beside the parameters. */
   readonly state: readonly Variable[]
   /**
-   * @param rate learning rate, a scalar [1], usually an `input`
-   * @param unscaling where the gradients are of a scaled loss: divides them, and leaves everything as it is where they
-   *   overflowed
+   * @param rate the learning rate, a scalar [1], usually an `input`
+   * @param unscaling for gradients of a scaled loss: they are unscaled, and nothing changes if they overflowed
    */
   updates(gradients: readonly Value[], rate: Value, unscaling?: Unscaling): Assignment[]
 }
 
-/** Zeros of the parameters' shapes in an arena of the same layout. */
+/** Variables of the parameters' shapes, initially zero, in an arena of the same layout. */
 export function moments(parameters: readonly Variable[], name: string): Variable[] {
   const list = parameters.map((p) => variable(`${p.name}.${name}`, p.shape))
   new Arena(list)
   return list
 }
 
-/** Throws unless there is one gradient for each parameter, of its size. */
+/** Throws unless there is one gradient of the right size for each parameter. */
 export function checkGradients(parameters: readonly Variable[], gradients: readonly Value[]): void {
   gradients.forEach((g, i) => {
     if (g.size !== parameters[i]?.size)
@@ -183,8 +185,8 @@ export function checkGradients(parameters: readonly Variable[], gradients: reado
 }
 
 /**
- * Adam (Kingma & Ba 2015); weight decay is added to the gradient, as PyTorch's Adam has it. With `decoupled`, AdamW
- * (Loshchilov & Hutter 2019). The count of steps is a Variable on the GPU.
+ * Adam (Kingma & Ba 2015), with weight decay added to the gradient, as in PyTorch's Adam. With `decoupled`, AdamW
+ * (Loshchilov & Hutter 2019). The count of steps is a Variable, too.
  */
 export function adam(
   parameters: readonly Variable[],
@@ -192,7 +194,7 @@ export function adam(
 ): Optimizer {
   const m = moments(parameters, 'adam_m')
   const v = moments(parameters, 'adam_v')
-  // Named after what it counts for: two optimisers may be in one checkpoint.
+  // The name contains a parameter's name, because one checkpoint may contain two optimisers.
   const step = variable(`${parameters[0]?.name}.adam_step`, [1])
   return {
     state: [...m, ...v, step],
@@ -213,7 +215,7 @@ export const adamW = (
   options: Partial<Omit<AdamAttributes, 'decoupled'>> = {},
 ): Optimizer => adam(parameters, { weightDecay: 0.01, ...options, decoupled: true })
 
-/** Stochastic gradient descent with momentum; weight decay is added to the gradient, as PyTorch's SGD has it. */
+/** Stochastic gradient descent with momentum, and with weight decay added to the gradient, as in PyTorch's SGD. */
 export function sgd(
   parameters: readonly Variable[],
   { momentum = 0, weightDecay = 0, nesterov = false }: Partial<SgdAttributes> = {},

@@ -101,7 +101,7 @@ const maxPoolGradientOp = defineOp<Attributes & { shape: readonly number[] }>({
   },
 })
 
-/** Maximum over windows; outside the image counts as −∞. x: [N, H, W, C], f32 or f16. */
+/** Maximum over windows; padding counts as −∞. x: [N, H, W, C], f32 or f16. */
 export const maxPool2d = (
   x: Value,
   { size, stride = size, padding = 0 }: { size: number; stride?: number; padding?: number },

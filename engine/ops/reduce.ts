@@ -7,7 +7,7 @@ import { busyWorkgroups, checkActivations, sumSplits, up, vec4Of } from './commo
 import { reshape } from './layout.js'
 
 interface Attributes {
-  /** x is seen as [outer, length, inner], and length is summed away. */
+  /** x is reshaped to [outer, length, inner] and summed over `length`. */
   outer: number
   length: number
   inner: number
@@ -60,7 +60,7 @@ const reduce = defineOp<Attributes>({
       })
     }
     if (outer > 1) {
-      // Many sums: cut along them where x is larger than a binding.
+      // Many sums. If x is larger than a binding, it is cut along `outer`.
       for (const { start, count } of context.rows(outer, bytes * length * inner, 4 * inner)) {
         const whole = count === outer
         dispatch(
@@ -74,7 +74,7 @@ const reduce = defineOp<Attributes>({
       }
       return
     }
-    // One long sum for each of `inner`: split it for parallelism, then add the splits in order.
+    // One long sum for each element of `inner`. It is split for parallelism, and the splits are added in order.
     const runs = context.rows(length, bytes * inner)
     const wanted = Math.ceil((busyWorkgroups(context) * 64) / width)
     const splitsOf = (rows: number): number => {
@@ -102,9 +102,9 @@ const reduce = defineOp<Attributes>({
   },
 })
 
-/** Sum over `axes` (all by default; then the result is [1]) of f32 or f16, in f32. Axes count from 0 and are dropped from the shape. */
+/** Sum over `axes`, which count from 0 and are dropped from the shape. By default all are summed, and the result is [1]. f32 or f16 → f32. */
 export const sum = (x: Value, axes?: readonly number[]): Value => over(x, axes, false)
-/** Mean over `axes` (all by default; then the result is [1]). */
+/** Mean over `axes`, as `sum`. */
 export const mean = (x: Value, axes?: readonly number[]): Value => over(x, axes, true)
 
 function over(x: Value, axes: readonly number[] = x.shape.map((_, i) => i), average: boolean): Value {
@@ -115,7 +115,7 @@ function over(x: Value, axes: readonly number[] = x.shape.map((_, i) => i), aver
     )
   if (sorted.length === 0) return x
   const factor = average ? 1 / sizeOf(sorted.map((a) => x.shape[a])) : 1
-  // Neighbouring axes are one; others are summed one run after the other, the last first.
+  // Neighbouring axes are summed as one. Separate groups of axes are summed one after another, the last group first.
   const last = sorted[sorted.length - 1]
   let first = last
   while (sorted.includes(first - 1)) first--
@@ -133,7 +133,7 @@ function over(x: Value, axes: readonly number[] = x.shape.map((_, i) => i), aver
   return factor === 1 ? sums : scale(sums, factor)
 }
 
-/** Sums a gradient over the dimensions along which `shape` was broadcast to it. */
+/** The gradient of broadcasting a tensor of `shape` to the shape of g: the sum over the repeated dimensions. */
 export function sumTo(g: Value, shape: readonly number[]): Value {
   if (sameShape(g.shape, shape)) return g
   const lead = g.shape.length - shape.length

@@ -1,11 +1,11 @@
 /**
  * Winograd's minimal filtering F(4×4, 3×3) for 3×3 convolutions of stride 1 (Lavin & Gray 2016): a tile of 4×4 results
- * takes 36 multiplications a channel in place of 144. Images and weights are transformed, 36 matrix products of
+ * takes 36 multiplications for each channel instead of 144. Images and weights are transformed, 36 matrix products of
  * [tiles, C]·[C, O] run as one batch, and the results are transformed back.
  *
  *   y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A,   and so   dw = Gᵀ [Σ over tiles of (A dy Aᵀ) ⊙ (Bᵀ d B)] G
  *
- * In f32 its rounding errors are some ten times those of the plain sum: about 1e-6 of the largest result.
+ * In f32 its rounding errors are about ten times those of the plain sum: about 1e-6 of the largest result.
  */
 import type { LoweringContext } from '../../lowering_context.js'
 import { part, type Slice, type Target } from '../../plan.js'
@@ -22,7 +22,7 @@ import {
   type WeightGradientWork,
 } from './work.js'
 
-/** Transformed tiles are kept below this; more images go one run after another. */
+/** The largest size of the transformed tiles of a run of images. */
 const SCRATCH_BYTES = 32 * 2 ** 20
 const PLACES = 36
 const tilesOf = (n: number): number => Math.ceil(n / 4)
@@ -35,23 +35,23 @@ function sizes(inShape: readonly number[], outShape: readonly number[]) {
   return { c, o, tiles, most: Math.max(1, Math.floor(SCRATCH_BYTES / bytesPerImage)) }
 }
 
-/** The transformed weights are bound whole; images smaller than a tile would be mostly filling. */
+/** Whether it applies: the transformed weights must fit a binding, and images must not be mostly padding of their tiles. */
 const fits = (inShape: readonly number[], outShape: readonly number[], { maxBindingBytes }: Target): boolean =>
   Math.min(outShape[1], outShape[2]) >= 3 && 4 * PLACES * inShape[3] * outShape[3] <= maxBindingBytes
 
-/** The products, and the vec4s that the transforms load and store: of images 36 + 36, of results 36 + 16, of weights 9 + 36. */
+/** Estimated seconds: the products, and the numbers that the transforms load and store (images 36 + 36, results 36 + 16, weights 9 + 36). */
 function cost(inShape: readonly number[], outShape: readonly number[], target: Target): number {
   const { c, o, tiles } = sizes(inShape, outShape)
   const places = inShape[0] * tiles[0] * tiles[1]
   const { register, tiled, bytes } = ratesOf(target)
   const flops = 2 * PLACES * places * c * o
   const moved = 4 * (places * (72 * c + 52 * o) + 45 * c * o)
-  // A product's tile has 32 rows on a software driver: fewer tiles leave lanes idle.
+  // On a software driver a block of the product has 32 rows, so fewer tiles leave lanes idle.
   const busy = Math.min(1, places / 32)
   return flops / (target.adapterClass === 'cpu' ? register * busy : tiled) + moved / bytes
 }
 
-/** V [36, tiles, C] from a run of images. */
+/** Computes V [36, tiles, C] from a run of images. */
 function transformImages(
   context: LoweringContext,
   { x, count }: { x: Slice; count: number },
@@ -81,7 +81,7 @@ function transformImages(
   return v
 }
 
-/** M [36, tiles, O] to y, or with `gradient` dy to M. */
+/** Computes y from M [36, tiles, O], or with `gradient` M from dy. */
 function transformResults(
   context: LoweringContext,
   m: Slice,
@@ -109,7 +109,7 @@ function transformResults(
   })
 }
 
-/** U [36, C, O] from w [3, 3, C, O], or with `gradient` back. */
+/** Computes U [36, C, O] from w [3, 3, C, O], or with `gradient` dw from dU. */
 function transformWeights(
   context: LoweringContext,
   source: Slice,
@@ -127,7 +127,7 @@ function transformWeights(
   })
 }
 
-/** 36 products in one batch, in the way that is cheapest by estimate. */
+/** The 36 products as one batch, by the variant that is cheapest by estimate. */
 function multiply(
   context: LoweringContext,
   work: Pick<MatmulWork, 'a' | 'b' | 'c' | 'M' | 'N' | 'K' | 'transposeA'>,
@@ -163,7 +163,7 @@ export const winogradWeightGradient: Variant<WeightGradientWork> = {
   lower: (work, context) => {
     const { c, o, tiles, most } = sizes(work.inShape, work.outShape)
     const runs = imageRuns(context, { ...work, y: work.dy }, most)
-    // The runs' sums stand one behind another, [runs, 36, C, O], and are then added in order.
+    // Each run of images has its own sum in [runs, 36, C, O]. The sums are then added in order.
     const count = PLACES * c * o
     const sums = context.temporary(4 * runs.length * count)
     runs.forEach((run, i) => {
