@@ -29,7 +29,9 @@ export class Engine {
   readonly description: string
   /** The variant of each product. For products not listed here the cost model decides. */
   variants: VariantTable = new Map()
-  /** Called before a graph is recorded, for the tunables that `variants` does not list. Without it nothing is measured. */
+  /**
+   * Called before a graph is recorded, for the tunables that `variants` does not list. Without it nothing is measured.
+   */
   tuner?: (tunables: readonly Tunable[]) => Promise<VariantTable>
   private readonly variables = new Map<unknown, GPUBuffer>()
   private readonly staging: GPUBuffer[] = []

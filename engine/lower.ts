@@ -325,8 +325,8 @@ class Lowering implements LoweringContext {
 }
 
 /**
- * The nodes in the order of their creation, except that nodes which only update Variables come last. Thus all reads of a
- * Variable come before its write, in whatever order the graph was built.
+ * The nodes in the order of their creation, except that nodes which only update Variables come last. Thus all reads of
+ * a Variable come before its write, in whatever order the graph was built.
  */
 function schedule(nodes: readonly Node[], updating: ReadonlySet<Node>): Node[] {
   const consumed = new Set<Node>()

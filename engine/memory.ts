@@ -13,9 +13,9 @@ export interface MemoryPlan {
 }
 
 /**
- * Plans memory by liveness, in whole buffers: WebGPU tracks usage by buffer, so two temporaries of one dispatch must not
- * share one. The largest storage is placed first. Each storage gets the first buffer that is free for its whole life; a
- * new buffer has the size of the first storage in it.
+ * Plans memory by liveness, in whole buffers: WebGPU tracks usage by buffer, so two temporaries of one dispatch must
+ * not share one. The largest storage is placed first. Each storage gets the first buffer that is free for its whole
+ * life; a new buffer has the size of the first storage in it.
  *
  * @throws Error if a dispatch reads and writes one storage, or a buffer is larger than the adapter allows
  */
@@ -77,7 +77,10 @@ export function sharedPool(plans: readonly { readonly memory: MemoryPlan }[]): n
   return Array.from({ length }, (_, i) => Math.max(...plans.map(({ memory }) => memory.pool[i] ?? 0)))
 }
 
-/** Bytes that programs compiled together need beside their Variables: one shared pool, and the inputs, constants and outputs of each. */
+/**
+ * Bytes that programs compiled together need beside their Variables: one shared pool, and the inputs, constants and
+ * outputs of each.
+ */
 export function sharedPeakBytes(plans: readonly { readonly memory: MemoryPlan }[]): number {
   const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0)
   return total(sharedPool(plans)) + total(plans.map(({ memory }) => memory.peakBytes - total(memory.pool)))

@@ -23,7 +23,9 @@ export interface DispatchProfile {
 
 export interface Profile {
   readonly label: string
-  /** 'timestamps': the device's clock around each dispatch. 'submissions': wall time of each dispatch submitted alone. */
+  /**
+   * 'timestamps': the device's clock around each dispatch. 'submissions': wall time of each dispatch submitted alone.
+   */
   readonly method: 'timestamps' | 'submissions'
   readonly rounds: number
   readonly dispatches: readonly DispatchProfile[]
@@ -37,8 +39,8 @@ const RESOLVE_USAGE = 0x200 | 0x04 // QUERY_RESOLVE | COPY_SRC
 type Timeline = { begin: number; end: number }[]
 
 /**
- * Replays a program with each dispatch timed. It warms up with one run first. Updates take effect in all these runs, and
- * outputs are those of the last.
+ * Replays a program with each dispatch timed. It warms up with one run first. Updates take effect in all these runs,
+ * and outputs are those of the last.
  *
  * @param inputs as `program.run` takes them
  * @throws EngineError if the device fails

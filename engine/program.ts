@@ -181,7 +181,10 @@ export class Program {
     }
   }
 
-  /** Reads an output of the latest submitted run, f32 as Float32Array and u32 as Uint32Array, without stalling the queue. */
+  /**
+   * Reads an output of the latest submitted run, f32 as Float32Array and u32 as Uint32Array, without stalling the
+   * queue.
+   */
   async read(name: string): Promise<Float32Array> {
     const output = this.plan.outputs.get(name)
     if (!output)

@@ -10,7 +10,9 @@ const WEYL_0 = 0x9e3779b9
 const WEYL_1 = 0xbb67ae85
 const ROUNDS = 10
 
-/** The high 32 bits of the 64-bit product of two u32, from 16-bit halves, so that no intermediate result exceeds 2^53. */
+/**
+ * The high 32 bits of the 64-bit product of two u32, from 16-bit halves, so that no intermediate result exceeds 2^53.
+ */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff
   const aHigh = a >>> 16

@@ -1,4 +1,4 @@
-/** The kernels under Node, where their texts are files. */
+/** The Node entry of the standalone kernels: it reads their texts from files. */
 import { useKernelTexts } from '../standalone/index.js'
 import { readKernels } from './index.js'
 

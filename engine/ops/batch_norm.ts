@@ -295,8 +295,8 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
 })
 
 /**
- * y = (x − mean) / √(variance + ε) · scale + shift (+ residual), then the ReLU if asked for. mean and the biased variance
- * are those of the batch, for each channel and group.
+ * y = (x − mean) / √(variance + ε) · scale + shift (+ residual), then the ReLU if asked for. mean and the biased
+ * variance are those of the batch, for each channel and group.
  *
  * @param x [N, …, C], with at least 2 rows in each group. If it is f16, y and the residual are too; the rest is f32.
  * @param scale [C]
@@ -315,7 +315,8 @@ export function batchNorm(
 }
 
 /**
- * (x − mean) / std of each column. The divisor of the variance is rows − correction, with 1 by default as in the paper's code.
+ * (x − mean) / std of each column. The divisor of the variance is rows − correction, with 1 by default as in the
+ * paper's code.
  *
  * @param x [rows, columns]; with groups, each group of rows has its own statistics
  */
@@ -392,8 +393,8 @@ const runningOp = defineOp<{ momentum: number; factor: number }>({
 })
 
 /**
- * Running statistics after a batch: r ← (1 − momentum) r + momentum · s once for each group, in order. As in PyTorch, the
- * variance in s is the unbiased one, n / (n − 1) times the batch's. If the result is not finite, r does not change.
+ * Running statistics after a batch: r ← (1 − momentum) r + momentum · s once for each group, in order. As in PyTorch,
+ * the variance in s is the unbiased one, n / (n − 1) times the batch's. If the result is not finite, r does not change.
  *
  * @param count rows of each group
  */

@@ -127,7 +127,10 @@ const accumulateOp = defineOp<object>({
   },
 })
 
-/** Which value to add to which total. If the totals are neighbours in an arena, all are one range of memory with its gaps. */
+/**
+ * Which value to add to which total. If the totals are neighbours in an arena, all are one range of memory with its
+ * gaps.
+ */
 function pairs(context: LoweringContext, totals: Slice[], values: readonly Value[]): [total: Slice, value: Slice][] {
   const places = totals.map(resolve)
   const offsets = places.map(({ offset }) => offset - places[0].offset)
@@ -148,8 +151,8 @@ function pairs(context: LoweringContext, totals: Slice[], values: readonly Value
 }
 
 /**
- * Sums over the runs of a program: the run of index 0 sets each total to its value, every other run adds to it. Totals in
- * one arena take one dispatch.
+ * Sums over the runs of a program: the run of index 0 sets each total to its value, every other run adds to it. Totals
+ * in one arena take one dispatch.
  *
  * @param totals f32 Variables, of the values' sizes
  * @param index [1] u32

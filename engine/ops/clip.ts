@@ -1,7 +1,7 @@
 /**
- * Gradient clipping by the global norm (Pascanu et al. 2013, https://arxiv.org/abs/1211.5063; the constant in the divisor
- * is that of PyTorch's clip_grad_norm_). The factor stays on the GPU. The optimiser multiplies by it when it reads the
- * gradients, so they are not written again.
+ * Gradient clipping by the global norm (Pascanu et al. 2013, https://arxiv.org/abs/1211.5063; the constant in the
+ * divisor is that of PyTorch's clip_grad_norm_). The factor stays on the GPU. The optimiser multiplies by it when it
+ * reads the gradients, so they are not written again.
  */
 import { constant } from '../leaves.js'
 import { defineOp, ShapeError, type Value } from '../value.js'

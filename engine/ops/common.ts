@@ -27,7 +27,9 @@ export const up = (n: number, multiple: number): number => Math.ceil(n / multipl
 /** The WGSL type of four stored numbers. */
 export const vec4Of = (dtype: DType): string => (dtype === 'f16' ? 'vec4h' : 'vec4f')
 
-/** Pads with zeros, or crops, the last two dimensions of [batch, rows, columns]. Returns x itself if nothing changes. */
+/**
+ * Pads with zeros, or crops, the last two dimensions of [batch, rows, columns]. Returns x itself if nothing changes.
+ */
 export function padded(
   context: LoweringContext,
   x: Slice,
@@ -137,8 +139,8 @@ export const busyWorkgroups = (context: LoweringContext): number => (context.tar
 
 /**
  * The width of a register tile, in vec4s of output channels. It is not wider than there are channels. Software drivers
- * with subgroups use the widest tile where the channels fill it: their loads cost more than sums that do not all fit the
- * registers (measured: 25 to 40 % faster than a width of 4).
+ * with subgroups use the widest tile where the channels fill it: their loads cost more than sums that do not all fit
+ * the registers (measured: 25 to 40 % faster than a width of 4).
  */
 export const channelTile = (channels4: number, context: LoweringContext): number => {
   const { adapterClass, subgroups } = context.target
@@ -147,7 +149,7 @@ export const channelTile = (channels4: number, context: LoweringContext): number
 }
 
 /**
- * Invocations of a workgroup in the products by register tiles. A software driver runs one subgroup of 8 lanes at a time,
- * so that a larger workgroup only leaves more lanes idle at the edges. A GPU needs whole wavefronts.
+ * Invocations of a workgroup in the products by register tiles. A software driver runs one subgroup of 8 lanes at a
+ * time, so that a larger workgroup only leaves more lanes idle at the edges. A GPU needs whole wavefronts.
  */
 export const tileLanes = (context: LoweringContext): number => (context.target.adapterClass === 'cpu' ? 8 : 64)

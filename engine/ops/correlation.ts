@@ -80,8 +80,9 @@ const orthogonalityGradientOp = defineOp<Attributes>({
 })
 
 /**
- * onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² of a square matrix, a scalar [1]. For a cross-correlation
- * and target 1 it is the Barlow Twins loss (Zbontar et al. 2021). For a batch of matrices it is the sum of their losses.
+ * onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² of a square matrix, a scalar [1]. For a
+ * cross-correlation and target 1 it is the Barlow Twins loss (Zbontar et al. 2021). For a batch of matrices it is the
+ * sum of their losses.
  *
  * @param c [d, d] or [batch, d, d]
  */

@@ -62,7 +62,9 @@ export interface CrossEntropyOptions {
   classes?: number
 }
 
-/** Cross-entropy of each row, [N]; 0 if the row's label is not a class (MASKED_LABEL). logits: [N, C]; labels: [N] u32. */
+/**
+ * Cross-entropy of each row, [N]; 0 if the row's label is not a class (MASKED_LABEL). logits: [N, C]; labels: [N] u32.
+ */
 export const crossEntropyRows = (
   logits: Value,
   labels: Value,

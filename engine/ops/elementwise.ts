@@ -188,7 +188,10 @@ function broadcast(
   })
 }
 
-/** Merges neighbouring dimensions that are contiguous in both operands. The result has four dimensions again, with ones in front. */
+/**
+ * Merges neighbouring dimensions that are contiguous in both operands. The result has four dimensions again, with ones
+ * in front.
+ */
 function mergeDimensions(shape: readonly number[], strideA: readonly number[], strideB: readonly number[]) {
   const dims = shape.map((size, i) => ({ size, a: strideA[i], b: strideB[i] })).filter(({ size }) => size > 1)
   const merged: typeof dims = []

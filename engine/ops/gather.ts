@@ -39,5 +39,8 @@ const gatherGradientOp = defineOp<{ entries: number }>({
     }),
 })
 
-/** table[index[i], :] for every i. table: [entries, columns]; index: [count] u32, each below `entries` → [count, columns]. */
+/**
+ * table[index[i], :] for every i. table: [entries, columns]; index: [count] u32, each below `entries` → [count,
+ * columns].
+ */
 export const gather = (table: Value, index: Value): Value => gatherOp([table, index], {})[0]

@@ -22,9 +22,9 @@ export interface GradientAccumulation {
 }
 
 /**
- * The mean over `count` micro-batches of the gradients of their losses. If the loss is a mean over independent images, this
- * is the gradient of the large batch. It is not if the objective or batch-norm relates the images of a batch to each
- * other: then each micro-batch is a batch with its own statistics.
+ * The mean over `count` micro-batches of the gradients of their losses. If the loss is a mean over independent images,
+ * this is the gradient of the large batch. It is not if the objective or batch-norm relates the images of a batch to
+ * each other: then each micro-batch is a batch with its own statistics.
  */
 export function gradientAccumulation(parameters: readonly Variable[], count: number): GradientAccumulation {
   if (!Number.isInteger(count) || count < 1)

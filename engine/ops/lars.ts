@@ -1,4 +1,7 @@
-/** LARS (You et al. 2017, https://arxiv.org/abs/1708.03888): a learning rate for each tensor, from the norms of the tensor and its gradient. */
+/**
+ * LARS (You et al. 2017, https://arxiv.org/abs/1708.03888): a learning rate for each tensor, from the norms of the
+ * tensor and its gradient.
+ */
 import type { Slice } from '../plan.js'
 import { assign, constant, type Variable } from '../leaves.js'
 import { defineOp, type Node } from '../value.js'
@@ -66,8 +69,8 @@ const larsOp = defineOp<LarsAttributes>({
  *
  *   q = coefficient · ‖w‖ / ‖g + weightDecay · w‖,   v ← momentum · v + q · (g + weightDecay · w),   w ← w − rate · v
  *
- * q is 1 if either norm is 0. Tensors of one dimension (biases, scales and shifts of batch-norm) have q = 1 and no weight
- * decay.
+ * q is 1 if either norm is 0. Tensors of one dimension (biases, scales and shifts of batch-norm) have q = 1 and no
+ * weight decay.
  */
 export function lars(
   parameters: readonly Variable[],

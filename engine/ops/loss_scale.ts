@@ -1,8 +1,8 @@
 /**
- * Dynamic loss scaling (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740; the constants are those of PyTorch's
- * GradScaler). The gradients are those of scale · loss, so that small ones do not vanish when they are stored as f16. If
- * the gradients of a step overflow, the step is skipped and the scale is halved. After many steps without overflow the
- * scale is doubled. All of this happens on the GPU.
+ * Dynamic loss scaling (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740; the constants are those of
+ * PyTorch's GradScaler). The gradients are those of scale · loss, so that small ones do not vanish when they are stored
+ * as f16. If the gradients of a step overflow, the step is skipped and the scale is halved. After many steps without
+ * overflow the scale is doubled. All of this happens on the GPU.
  */
 import { assign, constant, variable, type Assignment, type Variable } from '../leaves.js'
 import { defineOp, type Value } from '../value.js'

@@ -102,7 +102,10 @@ const reduce = defineOp<Attributes>({
   },
 })
 
-/** Sum over `axes`, which count from 0 and are dropped from the shape. By default all are summed, and the result is [1]. f32 or f16 → f32. */
+/**
+ * Sum over `axes`, which count from 0 and are dropped from the shape. By default all are summed, and the result is [1].
+ * f32 or f16 → f32.
+ */
 export const sum = (x: Value, axes?: readonly number[]): Value => over(x, axes, false)
 /** Mean over `axes`, as `sum`. */
 export const mean = (x: Value, axes?: readonly number[]): Value => over(x, axes, true)

@@ -33,7 +33,9 @@ export function extentsOf(tensors: readonly Sized[]): { extents: Extent[]; bytes
   return { extents, bytes: offset }
 }
 
-/** A table [segments, 3]: each segment's first vec4 in the layout, its count of numbers, and the index of its tensor. */
+/**
+ * A table [segments, 3]: each segment's first vec4 in the layout, its count of numbers, and the index of its tensor.
+ */
 export function segmentTable(tensors: readonly Sized[]): Uint32Array {
   const words = extentsOf(tensors).extents.flatMap(({ offset, segments }, tensor) =>
     Array.from({ length: segments }, (_, s) => [
@@ -56,8 +58,8 @@ export interface SegmentRun {
 }
 
 /**
- * The runs of segments that one dispatch each can cover: they lie in one buffer, at the same distances as in the layout,
- * and do not exceed a binding or a grid.
+ * The runs of segments that one dispatch each can cover: they lie in one buffer, at the same distances as in the
+ * layout, and do not exceed a binding or a grid.
  *
  * @param columns lists of equally many tensors (parameters, moments, gradients), each of its extent's size
  */

@@ -8,7 +8,7 @@ import { targetOf } from '../target.js'
 type Texts = Readonly<Record<string, string>>
 let loadTexts: () => Texts | Promise<Texts> = () => fetchKernels()
 
-/** Says where the kernels' texts come from; the Node entry reads files, and by default they are fetched. */
+/** Sets how the kernels' texts are loaded. By default they are fetched; the Node entry reads files. */
 export function useKernelTexts(load: () => Texts | Promise<Texts>): void {
   loadTexts = load
 }
@@ -21,13 +21,13 @@ export interface DeviceState {
 
 const devices = new WeakMap<GPUDevice, Promise<DeviceState>>()
 
-/** The pipelines made on a device so far, and what lowering needs to know of it. */
+/** The state of a device, made on first use. */
 export function stateOf(device: GPUDevice): Promise<DeviceState> {
   let state = devices.get(device)
   if (!state) {
     state = (async () => {
       const library = new KernelLibrary(await loadTexts())
-      // Older browsers do not tell a device's adapter: it then counts as a GPU without subgroups.
+      // Older browsers do not expose the adapter of a device. It then counts as a GPU without subgroups.
       const info = device.adapterInfo ?? ({} as GPUAdapterInfo)
       return { library, pipelines: new PipelineCache(device, library), target: targetOf(device, info) }
     })()

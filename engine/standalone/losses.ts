@@ -27,7 +27,7 @@ export async function orthogonalityLoss(
   })
 }
 
-/** dc of `orthogonalityLoss` itself. */
+/** dc of `orthogonalityLoss`, for a gradient of 1 in the loss. */
 export async function orthogonalityLossGradient(
   device: GPUDevice,
   { c, ...options }: OrthogonalityShapes,
@@ -49,7 +49,7 @@ const entropyOf = ({ logits, labelSmoothing }: CrossEntropyShapes) => {
   return { logits: values, loss: entropy.crossEntropy(values, input('labels', [logits[0]], 'u32'), { labelSmoothing }) }
 }
 
-/** loss [1]: mean softmax cross-entropy over the N rows. labels: [N] u32; a row labelled MASKED_LABEL counts as 0. */
+/** loss [1]: mean softmax cross-entropy over the N rows. labels: [N] u32; the loss of a row with MASKED_LABEL is 0. */
 export async function crossEntropy(
   device: GPUDevice,
   options: CrossEntropyShapes,
@@ -57,7 +57,7 @@ export async function crossEntropy(
   return record(device, 'crossEntropy', { outputs: { loss: entropyOf(options).loss } })
 }
 
-/** dlogits of `crossEntropy` itself. */
+/** dlogits of `crossEntropy`, for a gradient of 1 in the loss. */
 export async function crossEntropyGradient(
   device: GPUDevice,
   options: CrossEntropyShapes,

@@ -8,13 +8,13 @@ import { record, type RecordedKernel } from './recording.js'
 export interface BatchNormShapes {
   /** [N, …, C] */
   readonly x: Shape
-  /** The first dimension in so many equal runs with statistics of their own; 1 by default. */
+  /** The number of equal parts of the first dimension, each with its own statistics; 1 by default. */
   readonly groups?: number
   /** Added to the variance; 1e-5 by default. */
   readonly epsilon?: number
-  /** max(·, 0) at the end. */
+  /** Applies max(·, 0) at the end. */
   readonly relu?: boolean
-  /** Takes `residual`, of x's shape, added before the ReLU. */
+  /** Adds an operand `residual`, of x's shape, before the ReLU. */
   readonly residual?: boolean
 }
 
@@ -30,8 +30,8 @@ const normalized = ({ x, residual, ...options }: BatchNormShapes) => {
 }
 
 /**
- * y = (x − mean) / √(variance + ε) · scale + shift (+ residual, ReLU) with the batch's statistics. scale, shift: [C];
- * mean and (biased) variance, written too: [groups, C].
+ * y = (x − mean) / √(variance + ε) · scale + shift (+ residual, ReLU) with the batch's statistics. scale, shift: [C].
+ * mean and the biased variance, [groups, C], are outputs, too.
  */
 export async function batchNorm<const O extends BatchNormShapes>(
   device: GPUDevice,
@@ -55,7 +55,7 @@ export async function batchNormGradient<const O extends BatchNormShapes>(
   return record(device, 'batchNormGradient', { outputs: { dx, dscale, dshift, ...(dresidual && { dresidual }) } })
 }
 
-/** Batch-norm with given statistics, as in evaluation. mean, variance, scale, shift: [C]; y is of x's shape. */
+/** Batch-norm with given statistics, for evaluation. mean, variance, scale, shift: [C]; y has x's shape. */
 export async function batchNormInference<const O extends Omit<BatchNormShapes, 'groups'>>(
   device: GPUDevice,
   { x, residual, epsilon, relu: clip }: O,
@@ -71,11 +71,11 @@ export async function batchNormInference<const O extends Omit<BatchNormShapes, '
 export interface RowShapes {
   /** [rows, columns] */
   readonly x: Shape
-  /** Smallest norm that is divided by; 1e-12 by default. */
+  /** The smallest divisor; 1e-12 by default. */
   readonly epsilon?: number
 }
 
-/** y = x / max(‖x‖₂, epsilon) for every row. */
+/** y = x / max(‖x‖₂, epsilon) for each row. */
 export async function l2NormalizeRows(
   device: GPUDevice,
   { x, ...options }: RowShapes,
@@ -94,17 +94,17 @@ export async function l2NormalizeRowsGradient(
 }
 
 export interface ColumnShapes {
-  /** [rows, columns], at least 2 rows a group. */
+  /** [rows, columns], with at least 2 rows in each group. */
   readonly x: Shape
-  /** Equal runs of rows with statistics of their own; 1 by default. */
+  /** The number of equal groups of rows, each with its own statistics; 1 by default. */
   readonly groups?: number
   /** Added to the variance; 0 by default. */
   readonly epsilon?: number
-  /** The variance's divisor is rows − correction; 1 by default. */
+  /** The divisor of the variance is rows − correction; 1 by default. */
   readonly correction?: number
 }
 
-/** y = (x − mean) / std of every column. */
+/** y = (x − mean) / std of each column. */
 export async function standardizeColumns(
   device: GPUDevice,
   { x, ...options }: ColumnShapes,

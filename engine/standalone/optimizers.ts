@@ -5,7 +5,7 @@ import { checkShape, type Value } from '../value.js'
 import { operand, type Shape } from './operands.js'
 import { record, type RecordedKernel } from './recording.js'
 
-/** An optimiser's op on one tensor, its states in place, the caller's numbers in place of the engine's. */
+/** An optimiser's op on one tensor, with its states updated in place and its scalars as operands. */
 function inPlace<N extends string>(
   device: GPUDevice,
   label: string,
@@ -21,7 +21,7 @@ function inPlace<N extends string>(
 }
 
 export interface AdamShapes {
-  /** Of the parameters, both moments and the gradients. */
+  /** The shape of the parameters, both moments and the gradients. */
   readonly shape: Shape
   readonly beta1?: number
   readonly beta2?: number
@@ -32,8 +32,8 @@ export interface AdamShapes {
 }
 
 /**
- * One step of Adam (Kingma & Ba 2015), in place on parameters, m and v. rate and step are one number each in a
- * buffer: the learning rate, and the count of steps, 1 at the first. Before it m and v hold zeros.
+ * One step of Adam (Kingma & Ba 2015), which updates parameters, m and v in place. rate and step are buffers of one
+ * number: the learning rate, and the number of this step, which is 1 for the first. Initially m and v are zero.
  */
 export async function adam(
   device: GPUDevice,
@@ -46,7 +46,7 @@ export async function adam(
 }
 
 export interface SgdShapes {
-  /** Of the parameters, the momentum buffer and the gradients. */
+  /** The shape of the parameters, the momentum buffer and the gradients. */
   readonly shape: Shape
   readonly momentum?: number
   readonly weightDecay?: number
@@ -54,8 +54,8 @@ export interface SgdShapes {
 }
 
 /**
- * One step of gradient descent with momentum, in place on parameters and `buffer`, the momentum's, zeros at first.
- * rate: the learning rate, one number in a buffer. Weight decay is added to the gradient.
+ * One step of gradient descent with momentum, which updates parameters and the momentum `buffer` in place. rate is a
+ * buffer of one number, the learning rate. Initially the momentum is zero. Weight decay is added to the gradient.
  */
 export async function sgd(
   device: GPUDevice,

@@ -7,20 +7,20 @@ import { record, type RecordedKernel } from './recording.js'
 export interface PoolShapes {
   /** [N, H, W, C] */
   readonly x: Shape
-  /** Height and width of the window. */
+  /** The height and the width of the window. */
   readonly size: number
   /** The window's size by default. */
   readonly stride?: number
-  /** 0 by default; outside the image counts as −∞. */
+  /** 0 by default; padding counts as −∞. */
   readonly padding?: number
 }
 
-/** Maximum over windows: y is [N, ⌊(H + 2·padding − size) / stride⌋ + 1, likewise, C]. */
+/** Maximum over windows: y is [N, ⌊(H + 2·padding − size) / stride⌋ + 1, ⌊(W + 2·padding − size) / stride⌋ + 1, C]. */
 export async function maxPool2d(device: GPUDevice, { x, ...window }: PoolShapes): Promise<RecordedKernel<'x' | 'y'>> {
   return record(device, 'maxPool2d', { outputs: { y: pool.maxPool2d(operand('x', x), window) } })
 }
 
-/** dx of `maxPool2d` from x and dy; of equal maxima the first takes it all. */
+/** dx of `maxPool2d` from x and dy. Of equal maxima, the first gets all of the gradient. */
 export async function maxPool2dGradient(
   device: GPUDevice,
   { x, ...window }: PoolShapes,

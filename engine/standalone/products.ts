@@ -12,7 +12,7 @@ export interface MatmulShapes {
   readonly b: Shape
   readonly transposeA?: boolean
   readonly transposeB?: boolean
-  /** Takes `bias` [N], added to every row. */
+  /** Adds an operand `bias` [N] to each row. */
   readonly bias?: boolean
 }
 
@@ -35,9 +35,9 @@ export interface Conv2dShapes {
   readonly w: Shape
   /** 1 by default. */
   readonly stride?: number
-  /** Zeros on every side; 0 by default. */
+  /** The width of the zero padding on every side; 0 by default. */
   readonly padding?: number
-  /** Takes `bias` [O], added at every pixel. */
+  /** Adds an operand `bias` [O] at each pixel. */
   readonly bias?: boolean
 }
 

@@ -3,16 +3,16 @@ import type { Constants } from '../kernel.js'
 import { stateOf } from './devices.js'
 import type { Operand } from './recording.js'
 
-/** A `.wgsl` file as a pipeline, for dispatches of the caller's own. */
+/** A `.wgsl` file as a pipeline, for the caller's own dispatches. */
 export interface RawKernel {
   readonly pipeline: GPUComputePipeline
-  /** The shader's text as compiled: its first lines say what it computes, on which shapes. */
+  /** The compiled text of the shader. Its first lines describe what it computes, and the shapes. */
   readonly source: string
-  /** The storage buffers by their names in the shader. */
+  /** The storage buffers, with their names in the shader. */
   readonly buffers: readonly { readonly name: string; readonly binding: number; readonly write: boolean }[]
-  /** The bytes of the uniform `Params`, by the fields' names in the shader. */
+  /** The words of the uniform `Params`, from the values of the fields by their names in the shader. */
   packParams(values: Readonly<Record<string, number>>): Uint32Array
-  /** Bind group 0; `params` is a buffer of the caller's with usage UNIFORM that holds what `packParams` gave. */
+  /** Bind group 0. `params` is a buffer with usage UNIFORM that contains the result of `packParams`. */
   bindGroup(params: GPUBuffer, buffers: Readonly<Record<string, Operand>>): GPUBindGroup
 }
 
@@ -20,7 +20,7 @@ export interface RawKernel {
  * The pipeline of one file of `shaders/`, specialised.
  *
  * @param name the file's name without `.wgsl`
- * @param constants replacements for the lines of its `@specialize` block; the rest keep the defaults
+ * @param constants replacements for lines of its `@specialize` block, by name; other lines keep their defaults
  */
 export async function kernel(device: GPUDevice, name: string, constants: Constants = {}): Promise<RawKernel> {
   const { library, pipelines } = await stateOf(device)

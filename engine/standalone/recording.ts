@@ -1,6 +1,6 @@
 /**
- * Ops on a caller's own device and buffers: a graph of one op, lowered to a plan as every program is, but
- * with the caller's buffers in the place of inputs, outputs and Variables, and in the caller's compute pass.
+ * A graph recorded for the caller's own device and buffers. It is lowered to a plan like every program. But its inputs,
+ * outputs and Variables are buffers of the caller, and its dispatches go into a compute pass of the caller.
  */
 import { bindGroupEntries, layOutParams, STORAGE_USAGE, UNIFORM_USAGE, upload } from '../bindings.js'
 import { lower } from '../lower.js'
@@ -8,26 +8,26 @@ import { resolve, type Plan, type ProgramSpec, type Slice, type Storage } from '
 import type { DType, Value } from '../value.js'
 import { stateOf, type DeviceState } from './devices.js'
 
-/** A buffer of the caller's, from `offset` bytes on (a multiple of 256). It needs usage STORAGE. */
+/** A buffer of the caller with usage STORAGE, from `offset` bytes on (a multiple of 256). */
 export type Operand = GPUBuffer | { readonly buffer: GPUBuffer; readonly offset?: number }
 
-/** What a recorded kernel expects under one name. */
+/** What a recorded kernel expects for one operand. */
 export interface OperandSpec {
   readonly shape: readonly number[]
   readonly dtype: DType
-  /** What the buffer must hold from its offset on: the dense tensor, rounded up to 16 bytes. */
+  /** Bytes that the buffer must have from its offset on: the dense tensor, rounded up to a multiple of 16. */
   readonly bytes: number
   readonly access: 'read' | 'write' | 'read_write'
 }
 
-/** An op compiled for a device and for shapes; `N` are the names of its operands. */
+/** An op compiled for a device and for given shapes. `N` are the names of its operands. */
 export interface RecordedKernel<N extends string> {
   readonly operands: Readonly<Record<N, OperandSpec>>
-  /** Device memory that it keeps for intermediate results until `destroy`. */
+  /** Bytes of device memory that it keeps for intermediate results until `destroy`. */
   readonly workspaceBytes: number
   /**
-   * Records the op's dispatches into a compute pass, any number of times. Bind groups are kept by the
-   * buffers' identity, so that encoding with the same buffers again creates nothing.
+   * Records the op's dispatches into a compute pass. It may be called any number of times. Bind groups are reused, so
+   * that encoding with the same buffers again creates nothing.
    *
    * @throws Error in one line for a missing, unknown or too small operand
    */
@@ -36,13 +36,13 @@ export interface RecordedKernel<N extends string> {
   destroy(): void
 }
 
-/** Sets of buffers whose bind groups are kept; a caller that alternates between a few never makes them anew. */
+/** How many sets of buffers keep their bind groups. A caller that alternates between a few sets makes no new ones. */
 const KEPT_SETS = 32
 
 /**
- * Compiles a graph whose `input`s, outputs and Variables are all operands, by their names.
+ * Compiles a graph. Its `input`s, outputs and Variables are the operands, by their names.
  *
- * @throws Error naming the op where shapes do not fit, memory is short or a kernel does not compile
+ * @throws Error that names the op if shapes do not fit, memory is short or a kernel does not compile
  */
 export async function record<N extends string>(
   device: GPUDevice,
@@ -58,7 +58,7 @@ export async function record<N extends string>(
   if (short) {
     recording.destroy()
     throw new Error(
-      `${label}: a workspace of ${recording.workspaceBytes} bytes is more than the device has: ${short.message}`,
+      `${label}: the device cannot allocate a workspace of ${recording.workspaceBytes} bytes: ${short.message}`,
     )
   }
   return recording
@@ -167,14 +167,14 @@ class Recording implements RecordedKernel<string> {
       if (buffer.size - offset < bytes)
         throw new Error(
           `${label}: buffer '${name}' [${shape.join(', ')}] needs ${bytes} bytes (whole vec4s), ` +
-            `and has ${buffer.size - offset} from offset ${offset}`,
+            `but has ${buffer.size - offset} from offset ${offset}`,
         )
-      if (offset % 256) throw new Error(`${label}: offset ${offset} of buffer '${name}' is no multiple of 256`)
+      if (offset % 256) throw new Error(`${label}: offset ${offset} of buffer '${name}' is not a multiple of 256`)
       const writes = access !== 'read'
       const other = use.get(buffer)
       if (other && other.writes !== writes)
         throw new Error(
-          `${label}: '${name}' and '${other.name}' share a buffer, of which one is written: WebGPU needs two`,
+          `${label}: '${name}' and '${other.name}' share a buffer, but one is read and the other is written: use two buffers`,
         )
       use.set(buffer, { name, writes })
       operands[name] = { buffer, offset }

@@ -1,6 +1,6 @@
 /**
- * The cost model: the rates that each class of adapters sustains. They were measured on lavapipe (2 cores) for 'cpu' and
- * are assumed for a large card for 'gpu'. Only their ratios matter, because they only order the variants.
+ * The cost model: the rates that each class of adapters sustains. They were measured on lavapipe (2 cores) for 'cpu'
+ * and are assumed for a large card for 'gpu'. Only their ratios matter, because they only order the variants.
  */
 import type { Target } from '../../plan.js'
 import type { ConvWork, MatmulWork, WeightGradientWork } from './work.js'

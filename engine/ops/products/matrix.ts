@@ -1,9 +1,14 @@
-/** Staged variants on matrix units (subgroup matrices of 16×16×16): f16 factors, f32 sums. For operands stored as f16. */
+/**
+ * Staged variants on matrix units (subgroup matrices of 16×16×16): f16 factors, f32 sums. For operands stored as f16.
+ */
 import { ratesOf } from './cost.js'
 import { stagedConvs, stagedMatmuls, stagedWeightGradients } from './staged.js'
 import type { Family, Tile } from './staged_cost.js'
 
-/** Four subgroups, two by two, with rows × columns matrices each. Results are stored through workgroup memory, `atOnce` matrices of a row at a time. */
+/**
+ * Four subgroups, two by two, with rows × columns matrices each. Results are stored through workgroup memory, `atOnce`
+ * matrices of a row at a time.
+ */
 const tile = (rows: number, columns: number, atOnce: number, speed: number): Tile => ({
   rows: 32 * rows,
   columns: 32 * columns,

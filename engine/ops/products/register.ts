@@ -32,8 +32,8 @@ export const registerConv: Variant<ConvWork> = {
 }
 
 /**
- * The block of one invocation of conv2d_row.wgsl: pixels of one row × vec4s of output channels. Measured on a processor:
- * these 32 sums stay in registers, but 64 sums, which would need half the loads, do not.
+ * The block of one invocation of conv2d_row.wgsl: pixels of one row × vec4s of output channels. Measured on a
+ * processor: these 32 sums stay in registers, but 64 sums, which would need half the loads, do not.
  */
 const ROW_PIXELS = 4
 const ROW_CHANNELS = 2

@@ -1,4 +1,6 @@
-/** Matrix products by register tiles: each invocation keeps a block of the result in registers and loads from memory. */
+/**
+ * Matrix products by register tiles: each invocation keeps a block of the result in registers and loads from memory.
+ */
 import type { LoweringContext, RowRun } from '../../lowering_context.js'
 import { part, type Slice } from '../../plan.js'
 import { bytesOf } from '../../value.js'

@@ -97,6 +97,9 @@ export function workgroupsFor(
   return [Math.ceil(tiles / y), y, product.batch * splits]
 }
 
-/** The number of splits whose partial results, f32 of `size` numbers for each matrix of the batch, fit a binding and a dispatch. */
+/**
+ * The number of splits whose partial results, f32 of `size` numbers for each matrix of the batch, fit a binding and a
+ * dispatch.
+ */
 export const splitsThatFit = (target: Target, size: number, batch = 1): number =>
   Math.floor(Math.min(target.maxBindingBytes / (4 * size), target.maxWorkgroupsPerDimension) / batch)

@@ -1,11 +1,14 @@
-/** Staged variants without matrix units, for GPUs; software drivers are slow at workgroup memory. For f32 and f16 storage. */
+/**
+ * Staged variants without matrix units, for GPUs; software drivers are slow at workgroup memory. For f32 and f16
+ * storage.
+ */
 import { ratesOf } from './cost.js'
 import { stagedConvs, stagedMatmuls, stagedWeightGradients } from './staged.js'
 import type { Family, Tile } from './staged_cost.js'
 
 /**
- * Each invocation computes 4·rows4 × 4·columns4 results. For 16·rows4·columns4 multiplications it reads rows4 + columns4
- * vec4s of workgroup memory. The expected speed follows from this ratio.
+ * Each invocation computes 4·rows4 × 4·columns4 results. For 16·rows4·columns4 multiplications it reads rows4 +
+ * columns4 vec4s of workgroup memory. The expected speed follows from this ratio.
  */
 const tile = (threadsX: number, threadsY: number, rows4: number, columns4: number): Tile => ({
   rows: 4 * rows4 * threadsY,

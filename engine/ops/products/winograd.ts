@@ -35,11 +35,16 @@ function sizes(inShape: readonly number[], outShape: readonly number[]) {
   return { c, o, tiles, most: Math.max(1, Math.floor(SCRATCH_BYTES / bytesPerImage)) }
 }
 
-/** Whether it applies: the transformed weights must fit a binding, and images must not be mostly padding of their tiles. */
+/**
+ * Whether it applies: the transformed weights must fit a binding, and images must not be mostly padding of their tiles.
+ */
 const fits = (inShape: readonly number[], outShape: readonly number[], { maxBindingBytes }: Target): boolean =>
   Math.min(outShape[1], outShape[2]) >= 3 && 4 * PLACES * inShape[3] * outShape[3] <= maxBindingBytes
 
-/** Estimated seconds: the products, and the numbers that the transforms load and store (images 36 + 36, results 36 + 16, weights 9 + 36). */
+/**
+ * Estimated seconds: the products, and the numbers that the transforms load and store (images 36 + 36, results 36 + 16,
+ * weights 9 + 36).
+ */
 function cost(inShape: readonly number[], outShape: readonly number[], target: Target): number {
   const { c, o, tiles } = sizes(inShape, outShape)
   const places = inShape[0] * tiles[0] * tiles[1]

@@ -1,6 +1,7 @@
 /**
  * The work of a product (a convolution, its weight gradient or a matrix product), and what a variant is that computes
- * it. The other files of this folder hold the variants. conv2d.ts and matmul_variants.ts list them for each kind of work.
+ * it. The other files of this folder hold the variants. conv2d.ts and matmul_variants.ts list them for each kind of
+ * work.
  */
 import type { LoweringContext } from '../../lowering_context.js'
 import { part, type Slice, type Target } from '../../plan.js'
@@ -65,7 +66,10 @@ export interface Variant<Work> {
   readonly name: string
   /** Whether it can compute this work on this adapter, within the adapter's limits. */
   serves(work: Work, target: Target): boolean
-  /** Estimated seconds, from the rates in cost.ts. Without tuning the estimate decides; with tuning it limits what is measured. */
+  /**
+   * Estimated seconds, from the rates in cost.ts. Without tuning the estimate decides; with tuning it limits what is
+   * measured.
+   */
   cost(work: Work, target: Target): number
   lower(work: Work, context: LoweringContext): void
 }

@@ -354,12 +354,12 @@ describe('recorded kernels', () => {
     const encode = (operands: object) => () => submit(d, kernel, operands as { x: GPUBuffer; y: GPUBuffer })
     expect(encode({ x })).toThrow("relu: buffer 'y' [5] is not given")
     expect(encode({ x: small, y })).toThrow(
-      "relu: buffer 'x' [5] needs 32 bytes (whole vec4s), and has 20 from offset 0",
+      "relu: buffer 'x' [5] needs 32 bytes (whole vec4s), but has 20 from offset 0",
     )
     expect(encode({ x: y, y })).toThrow("relu: 'y' and 'x' share a buffer")
     expect(encode({ x, y, z: y })).toThrow("relu: has no buffer 'z'; it takes x, y")
     expect(encode({ x: { buffer: upload(d, 300), offset: 4 }, y })).toThrow(
-      "offset 4 of buffer 'x' is no multiple of 256",
+      "offset 4 of buffer 'x' is not a multiple of 256",
     )
     kernel.destroy()
   })

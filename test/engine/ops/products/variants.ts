@@ -23,8 +23,8 @@ import { tensor64, type Tensor64 } from '../../../support/reference/index.js'
 import { emulated } from './emulated_matrices.js'
 
 /**
- * Of the ways of one file, the one by this name serves everything, for nothing, and the rest nothing; Winograd stands aside.
- * So it is until `vi.restoreAllMocks`, which whoever calls this does after each test.
+ * Of the ways of one file, the one by this name serves everything, for nothing, and the rest nothing; Winograd stands
+ * aside. So it is until `vi.restoreAllMocks`, which whoever calls this does after each test.
  */
 export function only(name: string, ...files: readonly (readonly Variant<never>[])[]): void {
   for (const variant of files.flat()) {
