@@ -1,32 +1,33 @@
-/** Where tensors come from: inputs given at each run, constants, and Variables that outlive programs. */
+/** The leaves of a graph: inputs that each run is given, constants, and Variables, which outlive programs. */
 import { attach, checkShape, sizeOf, ShapeError, show, Value, type DType, type Op } from './value.js'
 
-const atSource = (): never => {
-  throw new Error('a source is placed by the lowering, not lowered')
+const atLeaf = (): never => {
+  throw new Error('a leaf has no lowering of its own')
 }
 
-export const inputOp: Op<{ name: string }> = { name: 'input', infer: () => [], lower: atSource }
-export const constantOp: Op<{ data: TypedArray }> = { name: 'constant', infer: () => [], lower: atSource }
-export const variableOp: Op<{ variable: Variable }> = { name: 'variable', infer: () => [], lower: atSource }
+export const inputOp: Op<{ name: string }> = { name: 'input', infer: () => [], lower: atLeaf }
+export const constantOp: Op<{ data: TypedArray }> = { name: 'constant', infer: () => [], lower: atLeaf }
+export const variableOp: Op<{ variable: Variable }> = { name: 'variable', infer: () => [], lower: atLeaf }
 
 export type TypedArray = Float32Array | Uint32Array
 
-const sourceOps = new Set<unknown>([inputOp, constantOp, variableOp])
-export const isSource = (op: unknown): boolean => sourceOps.has(op)
+const leafOps = new Set<unknown>([inputOp, constantOp, variableOp])
+export const isLeaf = (op: unknown): boolean => leafOps.has(op)
 
-/** f16 is for what a program keeps within itself; what comes from outside or outlives it is f32 or u32. */
+/** Inputs and Variables are f32 or u32. f16 is only a storage format within a program. */
 function checkHeld(what: string, dtype: DType): void {
-  if (dtype === 'f16') throw new ShapeError(`${what}: is f32 or u32; \`cast\` makes f16 of it within a program`)
+  if (dtype === 'f16')
+    throw new ShapeError(`${what}: must be f32 or u32; use \`cast\` within the program to store it as f16`)
 }
 
-/** A tensor handed to `program.run({ [name]: data })`, for what changes each step. */
+/** A tensor that each run is given, as `program.run({ [name]: data })`. */
 export function input(name: string, shape: readonly number[], dtype: DType = 'f32'): Value {
   checkShape(`input '${name}'`, shape)
   checkHeld(`input '${name}'`, dtype)
   return attach(inputOp, [], { name }, [new Value({ shape: [...shape], dtype })])[0]
 }
 
-/** A tensor fixed when the graph is built; uploaded once per program. */
+/** A tensor whose numbers are fixed when the graph is built. Each program uploads it once. */
 export function constant(data: TypedArray | readonly number[], shape: readonly number[] = [data.length]): Value {
   const array = data instanceof Uint32Array ? data : Float32Array.from(data)
   if (array.length !== sizeOf(shape))
@@ -35,17 +36,17 @@ export function constant(data: TypedArray | readonly number[], shape: readonly n
   return attach(constantOp, [], { data: array }, [new Value({ shape: [...shape], dtype })])[0]
 }
 
-/** How a Variable starts: numbers, or a function that makes them when its buffer is first needed. */
+/** The initial value of a Variable: numbers, or a function that returns them when the buffer is first needed. */
 export type Initial = TypedArray | (() => TypedArray)
 
 /**
- * A tensor that outlives programs: parameters, optimiser moments, running statistics, counters.
- * It is a Value, so it is used in graphs as it is; `assign` is what changes it.
+ * A tensor that outlives programs: a parameter, an optimiser's moment, a running statistic, a counter. It is a Value,
+ * so graphs use it directly. `assign` changes it.
  */
 export class Variable extends Value {
   readonly name: string
   readonly initial: Initial
-  /** Set where several Variables share one buffer, so that one dispatch can update them all. */
+  /** Set if several Variables share one buffer, so that one dispatch can update them all. */
   arena?: { readonly arena: Arena; readonly offset: number }
 
   constructor(name: string, shape: readonly number[], initial: Initial, dtype: DType = 'f32') {
@@ -58,7 +59,7 @@ export class Variable extends Value {
   }
 }
 
-/** A Variable; without `initial` it starts at zero. */
+/** A Variable; its initial value is zero by default. */
 export function variable(name: string, shape: readonly number[], initial?: Initial, dtype: DType = 'f32'): Variable {
   const zeros = (): TypedArray => (dtype === 'u32' ? new Uint32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape)))
   return new Variable(name, shape, initial ?? zeros, dtype)
@@ -69,13 +70,13 @@ export const ALIGNMENT = 256
 
 export const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT
 
-/** Variables laid one behind the other in one buffer, each at an aligned offset; nobody reads the gaps. */
+/** Variables one behind another in one buffer, each at an aligned offset. No kernel uses what is in the gaps. */
 export class Arena {
   readonly bytes: number
   constructor(readonly variables: readonly Variable[]) {
     let offset = 0
     for (const v of variables) {
-      if (v.arena) throw new Error(`variable '${v.name}' is in an arena already`)
+      if (v.arena) throw new Error(`variable '${v.name}' is already in an arena`)
       v.arena = { arena: this, offset }
       offset += align(v.bytes)
     }
@@ -83,7 +84,7 @@ export class Arena {
   }
 }
 
-/** The only effect a program has: after it has run, `variable` holds `value`. */
+/** The only effect of a program: after each run, `variable` holds `value`. */
 export interface Assignment {
   readonly variable: Variable
   readonly value: Value

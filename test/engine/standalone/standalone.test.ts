@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import * as ops from '../../engine/index.js'
-import * as kernels from '../../engine/node/kernels.js'
-import type { Operand, RecordedKernel } from '../../engine/node/kernels.js'
-import { expectClose, runOp } from '../support/check.js'
-import { engine } from '../support/engine.js'
-import { formulaTensor } from '../support/formula.js'
-import * as reference from '../support/reference/index.js'
+import * as ops from '../../../engine/index.js'
+import * as kernels from '../../../engine/node/standalone.js'
+import type { Operand, RecordedKernel } from '../../../engine/node/standalone.js'
+import { expectClose, runOp } from '../../support/check.js'
+import { engine } from '../../support/engine.js'
+import { formulaTensor } from '../../support/formula.js'
+import * as reference from '../../support/reference/index.js'
 
 const STORAGE = 0x80 | 0x04 | 0x08
 
@@ -354,12 +354,12 @@ describe('recorded kernels', () => {
     const encode = (operands: object) => () => submit(d, kernel, operands as { x: GPUBuffer; y: GPUBuffer })
     expect(encode({ x })).toThrow("relu: buffer 'y' [5] is not given")
     expect(encode({ x: small, y })).toThrow(
-      "relu: buffer 'x' [5] needs 32 bytes (whole vec4s), and has 20 from offset 0",
+      "relu: buffer 'x' [5] needs 32 bytes (whole vec4s), but has 20 from offset 0",
     )
     expect(encode({ x: y, y })).toThrow("relu: 'y' and 'x' share a buffer")
     expect(encode({ x, y, z: y })).toThrow("relu: has no buffer 'z'; it takes x, y")
     expect(encode({ x: { buffer: upload(d, 300), offset: 4 }, y })).toThrow(
-      "offset 4 of buffer 'x' is no multiple of 256",
+      "offset 4 of buffer 'x' is not a multiple of 256",
     )
     kernel.destroy()
   })

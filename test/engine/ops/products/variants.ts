@@ -14,7 +14,7 @@ import {
 } from '../../../../engine/index.js'
 import { readKernels } from '../../../../engine/node/index.js'
 import { winogradConv, winogradWeightGradient } from '../../../../engine/ops/products/winograd.js'
-import type { Way } from '../../../../engine/ops/products/work.js'
+import type { Variant } from '../../../../engine/ops/products/work.js'
 import { expectClose } from '../../../support/check.js'
 import { engine } from '../../../support/engine.js'
 import { formulaTensor } from '../../../support/formula.js'
@@ -23,15 +23,15 @@ import { tensor64, type Tensor64 } from '../../../support/reference/index.js'
 import { emulated } from './emulated_matrices.js'
 
 /**
- * Of the ways of one file, the one by this name serves everything, for nothing, and the rest nothing; Winograd stands aside.
- * So it is until `vi.restoreAllMocks`, which whoever calls this does after each test.
+ * Of the ways of one file, the one by this name serves everything, for nothing, and the rest nothing; Winograd stands
+ * aside. So it is until `vi.restoreAllMocks`, which whoever calls this does after each test.
  */
-export function only(name: string, ...files: readonly (readonly Way<never>[])[]): void {
-  for (const way of files.flat()) {
-    vi.spyOn(way, 'serves').mockReturnValue(way.name === name)
-    vi.spyOn(way, 'cost').mockReturnValue(0)
+export function only(name: string, ...files: readonly (readonly Variant<never>[])[]): void {
+  for (const variant of files.flat()) {
+    vi.spyOn(variant, 'serves').mockReturnValue(variant.name === name)
+    vi.spyOn(variant, 'cost').mockReturnValue(0)
   }
-  for (const way of [winogradConv, winogradWeightGradient]) vi.spyOn(way, 'serves').mockReturnValue(false)
+  for (const variant of [winogradConv, winogradWeightGradient]) vi.spyOn(variant, 'serves').mockReturnValue(false)
 }
 
 const engines = new Map<string, Engine>()
