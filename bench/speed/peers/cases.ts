@@ -168,7 +168,8 @@ export interface Contest {
   peers: readonly PeerName[]
 }
 
-export type PeerName = 'tfjs' | 'jax-js' | 'torch'
+export const PEERS = ['tfjs', 'jax-js', 'torch'] as const
+export type PeerName = (typeof PEERS)[number]
 
 /**
  * All cases for an adapter class; those that a CPU driver would take minutes over are for GPUs alone.
@@ -181,7 +182,6 @@ export function contests(
   { f16 = false, quick = false }: { f16?: boolean; quick?: boolean } = {},
 ): Contest[] {
   const gpu = adapterClass === 'gpu'
-  const all = ['tfjs', 'jax-js', 'torch'] as const
   const step = (width: number, batch: number, precision: StepCase['precision'] = 'f32'): StepCase => ({
     kind: 'step',
     width,
@@ -191,11 +191,11 @@ export function contests(
   })
   return [
     ...[...CONVS_EVERYWHERE.filter((shape) => !(quick && SIMILAR.has(shape))), ...(gpu ? CONVS_ON_GPUS : [])].flatMap(
-      (shape) => DIRECTIONS.map((direction): Contest => ({ case: { kind: 'conv', direction, shape }, peers: all })),
+      (shape) => DIRECTIONS.map((direction): Contest => ({ case: { kind: 'conv', direction, shape }, peers: PEERS })),
     ),
     ...[256, 512, 1024, ...(gpu ? [4096] : [])].map((size): Contest => ({
       case: { kind: 'matmul', size },
-      peers: all,
+      peers: PEERS,
     })),
     { case: step(16, 32), peers: ['tfjs', 'jax-js'] },
     { case: step(64, 16), peers: ['torch'] },
