@@ -1,7 +1,6 @@
-/** Student's t against its tables, intervals by hand, and verdicts on every side of a bound. */
+/** Student's t against printed tables, intervals computed by hand, and verdicts on every side of a bound. */
 import { describe, expect, test } from 'vitest'
-import { judge, verdictOfAll } from '../../../bench/paper/experiment.js'
-import { interval, studentCentral, studentQuantile, together, verdictOf } from '../../../bench/runs/intervals.js'
+import { interval, studentCentral, studentQuantile, together, verdictOf } from '../../../bench/report/intervals.js'
 
 describe("Student's t", () => {
   // Printed tables of the two-sided 5 % points.
@@ -26,8 +25,8 @@ describe("Student's t", () => {
     expect(studentQuantile(2, 0.9)).toBeCloseTo(0.9 * Math.sqrt(2 / (1 - 0.81)), 9)
   })
 
-  test('takes whole numbers only', () => {
-    expect(() => studentQuantile(0)).toThrow('0 degrees of freedom')
+  test('the degrees of freedom must be a positive integer', () => {
+    expect(() => studentQuantile(0)).toThrow('0 degrees of freedom: must be a positive integer')
   })
 })
 
@@ -39,7 +38,7 @@ describe('an interval', () => {
     expect(mean - low).toBeCloseTo(high - mean, 12)
   })
 
-  test('of one seed is everything, so that nothing is concluded', () => {
+  test('of one value is infinite, so the verdict is inconclusive', () => {
     expect(interval([5])).toEqual({ mean: 5, low: -Infinity, high: Infinity })
     for (const bound of [{ above: 0 }, { below: 0 }, { within: 1 }])
       expect(verdictOf(interval([5]), bound)).toBe('inconclusive')
@@ -48,7 +47,7 @@ describe('an interval', () => {
 
 describe('a verdict', () => {
   const over = (low: number, high: number) => ({ mean: (low + high) / 2, low, high })
-  test('needs the whole interval', () => {
+  test('depends on the whole interval', () => {
     expect(verdictOf(over(0.1, 2), { above: 0 })).toBe('agrees')
     expect(verdictOf(over(-0.1, 2), { above: 0 })).toBe('inconclusive')
     expect(verdictOf(over(-2, -0.1), { above: 0 })).toBe('contradicts')
@@ -59,18 +58,10 @@ describe('a verdict', () => {
     expect(verdictOf(over(1.1, 2), { within: 1 })).toBe('contradicts')
   })
 
-  test('of several: one against is against, and all must be for', () => {
+  test('over several claims contradicts if one does, and agrees only if all do', () => {
     expect(together(['agrees', 'agrees'])).toBe('agrees')
     expect(together(['agrees', 'inconclusive'])).toBe('inconclusive')
     expect(together(['agrees', 'inconclusive', 'contradicts'])).toBe('contradicts')
     expect(together([])).toBe('inconclusive')
-  })
-
-  test('leaves out the seeds that failed, and without any says nothing', () => {
-    const claim = { statement: '', unit: '', bound: { above: 0 } }
-    expect(judge({ ...claim, perSeed: [1, NaN, 1.1] }).interval).toEqual(interval([1, 1.1]))
-    const none = judge({ ...claim, perSeed: [NaN, NaN] })
-    expect(none.verdict).toBe('inconclusive')
-    expect(verdictOfAll([none])).toBe('inconclusive')
   })
 })

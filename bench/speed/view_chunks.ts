@@ -1,20 +1,21 @@
-/** Many views at once and in chunks: the same step, its time and its memory, in interleaved rounds. */
+/** The same step with all views at once and in chunks of views: time and memory, in interleaved rounds. */
 import type { Engine } from '../../engine/index.js'
-import { resolveConfig, type PretrainConfig } from '../../train/config/config.js'
+import type { PretrainConfig } from '../../train/config/config.js'
 import { buildNetwork, trainedDicts, type Network } from '../../train/step/network.js'
 import { compileTrainingStep, type TrainingStep } from '../../train/step/index.js'
-import { summarize, type Summary } from './statistics.js'
-import { nameOf, randomImages, rowsOf, type Workload } from './workload.js'
+import { summarize, type Summary } from '../report/statistics.js'
+import { configOf, nameOf, randomImages, rowsOf, type Workload } from './workload.js'
 
+/** Views in a chunk; undefined: all views at once. */
 const CHUNKS = [undefined, 2, 1] as const
 
 export interface ChunkResult {
   name: string
-  /** Views whose activations are in memory at once. */
+  /** Views whose activations are in memory at the same time. */
   chunk: number
-  /** Seconds a step. */
+  /** Of a step. */
   seconds: Summary
-  /** Beside the network, the optimiser's state and the data set. */
+  /** Without the network, the optimiser's state and the data set. */
   peakBytes: number
 }
 
@@ -26,29 +27,27 @@ interface Contestant {
   seconds: number[]
 }
 
-/** Batch-norm is by view throughout: chunks ask for it. */
-export async function benchChunks(engine: Engine, workload: Workload, rounds: number): Promise<ChunkResult[]> {
-  const { arch, width, stem, precision, batch, views, pixels } = workload
+/** Batch-norm is per view in every case, because chunks require it. */
+export async function benchViewChunks(engine: Engine, workload: Workload, rounds: number): Promise<ChunkResult[]> {
   const images = randomImages(engine, workload)
   const contestants: Contestant[] = []
   for (const viewChunk of CHUNKS) {
-    const size = { augmentation: { size: pixels }, projectorDim: 256 }
-    const config = resolveConfig({ arch, width, stem, precision, batch, views, viewChunk, bn: 'per-view', ...size })
+    const config = configOf(workload, { viewChunk, bn: 'per-view' })
     const network = buildNetwork(config)
     const step = await compileTrainingStep(engine, images, network, config, {})
-    contestants.push({ chunk: viewChunk ?? views, config, network, step, seconds: [] })
+    contestants.push({ chunk: viewChunk ?? workload.views, config, network, step, seconds: [] })
   }
-  const advance = async ({ step, config }: Contestant, at: number): Promise<number> => {
+  const secondsOf = async ({ step, config }: Contestant, count: number): Promise<number> => {
     const started = performance.now()
-    await step.run({ rows: rowsOf(config, pixels, at), rate: Float32Array.of(config.lr) })
+    await step.run({ rows: rowsOf(config, workload.pixels, count), rate: Float32Array.of(config.lr) })
     await engine.idle()
     return (performance.now() - started) / 1000
   }
   try {
+    // Round −1 fills the driver's caches and does not count.
     for (let round = -1; round < rounds; round++)
       for (const contestant of contestants) {
-        const seconds = await advance(contestant, round + 1)
-        // The first round fills the driver's caches.
+        const seconds = await secondsOf(contestant, round + 1)
         if (round >= 0) contestant.seconds.push(seconds)
       }
     return contestants.map(({ chunk, step, seconds }) => ({

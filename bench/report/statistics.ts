@@ -1,4 +1,16 @@
-/** Medians and spreads: times on a shared machine have long tails, which means would follow. */
+/** Means, medians and spreads of measured values. */
+
+/** Arithmetic mean; NaN for an empty list. */
+export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length
+
+/** Standard deviation of a sample, with divisor n − 1; 0 for a single value. */
+export function deviation(values: readonly number[]): number {
+  const centre = mean(values)
+  return Math.sqrt(values.reduce((a, v) => a + (v - centre) ** 2, 0) / Math.max(1, values.length - 1))
+}
+
+/** The values without NaN and infinities. */
+export const finite = (values: readonly number[]): number[] => values.filter((v) => Number.isFinite(v))
 
 /** The q-quantile, 0 ≤ q ≤ 1, with linear interpolation between the two nearest values. */
 export function quantile(values: readonly number[], q: number): number {
@@ -10,9 +22,10 @@ export function quantile(values: readonly number[], q: number): number {
   return sorted[below] + (at - below) * (sorted[above] - sorted[below])
 }
 
+/** Times are stated as medians: on a shared machine their distribution has a long tail, which shifts a mean. */
 export const median = (values: readonly number[]): number => quantile(values, 0.5)
 
-/** A median and the quartiles around it, in the unit of the values. */
+/** A median with the lower and upper quartile, in the unit of the values. */
 export interface Summary {
   median: number
   low: number
@@ -26,17 +39,20 @@ export const summarize = (values: readonly number[]): Summary => ({
 })
 
 /**
- * How many times slower `theirs` is than `ours`: the ratio of medians, with the quartiles of the ratios of each
- * round, in which both met the same load of the machine.
+ * How many times longer `theirs` takes than `ours`: the ratio of the medians. The quartiles are those of the ratios of
+ * single rounds, because both sides of a round ran under the same load of the machine.
+ *
+ * @param theirs one time for each round
+ * @param ours one time for each round, in the same order
  */
 export function ratio(theirs: readonly number[], ours: readonly number[]): Summary {
   if (theirs.length !== ours.length)
-    throw new RangeError(`ratio: ${theirs.length} rounds against ${ours.length}: rounds go in pairs`)
+    throw new RangeError(`ratio: ${theirs.length} rounds against ${ours.length}; each round needs a time of both`)
   const { low, high } = summarize(theirs.map((t, i) => t / ours[i]))
   return { median: median(theirs) / median(ours), low, high }
 }
 
-/** max |a − b| / max |b|: the largest error, in units of the largest value. NaN where a value is not finite. */
+/** max |a − b| / max |b|: the largest error relative to the largest value. NaN if a value is not finite. */
 export function relativeError(a: Float32Array, b: Float32Array): number {
   if (a.length !== b.length) throw new RangeError(`relativeError: ${a.length} numbers against ${b.length}`)
   let difference = 0

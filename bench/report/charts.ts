@@ -1,18 +1,27 @@
-/** Charts of results over runs, as Vega-Lite specifications that a page or a file of its own may draw. */
+/** Charts as Vega-Lite specifications, and a specification as an SVG file. */
 import { chart } from '../../train/report/plots.js'
+import { mean } from './statistics.js'
 
-/** Colours that keep their distance for colour-blind readers, on light and dark pages. */
-const COLORS = ['#3b7dd8', '#e08a1e', '#2a9d6f', '#b8569d', '#8a6d3b', '#7a7f87', '#c44e52', '#5aa9c9']
+/** Colours that colour-blind readers can tell apart, on light and dark pages. */
+export const COLORS = ['#3b7dd8', '#e08a1e', '#2a9d6f', '#b8569d', '#8a6d3b', '#7a7f87', '#c44e52', '#5aa9c9']
 const WIDTH = 360
 const HEIGHT = 230
 
 export interface ChartPoint {
   x: number
   y: number
-  /** Ends of a whisker. */
+  /** Ends of the whisker; no whisker if absent. */
   low?: number
   high?: number
 }
+
+/** The mean of the values, with a whisker from the smallest to the largest. */
+export const meanPoint = (x: number, values: readonly number[]): ChartPoint => ({
+  x,
+  y: mean(values),
+  low: Math.min(...values),
+  high: Math.max(...values),
+})
 
 export interface ChartSeries {
   name: string
@@ -33,7 +42,7 @@ const quantity = (field: string, { title, log }: Axis) => ({
   axis: { tickCount: 6 },
 })
 
-/** Above the plot, in columns. */
+/** The legend stands above the plot, in columns. */
 const legendOf = (series: readonly ChartSeries[]) => ({ columns: series.length > 4 ? 3 : 2, labelLimit: 0 })
 
 const colorOf = (series: readonly ChartSeries[]) => ({
@@ -50,13 +59,14 @@ const dashOf = (series: readonly ChartSeries[]) => ({
   legend: legendOf(series),
 })
 
-/** More digits than a plot shows only make its file heavy. */
+/** More digits than a plot can show only make its file larger. */
 const short = (value: number): number => Number(value.toPrecision(5))
 
 /**
- * Lines through points with whiskers.
+ * Lines through points, with whiskers.
  *
- * @param markers false where points lie so close that a line says it all
+ * @param options.markers false if the points lie so close together that the line is enough
+ * @param options.level y of a dashed horizontal line
  */
 export function lines(
   series: readonly ChartSeries[],
@@ -105,7 +115,7 @@ export function lines(
   }
 }
 
-/** Points in colours by series; `front` joins those that no other beats. */
+/** Points coloured by series; a dashed staircase joins the points of `front`. */
 export function scatter(
   series: readonly ChartSeries[],
   { x, y, front = [] }: { x: Axis; y: Axis; front?: readonly ChartPoint[] },
@@ -124,7 +134,7 @@ export function scatter(
   return { width: WIDTH, height: HEIGHT, layer: front.length ? [staircase, points] : [points] }
 }
 
-/** Points by name from top to bottom with whiskers, against a dashed line. */
+/** One point with its interval for each row, from top to bottom; a dashed vertical line at `level`. */
 export function intervals(
   rows: readonly { name: string; mean: number; low: number; high: number }[],
   x: Axis,
@@ -156,8 +166,13 @@ export function intervals(
   }
 }
 
-/** As a file of its own: with its namespace, a title, a background and ink that do not depend on a page. */
-export async function standAlone(spec: object, title: string, subtitle: string): Promise<string> {
+/**
+ * Draws a specification as an SVG file that can be viewed without a page: with namespace, title, background and text
+ * colour.
+ *
+ * @param subtitle one line, or several
+ */
+export async function svgFile(spec: object, title: string, subtitle: string | string[]): Promise<string> {
   const text = { color: 'currentColor', subtitleColor: 'currentColor', anchor: 'start', subtitleFontSize: 10 }
   const svg = await chart({ ...spec, padding: 10, title: { text: title, subtitle, ...text } }, title)
   return svg.replace('<svg', '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff;color:#1c2530"')

@@ -1,31 +1,17 @@
+/** The result of a benchmark as text and as files. */
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { OURS, type CaseResult } from '../../../bench/speed/peers.js'
-import { ratioPlot, rooflinePlot } from '../../../bench/speed/plots.js'
-import { figure, milliseconds, originOf, render, table, writeReport, type Report } from '../../../bench/speed/report.js'
+import { describeOrigin, originOf } from '../../../bench/report/origin.js'
+import { rooflinePlot } from '../../../bench/speed/kernels_plot.js'
+import { render, writeMeasurement, type Measurement } from '../../../bench/speed/measurement.js'
+import { OURS, type CaseResult } from '../../../bench/speed/peers/contest.js'
+import { ratioPlot } from '../../../bench/speed/peers_plot.js'
 import { byKernel } from '../../../bench/speed/step.js'
 import { engine } from '../../support/engine.js'
 
-test('figures have three significant digits, without exponents where people read them', () => {
-  expect([0, 0.0123456, 1.2345, 12.345, 1234.5, 99999].map(figure)).toEqual([
-    '0',
-    '0.0123',
-    '1.23',
-    '12.3',
-    '1235',
-    '99999',
-  ])
-  expect([1e-6, 1e8, NaN].map(figure)).toEqual(['1.0e-6', '1.0e+8', '–'])
-  expect(milliseconds({ median: 0.0123, low: 0.012, high: 0.013 })).toBe('12.3 ms [12.0–13.0]')
-})
-
-test('a table has a row of dashes and as many cells everywhere', () => {
-  expect(table(['a', 'b'], [['x|y', '1']])).toBe('| a | b |\n| --- | ---: |\n| x\\|y | 1 |')
-})
-
-test('time by kernel adds up the dispatches, the slowest first', () => {
+test('time by kernel is the sum over its dispatches, the slowest first', () => {
   const dispatch = (kernel: string, microseconds: number, bytes: number) => ({ kernel, microseconds, bytes }) as never
   expect(byKernel({ dispatches: [dispatch('a', 100, 1), dispatch('b', 500, 2), dispatch('a', 200, 3)] })).toEqual([
     { kernel: 'b', milliseconds: 0.5, dispatches: 1, bytes: 2 },
@@ -47,9 +33,9 @@ const results: CaseResult[] = [
   },
 ]
 
-test('a report says where, when and how it was measured, and its plots stand alone', async () => {
+test('a measurement names its origin, and its plots are complete SVG files', async () => {
   const origin = originOf(await engine(), 7)
-  const report: Report = {
+  const measurement: Measurement = {
     kind: 'peers',
     origin,
     results: { cases: results },
@@ -76,11 +62,11 @@ test('a report says where, when and how it was measured, and its plots stand alo
     },
   }
   for (const part of [origin.adapter, origin.driver, origin.date.slice(0, 10), '7 rounds', process.versions.node])
-    expect(render(report)).toContain(part)
+    expect(render(measurement)).toContain(part)
 
-  const folder = await mkdtemp(join(tmpdir(), 'bench-report-'))
+  const folder = await mkdtemp(join(tmpdir(), 'bench-measurement-'))
   try {
-    await writeReport(report, { json: join(folder, 'peers.json') })
+    await writeMeasurement(measurement, { json: join(folder, 'peers.json') })
     expect((await readdir(folder)).sort()).toEqual(['peers-ratios.svg', 'peers-roofline.svg', 'peers.json'])
     const written = JSON.parse(await readFile(join(folder, 'peers.json'), 'utf8')) as object
     expect(written).toEqual({ kind: 'peers', origin, cases: JSON.parse(JSON.stringify(results)) as object })
@@ -92,4 +78,10 @@ test('a report says where, when and how it was measured, and its plots stand alo
   } finally {
     await rm(folder, { recursive: true })
   }
+})
+
+test('an origin without rounds does not mention them', async () => {
+  const gpu = await engine()
+  expect(describeOrigin(originOf(gpu, 3))).toContain('; median of 3 rounds; ')
+  expect(describeOrigin(originOf(gpu))).not.toContain('rounds')
 })

@@ -1,8 +1,8 @@
-/** Figures that are known from elsewhere beside ours, and what keeps them from comparing. */
+/** Figures from the paper and other sources beside ours, and why the two may not be comparable. */
 import { resolveConfig } from '../../train/config/config.js'
 import type { Arm, PaperFigure } from './experiment.js'
 
-/** How a figure came about, as far as it is known. */
+/** How a figure was measured, as far as it is known. */
 export interface Conditions {
   dataset?: string
   network?: string
@@ -10,12 +10,12 @@ export interface Conditions {
   width?: number
   /** Pixels of a pretraining view. */
   size?: number
-  /** Of all images, in %. */
+  /** Share of the images, in %. */
   images?: number
   epochs?: number
   projectorDim?: number
   lambda?: number
-  /** That each image was read with. */
+  /** Views averaged for each image in the readout. */
   views?: number
 }
 
@@ -46,8 +46,8 @@ export function conditionsOf({ config, readout }: Arm): Required<Conditions> {
   }
 }
 
-/** What is said before and after a value. */
-const described: Record<keyof Conditions, [before: string, after: string]> = {
+/** The text before and after a value. */
+const texts: Record<keyof Conditions, [before: string, after: string]> = {
   dataset: ['', ''],
   network: ['', ''],
   width: ['width ', ''],
@@ -59,28 +59,31 @@ const described: Record<keyof Conditions, [before: string, after: string]> = {
   views: ['views read: ', ''],
 }
 
-/** `4 epochs, not 100` and so on; what is not known of theirs is taken to be equal. */
+/** `4 epochs, not 100`: one text for each difference. A condition that is unknown counts as equal. */
 export const differencesFrom = (ours: Required<Conditions>, theirs: Conditions): string[] =>
-  (Object.keys(described) as (keyof Conditions)[]).flatMap((field) => {
-    const [before, after] = described[field]
-    const there = theirs[field]
-    return there === undefined || there === ours[field] ? [] : [`${before}${ours[field]}${after}, not ${there}`]
+  (Object.keys(texts) as (keyof Conditions)[]).flatMap((field) => {
+    const [before, after] = texts[field]
+    const their = theirs[field]
+    return their === undefined || their === ours[field] ? [] : [`${before}${ours[field]}${after}, not ${their}`]
   })
 
 /**
- * @param arm the one of ours that the figure is of
- * @param read false where the figure is no accuracy, and the views of a readout nothing to it
+ * A figure beside ours, with the differences between the conditions.
+ *
+ * @param arm the arm that our figure comes from
+ * @param theirs the conditions of the other figure
+ * @param options.accuracy false if the figure is no accuracy, so that the readout does not matter
  */
-export function beside(
+export function compare(
   arm: Arm,
   { what, paper, ours }: Pick<PaperFigure, 'what' | 'paper' | 'ours'>,
   theirs: Conditions,
-  { read = true } = {},
+  { accuracy = true } = {},
 ): PaperFigure {
-  const own = conditionsOf(arm)
-  const differs = differencesFrom(own, theirs)
-  if (!read) return { what, paper, ours, differs }
-  if (theirs.views === undefined) differs.push('with how many views theirs was read is not known')
+  const conditions = conditionsOf(arm)
+  const differs = differencesFrom(conditions, theirs)
+  if (!accuracy) return { what, paper, ours, differs }
+  if (theirs.views === undefined) differs.push('the number of views of their readout is unknown')
   const paperViews = theirs.views !== undefined && { paperViews: theirs.views }
-  return { what, paper, ours, ...paperViews, ourViews: own.views, differs }
+  return { what, paper, ours, ...paperViews, ourViews: conditions.views, differs }
 }

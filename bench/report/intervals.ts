@@ -1,11 +1,13 @@
-/** Student's t, paired intervals over seeds, and the verdict that follows from one. */
+/** Student's t distribution, 95 % intervals over seeds, and the verdict that follows from an interval. */
+import { deviation, mean } from './statistics.js'
 
-/** Share of the intervals that hold the true mean. */
+/** Probability that an interval contains the true mean. */
 const CONFIDENCE = 0.95
 
 /**
- * P(|T| ≤ t) of Student's t with a whole number of degrees of freedom: the finite sums of Abramowitz and Stegun,
- * 26.7.3 and 26.7.4.
+ * P(|T| ≤ t) of Student's t distribution, by the finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4.
+ *
+ * @param freedom degrees of freedom, a positive integer
  */
 export function studentCentral(t: number, freedom: number): number {
   const angle = Math.atan(Math.abs(t) / Math.sqrt(freedom))
@@ -20,10 +22,10 @@ export function studentCentral(t: number, freedom: number): number {
   return odd ? (2 / Math.PI) * (angle + sine * total) : sine * total
 }
 
-/** The t that |T| does not pass with a probability of `central`: 12.706 for one degree of freedom and .95. */
+/** The t for which P(|T| ≤ t) = `central`: 12.706 for one degree of freedom and 0.95. */
 export function studentQuantile(freedom: number, central = CONFIDENCE): number {
   if (!Number.isInteger(freedom) || freedom < 1)
-    throw new RangeError(`studentQuantile: ${freedom} degrees of freedom are no positive whole number`)
+    throw new RangeError(`studentQuantile: ${freedom} degrees of freedom: must be a positive integer`)
   let [low, high] = [0, 1]
   while (studentCentral(high, freedom) < central) high *= 2
   for (let i = 0; i < 200 && high - low > 1e-12 * high; i++) {
@@ -34,22 +36,17 @@ export function studentQuantile(freedom: number, central = CONFIDENCE): number {
   return high
 }
 
-export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length
-
-/** Of a sample: divisor n − 1; 0 for a single value. */
-export function deviation(values: readonly number[]): number {
-  const centre = mean(values)
-  return Math.sqrt(values.reduce((a, v) => a + (v - centre) ** 2, 0) / Math.max(1, values.length - 1))
-}
-
-/** A mean and its 95 % interval; one seed says nothing of the spread, and its interval is everything. */
+/** A mean and its 95 % interval. One value alone gives no estimate of the spread: its interval is infinite. */
 export interface Interval {
   mean: number
   low: number
   high: number
 }
 
-/** The 95 % interval of a mean, by Student's t: mean ± t(n − 1) · s / √n. Of differences by seed it is the paired one. */
+/**
+ * The 95 % interval of a mean, by Student's t: mean ± t(n − 1) · s / √n. For differences by seed this is the paired
+ * interval.
+ */
 export function interval(values: readonly number[]): Interval {
   const centre = mean(values)
   const n = values.length
@@ -59,10 +56,10 @@ export function interval(values: readonly number[]): Interval {
 
 export type Verdict = 'agrees' | 'contradicts' | 'inconclusive'
 
-/** What a statistic must be for the paper to be right: above a number, below one, or within ± of zero. */
+/** The range in which the paper expects a statistic: above a number, below one, or within ± of zero. */
 export type Bound = { above: number } | { below: number } | { within: number }
 
-/** The paper is right or wrong only where the whole interval says so. */
+/** `agrees` if the whole interval lies in the expected range, `contradicts` if none of it does. */
 export function verdictOf({ low, high }: Interval, bound: Bound): Verdict {
   const least = 'above' in bound ? bound.above : 'within' in bound ? -bound.within : -Infinity
   const most = 'below' in bound ? bound.below : 'within' in bound ? bound.within : Infinity
@@ -70,7 +67,7 @@ export function verdictOf({ low, high }: Interval, bound: Bound): Verdict {
   return high < least || low > most ? 'contradicts' : 'inconclusive'
 }
 
-/** Of several claims: one that is contradicted contradicts all; all must agree. */
+/** The verdict over several claims: `contradicts` if one does, `agrees` only if all do. */
 export function together(verdicts: readonly Verdict[]): Verdict {
   if (verdicts.includes('contradicts')) return 'contradicts'
   return verdicts.length > 0 && verdicts.every((v) => v === 'agrees') ? 'agrees' : 'inconclusive'

@@ -1,9 +1,9 @@
-/** Our figures beside those known from elsewhere, and with how many views each was read. */
+/** Figures of the paper beside ours, and the number of views of each readout. */
 import { describe, expect, test } from 'vitest'
 import { datasets, type PaperFigure, type Setup } from '../../../bench/paper/experiment.js'
 import { experimentsFor } from '../../../bench/paper/experiments/index.js'
-import { figuresTable } from '../../../bench/paper/report.js'
-import { contextOf, named, tiny } from './made_up.js'
+import { figuresTable } from '../../../bench/paper/results.js'
+import { contextOf, experimentNamed, tiny } from './synthetic_results.js'
 
 const { log2, log10 } = Math
 
@@ -23,26 +23,29 @@ describe('figures beside the paper’s', () => {
   }
   const full = datasets.map((dataset): Setup => ({ scale: 'full', dataset, dataDir: 'pictures' }))
 
-  test.each(full)('at full scale on $dataset those of its data set are read with as many views', async (setup) => {
-    const list = await figuresAt(setup)
-    const same = list.filter(({ figure }) => !figure.differs!.some((why) => /^\S+, not (CIFAR|ImageNet)/.test(why)))
-    for (const { experiment, figure } of same)
-      if (figure.paperViews !== undefined)
-        expect(figure.ourViews, `${experiment}: ${figure.what}`).toBe(figure.paperViews)
-    const comparable = list.filter(({ figure }) => figure.differs!.length === 0).map(({ figure }) => figure.paper)
-    expect(comparable).toEqual(
-      {
-        cifar10: ['86.43 ± 0.72', '92.71 ± 0.19', 'fewer minutes with 4 and 8 views', 'about as good', '83.75', 'runs with more views are on it'], // prettier-ignore
-        stl10: [],
-        imagenet100: ['they match'],
-      }[setup.dataset],
-    )
-  })
+  test.each(full)(
+    'at full scale on $dataset, figures of the same data set have the same number of views',
+    async (setup) => {
+      const list = await figuresAt(setup)
+      const same = list.filter(({ figure }) => !figure.differs!.some((why) => /^\S+, not (CIFAR|ImageNet)/.test(why)))
+      for (const { experiment, figure } of same)
+        if (figure.paperViews !== undefined)
+          expect(figure.ourViews, `${experiment}: ${figure.what}`).toBe(figure.paperViews)
+      const comparable = list.filter(({ figure }) => figure.differs!.length === 0).map(({ figure }) => figure.paper)
+      expect(comparable).toEqual(
+        {
+          cifar10: ['86.43 ± 0.72', '92.71 ± 0.19', 'fewer minutes with 4 and 8 views', 'about as good', '83.75', 'runs with more views are on it'], // prettier-ignore
+          stl10: [],
+          imagenet100: ['they match'],
+        }[setup.dataset],
+      )
+    },
+  )
 
-  test('are ours of the arm that they name', async () => {
-    const { figures } = await named('views').run((await contextOf(full[0])).context)
+  test('are computed from the arm that they name', async () => {
+    const { figures } = await experimentNamed('views').run((await contextOf(full[0])).context)
     const [two, eight, ...elsewhere] = figures
-    // Over seeds: 42 + 1 + λ, 100 epochs, all images, and 0.3 of the middle seed; the spread is that of the seeds.
+    // 42 + 1 + all images + 0.3 · the middle seed; 100 epochs and λ are added below. The spread is that of the seeds.
     const base = 42 + 1 + 3 * log2(5) + 0.6
     expect(two.ours).toBe(`${(base + 100 + 2 * log10(50)).toFixed(2)} ± 0.30`)
     expect(eight.ours).toBe(`${(base + 100 + 2 * log10(25) + 4 + 0.4).toFixed(2)} ± 0.50`)
@@ -50,8 +53,8 @@ describe('figures beside the paper’s', () => {
     expect(elsewhere[0].ours).toBe(`${(base + 10 + 2 * log10(25) + 4 + 0.4).toFixed(2)} ± 0.50`)
   })
 
-  test('say at tiny scale what keeps them from comparing', async () => {
-    const { figures } = await named('views').run((await contextOf(tiny)).context)
+  test('name at tiny scale the reasons why they cannot be compared', async () => {
+    const { figures } = await experimentNamed('views').run((await contextOf(tiny)).context)
     expect(figures[0]).toMatchObject({
       paperViews: 16,
       ourViews: 1,
@@ -66,22 +69,22 @@ describe('figures beside the paper’s', () => {
     })
     const page = figuresTable({ figures })
     expect(page.rows[0].slice(2, 5)).toEqual(['16', figures[0].ours, '1'])
-    expect(page.rows[0][5]).toMatch(/^not comparable: ResNet-18, not ResNet-50; width 8, not 64; /)
+    expect(page.rows[0][5]).toMatch(/^no: ResNet-18, not ResNet-50; width 8, not 64; /)
   })
 })
 
-test('plots and tables of accuracies say how many views were read', async () => {
+test('plots and tables of accuracies state the number of views of the readout', async () => {
   for (const [setup, text] of [
     [tiny, '1 view'],
     [{ scale: 'full', dataset: 'cifar10' }, '16 views'],
   ] as const)
     for (const name of ['views', 'fraction', 'time-to', 'pareto']) {
-      const { plots, table } = await named(name).run((await contextOf(setup)).context)
+      const { plots, table } = await experimentNamed(name).run((await contextOf(setup)).context)
       for (const { spec } of plots) expect(JSON.stringify(spec), name).toMatch(new RegExp(`, ${text}"`))
       expect(table.header.at(-1)).toBe('views read')
       for (const row of table.rows) expect(row.at(-1)).toBe(text.split(' ')[0])
     }
   for (const name of ['projector', 'fidelity'])
-    for (const { spec } of (await named(name).run((await contextOf(tiny)).context)).plots)
+    for (const { spec } of (await experimentNamed(name).run((await contextOf(tiny)).context)).plots)
       expect(JSON.stringify(spec), name).toContain(', 1 view"')
 })
