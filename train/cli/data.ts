@@ -1,10 +1,11 @@
 /** `npm run data -- cifar10 [--data-dir FOLDER]`: fetches, unpacks or packs a data set, checks it and says what it holds. */
 import { Command } from 'commander'
 import { number, parseOptions, runCommand } from './common.js'
-import { MissingSplitError, datasetNames, datasetSource, loadDataset, type LoadOptions } from '../data/dataset.js'
+import { MissingSplitError, type LoadOptions } from '../data/registry.js'
+import { datasetNames, datasetLoader, loadDataset } from '../node/data/index.js'
 
 async function describe(name: string, options: LoadOptions): Promise<string> {
-  const source = await datasetSource(name)
+  const source = await datasetLoader(name)
   const lines = [`${name}: ${await source.locate(options)}`]
   let classes: string[] = []
   const missing: MissingSplitError[] = []

@@ -12,7 +12,8 @@ import {
   type FeatureInfo,
 } from '../run/checkpoint.js'
 import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig } from '../config/config.js'
-import { datasetNames, loadDataset, type Split } from '../data/dataset.js'
+import { datasetNames, loadDataset } from '../node/data/index.js'
+import type { Split } from '../data/dataset.js'
 import { writeAtomically } from '../node/files.js'
 import { optionOf } from '../config/option_name.js'
 import { extractFeatures } from '../readout/features.js'

@@ -1,7 +1,8 @@
 /** `npm run pretrain`: pretrains a ResNet; see `--help`. */
 import { SingleBar } from 'cli-progress'
 import { tuneByMeasurement } from '../../engine/node/index.js'
-import { loadDataset, type ImageDataset, type Split } from '../data/dataset.js'
+import { loadDataset } from '../node/data/index.js'
+import type { ImageDataset, Split } from '../data/dataset.js'
 import { pretrain, type PretrainResult, type StepMetrics } from '../run/pretrain.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
 import { counted } from '../report/summary.js'

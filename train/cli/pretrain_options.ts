@@ -13,7 +13,7 @@ import {
   type PartialConfig,
   type PretrainConfig,
 } from '../config/config.js'
-import { datasetNames } from '../data/dataset.js'
+import { datasetNames } from '../node/data/index.js'
 import { unreadable } from '../node/files.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'

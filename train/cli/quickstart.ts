@@ -10,21 +10,17 @@ import type { NodeEngine } from '../../engine/node/index.js'
 import type { Backbone } from '../../models/index.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 import { resolveConfig, type PretrainConfig } from '../config/config.js'
-import { inMemory, loadDataset, subset, type ArrayDataset, type ImageDataset } from '../data/dataset.js'
+import { inMemory, type ArrayDataset, type ImageDataset } from '../data/dataset.js'
+import { loadDataset } from '../node/data/index.js'
+import { subset } from '../data/subset.js'
 import { errorCode, writeAtomically } from '../node/files.js'
 import { buildNetwork } from '../step/network.js'
 import { pretrain } from '../run/pretrain.js'
 import { estimateReadout, readout } from '../readout/evaluate.js'
 import { estimateStatistics, extractFeatures } from '../readout/features.js'
 import { nearestNeighbours } from '../readout/knn.js'
-import {
-  acrossClasses,
-  contactSheet,
-  firstOfEachClass,
-  imageTile,
-  imagesWithViews,
-  tilePng,
-} from '../node/contact_sheet.js'
+import { firstAcrossClasses, firstOfEachClass } from '../data/subset.js'
+import { contactSheet, imageTile, imagesWithViews, tilePng } from '../node/contact_sheet.js'
 import { beginPhase } from './phases.js'
 import { quickstartReport, type LabelledPicture, type NeighbourRow } from '../report/quickstart_report.js'
 import { duration, findings, terminalTable, type Arm, type QuickstartSummary } from '../report/summary.js'
@@ -177,7 +173,7 @@ async function findNeighbours(
   config: PretrainConfig,
 ): Promise<NeighbourRow[]> {
   const phase = beginPhase('neighbours to look at')
-  const queries = acrossClasses(test, test.classes.length)
+  const queries = firstAcrossClasses(test, test.classes.length)
   const picture = async (dataset: ArrayDataset, index: number): Promise<LabelledPicture> => ({
     png: await tilePng(imageTile(dataset, index)),
     label: dataset.classes[dataset.labels[index]],
@@ -259,7 +255,7 @@ await runCommand(async () => {
   const sheet = await imagesWithViews(engine, dataset, {
     recipe: last.augmentation,
     views: SHEET.views,
-    images: acrossClasses(dataset, SHEET.images),
+    images: firstAcrossClasses(dataset, SHEET.images),
     seed: SEED,
   })
   const neighbours = await findNeighbours(

@@ -2,9 +2,10 @@
 import { Command } from 'commander'
 import { cropGroups, recipes } from '../augment/recipe.js'
 import { ConfigError } from '../config/config.js'
-import { datasetNames, loadDataset } from '../data/dataset.js'
+import { datasetNames, loadDataset } from '../node/data/index.js'
 import { writeAtomically } from '../node/files.js'
-import { acrossClasses, contactSheet, imagesWithViews } from '../node/contact_sheet.js'
+import { firstAcrossClasses } from '../data/subset.js'
+import { contactSheet, imagesWithViews } from '../node/contact_sheet.js'
 import { counted } from '../report/summary.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 import { configOf, type PretrainCliOptions } from './pretrain_options.js'
@@ -66,7 +67,7 @@ await runCommand(async () => {
   const sizes = [...new Set(cropGroups(recipe, views).map(({ size }) => size))]
   const dataset = await loadDataset(data, 'pretraining', { dataDir, resolution })
   const engine = await openWithNote(adapter)
-  const images = acrossClasses(dataset, count)
+  const images = firstAcrossClasses(dataset, count)
   const rows = await imagesWithViews(engine, dataset, { recipe, views, images, seed })
   const tile = Math.max(1, Math.round(TILE / recipe.size)) * recipe.size
   await writeAtomically(out, await contactSheet(rows, { tile, afterFirst: 16 }))

@@ -4,7 +4,8 @@ import { input, type Engine } from '../../engine/index.js'
 import { drawViews, ROW_FLOATS } from '../augment/draw.js'
 import { cropGroups, type AugmentationRecipe } from '../augment/recipe.js'
 import { augmentCrops, deviceImages } from '../augment/views.js'
-import { inMemory, subset, type ArrayDataset, type ImageDataset } from '../data/dataset.js'
+import { inMemory, type ArrayDataset, type ImageDataset } from '../data/dataset.js'
+import { subset } from '../data/subset.js'
 
 /** One picture: [height, width, 3] bytes. */
 export interface Tile {
@@ -140,28 +141,4 @@ function viewTile(values: ArrayLike<number>, view: number, size: number): Tile {
         255 * Math.min(1, Math.max(0, values[4 * (view * size * size + pixel) + channel])),
       )
   return { pixels, height: size, width: size }
-}
-
-/**
- * Indices of the first `perClass` images of each class, in the data set's order: a fixed list that anyone can
- * make again. The first images regardless of class where there are no labels.
- */
-export function firstOfEachClass({ count, labels, classes }: ImageDataset, perClass: number): number[] {
-  if (labels.length === 0) return Array.from({ length: Math.min(count, perClass) }, (_, index) => index)
-  const taken = new Array<number>(classes.length).fill(0)
-  const indices: number[] = []
-  for (let index = 0; index < count; index++) if (taken[labels[index]]++ < perClass) indices.push(index)
-  return indices
-}
-
-/** `count` images (or fewer, where there are fewer) that take one of each class in turn, always the same ones. */
-export function acrossClasses(dataset: ImageDataset, count: number): number[] {
-  const { labels, classes } = dataset
-  if (labels.length === 0) return firstOfEachClass(dataset, count)
-  const rounds = Math.ceil(count / classes.length)
-  const byClass = classes.map((): number[] => [])
-  for (const index of firstOfEachClass(dataset, rounds)) byClass[labels[index]].push(index)
-  return Array.from({ length: rounds }, (_, round) => byClass.flatMap((of) => of.slice(round, round + 1)))
-    .flat()
-    .slice(0, count)
 }

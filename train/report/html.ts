@@ -23,8 +23,17 @@ function markup(part: Part): string {
 export const html = (strings: TemplateStringsArray, ...parts: Part[]): Html =>
   new Html(strings.reduce((text, piece, i) => text + markup(parts[i - 1]) + piece))
 
-/** PNG bytes as an address that holds the picture itself. */
-export const pngUrl = (png: Uint8Array): string => `data:image/png;base64,${Buffer.from(png).toString('base64')}`
+/** A data URL that holds the PNG bytes. */
+export const pngUrl = (png: Uint8Array): string => `data:image/png;base64,${base64(png)}`
+
+/** Bytes that fit into the arguments of one call. */
+const PIECE = 8192
+
+function base64(bytes: Uint8Array): string {
+  let characters = ''
+  for (let at = 0; at < bytes.length; at += PIECE) characters += String.fromCharCode(...bytes.subarray(at, at + PIECE))
+  return btoa(characters)
+}
 
 const style = `
 :root { color-scheme: light dark; --ink: #1c2530; --soft: #5b6673; --line: #dfe3e8; --page: #fff; --card: #f6f7f9; --good: #17864b; --link: #1d5fb0 }

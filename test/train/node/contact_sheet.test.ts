@@ -2,14 +2,7 @@ import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
 import { recipes } from '../../../train/augment/recipe.js'
 import { fromArrays } from '../../../train/data/dataset.js'
-import {
-  acrossClasses,
-  composeSheet,
-  contactSheet,
-  firstOfEachClass,
-  imagesWithViews,
-  type Tile,
-} from '../../../train/node/contact_sheet.js'
+import { composeSheet, contactSheet, imagesWithViews, type Tile } from '../../../train/node/contact_sheet.js'
 import { engine } from '../../support/engine.js'
 
 const flat = (value: number, side: number): Tile => ({
@@ -64,22 +57,11 @@ describe('contact sheet', () => {
   })
 })
 
-describe('fixed lists', () => {
-  const labels = [2, 0, 0, 1, 2, 0, 1, 2]
+describe('images with their views', () => {
   const images = Uint8Array.from({ length: 8 * 12 }, (_, i) => i * 2)
-  const dataset = fromArrays({ images, height: 2, width: 2, labels })
+  const dataset = fromArrays({ images, height: 2, width: 2 })
 
-  it('takes the first images of each class in the order of the data set', () => {
-    expect(firstOfEachClass(dataset, 2)).toEqual([0, 1, 2, 3, 4, 6])
-    expect(firstOfEachClass(dataset, 99)).toHaveLength(8)
-  })
-
-  it('takes one of each class in turn', () => {
-    expect(acrossClasses(dataset, 5)).toEqual([1, 3, 0, 2, 6])
-    expect(acrossClasses({ ...dataset, labels: new Uint8Array(0), classes: [] }, 3)).toEqual([0, 1, 2])
-  })
-
-  it('shows each image beside views of itself, whatever its place in the data set', async () => {
+  it('come beside views of themselves, whatever their place in the data set', async () => {
     const still = {
       ...recipes.cifar,
       size: 2,

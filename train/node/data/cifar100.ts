@@ -6,7 +6,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CIFAR100_RECORDS, CIFAR_SIZE, decodeRecords } from '../../data/cifar_records.js'
-import type { DatasetSource } from '../../data/dataset.js'
+import type { DatasetLoader } from '../../data/registry.js'
 import { archiveFolder, missingFile, type OfficialArchive } from './official_archive.js'
 
 const ARCHIVE: OfficialArchive = {
@@ -28,7 +28,7 @@ const CLASSES = (
   'telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm'
 ).split(' ')
 
-export const cifar100: DatasetSource = {
+export const cifar100: DatasetLoader = {
   splits: ['train', 'test'],
   pretraining: 'train',
   locate: (options) => archiveFolder(ARCHIVE, options),

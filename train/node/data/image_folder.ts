@@ -13,10 +13,11 @@ import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { basename, extname, join, resolve } from 'node:path'
 import { cacheFolder } from '../../../engine/node/drivers.mjs'
-import { MissingSplitError, imageBytes, type DatasetSource, type LoadOptions, type Split } from '../../data/dataset.js'
+import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
+import { imageBytes, type Split } from '../../data/dataset.js'
 import { ImageFile } from './image_file.js'
 import { IMAGES, openPacked } from './packed_images.js'
-import { terminalProgress } from './progress.js'
+import { terminalProgress } from './terminal_progress.js'
 
 /** A quarter more than views of 128 pixels. */
 const DEFAULT_RESOLUTION = 160
@@ -33,7 +34,7 @@ interface Listing {
   classes: string[]
 }
 
-export const imageFolder: DatasetSource = {
+export const imageFolder: DatasetLoader = {
   splits: ['train', 'test'],
   pretraining: 'train',
   anyResolution: true,

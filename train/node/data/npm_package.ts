@@ -11,7 +11,7 @@ import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import pacote from 'pacote'
 import { errorCode } from '../files.js'
-import type { ProgressReporter } from './progress.js'
+import type { ProgressReporter } from '../../data/progress.js'
 
 /** A published package, pinned. */
 export interface PinnedPackage {

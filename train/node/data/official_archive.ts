@@ -6,8 +6,10 @@ import { join } from 'node:path'
 import { extract } from 'tar'
 import { cacheFolder } from '../../../engine/node/drivers.mjs'
 import { errorCode, unreadable, writeFolderAtomically } from '../files.js'
-import { MissingSplitError, type LoadOptions, type Split } from '../../data/dataset.js'
-import { terminalProgress, type ProgressReporter } from './progress.js'
+import { MissingSplitError, type LoadOptions } from '../../data/registry.js'
+import type { Split } from '../../data/dataset.js'
+import { terminalProgress } from './terminal_progress.js'
+import type { ProgressReporter } from '../../data/progress.js'
 
 /** An archive as its authors publish it. */
 export interface OfficialArchive {

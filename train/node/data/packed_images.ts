@@ -12,7 +12,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { readJson, writeAtomically, writeFolderAtomically } from '../files.js'
-import type { ProgressReporter } from './progress.js'
+import type { ProgressReporter } from '../../data/progress.js'
 
 /** The file of the images in a packed folder. */
 export const IMAGES = 'images.bin'

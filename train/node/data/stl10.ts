@@ -7,7 +7,8 @@
  */
 import { stat, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { inMemory, type DatasetSource, type ImageDataset, type Split } from '../../data/dataset.js'
+import { inMemory, type ImageDataset, type Split } from '../../data/dataset.js'
+import type { DatasetLoader } from '../../data/registry.js'
 import { ImageFile } from './image_file.js'
 import { archiveFolder, missingFile, type OfficialArchive } from './official_archive.js'
 
@@ -30,7 +31,7 @@ const FILES: Record<Split, readonly [string, string?]> = {
   unlabelled: ['unlabeled_X.bin'],
 }
 
-export const stl10: DatasetSource = {
+export const stl10: DatasetLoader = {
   splits: ['train', 'test', 'unlabelled'],
   pretraining: 'unlabelled',
   locate: (options) => archiveFolder(ARCHIVE, options),

@@ -5,9 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { create } from 'tar'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { MissingSplitError, loadDataset, readImages, type Split } from '../../../../train/data/dataset.js'
+import { MissingSplitError } from '../../../../train/data/registry.js'
+import { loadDataset } from '../../../../train/node/data/index.js'
+import { readImages, type Split } from '../../../../train/data/dataset.js'
 import { archiveFolder, type OfficialArchive } from '../../../../train/node/data/official_archive.js'
-import { silentProgress } from '../../../../train/node/data/progress.js'
+import { silentProgress } from '../../../../train/data/progress.js'
 import { cifarRecords, pixelsOf, stlImages } from './records.js'
 
 let folder: string

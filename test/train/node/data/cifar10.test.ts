@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { CIFAR10_RECORDS, decodeRecords, encodeRecords, recordBytes } from '../../../../train/data/cifar_records.js'
-import { MissingSplitError, loadDataset } from '../../../../train/data/dataset.js'
+import { MissingSplitError } from '../../../../train/data/registry.js'
+import { loadDataset } from '../../../../train/node/data/index.js'
 import { cifar10From } from '../../../../train/node/data/cifar10.js'
-import { silentProgress } from '../../../../train/node/data/progress.js'
+import { silentProgress } from '../../../../train/data/progress.js'
 import { byteAt, cifarRecords as records, pixelsOf } from './records.js'
 
 let folder: string
@@ -45,7 +46,7 @@ describe('a folder of one’s own', () => {
       expect((train.images as Uint8Array)[9 * 3072 + 1]).toBe(byteAt(0, 1, 0))
       await expect(loadDataset('cifar10', 'unlabelled', { dataDir })).rejects.toThrow('cifar10 has no unlabelled split')
       await expect(loadDataset('cifar10', 'train', { dataDir, resolution: 64 })).rejects.toThrow(
-        'resolution 64: the images of cifar10 have a size of their own',
+        'resolution 64: the images of cifar10 have a fixed size',
       )
       const test = await loadDataset('cifar10', 'test', { dataDir })
       expect([...test.labels]).toEqual([5, 4])

@@ -4,15 +4,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import sharp, { type Sharp } from 'sharp'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import {
-  MissingSplitError,
-  loadDataset,
-  readImages,
-  subset,
-  type ImageDataset,
-  type Split,
-} from '../../../../train/data/dataset.js'
-import type { ProgressReporter } from '../../../../train/node/data/progress.js'
+import { MissingSplitError } from '../../../../train/data/registry.js'
+import { loadDataset } from '../../../../train/node/data/index.js'
+import { readImages, type ImageDataset, type Split } from '../../../../train/data/dataset.js'
+import { subset } from '../../../../train/data/subset.js'
+import type { ProgressReporter } from '../../../../train/data/progress.js'
 
 let folder: string
 let cacheDir: string

