@@ -2,8 +2,9 @@
 import { join } from 'node:path'
 import { Argument, Command, Option } from 'commander'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
+import { abortOnSignal } from '../../train/cli/interrupt.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
-import { interruptible, progressOf, stoppedCleanly } from '../runs/progress.js'
+import { progressOf, stoppedCleanly } from '../runs/progress.js'
 import { table } from '../speed/report.js'
 import { namedSplits } from '../runs/runs.js'
 import { datasets, scales, type Dataset, type Result, type Scale, type Setup } from './experiment.js'
@@ -65,7 +66,7 @@ await runCommand(async () => {
   const { out = folder, cache = join(folder, 'runs') } = options
   await checkFolder('--out', out)
   const engine = await openWithNote(options.adapter)
-  const { signal } = interruptible()
+  const signal = abortOnSignal()
   const progress = progressOf()
   await stoppedCleanly(signal, async () => {
     await perform(

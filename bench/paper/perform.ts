@@ -1,7 +1,7 @@
 /** Performs experiments over one cache of runs: what is the same run is made once. */
 import type { Engine } from '../../engine/index.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config/config.js'
-import { counted } from '../../train/report/summary.js'
+import { counted } from '../../train/report/text.js'
 import { adaptersOf, keyOf, rowsOf, Runs, type RunRequest, type Splits } from '../runs/runs.js'
 import {
   judge,

@@ -1,6 +1,6 @@
 /** Many runs on the terminal: what is being done, and how long all of it will take; and how they are stopped. */
 import { beginPhase, type Phase } from '../../train/cli/phases.js'
-import { duration } from '../../train/report/summary.js'
+import { duration } from '../../train/report/text.js'
 import { Interrupted } from './runs.js'
 
 export interface Progress {
@@ -42,21 +42,6 @@ export function progressOf(): Progress {
     },
     end,
   }
-}
-
-/** The first SIGINT or SIGTERM aborts, after which what is in flight is saved; a later SIGINT quits at once. */
-export function interruptible(): AbortController {
-  const abort = new AbortController()
-  let asked = 0
-  process.on('SIGINT', () => {
-    // A wrapper may pass on the signal that a terminal has sent already: only a later one means "at once".
-    if (abort.signal.aborted) return Date.now() - asked > 1000 ? process.exit(130) : undefined
-    console.error('\nstopping after the steps in flight; Ctrl-C again to quit at once')
-    asked = Date.now()
-    abort.abort()
-  })
-  process.on('SIGTERM', () => abort.abort())
-  return abort
 }
 
 /** Runs `work`; where a signal ended it, says how to go on and leaves exit code 130. */

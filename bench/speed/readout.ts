@@ -1,6 +1,7 @@
 /** What it takes to read features out: the paper's linear probe and nearest neighbours at the size of CIFAR-10. */
 import { knn } from '../../train/readout/knn.js'
-import { linearProbe, type LabelledFeatures } from '../../train/readout/linear_probe.js'
+import type { LabelledFeatures } from '../../train/readout/labelled_features.js'
+import { linearProbe } from '../../train/readout/linear_probe.js'
 import { figure, table, type MeasureOptions, type Report } from './report.js'
 import { summarize, type Summary } from './statistics.js'
 

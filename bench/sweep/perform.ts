@@ -1,7 +1,7 @@
 /** Performs a sweep: every run of every point, the failing ones kept beside the rest. */
 import type { Engine } from '../../engine/index.js'
 import type { PretrainConfig } from '../../train/config/config.js'
-import { viewsOf } from '../../train/readout/evaluate.js'
+import { describeViews } from '../../train/report/text.js'
 import { lines, scatter, standAlone, type ChartSeries } from '../runs/charts.js'
 import { meanAndSpread } from '../paper/experiment.js'
 import { mean } from '../runs/intervals.js'
@@ -120,7 +120,7 @@ export function sweepTable(
   const weights = readout.average ? 'from the moving average of the weights ' : ''
   return [
     table(header, rows),
-    `Read ${weights}with ${viewsOf(readout.views)} an image; ± is one standard deviation over the seeds; minutes are those of training.`,
+    `Read ${weights}with ${describeViews(readout.views)} an image; ± is one standard deviation over the seeds; minutes are those of training.`,
     ...(adapters.length > 1
       ? [`The runs were made on more than one adapter (${adapters.join('; ')}): their minutes do not compare.`]
       : []),

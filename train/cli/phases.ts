@@ -1,6 +1,6 @@
 /** Long phases on the terminal: a bar with the time left, or a plain line every few seconds where there is none. */
 import { SingleBar } from 'cli-progress'
-import { duration } from '../report/summary.js'
+import { duration } from '../report/text.js'
 
 const SECONDS_BETWEEN_LINES = 5
 const LABEL_CELLS = 26
@@ -52,5 +52,22 @@ export function beginPhase(label: string, stream: NodeJS.WriteStream = process.s
       stream.write(`${[`${title} ${done}/${total}`, left(done, total), note].filter(Boolean).join('  ')}\n`)
     },
     finish,
+  }
+}
+
+/** Shows the phases of work that reports the phase it is in, one after another. */
+export function phaseReporter<Name extends string>(title: string) {
+  let current: Name | undefined
+  let shown: Phase | undefined
+  return {
+    onProgress(name: Name, done: number, total: number): void {
+      if (name !== current) {
+        shown?.finish()
+        shown = beginPhase(`${title}: ${name}`)
+        current = name
+      }
+      shown?.update(done, total)
+    },
+    finish: (): void => shown?.finish(),
   }
 }

@@ -6,7 +6,7 @@ import { datasetNames, loadDataset } from '../node/data/index.js'
 import { writeAtomically } from '../node/files.js'
 import { firstAcrossClasses } from '../data/subset.js'
 import { contactSheet, imagesWithViews } from '../node/contact_sheet.js'
-import { counted } from '../report/summary.js'
+import { counted } from '../report/text.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 import { configOf, type PretrainCliOptions } from './pretrain_options.js'
 

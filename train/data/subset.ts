@@ -86,6 +86,10 @@ function chooseShare(items: Uint32Array, fraction: number, stream: RandomStream)
   return items.slice(0, kept)
 }
 
+/** The data set with only the first `perClass` images of each class; the whole data set when `perClass` is undefined. */
+export const perClassSubset = (dataset: ImageDataset, perClass: number | undefined): ImageDataset =>
+  perClass === undefined ? dataset : subset(dataset, firstOfEachClass(dataset, perClass))
+
 /**
  * Indices of the first `perClass` images of each class, in the data set's order: a fixed list that anyone can
  * make again. The first images regardless of class where there are no labels.

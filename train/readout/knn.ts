@@ -1,6 +1,6 @@
 /** Weighted k-nearest-neighbour classification by cosine similarity (Wu et al. 2018, "instance discrimination"). */
 import { input, matmul, variable, type Engine } from '../../engine/index.js'
-import { widthOf, type LabelledFeatures } from './linear_probe.js'
+import { widthOf, type LabelledFeatures } from './labelled_features.js'
 
 const TEMPERATURE = 0.07
 const QUERY_ROWS = 256

@@ -22,20 +22,13 @@ import {
   type TypedArray,
   type Variable,
 } from '../../engine/index.js'
+import { widthOf, type LabelledFeatures } from './labelled_features.js'
 
 export const LEARNING_RATE = 1e-3
 export const WEIGHT_DECAY = 1e-6
 export const LABEL_SMOOTHING = 0.1
-const EPOCHS = 200
+export const EPOCHS = 200
 const BATCH = 512
-
-/** Features with what they are of. */
-export interface LabelledFeatures {
-  /** [N, D] */
-  features: Float32Array
-  /** [N], each below the number of classes */
-  labels: ArrayLike<number>
-}
 
 export interface LinearProbeOptions {
   classes: number
@@ -247,15 +240,4 @@ function rankOf(logits: Float32Array, at: number, classes: number, label: number
     if (c !== label && !(other < own) && (other !== own || c < label)) rank++
   }
   return rank
-}
-
-/** The width of both sets' features; says what is wrong where they do not fit. */
-export function widthOf(train: LabelledFeatures, test: LabelledFeatures): number {
-  const [width, other] = [train, test].map(({ features, labels }) => features.length / labels.length)
-  if (!Number.isInteger(width) || width < 1 || width !== other)
-    throw new Error(
-      `readout: ${train.features.length} and ${test.features.length} numbers are not rows of one width for ` +
-        `${train.labels.length} training and ${test.labels.length} test labels`,
-    )
-  return width
 }

@@ -18,8 +18,8 @@ import {
 import type { Backbone } from '../../models/index.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import type { ImageDataset } from '../data/dataset.js'
-import { extractFeatures } from './features.js'
 import { knn } from './knn.js'
+import { labelledFeatures, type LabelledFeatures } from './labelled_features.js'
 import { LABEL_SMOOTHING, LEARNING_RATE, WEIGHT_DECAY } from './linear_probe.js'
 
 /** Neighbours are searched among so many training images, for so many test images. */
@@ -94,15 +94,13 @@ export async function onlineKnn(
     queries = QUERIES,
   }: { recipe: AugmentationRecipe; seed: number; bank?: number; queries?: number },
 ): Promise<OnlineKnn> {
-  const read = async (dataset: ImageDataset, most: number) => {
-    if (!dataset.labels.length)
-      throw new Error(`online kNN: the ${dataset.split} images of ${dataset.name} have no labels`)
+  const read = (dataset: ImageDataset, most: number): Promise<LabelledFeatures> => {
     const indices = permutation(seed, 0, dataset.count).subarray(0, most)
-    const features = await extractFeatures(engine, backbone, dataset, { recipe, seed, indices })
-    return { features, labels: Uint32Array.from(indices, (i) => dataset.labels[i]) }
+    return labelledFeatures(engine, backbone, dataset, { recipe, seed, indices })
   }
-  const [given, asked] = [await read(train, bank), await read(test, queries)]
+  const trainFeatures = await read(train, bank)
+  const testFeatures = await read(test, queries)
   const classes = Math.max(train.classes.length, test.classes.length)
-  const [{ top1 }] = await knn(engine, given, asked, { classes, ks: [K] })
-  return { top1, k: K, bank: given.labels.length, queries: asked.labels.length, views: 1 }
+  const [{ top1 }] = await knn(engine, trainFeatures, testFeatures, { classes, ks: [K] })
+  return { top1, k: K, bank: trainFeatures.labels.length, queries: testFeatures.labels.length, views: 1 }
 }

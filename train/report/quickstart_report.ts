@@ -1,7 +1,8 @@
 /** The quickstart's report: one HTML file with everything in it. */
 import { html, Html, page, pngUrl } from './html.js'
 import { barChart, lineChart, type Series } from './plots.js'
-import { bars, duration, findings, withError, type Arm, type QuickstartSummary } from './summary.js'
+import { bars, findings, withError, type Arm, type QuickstartSummary } from './quickstart_summary.js'
+import { duration, formatCount } from './text.js'
 
 /** A picture and what it shows. */
 export interface LabelledPicture {
@@ -69,11 +70,11 @@ export async function quickstartReport(summary: QuickstartSummary, pictures: Qui
       <dt>When</dt>
       <dd>${day(summary.date)}, ${duration(summary.seconds)} in all</dd>
       <dt>Data</dt>
-      <dd>${dataset.name}: ${count(dataset.count)} images to pretrain on, ${dataset.classes.length} classes</dd>
+      <dd>${dataset.name}: ${formatCount(dataset.count)} images to pretrain on, ${dataset.classes.length} classes</dd>
       <dt>Network</dt>
       <dd>
-        ${nameOf(network.arch)}, width ${network.width}, ${count(network.parameters)} parameters, ${network.features}
-        features; views of ${network.imageSize}×${network.imageSize} pixels
+        ${nameOf(network.arch)}, width ${network.width}, ${formatCount(network.parameters)} parameters,
+        ${network.features} features; views of ${network.imageSize}×${network.imageSize} pixels
       </dd>
       <dt>Objective</dt>
       <dd>multi-view Barlow Twins, projector width d = ${network.projectorDim}, λ = ${network.lambda}</dd>
@@ -81,9 +82,10 @@ export async function quickstartReport(summary: QuickstartSummary, pictures: Qui
       <dd>Adam, learning rate ${network.lr}, weight decay ${network.weightDecay}; seed ${network.seed}</dd>
       <dt>Readout</dt>
       <dd>
-        ${count(readout.trainCount)} labelled training images and ${count(readout.testCount)} test images, the first of
-        each class in the data set’s order; ${readout.views === 1 ? 'one clean view' : `${readout.views} views`} an
-        image; linear probe: mean of ${readout.seeds.length} probe ${readout.seeds.length === 1 ? 'seed' : 'seeds'}
+        ${formatCount(readout.trainCount)} labelled training images and ${formatCount(readout.testCount)} test images,
+        the first of each class in the data set’s order;
+        ${readout.views === 1 ? 'one clean view' : `${readout.views} views`} an image; linear probe: mean of
+        ${readout.seeds.length} probe ${readout.seeds.length === 1 ? 'seed' : 'seeds'}
       </dd>
     </dl>
     ${nextSection(summary)}`
@@ -107,7 +109,7 @@ async function results(summary: QuickstartSummary): Promise<Html | undefined> {
       <td class="n">${withError(linear)}</td>
       <td class="n">${withError(knn20)}</td>
       <td class="n">${t ? `${t.batch} × ${t.views}` : '–'}</td>
-      <td class="n">${t ? count(t.steps) : '–'}</td>
+      <td class="n">${t ? formatCount(t.steps) : '–'}</td>
       <td class="n">${t ? duration(t.seconds) : '–'}</td>
     </tr>`
   const spread = Math.max(0, ...arms.map(({ linear }) => linear?.seedStandardError ?? 0))
@@ -128,7 +130,7 @@ async function results(summary: QuickstartSummary): Promise<Html | undefined> {
     <div class="side">
       <figure>${new Html(svg)}</figure>
       <p class="soft">
-        Top-1 on ${count(readout.testCount)} test images, read with
+        Top-1 on ${formatCount(readout.testCount)} test images, read with
         ${readout.views === 1 ? 'one clean view' : `${readout.views} views`} an image. ± and the bars’ whiskers: one
         standard error over the test
         images${spread > 0 ? `; over the probes’ seeds it is at most ${(100 * spread).toFixed(1)} points` : ''}. Dashed:
@@ -232,8 +234,6 @@ const roughly = (seconds: number): string =>
 
 /** `ResNet-18` */
 const nameOf = (arch: string): string => arch.replace('resnet', 'ResNet-')
-
-const count = (n: number): string => n.toLocaleString('en')
 
 /** `2026-01-31 17:05 UTC` */
 const day = (iso: string): string => `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`

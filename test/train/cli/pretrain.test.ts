@@ -80,9 +80,9 @@ describe('a run that is interrupted', () => {
     expect(uninterrupted.stdout).toMatch(/^done: 180 steps, 60 epochs in /)
 
     expect(first, first.stderr).toMatchObject({ code: 0 })
-    expect(first.stdout).toMatch(/^stopped by a signal: .*; saved in .*parts \(go on with --resume\)\n$/)
+    expect(first.stdout).toMatch(/^stopped by a signal: .*; saved in .*parts \(continue with --resume\)\n$/)
     expect(first.stderr).not.toContain('error: ')
-    expect(first.stderr).toContain('stopping after the steps in flight; Ctrl-C again to quit at once\n')
+    expect(first.stderr).toContain('stopping after the steps in flight; press Ctrl-C again to quit at once\n')
     const [saved, ...others] = await checkpoints(parts)
     expect(others).toEqual([])
     const step = Number(/^step-(\d+)$/.exec(saved)?.[1])

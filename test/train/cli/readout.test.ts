@@ -219,7 +219,7 @@ describe('probe', () => {
       /^ +linear top-1 +top-5 +kNN-20 top-1 +top-5 +kNN-200 top-1 +top-5\nstep 2 .*±.*\nuntrained .*±.*\nRead with 1 clean and 1 random view/,
     )
     expect(stdout).toMatch(
-      /\n +spectrum α +effective rank +alignment +uniformity\nstep 2 .* of 32 .*\nuntrained .*\nOf the features of 30 test images/,
+      /\n +spectrum α +effective rank +alignment +uniformity\nstep 2 .* of 32 .*\nuntrained .*\nFrom the features of 30 test images/,
     )
     const figures = JSON.parse(await readFile(json, 'utf8')) as Record<string, unknown>
     const readout = { views: 2, trainCount: 60, testCount: 30, linear: { perSeed: [{ seed: 1 }, { seed: 2 }] } }
@@ -250,7 +250,7 @@ describe('probe', () => {
     const { stdout, stderr } = await command('probe', '--run', out, ...options)
     expect(stderr).toContain('20 training (40 % of the labels) and 20 test images of cifar10, 1 clean view each.')
     expect(stdout).toMatch(
-      /kNN-200 top-1 +top-5 +fine-tuned top-1 +top-5\nstep 2 .*\nuntrained .*\nRead with 1 clean view an image, fine-tuned /,
+      /kNN-200 top-1 +top-5 +fine-tuned top-1 +top-5\nstep 2 .*\nuntrained .*\nRead with 1 clean view per image, fine-tuned /,
     )
     expect(stdout).toContain('Labels: 20 training images of cifar10, 40 % of each class. Pretrained on cifar10.')
     const figures = JSON.parse(await readFile(json, 'utf8')) as Record<'pretrained' | 'untrained', { tuned: object }>
@@ -265,7 +265,7 @@ describe('probe', () => {
     const { stdout, stderr } = await command('probe', '--run', join(folder, 'run'), '--per-class', '2', '--json', json)
     expect(stderr).toContain('20 training (the first 2 of each class) and 20 test images of cifar10')
     expect(stdout).toContain(
-      'Of the first 2 images of each class alone, 20 for training and 20 for testing: figures do not compare with those of all images.\n',
+      'Only the first 2 images of each class, 20 for training and 20 for testing: these figures do not compare with figures on all images.\n',
     )
     const figures = JSON.parse(await readFile(json, 'utf8')) as object
     expect(figures).toMatchObject({ perClass: 2, pretrained: { trainCount: 20, testCount: 20 } })

@@ -5,7 +5,7 @@ import { resnet } from '../../../models/index.js'
 import { recipes } from '../../../train/augment/recipe.js'
 import { fromArrays, readImages, type ImageDataset } from '../../../train/data/dataset.js'
 import { subset } from '../../../train/data/subset.js'
-import { readout } from '../../../train/readout/evaluate.js'
+import { readout } from '../../../train/readout/readout.js'
 import { estimateStatistics, extractFeatures } from '../../../train/readout/features.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
@@ -143,11 +143,16 @@ describe('readout', () => {
       recipe,
       views: 1,
       seeds: [1, 2, 3],
+      ks: [20, 200],
       onProgress: (phase) => phases.add(phase),
     })
     expect(phases.size).toBe(4)
     expect(result).toMatchObject({ views: 1, trainCount: 120, testCount: 60 })
-    const { linear, knn20, knn200 } = result
+    const {
+      linear,
+      knn: [knn20, knn200],
+    } = result
+    expect([knn20.k, knn200.k]).toEqual([20, 200])
     expect(knn20.top1).toBe(1)
     expect(knn20.standardError).toBe(0)
     expect(knn200.top1).toBeGreaterThan(0.5)

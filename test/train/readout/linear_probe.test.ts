@@ -1,7 +1,8 @@
 /** The linear probe: it separates what is separable, and its steps are those of the paper. */
 import { describe, expect, test } from 'vitest'
 import { Purpose, RandomStream, permutation, type Engine } from '../../../engine/index.js'
-import { linearProbe, type LabelledFeatures } from '../../../train/readout/linear_probe.js'
+import type { LabelledFeatures } from '../../../train/readout/labelled_features.js'
+import { linearProbe } from '../../../train/readout/linear_probe.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 

@@ -80,5 +80,5 @@ test('the online kNN is the offline one on the images that the seed chooses', as
   expect(Math.round(9 * some.top1)).toBeCloseTo(9 * some.top1, 9)
   expect(await onlineKnn(gpu, backbone, train, held, { ...options, bank: 25, queries: 9 })).toEqual(some)
   const bare = fromArrays({ images: train.images, height: 8, width: 8 })
-  await expect(onlineKnn(gpu, backbone, bare, held, options)).rejects.toThrow(/^online kNN: the train images/)
+  await expect(onlineKnn(gpu, backbone, bare, held, options)).rejects.toThrow(/^readout: the train images/)
 })

@@ -16,7 +16,7 @@ import { loadDataset } from '../../../../train/node/data/index.js'
 import { silentProgress } from '../../../../train/data/progress.js'
 import { buildNetwork } from '../../../../train/step/network.js'
 import { pretrain } from '../../../../train/run/pretrain.js'
-import { readout } from '../../../../train/readout/evaluate.js'
+import { readout } from '../../../../train/readout/readout.js'
 import { extractFeatures } from '../../../../train/readout/features.js'
 import { engine } from '../../../support/engine.js'
 
@@ -79,13 +79,14 @@ test('is pretrained on by shares of its classes, and read out from its file as f
   const fromFile = await extractFeatures(gpu, backbone, val, how)
   expect(fromFile).toHaveLength(9 * backbone.features)
   expect(fromFile).toEqual(await extractFeatures(gpu, backbone, await inMemory(val), how))
-  const { trainCount, testCount, linear, knn20 } = await readout(gpu, backbone, train, val, {
+  const { trainCount, testCount, linear, knn } = await readout(gpu, backbone, train, val, {
     ...how,
     seeds: [1],
+    ks: [20],
   })
   expect([trainCount, testCount]).toEqual([24, 9])
   expect(linear.top5).toBe(1)
-  for (const { top1 } of [linear, knn20]) expect(top1).toBeGreaterThan(1 / 3)
+  for (const { top1 } of [linear, ...knn]) expect(top1).toBeGreaterThan(1 / 3)
 })
 
 test('images without labels have no classes to take a share of', async () => {

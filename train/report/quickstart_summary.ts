@@ -1,5 +1,6 @@
 /** What the quickstart found out: the contents of its summary.json, and the sentences that follow from them. */
-import { type Bar } from './plots.js'
+import type { Bar } from './plots.js'
+import { alignedTable, duration, formatCount, percent, percentWithError } from './text.js'
 
 /** Shares of the test images in [0, 1]. */
 export interface Accuracy {
@@ -55,22 +56,9 @@ export interface QuickstartSummary {
   arms: Arm[]
 }
 
-export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
-
-/** `1 step`, `1,200 steps`. */
-export const counted = (count: number, what: string): string =>
-  `${count.toLocaleString('en')} ${what}${count === 1 ? '' : 's'}`
-
 /** `37.5 ± 1.1 %`, or a dash where there is none. */
 export const withError = (accuracy: Accuracy | undefined): string =>
-  accuracy ? `${(100 * accuracy.top1).toFixed(1)} ± ${(100 * accuracy.standardError).toFixed(1)} %` : '–'
-
-export const duration = (seconds: number): string => {
-  const whole = Math.round(seconds)
-  if (whole < 60) return `${whole} s`
-  const minutes = Math.floor(whole / 60)
-  return whole % 60 === 0 ? `${minutes} min` : `${minutes} min ${whole % 60} s`
-}
+  accuracy ? percentWithError(accuracy.top1, accuracy.standardError) : '–'
 
 const points = (gain: number): string => (100 * Math.abs(gain)).toFixed(1)
 
@@ -124,17 +112,9 @@ export function terminalTable(summary: QuickstartSummary): string {
       withError(linear),
       withError(knn20),
       t ? `${t.batch} × ${t.views}` : '–',
-      t ? t.steps.toLocaleString('en') : '–',
+      t ? formatCount(t.steps) : '–',
       t ? duration(t.seconds) : '–',
     ]),
   ]
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, c) => (c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c])))
-        .join('   ')
-        .trimEnd(),
-    )
-    .join('\n')
+  return alignedTable(rows).join('\n')
 }
