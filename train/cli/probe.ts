@@ -1,4 +1,4 @@
-/** `npm run probe`: reads out a pretrained run beside the same initialisation untrained; see `--help`. */
+/** `npm run probe`: reads out a pretrained run and the same network untrained; see `--help`. */
 import { Command } from 'commander'
 import type { Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
@@ -38,33 +38,37 @@ interface Options {
 const command = withAdapter(
   new Command('probe')
     .description(
-      'Read a checkpoint of a run, the newest, out on the full labelled training and test splits: a linear probe and ' +
-        'k nearest neighbours, beside the same initialisation untrained. With --labels on a share of the labels, with ' +
-        '--per-class on a few images, with --data on images that it was not pretrained on, with --fine-tune with the backbone trained on as well.',
+      'Read out the newest checkpoint of a run with a linear probe and k nearest neighbours, and do the same with the ' +
+        'untrained network. By default all labelled training and test images are used.',
     )
     .requiredOption('--run <folder>', 'a folder that `npm run pretrain` wrote with --out')
-    .option('--checkpoint <name>', 'another one than the newest, by its name or its step')
-    .option('--views <count>', 'views averaged for each image: the clean one, and random ones', number('--views'), 1)
-    .option('--seeds <count>', 'linear probes to take the mean of', number('--seeds'), 1)
+    .option('--checkpoint <name>', 'checkpoint to read, by its name or its step (the newest)')
+    .option(
+      '--views <count>',
+      'number of views to average per image: the clean view and random views',
+      number('--views'),
+      1,
+    )
+    .option('--seeds <count>', 'number of linear probes to average', number('--seeds'), 1)
     .option(
       '--labels <share>',
-      'share of the labelled training images, class by class: 0.01, 0.1',
+      'share of the labelled training images, taken from each class, such as 0.01',
       number('--labels'),
       1,
     )
     .option(
       '--per-class <count>',
-      'a quick look: only the first so many images of each class of both splits (all)',
+      'quick look: use only this number of images of each class, from the start of both splits (all)',
       number('--per-class'),
     )
-    .option('--fine-tune', 'train the backbone with a classifier too, and read that out with one clean view')
-    .option('--average', 'read the moving average of the weights, which a run with --ema-rate keeps')
-    .option('--json <file>', 'where to write the figures')
-    .option('--data <name>', `data set to read out on: ${datasetNames.join(', ')} (the run's)`)
-    .option('--data-dir <folder>', "the data set's folder, where it is not the run's any more")
+    .option('--fine-tune', 'also train the backbone with a classifier, and read it out with one clean view')
+    .option('--average', 'read the moving average of the weights, which runs with --ema-rate keep')
+    .option('--json <file>', 'JSON file to write the figures to')
+    .option('--data <name>', `data set to read out: ${datasetNames.join(', ')} (as in the run)`)
+    .option('--data-dir <folder>', 'folder that holds the data set (as in the run)')
     .option(
       '--resolution <pixels>',
-      "that a folder's pictures are packed at (the run's, or 160)",
+      'height and width at which the pictures of a folder are packed (as in the run, or 160)',
       number('--resolution'),
     ),
 )

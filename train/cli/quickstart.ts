@@ -52,18 +52,23 @@ const SHEET = { images: 6, views: 8, tile: 96, afterFirst: 16 }
 
 const command = withAdapter(
   new Command('quickstart')
-    .description('Pretrain on CIFAR-10 with 2 and with 4 views at equal compute, probe both, and report with pictures.')
-    .option('--data-dir <folder>', 'CIFAR-10 in its official binary format (default: fetched into the cache)')
+    .description(
+      'Pretrain on CIFAR-10 with 2 and with 4 views per image at equal compute, probe both, and write a report with pictures.',
+    )
+    .option(
+      '--data-dir <folder>',
+      'folder that holds CIFAR-10 in its official binary format (default: downloaded into the cache)',
+    )
     .option('--minutes <minutes>', 'pretraining time of each of the two runs', positive('--minutes'))
-    .option('--steps <count>', 'steps of each of the two runs, in place of --minutes', positive('--steps'))
-    .option('--out <folder>', 'where runs, summary and report go', join('runs', 'quickstart')),
+    .option('--steps <count>', 'number of steps of each of the two runs, instead of --minutes', positive('--steps'))
+    .option('--out <folder>', 'folder for runs, summary and report', join('runs', 'quickstart')),
 )
 
 function positive(option: string): (text: string) => number {
   const parse = number(option)
   return (text) => {
     const value = parse(text)
-    if (!(value > 0) || value === Infinity) throw new Error(`${option}: ${text} is not above 0`)
+    if (!(value > 0) || value === Infinity) throw new Error(`${option}: ${text} is not a positive number`)
     return value
   }
 }
@@ -91,7 +96,7 @@ async function open(options: Options): Promise<Session> {
     test: subset(test, firstOfEachClass(test, TEST_PER_CLASS)),
   }
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
-    throw new Error(`--out ${out} cannot be made a folder (${errorCode(error) ?? String(error)}): choose another`)
+    throw new Error(`--out ${out} cannot be created (${errorCode(error) ?? String(error)}): choose another folder`)
   })
   const engine = await openWithNote(options.adapter)
   const scale = scaleFor(engine)

@@ -151,14 +151,12 @@ describe('embed', () => {
       }
     })
 
-    test('takes another checkpoint, and what is given wins, with a line that says so', async () => {
+    test('takes another checkpoint, and options override the weights with a line that says so', async () => {
       const before = await featuresOf('--run', run, '--checkpoint', '3')
       expect(before.metadata.step).toBe('step-00000003')
       expect(before.features).not.toEqual(own)
       const larger = await featuresOf('--run', run, '--image-size', '12')
-      expect(larger.stderr).toContain(
-        '--image-size 12: the weights were trained with --image-size 8; what is given wins\n',
-      )
+      expect(larger.stderr).toContain('--image-size 12 overrides --image-size 8, with which the weights were trained\n')
       expect(larger.metadata).toMatchObject({ imageSize: '12', mean: '[0.1,0.2,0.3]' })
     })
   })
@@ -174,8 +172,8 @@ describe('embed', () => {
       [['--weights', weights, '--limit', '0'], '--limit 0: must'],
       [['--weights', weights, '--width', '0'], '--width 0: must'],
       [['--weights', weights, '--data', 'mnist'], 'unknown data set "mnist"'],
-      [[], '--run or --weights: name a run, or a file of weights'],
-      [['--weights', weights, '--checkpoint', '3'], '--checkpoint 3: is one of a run; name that with --run'],
+      [[], '--run or --weights: give exactly one of them'],
+      [['--weights', weights, '--checkpoint', '3'], '--checkpoint 3: needs --run'],
     ] as const
     const refused = async ([args, message]: (typeof cases)[number]) => {
       const { code, stderr } = await embed(...args, '--out', out).then(
