@@ -1,12 +1,12 @@
 /** Image data sets: what they hold, where their images lie, and how to make one from arrays. */
 
-/** 'unlabelled': images beside the labelled ones, which some data sets have for pretraining. */
+/** 'unlabelled': additional images without labels, which some data sets have for pretraining. */
 export type Split = 'train' | 'test' | 'unlabelled'
 
-/** Images that stay in a file, because they may be more than memory holds. */
+/** Images that stay in a file because they may not fit in memory. */
 export interface ImageStore {
   /**
-   * Copies images, one behind another.
+   * Copies images one after another into `out`.
    *
    * @param indices below the data set's count
    * @param out indices.length · height · width · 3 bytes
@@ -24,7 +24,7 @@ export interface ImageDataset {
   /** Pixels. */
   width: number
   channels: 3
-  /** [count, height, width, 3] bytes, row-major, RGB interleaved; or where such bytes are read from. */
+  /** [count, height, width, 3] bytes, row-major, RGB interleaved; or a store of such images. */
   images: Uint8Array | ImageStore
   /** [count], indices into `classes`; empty when the images have no labels. */
   labels: Uint8Array | Uint16Array | Uint32Array
@@ -40,7 +40,7 @@ export interface ArrayDataset extends ImageDataset {
 /** Bytes of one image. */
 export const imageBytes = ({ height, width }: Pick<ImageDataset, 'height' | 'width'>): number => height * width * 3
 
-/** As `ImageStore.read`, wherever the images are. */
+/** As `ImageStore.read`, from memory or from a store. */
 export async function readImages(dataset: ImageDataset, indices: ArrayLike<number>, out: Uint8Array): Promise<void> {
   const { images } = dataset
   if (!(images instanceof Uint8Array)) return images.read(indices, out)
@@ -49,7 +49,7 @@ export async function readImages(dataset: ImageDataset, indices: ArrayLike<numbe
     out.set(images.subarray(indices[i] * size, (indices[i] + 1) * size), i * size)
 }
 
-/** The same data set with its images in memory, where they may be already. */
+/** The same data set with its images in memory. Images that are already in memory are not copied. */
 export async function inMemory(dataset: ImageDataset): Promise<ArrayDataset> {
   if (dataset.images instanceof Uint8Array) return { ...dataset, images: dataset.images }
   const images = new Uint8Array(dataset.count * imageBytes(dataset))
@@ -62,11 +62,11 @@ export async function inMemory(dataset: ImageDataset): Promise<ArrayDataset> {
 
 /** The caller's own images; see `fromArrays`. */
 export interface ImageArrays {
-  /** [count, height, width, 3] bytes, row-major, RGB interleaved; used as they are, not copied. */
+  /** [count, height, width, 3] bytes, row-major, RGB interleaved; not copied. */
   images: Uint8Array | Uint8ClampedArray
   height: number
   width: number
-  /** [count] indices into `classes`. Without them the images serve pretraining and embedding only. */
+  /** [count] indices into `classes`. Without labels the images can be used for pretraining and embedding only. */
   labels?: ArrayLike<number>
   /** Names by label; "0", "1", … by default. */
   classes?: string[]
@@ -77,7 +77,7 @@ export interface ImageArrays {
 /**
  * A data set from the caller's own arrays.
  *
- * @throws one line, when sizes do not fit or a label is no index into `classes`
+ * @throws one line when sizes do not fit or a label is not an index into `classes`
  */
 export function fromArrays(arrays: ImageArrays): ArrayDataset {
   const { height, width, name = 'own images', split = 'train' } = arrays
@@ -104,7 +104,7 @@ export function fromArrays(arrays: ImageArrays): ArrayDataset {
   }
 }
 
-/** Beyond this a number among the labels is surely none. */
+/** Larger numbers are taken for a mistake, not for a label. */
 const MOST_UNNAMED_CLASSES = 65_536
 
 function checkLabels({ labels, classes }: ImageArrays, count: number, name: string) {

@@ -3,7 +3,7 @@ import { Purpose, RandomStream } from '../../engine/random.js'
 import { imageBytes, type ArrayDataset, type ImageDataset, type ImageStore } from './dataset.js'
 
 /**
- * The data set that holds only the images at `indices`, in that order. Images in memory are copied.
+ * The data set with only the images at `indices`, in that order. Images in memory are copied.
  *
  * @throws when an index is not below the data set's count
  */
@@ -11,7 +11,7 @@ export function subset(dataset: ArrayDataset, indices: ArrayLike<number>): Array
 export function subset(dataset: ImageDataset, indices: ArrayLike<number>): ImageDataset
 export function subset(dataset: ImageDataset, indices: ArrayLike<number>): ImageDataset {
   const labelled = dataset.labels.length > 0
-  // As long as the selection, in the label type of the original.
+  // The labels keep the array type of the original.
   const labels = new (dataset.labels.constructor as Uint32ArrayConstructor)(labelled ? indices.length : 0)
   for (let i = 0; i < indices.length; i++) {
     const index = indices[i]
@@ -42,9 +42,8 @@ function subsetOfImages(dataset: ImageDataset, indices: ArrayLike<number>): Uint
 }
 
 /**
- * A random subset to pretrain on: round(fraction · count) different indices (at least one), in
- * ascending order. It depends on the arguments alone, and with one seed the subset of a smaller
- * fraction is contained in that of a larger one.
+ * A random subset to pretrain on: round(fraction · count) different indices (at least one), in ascending order. It
+ * depends only on the arguments. With one seed, the subset of a larger fraction contains the subset of a smaller one.
  *
  * @param fraction in (0, 1]
  */
@@ -54,7 +53,7 @@ export function fractionIndices(count: number, fraction: number, seed: number): 
 }
 
 /**
- * As `fractionIndices`, class by class: of the n images of each class round(fraction · n), at least one.
+ * As `fractionIndices`, but for each class: round(fraction · n) of its n images, at least one.
  *
  * @param labels [count]
  */
@@ -67,13 +66,13 @@ export function fractionIndicesPerClass(labels: ArrayLike<number>, fraction: num
   }
   const stream = new RandomStream(seed, Purpose.subset)
   const chosen = [...byClass].map(([label, members]) =>
-    // Stream 0 is that of a choice among all.
+    // `fractionIndices` uses stream 0.
     chooseShare(Uint32Array.from(members), fraction, stream.seek(label + 1)),
   )
   return Uint32Array.from(chosen.flatMap((members) => [...members])).sort()
 }
 
-/** The first steps of Fisher and Yates's shuffle choose what is kept. */
+/** Chooses items by the first steps of a Fisher–Yates shuffle. */
 function chooseShare(items: Uint32Array, fraction: number, stream: RandomStream): Uint32Array {
   if (!(fraction > 0 && fraction <= 1)) throw new Error(`fraction: ${fraction} is not above 0 and at most 1`)
   const kept = Math.max(1, Math.round(fraction * items.length))
@@ -91,8 +90,8 @@ export const perClassSubset = (dataset: ImageDataset, perClass: number | undefin
   perClass === undefined ? dataset : subset(dataset, firstOfEachClass(dataset, perClass))
 
 /**
- * Indices of the first `perClass` images of each class, in the data set's order: a fixed list that anyone can
- * make again. The first images regardless of class where there are no labels.
+ * Indices of the first `perClass` images of each class, in the order of the data set. The list is fixed, so that anyone
+ * can reproduce it. Without labels: the first `perClass` images.
  */
 export function firstOfEachClass({ count, labels, classes }: ImageDataset, perClass: number): number[] {
   if (labels.length === 0) return Array.from({ length: Math.min(count, perClass) }, (_, index) => index)
@@ -102,7 +101,7 @@ export function firstOfEachClass({ count, labels, classes }: ImageDataset, perCl
   return indices
 }
 
-/** `count` images (or fewer, where there are fewer) that take one of each class in turn, always the same ones. */
+/** Indices of at most `count` images, one of each class in turn. The list is fixed. */
 export function firstAcrossClasses(dataset: ImageDataset, count: number): number[] {
   const { labels, classes } = dataset
   if (labels.length === 0) return firstOfEachClass(dataset, count)

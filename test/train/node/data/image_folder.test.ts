@@ -118,12 +118,14 @@ describe('layouts', () => {
 
   test('what is none of these is one line', async () => {
     await expect(load()).rejects.toThrow(`data folder ${folder} does not exist`)
-    await expect(loadDataset('folder', 'train', {})).rejects.toThrow('name the folder of the pictures with --data-dir')
+    await expect(loadDataset('folder', 'train', {})).rejects.toThrow(
+      'dataDir (--data-dir) must name the folder of the pictures',
+    )
     await save('notes.txt', 'none')
     await expect(load()).rejects.toThrow(`${folder}: holds no pictures (.jpg,`)
     await save('a.png', plain(red))
     await save('cat/b.png', plain(red))
-    await expect(load()).rejects.toThrow(`${folder}: holds pictures (a.png, …) beside folders of pictures (cat, …)`)
+    await expect(load()).rejects.toThrow(`${folder}: holds both pictures (a.png, …) and folders of pictures (cat, …)`)
     await rm(join(folder, 'cat'), { recursive: true })
     for (const resolution of [0, 1.5, 5000])
       await expect(load('train', resolution)).rejects.toThrow(`resolution ${resolution}: must be a whole number`)
