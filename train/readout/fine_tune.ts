@@ -1,6 +1,6 @@
 /**
- * Fine-tuning: the backbone goes on training with a classifier on labelled images, as semi-supervised evaluation does
- * on 1 % and 10 % of the labels. Rates, epochs and the classifier's start are those of the Barlow Twins code.
+ * Fine-tuning: trains the backbone and a classifier on labelled images, as in semi-supervised evaluation on 1 % and 10 %
+ * of the labels. Learning rates, epochs and the initial classifier follow the Barlow Twins code.
  */
 import {
   Purpose,
@@ -27,37 +27,37 @@ import type { ImageDataset } from '../data/dataset.js'
 import { extractFeatures } from './features.js'
 import { accuracies, applyLinear } from './linear_probe.js'
 
-/** Epochs, and images a step. */
+/** Default number of epochs and of images per step. */
 export const FINE_TUNING = { epochs: 20, batch: 256 }
 const MOMENTUM = 0.9
-/** Both for batches of 256, in proportion for others; down to 0 along half a cosine. */
+/** Learning rates for batches of 256. They scale with the batch and fall to 0 along half a cosine. */
 const BACKBONE_RATE = 0.005
 const CLASSIFIER_RATE = 0.5
 const CLASSIFIER_DEVIATION = 0.01
 
 export interface FineTuneOptions {
-  /** Of the pretraining: its size, crop, flip and normalisation are used, nothing that changes colours. */
+  /** The recipe of the pretraining. Its size, crop, flip and normalisation are used, but no colour augmentation. */
   recipe: AugmentationRecipe
   classes: number
-  /** Draws the classifier, the order and the crops. */
+  /** Seed of the classifier, the order and the crops. */
   seed: number
-  /** Images a step, 256 by default; fewer where memory is short. An epoch drops the last partial batch. */
+  /** Images per step, 256 by default. An epoch drops the last partial batch. */
   batch?: number
   epochs?: number
-  /** Called once the loss of each step is known. */
+  /** Called when the loss of a step is known. */
   onProgress?(done: number, total: number, loss: number): void
 }
 
 export interface FineTuned {
-  /** Shares of the test images, read with one clean view each. */
+  /** Shares of the test images, in [0, 1], read with one clean view each. */
   top1: number
   top5: number
   /** The loss of each step. */
   losses: number[]
 }
 
-/** Images and crops without any change of colour. */
-const gentle = (recipe: AugmentationRecipe): AugmentationRecipe => ({
+/** The recipe without colour augmentation. */
+const withoutColour = (recipe: AugmentationRecipe): AugmentationRecipe => ({
   ...recipe,
   crops: undefined,
   jitter: { ...recipe.jitter, probability: 0 },
@@ -82,7 +82,7 @@ export async function fineTune(
   for (const { labels, name, split } of [train, test])
     if (!labels.length) throw new Error(`fine-tuning: the ${split} images of ${name} have no labels`)
   const { recipe: pretrained, classes, seed } = options
-  const recipe = gentle(pretrained)
+  const recipe = withoutColour(pretrained)
   const batch = Math.min(options.batch ?? FINE_TUNING.batch, train.count)
   const images = new BatchImages(engine, train, batch)
   const tuning = await tuningProgram(engine, backbone, images, { recipe, classes, seed, batch })
