@@ -2,7 +2,8 @@
 import { permutation } from '../../engine/index.js'
 import { ROW_FLOATS, drawViews } from '../augment/draw.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
-import { fractionIndices, fractionIndicesPerClass, type ImageDataset } from '../data/dataset.js'
+import { fractionIndices, fractionIndicesPerClass } from '../data/subset.js'
+import type { ImageDataset } from '../data/dataset.js'
 
 /** The images of the data set that a run trains on. */
 export function fractionOf(dataset: ImageDataset, { fraction, fractionPerClass, seed }: PretrainConfig): Uint32Array {
