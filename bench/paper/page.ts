@@ -89,9 +89,9 @@ export async function paperPage(results: readonly Result[]): Promise<string> {
   const body = html`<p class="soft">webgpu-ssl · the paper’s experiments</p>
     <h1>Small projectors and many views: the paper’s claims, tested here</h1>
     <p>
-      Each experiment states its runs, seeds and statistics in a source file before it is run. A verdict comes from a 95
-      % interval over seeds (Student’s t, paired). <em>Agrees</em>: the whole interval lies where the paper expects it.
-      <em>Contradicts</em>: no part of it does. <em>Inconclusive</em>: everything else.
+      Each experiment states its runs, seeds and statistics in a source file before it is run. A verdict follows from a
+      95&nbsp;% interval over seeds (Student’s t, paired). <em>Agrees</em>: the whole interval lies where the paper
+      expects it. <em>Contradicts</em>: no part of it does. <em>Inconclusive</em>: everything else.
     </p>
     ${[...summaries].map((line) => html`<p class="soft">${line}</p>`)}
     ${tableOf({

@@ -33,33 +33,35 @@ export function ourPeer(engine: Engine): Peer {
 }
 
 async function prepareOp(engine: Engine, c: Exclude<Case, StepCase>, inputs: Tensors): Promise<Prepared> {
-  const held: Variable[] = []
-  const hold = (name: string, shape: readonly number[]): Variable => {
-    held.push(variable(name, shape, inputs[name]))
-    return held[held.length - 1]
+  const operands: Variable[] = []
+  const operand = (name: string, shape: readonly number[]): Variable => {
+    operands.push(variable(name, shape, inputs[name]))
+    return operands[operands.length - 1]
   }
   const [name] = resultsOf(c)
   const output =
-    c.kind === 'matmul' ? matmul(hold('a', [c.size, c.size]), hold('b', [c.size, c.size])) : convolution(c, hold)
+    c.kind === 'matmul'
+      ? matmul(operand('a', [c.size, c.size]), operand('b', [c.size, c.size]))
+      : convolution(c, operand)
   const program = await engine.compile({ label: name, outputs: { [name]: output } })
   await program.run()
   return {
     run: (times) => repeat(engine, program, times),
     result: async () => ({ [name]: await program.read(name) }),
-    release: () => free(engine, program, held),
+    release: () => free(engine, program, operands),
   }
 }
 
 function convolution(
   { shape, direction }: ConvCase,
-  hold: (name: string, shape: readonly number[]) => Variable,
+  operand: (name: string, shape: readonly number[]) => Variable,
 ): Value {
   const [n, h, w, from, to, stride] = shape
-  const x = hold('x', [n, h, w, from])
-  const weight = hold('w', [3, 3, from, to])
+  const x = operand('x', [n, h, w, from])
+  const weight = operand('w', [3, 3, from, to])
   const y = conv2d(x, weight, { stride, padding: 1 })
   if (direction === 'forward') return y
-  const dy = hold('dy', [n, outputSide(h, stride), outputSide(w, stride), to])
+  const dy = operand('dy', [n, outputSide(h, stride), outputSide(w, stride), to])
   return backward([[y, dy]], [direction === 'input gradient' ? x : weight])[0]
 }
 

@@ -53,7 +53,7 @@ export interface Hello {
   device: string
 }
 
-const say = (answer: Answer | Hello): void => {
+const send = (answer: Answer | Hello): void => {
   process.stdout.write(`@${JSON.stringify(answer)}\n`)
 }
 
@@ -66,7 +66,7 @@ const oneLine = (error: unknown): string =>
 export async function serve(open: () => Promise<Peer>): Promise<never> {
   try {
     const peer = await open()
-    say({ name: peer.name, version: peer.version, device: peer.device })
+    send({ name: peer.name, version: peer.version, device: peer.device })
     let prepared: Prepared | undefined
     for await (const line of createInterface({ input: process.stdin })) {
       const request = JSON.parse(line) as Request
@@ -74,23 +74,23 @@ export async function serve(open: () => Promise<Peer>): Promise<never> {
         if (request.do === 'prepare') {
           prepared = await peer.prepare(request.case, readTensors(request.inputs))
           writeTensors(request.result, await prepared.result())
-          say({ peakBytes: prepared.peakBytes?.() })
+          send({ peakBytes: prepared.peakBytes?.() })
         } else if (!prepared) throw new Error('no case is prepared')
         else if (request.do === 'run') {
           const started = performance.now()
           await prepared.run(request.times)
-          say({ seconds: (performance.now() - started) / 1000 / request.times })
+          send({ seconds: (performance.now() - started) / 1000 / request.times })
         } else {
           prepared.release()
           prepared = undefined
-          say({})
+          send({})
         }
       } catch (error) {
-        say(error instanceof Unsupported ? { unsupported: error.message } : { error: oneLine(error) })
+        send(error instanceof Unsupported ? { unsupported: error.message } : { error: oneLine(error) })
       }
     }
   } catch (error) {
-    say({ error: oneLine(error) })
+    send({ error: oneLine(error) })
   }
   process.exit()
 }

@@ -171,7 +171,7 @@ class Step:
         return {"loss": torch.stack(losses), "conv1.weight gradient": gradient}
 
 
-def say(answer):
+def send(answer):
     print("@" + json.dumps(answer), flush=True)
 
 
@@ -207,7 +207,7 @@ def main():
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    say({"name": "torch", "version": torch.__version__, "device": describe()})
+    send({"name": "torch", "version": torch.__version__, "device": describe()})
     prepared = None
     for line in sys.stdin:
         try:
@@ -216,7 +216,7 @@ def main():
             prepared, reply = None, {"unsupported": str(error)}
         except Exception as error:  # only this case is lost
             prepared, reply = None, {"error": (str(error).strip().splitlines() or [repr(error)])[0]}
-        say(reply)
+        send(reply)
 
 
 main()

@@ -61,12 +61,12 @@ async function prepareOp(
   c: Exclude<Case, StepCase>,
   inputs: Tensors,
 ): Promise<Prepared> {
-  const held: TF.Tensor[] = []
-  const hold = (name: string, shape: number[]): TF.Tensor => {
-    held.push(tf.tensor(inputs[name], shape))
-    return held[held.length - 1]
+  const operands: TF.Tensor[] = []
+  const operand = (name: string, shape: number[]): TF.Tensor => {
+    operands.push(tf.tensor(inputs[name], shape))
+    return operands[operands.length - 1]
   }
-  const once = c.kind === 'matmul' ? product(tf, hold, c.size) : convolution(tf, hold, c)
+  const once = c.kind === 'matmul' ? product(tf, operand, c.size) : convolution(tf, operand, c)
   const first = once()
   const result = (await first.data()) as Float32Array
   first.dispose()
@@ -76,27 +76,28 @@ async function prepareOp(
       await finish(backend)
     },
     result: async () => ({ [resultsOf(c)[0]]: result }),
-    release: () => tf.dispose(held),
+    release: () => tf.dispose(operands),
   }
 }
 
-type Hold = (name: string, shape: number[]) => TF.Tensor
+/** Uploads an input by name. */
+type Operand = (name: string, shape: number[]) => TF.Tensor
 
-function product(tf: Library, hold: Hold, size: number): () => TF.Tensor {
-  const a = hold('a', [size, size]) as TF.Tensor2D
-  const b = hold('b', [size, size]) as TF.Tensor2D
+function product(tf: Library, operand: Operand, size: number): () => TF.Tensor {
+  const a = operand('a', [size, size]) as TF.Tensor2D
+  const b = operand('b', [size, size]) as TF.Tensor2D
   return () => tf.matMul(a, b)
 }
 
 /** Calls the kernels of the gradients by name, because `tf.grad` would also run the forward pass. */
-function convolution(tf: Library, hold: Hold, { shape, direction }: ConvCase): () => TF.Tensor {
+function convolution(tf: Library, operand: Operand, { shape, direction }: ConvCase): () => TF.Tensor {
   const [n, h, w, from, to, strides] = shape
   const pad = 1
   const attributes = { strides, pad, dataFormat: 'NHWC' }
-  const x = hold('x', [n, h, w, from]) as TF.Tensor4D
-  const filter = hold('w', [3, 3, from, to]) as TF.Tensor4D
+  const x = operand('x', [n, h, w, from]) as TF.Tensor4D
+  const filter = operand('w', [3, 3, from, to]) as TF.Tensor4D
   if (direction === 'forward') return () => tf.conv2d(x, filter, strides, pad)
-  const dy = hold('dy', [n, outputSide(h, strides), outputSide(w, strides), to])
+  const dy = operand('dy', [n, outputSide(h, strides), outputSide(w, strides), to])
   const kernel = (name: string, tensors: Record<string, TF.Tensor>, more: object): TF.Tensor =>
     tf.engine().runKernel(name, tensors as TF.NamedTensorMap, { ...attributes, ...more })
   return direction === 'input gradient'

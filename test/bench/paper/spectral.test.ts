@@ -1,4 +1,4 @@
-/** The idealised loss as an objective: minimised on a circle whose augmentations are all there, it has a closed form. */
+/** The spectral objective on a circle with all augmentations as views: its minimum has a closed form. */
 import { expect, test } from 'vitest'
 import {
   assign,
@@ -19,7 +19,7 @@ import { engine } from '../../support/engine.js'
 const [POINTS, REACH, BETA, STEPS, RATE] = [9, 1, 0.6, 400, 0.1]
 const VIEWS = 2 * REACH + 1
 
-/** View a of point b is the point a − REACH further: [m·N, N]. */
+/** View a of point b is the point b + a − REACH: [m·N, N]. */
 function shifts(): Float32Array {
   const matrix = new Float32Array(VIEWS * POINTS * POINTS)
   for (let a = 0; a < VIEWS; a++)
@@ -27,7 +27,7 @@ function shifts(): Float32Array {
   return matrix
 }
 
-/** Rows of unit mean square on the points: the constant, then cosine and sine of each frequency. */
+/** Rows with mean square 1 on the points: the constant, then the cosine and sine of each frequency. */
 function basis(): Float32Array {
   const rows = new Float32Array(POINTS * POINTS).fill(1, 0, POINTS)
   for (let k = 1; k <= (POINTS - 1) / 2; k++)
@@ -39,17 +39,17 @@ function basis(): Float32Array {
   return rows
 }
 
-/** Of the mean over the views. */
+/** Eigenvalue of the mean over the views. */
 const eigenvalue = (k: number): number =>
   (1 + 2 * Array.from({ length: REACH }, (_, j) => Math.cos((2 * Math.PI * k * (j + 1)) / POINTS)).reduce((a, b) => a + b, 0)) / VIEWS // prettier-ignore
 
 /**
- * The views' mean takes λ² of an eigenfunction's energy and leaves 1 − λ² as their variance about it, so that its part of
- * the loss is s (1 − λ²) + β (s − 1)² at the squared scale s.
+ * The mean over the views has λ² of an eigenfunction's squared scale s, and the variance of the views about it is the rest,
+ * s (1 − λ²). So the eigenfunction adds s (1 − λ²) + β (s − 1)² to the loss.
  */
 const closedForm = (k: number): number => Math.max(0, 1 - (1 - eigenvalue(k) ** 2) / (2 * BETA))
 
-test('gradient descent on the objective gives each frequency its squared scale, and the loss is that of the scales', async () => {
+test('gradient descent converges to the closed form of the squared scales and of the loss', async () => {
   const on = await engine()
   const table = variable('table', [POINTS, POINTS], () => {
     const random = new RandomStream(3, Purpose.weights)

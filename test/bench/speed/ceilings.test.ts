@@ -1,11 +1,15 @@
+/** The shaders that measure the ceilings. */
 import { expect, test } from 'vitest'
 import { create } from 'webgpu'
 import { copyShader, fmaShader, matrixShader } from '../../../bench/speed/ceilings.js'
 
-/** Dawn without a driver checks every shader, those for hardware that is not here too. Kept: see engine/node/adapter.ts. */
+/**
+ * Dawn's null backend validates shaders for hardware that this machine does not have. engine/node/adapter.ts explains why
+ * the instance must be kept.
+ */
 const gpu = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis'])
 
-test('the shaders behind the ceilings compile, subgroup matrices included', async () => {
+test('the shaders of the ceilings compile, also those with subgroup matrices', async () => {
   const adapter = (await gpu.requestAdapter())!
   const features = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as GPUFeatureName[]
   for (const feature of features) expect(adapter.features.has(feature)).toBe(true)
