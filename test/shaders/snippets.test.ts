@@ -3,7 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
 const folder = new URL('../../shaders/', import.meta.url)
-const files = readdirSync(folder).map((file) => file.replace(/\.wgsl$/, ''))
+const files = readdirSync(folder)
+  .filter((file) => file.endsWith('.wgsl'))
+  .map((file) => file.slice(0, -'.wgsl'.length))
 const textOf = (file: string): string => readFileSync(new URL(`${file}.wgsl`, folder), 'utf8')
 
 /** Code without comments, indentation and blank lines. */
