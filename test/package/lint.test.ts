@@ -70,6 +70,7 @@ test.each([
   ['train/node/data/x.ts', `export * from 'node:fs'`],
   ['train/node/x.ts', `export const { env } = process`],
   ['train/cli/x.ts', `export * from '../node/files.js'`],
+  ['train/cli/x.ts', `export * from 'node:fs'`],
   ['bench/x.ts', `export * from '../train/pretrain.js'`],
   ['bench/sweep/x.ts', `export * from '../runs/runs.js'`],
   ['bench/paper/experiments/x.ts', `export * from '../report.js'`],
