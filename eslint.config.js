@@ -1,38 +1,70 @@
-/** Lint: the recommended rules, and the lines that the folders hold: shaders <- engine <- models <- train <- bench. */
+/** Lint: the recommended rules, and which rooms may import which: shaders <- engine <- models <- train <- bench. */
 import js from '@eslint/js'
 import { builtinModules } from 'node:module'
 import { globalIgnores } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
-const rooms = ['engine', 'models', 'train', 'bench', 'test']
-const builtins = `^(node:.*|(${builtinModules.filter((name) => /^[a-z]\w*$/.test(name)).join('|')})(/.*)?)$`
+const folders = ['engine', 'models', 'train', 'bench', 'test']
+/** Folders that run in browsers, each with its rooms that need Node. */
+const nodeRooms = { engine: ['engine/node'], models: [], train: ['train/node', 'train/cli'] }
+/** Rooms of bench/ that do not know each other. What they share lives in another room of bench/. */
+const measurements = ['speed', 'paper', 'sweep']
 
-/** What a room may not import: the rooms after it and, where it must run in a browser, Node. */
-function line(room, { browser = false } = {}) {
-  const later = rooms.slice(rooms.indexOf(room) + 1)
-  const forbidden = [
-    { regex: `^(\\.\\./)+(${later.join('|')})/`, message: `${room}/ knows nothing of ${later.join('/, ')}/.` },
-    { regex: builtins, message: `${room}/ runs in browsers: what needs Node lives in engine/node/.`, node: true },
-    { regex: '(^|/)(engine/node|\\./node)/', message: `${room}/ runs in browsers: engine/node/ does not.`, node: true },
+const builtins = builtinModules.filter((name) => /^[a-z]\w*$/.test(name))
+const nodePackages = ['cli-progress', 'commander', 'pacote', 'sharp', 'tar', 'tsx', 'webgpu']
+const nodeGlobals = [
+  'process',
+  'Buffer',
+  'global',
+  'require',
+  '__dirname',
+  '__filename',
+  'setImmediate',
+  'clearImmediate',
+]
+
+/** Folders that come after this one may import it, not the other way round. */
+function laterFolders(folder) {
+  const later = folders.slice(folders.indexOf(folder) + 1)
+  return {
+    regex: `^(\\.\\./)+(${later.join('|')})/`,
+    message: `${folder}/ must not import from ${later.map((name) => `${name}/`).join(', ')}.`,
+  }
+}
+
+/** Code for browsers uses no module, package or room that needs Node. */
+function nodeOnly(folder) {
+  const message = `${folder}/ runs in browsers. Code that needs Node belongs in ${nodeRooms[folder].join('/ or ') || 'engine/node'}/.`
+  return [
+    { regex: `^(node:.*|(${builtins.join('|')})(/.*)?)$`, message },
+    { regex: `^(${nodePackages.join('|')})(/.*)?$`, message },
+    { regex: '^(\\.\\.?/)+((engine|train)/)?(node|cli)/', message },
   ]
-    .filter(({ node }) => browser || !node)
-    .map(({ regex, message }) => ({ regex, message }))
-  const syntax = forbidden.map(({ regex, message }) => ({
+}
+
+/** The rule set of files that must not import certain modules, neither statically nor by `import()`. */
+function restrict(files, forbidden, { ignores = [], globals = [] } = {}) {
+  const dynamic = forbidden.map(({ regex, message }) => ({
     selector: `ImportExpression > Literal[value=/${regex.replaceAll('/', '\\u002F')}/]`,
     message,
   }))
   return {
-    files: [`${room}/**/*.{ts,mjs,js}`],
-    ignores: browser ? ['engine/node/**'] : [],
+    files,
+    ignores,
     rules: {
       'no-restricted-imports': ['error', { patterns: forbidden }],
-      'no-restricted-syntax': ['error', ...syntax],
-      ...(browser && {
-        'no-restricted-globals': ['error', 'process', 'Buffer', 'global', 'require', '__dirname', '__filename'],
-      }),
+      'no-restricted-syntax': ['error', ...dynamic],
+      ...(globals.length && { 'no-restricted-globals': ['error', ...globals] }),
     },
   }
 }
+
+const code = (folder) => `${folder}/**/*.{ts,mjs,js}`
+const commands = { regex: '/cli\\.js$', message: 'A command is run, not imported.' }
+const measurementRooms = (rooms) => ({
+  regex: `^(\\.\\./)+(bench/)?(${rooms.join('|')})/|^\\./(${rooms.join('|')})/`,
+  message: 'The rooms of bench/ import what they share, not each other.',
+})
 
 export default tseslint.config(
   globalIgnores(['dist/', 'runs/', 'bench/.scratch/']),
@@ -47,9 +79,24 @@ export default tseslint.config(
       '@typescript-eslint/triple-slash-reference': ['error', { types: 'always' }],
     },
   },
-  line('engine', { browser: true }),
-  { ...line('engine'), files: ['engine/node/**'] },
-  line('models', { browser: true }),
-  line('train'),
-  line('bench'),
+  // Of two entries for one file the later counts.
+  ...Object.entries(nodeRooms).flatMap(([folder, rooms]) => [
+    restrict([code(folder)], [laterFolders(folder), ...nodeOnly(folder)], {
+      ignores: rooms.map((room) => `${room}/**`),
+      globals: nodeGlobals,
+    }),
+    ...rooms.map((room) => restrict([code(room)], [laterFolders(folder)])),
+  ]),
+  restrict(
+    [code('train/node')],
+    [laterFolders('train'), { regex: '^(\\.\\.?/)+(train/)?cli/', message: 'train/node/ must not import train/cli/.' }],
+  ),
+  restrict([code('bench')], [laterFolders('bench'), commands, measurementRooms(measurements)]),
+  ...measurements.map((room) =>
+    restrict(
+      [code(`bench/${room}`)],
+      [laterFolders('bench'), commands, measurementRooms(measurements.filter((other) => other !== room))],
+    ),
+  ),
+  restrict([code('test')], [commands]),
 )
