@@ -8,16 +8,21 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { EngineError, type Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
-import { loadModel, openRun, type Progress } from '../../train/run/checkpoint.js'
+import { canonicalJson } from '../../train/config/canonical_json.js'
 import type { PretrainConfig } from '../../train/config/config.js'
 import { inMemory, loadDataset, MissingSplitError, subset, type ImageDataset } from '../../train/data/dataset.js'
 import { readJson, writeAtomically } from '../../train/node/files.js'
 import { buildNetwork } from '../../train/step/network.js'
-import { DivergedError, pretrain } from '../../train/run/pretrain.js'
+import { pretrain } from '../../train/node/pretrain.js'
+import { runFolder } from '../../train/node/run_folder.js'
+import { loadModel } from '../../train/node/weights.js'
+import { AVERAGE_FILE, MODEL_FILE, readCheckpoint } from '../../train/run/checkpoint.js'
+import { DivergedError } from '../../train/run/diverged.js'
+import { checkpointNames, checkpointPath, isResumable, readSummary } from '../../train/run/folder.js'
+import { runLength } from '../../train/run/schedule.js'
 import { extractFeatures } from '../../train/readout/features.js'
 import { knn } from '../../train/readout/knn.js'
 import { linearProbe } from '../../train/readout/linear_probe.js'
@@ -80,27 +85,11 @@ export class Interrupted extends Error {
 /** What changes where or how a run is made, and not what comes of it; but of a folder, where it lies says what it is. */
 const UNSEEN = new Set<string>(['dataDir', 'stream'])
 
-/** Keys in order, so that equal configurations have equal texts. */
-const sorted = (value: unknown): unknown =>
-  Array.isArray(value)
-    ? value.map(sorted)
-    : value !== null && typeof value === 'object'
-      ? Object.fromEntries(
-          Object.entries(value)
-            .filter(([, v]) => v !== undefined)
-            .sort(([a], [b]) => (a < b ? -1 : 1))
-            .map(([k, v]) => [k, sorted(v)]),
-        )
-      : value
-
 /** Name of a run's folder: a hash of all in its configuration that its outcome depends on. */
 export function keyOf(config: PretrainConfig): string {
   const seen = Object.fromEntries(Object.entries(config).filter(([name]) => !UNSEEN.has(name)))
   if (config.data === 'folder' && config.dataDir !== undefined) seen.dataDir = resolve(config.dataDir)
-  return createHash('sha256')
-    .update(JSON.stringify(sorted(seen)))
-    .digest('hex')
-    .slice(0, 16)
+  return createHash('sha256').update(canonicalJson(seen)).digest('hex').slice(0, 16)
 }
 
 /** Name of the folder of a way of reading. */
@@ -181,11 +170,11 @@ export class Runs {
       return { folder, error: ((await readJson(join(folder, 'failed.json'))) as { error: string }).error }
     if (!(await isTrained(folder))) return undefined
     const readings: Reading[] = []
-    for (const name of await checkpointsOf(folder, curve)) {
+    for (const name of await checkpointsToRead(folder, curve)) {
       const file = join(folder, 'readings', nameOfReadout(readout), `${name}.json`)
       if (!existsSync(file)) return undefined
       const reading = (await readJson(file)) as Reading
-      reading.adapter ??= await adapterOf(folder, name)
+      reading.adapter ??= await adaptersUntil(folder, name)
       readings.push(reading)
     }
     return { folder, readings }
@@ -205,7 +194,7 @@ export class Runs {
     try {
       const splits = await this.options.splits(config)
       if (!(await isTrained(folder))) await this.train(folder, config, splits)
-      for (const name of await checkpointsOf(folder, curve)) {
+      for (const name of await checkpointsToRead(folder, curve)) {
         this.stopIfAsked()
         await this.read(folder, name, config, readout, splits)
       }
@@ -237,7 +226,7 @@ export class Runs {
   private async train(folder: string, config: PretrainConfig, splits: Splits): Promise<void> {
     this.stopIfAsked()
     const { engine, signal, onProgress } = this.options
-    const resume = existsSync(join(folder, 'config.yaml')) && (await openRun(folder)).latest !== undefined
+    const resume = await isResumable(runFolder(folder))
     const result = await pretrain({
       engine,
       dataset: splits.pretraining,
@@ -264,12 +253,12 @@ export class Runs {
     const file = join(folder, 'readings', nameOfReadout(spec), `${checkpoint}.json`)
     if (existsSync(file)) return
     const { engine } = this.options
-    const at = join(folder, 'checkpoints', checkpoint)
-    const { step, epoch, seconds } = await progressAt(folder, checkpoint)
-    const adapter = await adapterOf(folder, checkpoint)
+    const weights = checkpointPath(checkpoint, spec.average ? AVERAGE_FILE : MODEL_FILE)
+    const { step, epoch, seconds } = await readCheckpoint(runFolder(folder), checkpoint)
+    const adapter = await adaptersUntil(folder, checkpoint)
     const { backbone } = buildNetwork(config)
     try {
-      await loadModel(engine, backbone.dict, join(at, `${spec.average ? 'average' : 'model'}.safetensors`))
+      await loadModel(engine, backbone.dict, join(folder, weights))
       const figures = await this.readBackbone(backbone, config, spec, splits)
       const reading: Reading = { step, epoch, seconds, adapter, views: spec.views, ...figures }
       await writeAtomically(file, `${JSON.stringify(reading)}\n`)
@@ -318,32 +307,26 @@ export class Runs {
   }
 }
 
-/** A run whose steps are all done has said so in its summary. */
-async function isTrained(folder: string): Promise<boolean> {
-  const file = join(folder, 'summary.json')
-  if (!existsSync(file)) return false
-  return ((await readJson(file)) as { stopped: string }).stopped === 'done'
+/** Whether a run has reached its last step. */
+const isTrained = async (folder: string): Promise<boolean> =>
+  (await readSummary(runFolder(folder)))?.stopped === 'done'
+
+/** The names of the checkpoints to read, oldest first: all of them, or the newest. */
+async function checkpointsToRead(folder: string, curve = false): Promise<string[]> {
+  const names = await checkpointNames(runFolder(folder))
+  return curve ? names : names.slice(-1)
 }
 
-/** The checkpoints to read, oldest first: all that have weights, or the newest. */
-async function checkpointsOf(folder: string, all = false): Promise<string[]> {
-  const names = (await readdir(join(folder, 'checkpoints'))).filter((name) => /^step-\d+$/.test(name)).sort()
-  return all ? names : names.slice(-1)
-}
-
-const progressAt = async (folder: string, checkpoint: string): Promise<Progress> =>
-  (await readJson(join(folder, 'checkpoints', checkpoint, 'checkpoint.json'))) as Progress
-
-/** The adapter that a run was trained on until a checkpoint, or all of them in order: its seconds are of all. */
-async function adapterOf(folder: string, checkpoint: string): Promise<string> {
-  const names = (await checkpointsOf(folder, true)).filter((name) => name <= checkpoint)
-  const adapters = await Promise.all(names.map(async (name) => (await progressAt(folder, name)).adapter))
+/** The adapters that a run was trained on until a checkpoint, in order: its seconds are those of all of them. */
+async function adaptersUntil(folder: string, checkpoint: string): Promise<string> {
+  const store = runFolder(folder)
+  const names = (await checkpointNames(store)).filter((name) => name <= checkpoint)
+  const adapters = await Promise.all(names.map(async (name) => (await readCheckpoint(store, name)).adapter))
   return [...new Set(adapters)].join(', then ')
 }
 
-/** Rows that a run trains on in all, the measure of how long it takes; `images` of the pretraining split. */
-export function rowsOf({ batch, accumulate, epochs, steps, fraction, views }: PretrainConfig, images: number): number {
-  const perStep = batch * accumulate
-  const perEpoch = Math.floor(Math.max(1, Math.round(fraction * images)) / perStep)
-  return Math.min(steps ?? Infinity, epochs * perEpoch) * perStep * views
+/** Rows that a run trains on, a measure of its time; `images` is the size of the pretraining split. */
+export function rowsOf(config: PretrainConfig, images: number): number {
+  const { steps, imagesPerStep } = runLength(config, Math.max(1, Math.round(config.fraction * images)))
+  return steps * imagesPerStep * config.views
 }

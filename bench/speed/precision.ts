@@ -7,7 +7,7 @@ import { Command } from 'commander'
 import { ConfigError, resolveConfig } from '../../train/config/config.js'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
 import { loadDataset } from '../../train/data/dataset.js'
-import { pretrain } from '../../train/run/pretrain.js'
+import { pretrain } from '../../train/node/pretrain.js'
 import { figure, mebibytes, originOf, table } from './report.js'
 
 const SEEDS = [1, 2, 3]

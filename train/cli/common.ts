@@ -1,7 +1,7 @@
 /** What every command of training shares. */
 import { openEngine, type NodeEngine } from '../../engine/node/index.js'
 
-export { parseOptions, runCommand, withAdapter } from '../../engine/node/command.js'
+export { asCommandLine, optionOf, parseOptions, runCommand, withAdapter } from '../../engine/node/command.js'
 
 /** Opens the engine and says in one line which adapter is used. */
 export async function openWithNote(adapter?: string): Promise<NodeEngine> {

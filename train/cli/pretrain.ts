@@ -2,10 +2,11 @@
 import { SingleBar } from 'cli-progress'
 import { tuneByMeasurement } from '../../engine/node/index.js'
 import { loadDataset, type ImageDataset, type Split } from '../data/dataset.js'
-import { pretrain, type PretrainResult, type StepMetrics } from '../run/pretrain.js'
+import type { PretrainResult, StepMetrics } from '../run/pretrain.js'
+import { pretrain } from '../node/pretrain.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
 import { counted } from '../report/summary.js'
-import { openWithNote, parseOptions, runCommand } from './common.js'
+import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
 import { configOf, pretrainCommand, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
 
 interface Display {
@@ -154,7 +155,7 @@ await runCommand(async () => {
       signal: abort.signal,
       onStep: (m) => shown.step(m),
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
-      onMessage: (line) => console.error(line),
+      onMessage: (line) => console.error(asCommandLine(line)),
     })
     shown.stop()
     const how = { done: 'done', signal: 'stopped by a signal', time: 'stopped at --max-minutes' }[result.stopped]

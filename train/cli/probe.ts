@@ -2,7 +2,8 @@
 import { Command } from 'commander'
 import type { Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
-import { chooseCheckpoint, loadModel } from '../run/checkpoint.js'
+import { loadModel } from '../node/weights.js'
+import { chooseCheckpoint } from './choose_checkpoint.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import { datasetNames, fractionIndicesPerClass, loadDataset, subset, type ImageDataset } from '../data/dataset.js'
 import { diagnose, type Diagnostics } from '../diagnostics/diagnose.js'
@@ -23,7 +24,7 @@ import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
 import { firstOfEachClass } from '../node/contact_sheet.js'
 import { beginPhase, type Phase } from './phases.js'
 import { counted, duration } from '../report/summary.js'
-import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
+import { asCommandLine, number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
 
 interface Options {
   run: string
@@ -237,7 +238,7 @@ function diagnosticsTable(rows: Row[], width: number): string {
     ...lines,
     `Of the features of ${images.toLocaleString('en')} test images, 1 clean view each; alignment of 2 random views each.`,
     ...rows.flatMap(({ name, figures }) =>
-      figures.diagnostics.warning ? [`Warning, ${name}: ${figures.diagnostics.warning}`] : [],
+      figures.diagnostics.warning ? [`Warning, ${name}: ${asCommandLine(figures.diagnostics.warning)}`] : [],
     ),
   ].join('\n')
 }

@@ -10,7 +10,7 @@ import {
   resolveObjective,
   type ObjectiveOptions,
 } from '../objectives/index.js'
-import { nearestName, optionOf } from './option_name.js'
+import { nearestName } from './nearest_name.js'
 
 /** What the caller got wrong, in one line that names the option and the remedy. */
 export class ConfigError extends Error {
@@ -187,7 +187,7 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
     )
   }
   const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], merged)
-  const name = issue.path.length === 1 ? optionOf(issue.path[0]) : issue.path.join('.')
+  const name = issue.path.length === 1 ? quoted(issue.path[0]) : issue.path.join('.')
   throw new ConfigError(`${name} ${typeof value === 'string' ? `'${value}'` : String(value)}: ${requirement(issue)}`)
 }
 
@@ -221,14 +221,20 @@ const mergeAugmentation = <A extends PartialAugmentation>(base: A, changes: Part
 function resolveAugmentation(data: string, given: PartialAugmentation = {}): unknown {
   const { recipe = recipeOfData[data] ?? 'cifar', ...changes } = withoutUndefined(given)
   if (!Object.hasOwn(recipes, recipe))
-    throw new ConfigError(`--augmentation '${recipe}': choose one of ${Object.keys(recipes).join(', ')}`)
+    throw new ConfigError(`\`augmentation\` '${recipe}': choose one of ${Object.keys(recipes).join(', ')}`)
   return mergeAugmentation<PartialAugmentation>(recipes[recipe as keyof typeof recipes], changes)
 }
 
+/** The objective and its parameters. */
+export type ObjectiveConfig = Pick<
+  PretrainConfig,
+  'objective' | 'lambda' | 'mu' | 'beta' | 'temperature' | 'symmetric' | 'targetRate'
+>
+
 /** The parameters of a configuration's objective. */
-export const objectiveOptions = (config: PretrainConfig): ObjectiveOptions =>
+export const objectiveOptions = (config: ObjectiveConfig): ObjectiveOptions =>
   Object.fromEntries(
-    objectives[config.objective].parameters.map((name) => [name, config[name as keyof PretrainConfig] as number]),
+    objectives[config.objective].parameters.map((name) => [name, config[name as keyof ObjectiveConfig] as number]),
   )
 
 /** Fills in what a choice brings with it, and refuses what belongs to another. */
@@ -239,13 +245,13 @@ function withDependents(config: PretrainConfig): PretrainConfig {
   for (const name of parameters)
     if (!objectives[objective].parameters.includes(name))
       throw new ConfigError(
-        `${optionOf(name)} ${String(fields[name])}: --objective ${objective} has no such parameter; it takes ${objectives[objective].parameters.map(optionOf).join(' and ')}`,
+        `${quoted(name)} ${String(fields[name])}: \`objective\` ${objective} has no such parameter; it takes ${objectives[objective].parameters.map(quoted).join(' and ')}`,
       )
   try {
     const given = Object.fromEntries(parameters.map((name) => [name, fields[name]]))
     Object.assign(fields, resolveObjective(objective, views, given))
   } catch (error) {
-    if (error instanceof ObjectiveError) throw new ConfigError(`--${error.message.replace(': is', ' is')}`)
+    if (error instanceof ObjectiveError) throw new ConfigError(error.message)
     throw error
   }
   for (const [field, choices] of Object.entries(dependent)) {
@@ -255,7 +261,7 @@ function withDependents(config: PretrainConfig): PretrainConfig {
       for (const name of Object.keys(others))
         if (!(name in own) && fields[name] !== undefined)
           throw new ConfigError(
-            `${optionOf(name)} ${String(fields[name])}: --${field} ${chosen} has no such parameter; --${field} ${choice} has`,
+            `${quoted(name)} ${String(fields[name])}: ${quoted(field)} ${chosen} has no such parameter; ${quoted(field)} ${choice} has`,
           )
     for (const [name, value] of Object.entries(own)) fields[name] ??= value
   }
@@ -266,32 +272,37 @@ function withDependents(config: PretrainConfig): PretrainConfig {
 function consistent(config: PretrainConfig): PretrainConfig {
   const { viewChunk, views, bn, objective, augmentation, accumulate, warmupEpochs, epochs, adaptiveLambda } = config
   const { predictorHidden } = config
-  const chunk = `--view-chunk ${viewChunk}`
+  const chunk = `\`viewChunk\` ${viewChunk}`
   try {
     cropGroups(augmentation, views)
   } catch (error) {
     throw new ConfigError((error as Error).message)
   }
   if (adaptiveLambda && !objectives[objective].changing)
-    throw new ConfigError(`--adaptive-lambda: --objective ${objective} has no λ that may change; barlow-twins has`)
+    throw new ConfigError(`\`adaptiveLambda\`: \`objective\` ${objective} has no λ that may change; barlow-twins has`)
   if (predictorHidden !== undefined && objectives[objective].needs !== 'predictor')
-    throw new ConfigError(`--predictor-hidden ${predictorHidden}: --objective ${objective} has no predictor; byol has`)
+    throw new ConfigError(
+      `\`predictorHidden\` ${predictorHidden}: \`objective\` ${objective} has no predictor; byol has`,
+    )
   if (warmupEpochs > epochs)
-    throw new ConfigError(`--warmup-epochs ${warmupEpochs}: must be at most the run's --epochs ${epochs}`)
+    throw new ConfigError(`\`warmupEpochs\` ${warmupEpochs}: must be at most the run's \`epochs\` ${epochs}`)
   if (viewChunk === undefined) return config
   if (bn === 'joint')
     throw new ConfigError(
-      `${chunk}: joint batch-norm needs all views at once; take each view's statistics with --bn per-view`,
+      `${chunk}: joint batch-norm needs all views at once; take each view's statistics with \`bn\` per-view`,
     )
-  if (views % viewChunk) throw new ConfigError(`${chunk}: must divide the number of views, --views ${views}`)
+  if (views % viewChunk) throw new ConfigError(`${chunk}: must divide the number of views, \`views\` ${views}`)
   if (objectives[objective].needs === 'predictor')
-    throw new ConfigError(`${chunk}: --objective ${objective} takes its two views at once`)
+    throw new ConfigError(`${chunk}: \`objective\` ${objective} takes its two views at once`)
   if (accumulate > 1)
-    throw new ConfigError(`${chunk}: does not go with --accumulate ${accumulate}: take a larger --batch, in chunks`)
+    throw new ConfigError(`${chunk}: does not go with \`accumulate\` ${accumulate}: take a larger \`batch\`, in chunks`)
   if (augmentation.crops)
     throw new ConfigError(`${chunk}: views of several sizes (augmentation.crops) are taken at once`)
   return config
 }
+
+/** An option in a message. The command line replaces the quotes by its dashes. */
+const quoted = (field: PropertyKey): string => `\`${String(field)}\``
 
 /** The options that there are at a path: of the configuration itself, or of what is nested in it. */
 function namesAt(path: readonly PropertyKey[]): string[] {

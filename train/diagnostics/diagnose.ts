@@ -4,7 +4,6 @@ import type { Backbone } from '../../models/index.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { objectives, type ObjectiveName } from '../objectives/index.js'
-import { optionOf } from '../config/option_name.js'
 import { batchFor, featureExtractor } from '../readout/features.js'
 import { alignment, uniformity } from './geometry.js'
 import { covarianceEigenvalues, effectiveRank, powerLawExponent } from './spectrum.js'
@@ -127,5 +126,5 @@ export function collapseWarning(rank: number, width: number, objective: Objectiv
   if (width < 2 || rank >= Math.max(LEAST_RANK, LEAST_SHARE * width)) return undefined
   const what = rank === 0 ? 'all images have the same ones' : `their effective rank is ${rank.toFixed(1)} of ${width}`
   const { parameter, stronger } = objectives[objective].remedy
-  return `the features have collapsed (${what}): ${stronger} ${optionOf(parameter)} or lower --lr`
+  return `the features have collapsed (${what}): ${stronger} \`${parameter}\` or lower \`lr\``
 }

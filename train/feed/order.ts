@@ -9,7 +9,7 @@ export function fractionOf(dataset: ImageDataset, { fraction, fractionPerClass, 
   if (!fractionPerClass) return fractionIndices(dataset.count, fraction, seed)
   if (!dataset.labels.length)
     throw new ConfigError(
-      `--fraction-per-class: the images of ${dataset.name} (${dataset.split}) have no labels: take a share of all with --fraction alone`,
+      `\`fractionPerClass\`: the images of ${dataset.name} (${dataset.split}) have no labels: take a share of all with \`fraction\` alone`,
     )
   return fractionIndicesPerClass(dataset.labels, fraction, seed)
 }

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { access, constants, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { parseJson } from '../run/store.js'
 
 /**
  * Writes a file under its name only once all of it is on disk: a temporary file in the same
@@ -87,11 +88,7 @@ export async function readJson(path: string): Promise<unknown> {
   } catch (error) {
     throw new Error(unreadable(path, error), { cause: error })
   }
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw new Error(`${path}: not valid JSON (${(error as Error).message})`, { cause: error })
-  }
+  return parseJson(text, path)
 }
 
 /** Says in one line why a file could not be read. */

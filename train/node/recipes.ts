@@ -38,6 +38,6 @@ export function readRecipe(name: string): PartialConfig {
     .sort((a, b) => shared(b) - shared(a) || alike(b) - alike(a))
     .slice(0, MOST_NEAR)
   throw new ConfigError(
-    `--recipe '${name}': there is no such recipe${near.length ? `; near it: ${near.join(', ')}` : ''} (npm run pretrain -- --list-recipes shows all)`,
+    `\`recipe\` '${name}': there is no such recipe${near.length ? `; near it: ${near.join(', ')}` : ''} (npm run pretrain -- --list-recipes shows all)`,
   )
 }

@@ -1,7 +1,26 @@
-/** What changes from step to step, as pure functions of the step: the learning rate, and the rate of BYOL's target. */
+/** How many steps a run has, and what changes from step to step: the learning rate, and the rate of BYOL's target. */
+import type { PretrainConfig } from '../config/config.js'
+
+/** The steps of a run. Epochs drop the last partial batch. */
+export interface RunLength {
+  imagesPerStep: number
+  stepsPerEpoch: number
+  /** Steps of the whole run. */
+  steps: number
+}
+
+/** @param images that the run trains on */
+export function runLength(
+  { batch, accumulate, epochs, steps }: Pick<PretrainConfig, 'batch' | 'accumulate' | 'epochs' | 'steps'>,
+  images: number,
+): RunLength {
+  const imagesPerStep = batch * accumulate
+  const stepsPerEpoch = Math.floor(images / imagesPerStep)
+  return { imagesPerStep, stepsPerEpoch, steps: Math.min(steps ?? Infinity, epochs * stepsPerEpoch) }
+}
 
 export interface Schedule {
-  /** The learning rate at its highest. */
+  /** The highest learning rate. */
   lr: number
   /** 'constant', or 'cosine' (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983) down to floor · lr. */
   shape: 'constant' | 'cosine'
@@ -12,6 +31,12 @@ export interface Schedule {
   /** Share of lr at which the cosine ends, from 0 to 1. */
   floor: number
 }
+
+/** The schedule of a run's learning rate. */
+export const scheduleOf = (
+  { lr, schedule: shape, warmupEpochs, lrFloor }: PretrainConfig,
+  { stepsPerEpoch, steps }: RunLength,
+): Schedule => ({ lr, shape, warmupSteps: Math.round(warmupEpochs * stepsPerEpoch), steps, floor: lrFloor ?? 1 })
 
 /**
  * The learning rate of a step. The first step of a warm-up of w steps has lr / w, its last has lr. The cosine begins at lr

@@ -1,10 +1,25 @@
 /** A training step, however it is recorded: as one program, in chunks of views, or over several micro-batches. */
 import type { Variable } from '../../engine/index.js'
-import type { PretrainConfig } from '../config/config.js'
+import type { ObjectiveConfig, PretrainConfig } from '../config/config.js'
 import type { OnlineProbe } from '../readout/online.js'
 
-/** What a step needs to know of a run. */
-export type StepConfig = PretrainConfig
+/** The options that a step depends on. */
+export type StepConfig = ObjectiveConfig &
+  Pick<
+    PretrainConfig,
+    | 'views'
+    | 'viewChunk'
+    | 'batch'
+    | 'accumulate'
+    | 'bn'
+    | 'precision'
+    | 'augmentation'
+    | 'optimizer'
+    | 'momentum'
+    | 'weightDecay'
+    | 'clipNorm'
+    | 'emaRate'
+  >
 
 /** What a step has beside the network and the optimiser. */
 export interface StepExtras {

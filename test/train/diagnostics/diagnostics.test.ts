@@ -111,22 +111,22 @@ test('λ goes up where the spectrum is steep, down where it is flat, and never b
 test('collapse is warned of below one hundredth of the width, and below two dimensions', () => {
   const warning = (rank: number, width: number) => collapseWarning(rank, width, 'barlow-twins')
   expect(warning(5.2, 512)).toBeUndefined()
-  expect(warning(5.1, 512)).toMatch(/collapsed \(their effective rank is 5\.1 of 512\): raise --lambda or lower --lr$/)
+  expect(warning(5.1, 512)).toMatch(/collapsed \(their effective rank is 5\.1 of 512\): raise `lambda` or lower `lr`$/)
   expect(warning(1.9, 8)).toMatch(/1\.9 of 8/)
   expect(warning(0, 8)).toMatch(/the same/)
   expect(warning(1, 1)).toBeUndefined()
 })
 
 test.each([
-  ['barlow-twins-leave-one-out', 'raise --lambda'],
-  ['barlow-twins-original', 'raise --lambda'],
-  ['vicreg', 'lower --lambda'],
-  ['vicreg-original', 'lower --lambda'],
-  ['simclr', 'lower --temperature'],
-  ['byol', 'raise --target-rate'],
-  ['spectral', 'raise --beta'],
+  ['barlow-twins-leave-one-out', 'raise `lambda`'],
+  ['barlow-twins-original', 'raise `lambda`'],
+  ['vicreg', 'lower `lambda`'],
+  ['vicreg-original', 'lower `lambda`'],
+  ['simclr', 'lower `temperature`'],
+  ['byol', 'raise `targetRate`'],
+  ['spectral', 'raise `beta`'],
 ] as const)('collapse under %s: %s', (objective, remedy) => {
-  expect(collapseWarning(1, 64, objective)).toContain(`: ${remedy} or lower --lr`)
+  expect(collapseWarning(1, 64, objective)).toContain(`: ${remedy} or lower \`lr\``)
 })
 
 describe('a backbone', () => {
@@ -178,6 +178,6 @@ describe('a backbone', () => {
     const found = await diagnose(gpu, backbone, dataset, { recipe, seed: 2, images: 10, objective: 'spectral' })
     expect(found.effectiveRank).toBe(0)
     expect(found.alpha).toBeUndefined()
-    expect(found.warning).toMatch(/all images have the same ones\): raise --beta/)
+    expect(found.warning).toMatch(/all images have the same ones\): raise `beta`/)
   })
 })

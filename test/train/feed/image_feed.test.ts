@@ -9,7 +9,8 @@ import { resolveConfig, type PartialConfig } from '../../../train/config/config.
 import type { ImageDataset } from '../../../train/data/dataset.js'
 import { imageFeed } from '../../../train/feed/image_feed.js'
 import { ImageFile } from '../../../train/node/data/image_file.js'
-import { pretrain, type StepMetrics } from '../../../train/run/pretrain.js'
+import { pretrain } from '../../../train/node/pretrain.js'
+import type { StepMetrics } from '../../../train/run/pretrain.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
 

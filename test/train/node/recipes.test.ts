@@ -82,10 +82,10 @@ describe('recipes', () => {
 
   test('one that is not there is answered with those that are like it', () => {
     expect(() => readRecipe('cifar10-bt-d256-v16')).toThrow(
-      /^--recipe 'cifar10-bt-d256-v16': there is no such recipe; near it: .*cifar10-bt-d256-v8.* \(npm run pretrain -- --list-recipes shows all\)$/,
+      /^`recipe` 'cifar10-bt-d256-v16': there is no such recipe; near it: .*cifar10-bt-d256-v8.* \(npm run pretrain -- --list-recipes shows all\)$/,
     )
     expect(() => readRecipe('??')).toThrow(
-      "--recipe '??': there is no such recipe (npm run pretrain -- --list-recipes shows all)",
+      "`recipe` '??': there is no such recipe (npm run pretrain -- --list-recipes shows all)",
     )
   })
 })

@@ -7,7 +7,8 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { decodeSafetensors, toFloat32 } from '../../../models/index.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
 import type { StepMetrics } from '../../../train/run/metrics.js'
-import { pretrain, type PretrainOptions, type PretrainResult } from '../../../train/run/pretrain.js'
+import { pretrain, type PretrainOptions } from '../../../train/node/pretrain.js'
+import type { PretrainResult } from '../../../train/run/pretrain.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
 
@@ -209,7 +210,7 @@ describe('what a run does beside its steps', () => {
     const out = join(folder, 'refused')
     const unlabelled = { ...dataset, labels: new Uint8Array(0) }
     await expect(run({ changes: { onlineProbe: true }, dataset: unlabelled, out })).rejects.toThrow(
-      /^--online-probe: the images of .* have no labels, and there are no other ones to read: leave it out$/,
+      /^`onlineProbe`: the images of .* have no labels, and there are no other ones to read: leave it out$/,
     )
     expect(existsSync(out)).toBe(false)
   })

@@ -7,7 +7,8 @@ import { afterAll, describe, expect, test } from 'vitest'
 import type { Engine } from '../../../engine/index.js'
 import { decodeSafetensors, toFloat32 } from '../../../models/index.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
-import { pretrain, type PretrainOptions, type PretrainResult, type StepMetrics } from '../../../train/run/pretrain.js'
+import { pretrain, type PretrainOptions } from '../../../train/node/pretrain.js'
+import type { PretrainResult, StepMetrics } from '../../../train/run/pretrain.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
 
@@ -50,7 +51,7 @@ const metricsOf = (run: string): StepMetrics[] =>
     .split('\n')
     .map((line) => JSON.parse(line) as StepMetrics)
 
-describe.skipIf(!(await engine()).target.f16)('--precision f16', () => {
+describe.skipIf(!(await engine()).target.f16)('`precision` f16', () => {
   test('learns as f32 does, in less memory', async () => {
     // A small rate: a larger one carries any rounding, and the first steps that are skipped, to other weights.
     const changes: PartialConfig = { lr: 1e-4, batch: 40, epochs: 30 }
@@ -98,7 +99,7 @@ test('an adapter without f16 is refused in one line, with nothing written', asyn
   const without = Object.create(gpu, { target: { value: { ...gpu.target, f16: false } } }) as Engine
   const out = join(folder, 'none')
   await expect(run({ engine: without, out })).rejects.toThrow(
-    `--precision f16: ${gpu.description} has no f16 (shader-f16): train with --precision f32, or choose another --adapter`,
+    `\`precision\` f16: ${gpu.description} has no f16 (shader-f16): train with \`precision\` f32, or choose another \`adapter\``,
   )
   expect(existsSync(out)).toBe(false)
 })

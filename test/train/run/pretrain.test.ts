@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rm } from 'node:fs/promises'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
-import { openRun } from '../../../train/run/checkpoint.js'
+import { openRun } from '../../../train/node/run_folder.js'
 import { diagnose } from '../../../train/diagnostics/diagnose.js'
-import { pretrain, type PretrainOptions, type PretrainResult } from '../../../train/run/pretrain.js'
+import { pretrain, type PretrainOptions } from '../../../train/node/pretrain.js'
+import type { PretrainResult } from '../../../train/run/pretrain.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
@@ -125,7 +126,7 @@ describe('a run', () => {
   })
 
   test('is not overwritten', async () => {
-    await expect(run({ out: whole })).rejects.toThrow(/holds a run already: continue it with --resume/)
+    await expect(run({ out: whole })).rejects.toThrow(/holds a run already: continue it with `resume`/)
   })
 
   test('stops at its time limit, saved', async () => {
@@ -138,23 +139,23 @@ describe('a run', () => {
 
 describe('a run ends in one line', () => {
   test.each<[PartialConfig, RegExp]>([
-    [{}, / or lower --lambda \(now 0\.05\)$/],
-    [{ objective: 'vicreg', lambda: 25 }, / or raise --lambda \(now 25\)$/],
-    [{ objective: 'spectral', lambda: undefined }, / or lower --beta \(now 0\.5\)$/],
-    [{ objective: 'byol', lambda: undefined, views: 2, symmetric: false }, /lower --lr \(now 1e\+38\)$/],
+    [{}, / or lower `lambda` \(now 0\.05\)$/],
+    [{ objective: 'vicreg', lambda: 25 }, / or raise `lambda` \(now 25\)$/],
+    [{ objective: 'spectral', lambda: undefined }, / or lower `beta` \(now 0\.5\)$/],
+    [{ objective: 'byol', lambda: undefined, views: 2, symmetric: false }, /lower `lr` \(now 1e\+38\)$/],
   ])('that names the step where the loss is not finite, and what to change: %j', async (changes, remedy) => {
     const diverging = run({ changes: { lr: 1e38, epochs: 5, ...changes } })
-    await expect(diverging).rejects.toThrow(/^the loss is (NaN|-?Infinity) at step \d+: lower --lr \(now 1e\+38\)/)
+    await expect(diverging).rejects.toThrow(/^the loss is (NaN|-?Infinity) at step \d+: lower `lr` \(now 1e\+38\)/)
     await expect(diverging).rejects.toThrow(remedy)
   })
 
   test('where the batch is larger than the data, with nothing written', async () => {
     const out = join(folder, 'none')
     await expect(run({ out, changes: { batch: 41 } })).rejects.toThrow(
-      '--batch 41 is larger than the data set: 40 images of own images: lower --batch to at most 40',
+      '`batch` 41 is larger than the data set: 40 images of own images: lower `batch` to at most 40',
     )
     await expect(run({ out, changes: { batch: 21, fraction: 0.5 } })).rejects.toThrow(
-      '20 images of own images (--fraction 0.5): lower --batch to at most 20, or raise --fraction',
+      '20 images of own images (`fraction` 0.5): lower `batch` to at most 20, or raise `fraction`',
     )
     expect(existsSync(out)).toBe(false)
   })
@@ -297,7 +298,7 @@ test("a run's seconds are those of its steps, not of what is saved and read betw
   expect(seconds).toBeLessThan(all - reading / 1000)
 })
 
-describe('--online-probe on images without labels', () => {
+describe('`onlineProbe` on images without labels', () => {
   const labels = Array.from({ length: 40 }, (_, i) => i % 4)
   const labelled = { ...colourfulImages(40), labels: Uint32Array.from(labels), classes: ['a', 'b', 'c', 'd'] }
   const held = { ...labelled, split: 'test' as const }
@@ -312,7 +313,7 @@ describe('--online-probe on images without labels', () => {
       onMessage: (line) => messages.push(line),
     })
     expect(messages).toContainEqual(
-      '--online-probe: the unlabelled images of own images have no labels: nearest neighbours are read among the train images at every checkpoint, and no linear probe is trained',
+      '`onlineProbe`: the unlabelled images of own images have no labels: nearest neighbours are read among the train images at every checkpoint, and no linear probe is trained',
     )
     expect(linesOf(out, 'online.jsonl')).toMatchObject([
       { step: 5, epoch: 1, bank: 40, queries: 40, k: 20 },
@@ -324,7 +325,7 @@ describe('--online-probe on images without labels', () => {
   test('is one line where there are none', async () => {
     for (const others of [{}, { test: held }, { labelled: dataset, test: held }])
       await expect(run({ changes, ...others })).rejects.toThrow(
-        /^--online-probe: the images of own images \(train\) have no labels, and there are no other ones to read: leave it out$/,
+        /^`onlineProbe`: the images of own images \(train\) have no labels, and there are no other ones to read: leave it out$/,
       )
   })
 })

@@ -1,7 +1,3 @@
-/** The option of the command line that a field of the configuration comes from: `--weight-decay` for weightDecay. */
-export const optionOf = (field: PropertyKey): string =>
-  `--${String(field).replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
-
 /**
  * The name that a misspelt one was most likely meant to be: the same but for case and dashes, or else the one that
  * shares most of its beginning and end, if that is half of it.
