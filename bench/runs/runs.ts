@@ -1,10 +1,10 @@
 /**
- * Runs that are made once: each in a folder named after its resolved configuration, gone on with where it was stopped,
- * and read out with every figure kept beside it.
+ * The runs of experiments and sweeps. Each run is made once, in a folder named after its resolved configuration, and is
+ * resumed if it was stopped. Readouts are cached in the folder too.
  *
- *     <root>/<key>/                 a run's folder, as `npm run pretrain -- --out` writes it
- *       readings/<how>/step-….json  what a checkpoint is worth, read in one way
- *       failed.json                 in place of the rest, where the run diverged
+ *     <root>/<key>/                     a run's folder, as `npm run pretrain -- --out` writes it
+ *       readings/<readout>/step-….json  the readout of a checkpoint
+ *       failed.json                     the error of a run that diverged
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -28,31 +28,31 @@ import { knn } from '../../train/readout/knn.js'
 import { linearProbe } from '../../train/readout/linear_probe.js'
 import { firstOfEachClass } from '../../train/node/contact_sheet.js'
 
-/** How a frozen backbone is read. Figures of different ways do not compare. */
+/** How a frozen backbone is read out. Figures of different readouts do not compare. */
 export interface ReadoutSpec {
-  /** Views averaged for each image, the clean one and random ones. */
+  /** Views averaged per image: the clean view and random views. */
   views: number
-  /** Linear probes that the mean is taken of. */
+  /** The number of linear probes whose accuracies are averaged. */
   seeds: number
-  /** Of each probe. */
+  /** Epochs of each probe. */
   epochs: number
   knn: boolean
-  /** The moving average of the weights is read, which a run with `emaRate` keeps. */
+  /** Reads the moving average of the weights, which a run with `emaRate` keeps. */
   average?: boolean
-  /** The first so many images of each class, in place of all. */
+  /** Limits the images to the first ones of each class. */
   trainPerClass?: number
   testPerClass?: number
 }
 
-/** What a checkpoint is worth; accuracies are shares. */
+/** The readout of a checkpoint; accuracies are from 0 to 1. */
 export interface Reading {
   step: number
   epoch: number
-  /** Training until then, compilation and readouts apart. */
+  /** Training time until the checkpoint, without compilation and readouts. */
   seconds: number
-  /** That it was trained on; `A, then B` where the run was gone on with on another. */
+  /** The adapter that trained it; `A, then B` if the run was resumed on another adapter. */
   adapter?: string
-  /** Views that it was read with. */
+  /** Views averaged per image. */
   views: number
   top1: number
   top5: number
@@ -63,7 +63,7 @@ export interface Reading {
 export interface RunRequest {
   config: PretrainConfig
   readout: ReadoutSpec
-  /** Every checkpoint is read, not the last alone. */
+  /** Reads every checkpoint instead of only the last one. */
   curve?: boolean
 }
 
@@ -77,22 +77,23 @@ export interface Splits {
   test: ImageDataset
 }
 
-/** A signal ended the run before its end: it can be gone on with. */
+/** A signal stopped a run before its last step; it can be resumed. */
 export class Interrupted extends Error {
   override name = 'Interrupted'
 }
 
-/** What changes where or how a run is made, and not what comes of it; but of a folder, where it lies says what it is. */
-const UNSEEN = new Set<string>(['dataDir', 'stream'])
+/** Options that do not change the outcome of a run. */
+const WITHOUT_EFFECT = new Set<string>(['dataDir', 'stream'])
 
-/** Name of a run's folder: a hash of all in its configuration that its outcome depends on. */
+/** The name of a run's folder: a hash of all options that its outcome depends on. */
 export function keyOf(config: PretrainConfig): string {
-  const seen = Object.fromEntries(Object.entries(config).filter(([name]) => !UNSEEN.has(name)))
+  const seen = Object.fromEntries(Object.entries(config).filter(([name]) => !WITHOUT_EFFECT.has(name)))
+  // For a folder data set the path identifies the data, so it is part of the key.
   if (config.data === 'folder' && config.dataDir !== undefined) seen.dataDir = resolve(config.dataDir)
   return createHash('sha256').update(canonicalJson(seen)).digest('hex').slice(0, 16)
 }
 
-/** Name of the folder of a way of reading. */
+/** The name of a readout's folder. */
 export const nameOfReadout = ({
   views,
   seeds,
@@ -112,12 +113,12 @@ export const nameOfReadout = ({
     ...(testPerClass ? [`test-${testPerClass}`] : []),
   ].join('-')
 
-/** The adapters that runs were trained on, each once: seconds on different ones do not compare. */
+/** The adapters that runs were trained on, each once. Seconds on different adapters do not compare. */
 export const adaptersOf = (readings: readonly Reading[]): string[] => [
   ...new Set(readings.flatMap(({ adapter }) => adapter ?? [])),
 ]
 
-/** Loads each data set once, and cuts what readouts ask for once. */
+/** Loads each data set once. */
 export function namedSplits(): (config: PretrainConfig) => Promise<Splits> {
   const loaded = new Map<string, Promise<Splits>>()
   return ({ data, dataDir, resolution }) => {
@@ -144,7 +145,7 @@ export interface RunsOptions {
   root: string
   splits(config: PretrainConfig): Promise<Splits>
   signal?: AbortSignal
-  /** Within a run: rows trained so far of the run's, then the readout's. */
+  /** Progress within a run: first its steps, then its readouts. */
   onProgress?(what: string, done: number, total: number): void
 }
 
@@ -158,12 +159,12 @@ export class Runs {
     return join(this.options.root, keyOf(config))
   }
 
-  /** Whether nothing is left to do, so that `result` only reads files. */
+  /** Whether `run` has nothing to train and nothing to read out. */
   async isDone(request: RunRequest): Promise<boolean> {
     return (await this.found(request)) !== undefined
   }
 
-  /** What lies in the folder: all readings or the failure; undefined where something is to be done yet. */
+  /** The cached readings or the failure of a run; undefined if there is anything left to do. */
   async found({ config, readout, curve }: RunRequest): Promise<RunResult | undefined> {
     const folder = this.folderOf(config)
     if (existsSync(join(folder, 'failed.json')))
@@ -181,10 +182,10 @@ export class Runs {
   }
 
   /**
-   * Trains and reads out what is not there yet.
+   * Trains a run and reads it out, as far as that is not cached.
    *
-   * @returns the readings, or the one line of a run that failed: the others go on
-   * @throws Interrupted where the signal ended it; EngineError in one line where the device is lost
+   * @returns the readings, or the error of a failed run in one line, so that other runs can continue
+   * @throws Interrupted if the signal stopped it; EngineError in one line if the device is lost
    */
   async run(request: RunRequest): Promise<RunResult> {
     const { config, readout, curve } = request
@@ -203,7 +204,7 @@ export class Runs {
       if (error instanceof Interrupted) throw error
       this.stopIfLost()
       const line = (error as Error).message.split('\n')[0]
-      // A run that diverged would do so again; anything else may have been the machine's.
+      // A run that diverged would diverge again. Any other failure may be temporary, so it is not cached.
       if (error instanceof DivergedError)
         await writeAtomically(join(folder, 'failed.json'), `${JSON.stringify({ error: line })}\n`)
       return { folder, error: line }
@@ -214,12 +215,12 @@ export class Runs {
     if (this.options.signal?.aborted) throw new Interrupted('stopped')
   }
 
-  /** An engine whose device is lost refuses all that comes after: it would be the same line for every run. */
+  /** After a lost device every other run would fail with the same line. */
   private stopIfLost(): void {
     try {
       this.options.engine.check()
     } catch (error) {
-      throw new EngineError(`${(error as Error).message}; finished runs stay, the same command goes on from here`)
+      throw new EngineError(`${(error as Error).message}; finished runs are kept: run the same command to continue`)
     }
   }
 

@@ -22,7 +22,9 @@ export interface Progress {
   stepInEpoch: number
   /** Training time over all sittings, in seconds, without checkpoints and readouts. */
   seconds: number
-  /** The adapter, its properties that lowering uses, and the variants chosen on it: same target and variants, same bits. */
+  /**
+   * The adapter, its properties that lowering uses, and the variants chosen on it: same target and variants, same bits.
+   */
   adapter: string
   target: object
   variants: Record<string, string>

@@ -4,7 +4,7 @@
  *     config.yaml                     the resolved configuration
  *     metrics.jsonl                   one line per step
  *     online.jsonl                    with onlineProbe: kNN accuracy, one line per checkpoint
- *     diagnostics.jsonl               spectrum, α, alignment, uniformity: one line per checkpoint, if they are cheap enough
+ *     diagnostics.jsonl               spectrum, α, alignment, uniformity: one line per checkpoint, unless it is slow
  *     checkpoints/step-00000390/      whole or absent
  *       model.safetensors             weights and running statistics under torchvision's names, with the projector
  *       average.safetensors           with emaRate: the moving average of the backbone

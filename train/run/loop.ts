@@ -3,7 +3,7 @@ import type { Engine, Variable } from '../../engine/index.js'
 import type { PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import type { ImageFeed } from '../feed/image_feed.js'
-import { batchesOf, labelsOf, rowsOf } from '../feed/order.js'
+import { batchesOf, rowLabels, viewRows } from '../feed/batches.js'
 import type { TrainingStep } from '../step/index.js'
 import type { Progress } from './checkpoint.js'
 import type { CheckpointReadings } from './checkpoint_readings.js'
@@ -87,8 +87,8 @@ async function step(
 ): Promise<SubmittedStep> {
   const { epoch } = progress
   const lr = learningRate(progress.step, scheduleOf(config, length))
-  const rows = feed.place(rowsOf(dataset, config, images, epoch))
-  const labels = hasProbe ? labelsOf(dataset, config, images) : undefined
+  const rows = feed.place(viewRows(dataset, config, images, epoch))
+  const labels = hasProbe ? rowLabels(dataset, config, images) : undefined
   await trainingStep.run({
     rows,
     rate: Float32Array.of(lr),

@@ -4,7 +4,7 @@ import type { Backbone, Projector, StateDict } from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { imageFeed, type ImageFeed } from '../feed/image_feed.js'
-import { fractionOf } from '../feed/order.js'
+import { trainingImages } from '../feed/batches.js'
 import { onlineProbe } from '../readout/online.js'
 import { compileTrainingStep, type StepExtras, type TrainingStep } from '../step/index.js'
 import { buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
@@ -83,11 +83,11 @@ const DIAGNOSIS_SHARE = 0.04
  * Pretrains a network on a data set.
  *
  * The order of images and every view are functions of (seed, epoch, image, view). A run that is stopped and resumed
- * therefore continues exactly as if it had not been stopped. Epochs drop the last partial batch. Networks that the result
- * does not return are freed, and all of them if the run fails.
+ * therefore continues exactly as if it had not been stopped. Epochs drop the last partial batch. Networks that the
+ * result does not return are freed, and all of them if the run fails.
  *
- * @throws ConfigError if the configuration does not fit the data; DivergedError, which names the step, if the loss is not
- *   finite
+ * @throws ConfigError if the configuration does not fit the data; DivergedError, which names the step, if the loss is
+ *   not finite
  */
 export async function pretrain(options: PretrainOptions): Promise<PretrainResult> {
   const { engine, config, out, resume = false } = options
@@ -123,7 +123,7 @@ function imagesOf({ engine, dataset, config, labelled, test }: PretrainOptions):
       `\`onlineProbe\`: the images of ${dataset.name} (${dataset.split}) have no labels, and there are no other ones to read: leave it out`,
     )
   const { batch, accumulate, fraction } = config
-  const indices = fractionOf(dataset, config)
+  const indices = trainingImages(dataset, config)
   if (batch * accumulate <= indices.length) return indices
   const remedies = [
     `lower \`batch\`${accumulate > 1 ? ' or `accumulate`' : ` to at most ${indices.length}`}`,

@@ -178,6 +178,6 @@ describe('a backbone', () => {
     const found = await diagnose(gpu, backbone, dataset, { recipe, seed: 2, images: 10, objective: 'spectral' })
     expect(found.effectiveRank).toBe(0)
     expect(found.alpha).toBeUndefined()
-    expect(found.warning).toMatch(/all images have the same ones\): raise `beta`/)
+    expect(found.warning).toMatch(/all images have the same features\): raise `beta`/)
   })
 })

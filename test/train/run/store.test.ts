@@ -49,5 +49,10 @@ test('a run in memory is neither overwritten nor made into another one', async (
 
 test('names of checkpoints', () => {
   expect(checkpointName(390)).toBe('step-00000390')
-  expect(['step-00000390', 'step-', '.step-1.tmp', 'step-1x'].map(stepOf)).toEqual([390, undefined, undefined, undefined])
+  expect(['step-00000390', 'step-', '.step-1.tmp', 'step-1x'].map(stepOf)).toEqual([
+    390,
+    undefined,
+    undefined,
+    undefined,
+  ])
 })
