@@ -20,7 +20,7 @@ export interface Progress {
   /** Epochs done, and steps done in the current epoch. */
   epoch: number
   stepInEpoch: number
-  /** Training time over all sittings, in seconds, without checkpoints and readouts. */
+  /** Training time of the whole run so far, in seconds, without checkpoints and readouts. */
   seconds: number
   /**
    * The adapter, its properties that lowering uses, and the variants chosen on it: same target and variants, same bits.

@@ -47,7 +47,7 @@ export interface Moment {
 export interface CheckpointReadings {
   /** λ for the next epoch, from the spectrum of clean views. */
   adaptedLambda(lambda: number): Promise<number>
-  /** @param trained seconds that this sitting has trained; a diagnosis that would take too large a share is skipped */
+  /** @param trained training time of this call in seconds; a diagnosis that would take too large a share is skipped */
   atCheckpoint(moment: Moment, trained: number): Promise<void>
   release(): void
 }

@@ -3,14 +3,14 @@
 /** The recent rate is taken over this many steps at most. */
 const RECENT_STEPS = 20
 
-/** Counts the time of one sitting's steps. Compilation, checkpoints and readouts do not count. */
+/** Measures the steps of one call of `pretrain`. Compilation, checkpoints and readouts do not count. */
 export class TrainingClock {
   private readonly started = performance.now()
   private excludedMs = 0
   /** The training time at which each step's loss was read. */
   private readonly times: number[] = []
 
-  /** @param secondsBefore training time of earlier sittings */
+  /** @param secondsBefore training time of the run before it was resumed */
   constructor(
     private readonly imagesPerStep: number,
     private readonly secondsBefore = 0,
@@ -33,22 +33,22 @@ export class TrainingClock {
     this.times.push(this.now())
   }
 
-  /** Training time over all sittings, in seconds. */
+  /** Training time of the whole run, in seconds. */
   get seconds(): number {
     return this.secondsBefore + this.secondsHere
   }
 
-  /** Training time of this sitting, in seconds. */
+  /** Training time of this call, in seconds. */
   get secondsHere(): number {
     return this.times.length ? (this.times[this.times.length - 1] - this.times[0]) / 1000 : 0
   }
 
-  /** Seconds from the start of this sitting to the end of its first step, with compilation. */
+  /** Seconds from the start of the call to the end of its first step, with compilation. */
   get secondsToFirstStep(): number {
     return this.times.length ? (this.times[0] - this.started) / 1000 : 0
   }
 
-  /** Wall-clock seconds since the start of this sitting, with everything. */
+  /** Wall-clock seconds since the start of the call, with everything. */
   get secondsElapsed(): number {
     return (performance.now() - this.started) / 1000
   }
@@ -58,7 +58,7 @@ export class TrainingClock {
     return this.rateSince(Math.max(0, this.times.length - RECENT_STEPS))
   }
 
-  /** Images per second over all steps of this sitting; 0 after a single step. */
+  /** Images per second over all steps of this call; 0 after a single step. */
   get imagesPerSecond(): number {
     return this.rateSince(0)
   }

@@ -61,7 +61,7 @@ export interface Summary {
 export const writeSummary = (store: RunStore, summary: Summary): Promise<void> =>
   store.write(SUMMARY_FILE, `${JSON.stringify(summary, null, 2)}\n`)
 
-/** The summary of a run; undefined before its first sitting has ended. */
+/** The summary of a run; undefined before it has stopped for the first time. */
 export async function readSummary(store: RunStore): Promise<Summary | undefined> {
   const text = await store.readText(SUMMARY_FILE)
   return text === undefined ? undefined : (parseJson(text, store.nameOf(SUMMARY_FILE)) as Summary)

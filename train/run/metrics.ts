@@ -26,7 +26,7 @@ export interface StepMetrics {
   waitMs?: number
   /** Images (not views) per second over the last steps. */
   imagesPerSecond: number
-  /** Training time so far over all sittings, in seconds, without checkpoints and readouts. */
+  /** Training time of the whole run so far, in seconds, without checkpoints and readouts. */
   seconds: number
 }
 

@@ -26,27 +26,31 @@ export interface PretrainOptions {
   engine: Engine
   dataset: ImageDataset
   config: PretrainConfig
-  /** With `onlineProbe`: labelled images that nearest neighbours are read on at every checkpoint. */
+  /** With `onlineProbe`: labelled test images, which nearest neighbours classify at every checkpoint. */
   test?: ImageDataset
-  /** With `onlineProbe`, where `dataset` has no labels: images that have, to search among. No probe is trained then. */
+  /**
+   * With `onlineProbe`, if `dataset` has no labels: labelled images to search for neighbours. No probe is trained in
+   * this case.
+   */
   labelled?: ImageDataset
   /**
-   * With `out`: the share of the training time that diagnosing the features at checkpoints may take, 0.04 by default.
-   * Checkpoints where it would take more have no line in diagnostics.jsonl. 0: none has; Infinity: all have.
+   * With `out`: the share of the training time that diagnosing the features at checkpoints may take, 0.04 by default. A
+   * checkpoint whose diagnosis would take more has no line in diagnostics.jsonl. 0: no checkpoint has one; Infinity:
+   * all have one.
    */
   diagnosisShare?: number
-  /** Where checkpoints, metrics and the summary are kept; without it nothing is written. */
+  /** Where checkpoints, metrics and the summary are written; without it nothing is written. */
   out?: RunStore
-  /** Goes on from the newest checkpoint in `out`. */
+  /** Continues from the newest checkpoint in `out`. */
   resume?: boolean
-  /** Saves and stops when so much wall-clock has been spent in this sitting. */
+  /** Saves and stops after this many minutes of wall-clock time, counted from the call. */
   maxMinutes?: number
-  /** Saves and stops after the step in flight. */
+  /** Saves and stops after the current step. */
   signal?: AbortSignal
-  /** Called for every step, in order, shortly after it has run. */
+  /** Called for every step, in order, soon after it has run. */
   onStep?(metrics: StepMetrics): void
   onMessage?(line: string): void
-  /** Called for each distinct pipeline that is ready, before the first step. */
+  /** Called before the first step, for each distinct pipeline that is ready. */
   onCompile?(done: number, total: number): void
 }
 
@@ -55,25 +59,26 @@ export interface PretrainResult {
   projector: Projector
   /** With `emaRate`: the moving average of the backbone. */
   average?: Backbone
-  /** Steps and whole epochs done, over all sittings. */
+  /** Steps and whole epochs done by the run, with those before it was resumed. */
   steps: number
   epochs: number
-  /** The loss at each step of this sitting. */
+  /** The loss at each step of this call. */
   losses: number[]
-  /**
-   * Wall-clock spent training, over all sittings, without checkpoints and what is read at them; and until the first
-   * step of this sitting was done.
-   */
+  /** Training time of the whole run, in seconds, without checkpoints and readouts. */
   seconds: number
+  /** Seconds from the call to the end of its first step, with compilation. */
   secondsToFirstStep: number
+  /** Images per second over the steps of this call. */
   imagesPerSecond: number
+  /** Bytes on the device in addition to the network, the optimiser's state and the data set. */
   peakBytes: number
-  /** Where images stream to the device: seconds that steps of this sitting waited for theirs. */
+  /** With streaming: seconds that steps of this call waited for their images. */
   waitSeconds?: number
-  /** Their share of the time that this sitting trained. */
+  /** With streaming: the share of this call's training time that its steps waited. */
   waitShare?: number
-  /** With f16: steps skipped because gradients overflowed, over all sittings. */
+  /** With f16: steps that the whole run skipped because gradients overflowed. */
   skipped?: number
+  /** Why the call ended: the run reached its last step, `signal` was aborted, or `maxMinutes` had passed. */
   stopped: 'done' | 'signal' | 'time'
 }
 

@@ -30,9 +30,9 @@ export interface StepRecorderOptions {
 }
 
 export class StepRecorder {
-  /** The loss at each step of this sitting. */
+  /** The loss at each step of this call. */
   readonly losses: number[] = []
-  /** With f16: steps skipped because gradients overflowed, over all sittings. */
+  /** With f16: steps skipped because gradients overflowed in the whole run. */
   skipped: number | undefined
   private readonly pending: Promise<void>[] = []
 

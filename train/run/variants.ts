@@ -7,7 +7,7 @@ type Compiled = Pick<Progress, 'target' | 'variants'>
 
 const sameTarget = (a: object, b: object): boolean => canonicalJson(a) === canonicalJson(b)
 
-/** Whether two sittings of a run compute the same bits. */
+/** Whether two adapters compute the same bits. */
 export const sameVariants = (a: Compiled, b: Compiled): boolean =>
   sameTarget(a.target, b.target) && canonicalJson(a.variants) === canonicalJson(b.variants)
 

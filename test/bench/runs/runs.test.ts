@@ -149,7 +149,7 @@ describe('a run that fails', () => {
       engine: lost,
       onProgress: (_, done) => void (done === 2 && lost.device.destroy()),
     })
-    const line = /^GPU error on .*: the device was lost \(.*; finished runs stay, the same command goes on from here$/
+    const line = /^GPU error on .*: the device was lost \(.*; finished runs are kept: run the same command to continue$/
     await expect(runs.run({ config, readout })).rejects.toThrow(line)
     await expect(runs.run({ config: { ...config, seed: 4 }, readout })).rejects.toThrow(line)
     const again = new Runs({ ...options, engine: await engine() })
