@@ -1,4 +1,4 @@
-/** A run's files in memory: what a RunStore must do, without a file system. */
+/** A RunStore in memory. */
 import type { RunStore } from '../../train/run/store.js'
 
 export function memoryStore(files = new Map<string, Uint8Array>()): RunStore {

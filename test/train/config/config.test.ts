@@ -1,4 +1,4 @@
-/** Configurations: defaults, and one clear line for each thing that will not do. */
+/** Configurations: defaults, and one clear line for each mistake. */
 import { describe, expect, test } from 'vitest'
 import { overlay, resolveConfig, type PartialConfig } from '../../../train/config/config.js'
 import { recipes } from '../../../train/augment/recipe.js'
@@ -83,12 +83,12 @@ describe('resolveConfig', () => {
   })
 })
 
-test('every choice brings its own parameters', () => {
+test('every choice has its own parameters', () => {
   expect(resolveConfig({ objective: 'vicreg-original' })).toMatchObject({ lambda: 25, mu: 25 })
   expect(resolveConfig({ objective: 'byol', views: 2 })).toMatchObject({ symmetric: true, targetRate: 0.99 })
   expect(resolveConfig({ objective: 'byol', views: 2 })).not.toHaveProperty('lambda')
   expect(resolveConfig({ objective: 'byol' })).not.toHaveProperty('predictorHidden')
-  // Those that are defined for two views need not be told.
+  // Objectives for two views have two views by default.
   expect(resolveConfig({ objective: 'byol' }).views).toBe(2)
   expect(resolveConfig({ objective: 'barlow-twins-original' }).views).toBe(2)
   expect(resolveConfig({ objective: 'vicreg' }).views).toBe(4)
@@ -96,19 +96,19 @@ test('every choice brings its own parameters', () => {
   expect(resolveConfig({})).not.toHaveProperty('momentum')
 })
 
-test('augmentations: the data set’s recipe or a named one, changed in parts', () => {
+test('augmentations: the recipe of the data set or a named one, with changes', () => {
   expect(resolveConfig({ data: 'stl10' }).augmentation).toEqual(recipes.stl)
   expect(resolveConfig({ data: 'folder' }).augmentation).toEqual(recipes.imagenet100)
   const changed = resolveConfig({
     augmentation: { recipe: 'imagenet100', size: 64, jitter: { hue: 0.2 } },
   }).augmentation
   expect(changed).toEqual({ ...recipes.imagenet100, size: 64, jitter: { ...recipes.imagenet100.jitter, hue: 0.2 } })
-  // What was resolved resolves to itself.
+  // A resolved configuration resolves to itself.
   expect(resolveConfig({ augmentation: changed }).augmentation).toEqual(changed)
 })
 
 describe('overlay', () => {
-  test('the upper one wins, field by field', () => {
+  test('the upper configuration wins, field by field', () => {
     const under: PartialConfig = { lambda: 0.02, batch: 32, augmentation: { size: 64, jitter: { hue: 0.1 } } }
     const over: PartialConfig = { batch: 64, views: undefined, augmentation: { jitter: { brightness: 0 } } }
     expect(overlay(under, over)).toEqual({
@@ -119,7 +119,7 @@ describe('overlay', () => {
     expect(overlay(under, { augmentation: { recipe: 'stl' } }).augmentation).toEqual({ recipe: 'stl' })
   })
 
-  test('another choice does not take what belonged to the one before', () => {
+  test('another choice drops the options of the earlier choice', () => {
     const under: PartialConfig = { lambda: 0.02, optimizer: 'sgd', momentum: 0.8 }
     expect(resolveConfig(overlay(under, { objective: 'vicreg' }))).toMatchObject({ lambda: 25, momentum: 0.8 })
     expect(overlay(under, { objective: 'barlow-twins', optimizer: 'adam' })).toEqual({

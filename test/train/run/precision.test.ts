@@ -1,4 +1,4 @@
-/** Pretraining with activations in f16: as in f32 but for rounding, resumable, and refused where there is no f16. */
+/** Pretraining with f16 activations: it learns like f32, resumes, and is an error on adapters without f16. */
 import { existsSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -52,8 +52,8 @@ const metricsOf = (run: string): StepMetrics[] =>
     .map((line) => JSON.parse(line) as StepMetrics)
 
 describe.skipIf(!(await engine()).target.f16)('`precision` f16', () => {
-  test('learns as f32 does, in less memory', async () => {
-    // A small rate: a larger one carries any rounding, and the first steps that are skipped, to other weights.
+  test('learns like f32, in less memory', async () => {
+    // A small learning rate: with a larger one, rounding and the skipped first steps lead to other weights.
     const changes: PartialConfig = { lr: 1e-4, batch: 40, epochs: 30 }
     const [f32, f16] = [await run({ changes: { ...changes, precision: 'f32' } }), await run({ changes })]
     expect(f16.losses).toHaveLength(30)
@@ -66,7 +66,7 @@ describe.skipIf(!(await engine()).target.f16)('`precision` f16', () => {
     expect([f32.skipped, f16.skipped]).toEqual([undefined, expect.any(Number)])
   })
 
-  test('resumes bit for bit, the loss scale included', async () => {
+  test('resumes bit for bit, with its loss scale', async () => {
     const [whole, parts] = [join(folder, 'whole'), join(folder, 'parts')]
     const { skipped } = await run({ out: whole })
     await run({ out: parts, changes: { steps: 7 } })
@@ -83,7 +83,7 @@ describe.skipIf(!(await engine()).target.f16)('`precision` f16', () => {
     )
   })
 
-  test('views in chunks train as all at once do', async () => {
+  test('views in chunks train like all views at once', async () => {
     const changes: PartialConfig = { bn: 'per-view', views: 4, epochs: 2 }
     const whole = await run({ changes })
     const chunked = await run({ changes: { ...changes, viewChunk: 2 } })
@@ -94,7 +94,7 @@ describe.skipIf(!(await engine()).target.f16)('`precision` f16', () => {
   })
 })
 
-test('an adapter without f16 is refused in one line, with nothing written', async () => {
+test('on an adapter without f16 it is an error of one line, and nothing is written', async () => {
   const gpu = await engine()
   const without = Object.create(gpu, { target: { value: { ...gpu.target, f16: false } } }) as Engine
   const out = join(folder, 'none')

@@ -1,4 +1,4 @@
-/** A run behind another RunStore than a folder, as a browser has it. */
+/** A run whose RunStore is not a folder, as in a browser. */
 import { expect, test } from 'vitest'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
 import { openRun } from '../../../train/run/checkpoint.js'
@@ -18,7 +18,7 @@ const config = (changes: PartialConfig = {}) =>
 const run = async (options: Partial<PretrainOptions>, changes?: PartialConfig) =>
   pretrain({ engine: await engine(), dataset: colourfulImages(24), config: config(changes), ...options })
 
-test('a run in memory resumes bit for bit, and leaves the variants of the engine alone', async () => {
+test('a run in memory resumes bit for bit, and does not change the variants of the engine', async () => {
   const gpu = await engine()
   const [whole, parts] = [new Map<string, Uint8Array>(), new Map<string, Uint8Array>()]
   await run({ out: memoryStore(whole) })
@@ -38,7 +38,7 @@ test('a run in memory resumes bit for bit, and leaves the variants of the engine
   expect(await readSummary(memoryStore(parts))).toMatchObject({ stopped: 'done', steps: 6, totalSteps: 6 })
 })
 
-test('a run in memory is neither overwritten nor made into another one', async () => {
+test('a run in memory is not overwritten, and does not become another run', async () => {
   const out = memoryStore()
   await run({ out }, { steps: 1 })
   await expect(run({ out })).rejects.toThrow('`out` memory holds a run already: continue it with `resume`')
