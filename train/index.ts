@@ -14,13 +14,13 @@ export { estimateStatistics, extractFeatures, type FeatureOptions, type Statisti
 export {
   fromArrays,
   inMemory,
-  subset,
   type ArrayDataset,
   type ImageArrays,
   type ImageDataset,
   type ImageStore,
   type Split,
 } from './data/dataset.js'
+export { subset } from './data/subset.js'
 export { cleanViews, drawViews, ROW_FLOATS, type DrawOptions } from './augment/draw.js'
 export { recipes, type AugmentationRecipe } from './augment/recipe.js'
 export { augmentViews, deviceImages, type DeviceImages } from './augment/views.js'

@@ -2,8 +2,9 @@
 import { join } from 'node:path'
 import { Argument, Command, Option } from 'commander'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
+import { abortOnSignal } from '../../train/cli/interrupt.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
-import { interruptible, progressOf, stoppedCleanly } from '../runs/progress.js'
+import { progressOf, stoppedCleanly } from '../runs/progress.js'
 import { table } from '../report/text.js'
 import { namedSplits } from '../runs/runs.js'
 import { boundText, intervalText } from './claims.js'
@@ -67,7 +68,7 @@ await runCommand(async () => {
   const { out = folder, cache = join(folder, 'runs') } = options
   await checkFolder('--out', out)
   const engine = await openWithNote(options.adapter)
-  const { signal } = interruptible()
+  const signal = abortOnSignal()
   const progress = progressOf()
   await stoppedCleanly(signal, async () => {
     await perform(

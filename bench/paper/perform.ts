@@ -1,7 +1,7 @@
 /** Performs experiments over one cache of runs: experiments that need the same run share it. */
 import type { Engine } from '../../engine/index.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config/config.js'
-import { counted } from '../../train/report/summary.js'
+import { counted } from '../../train/report/text.js'
 import { adaptersOf, keyOf, rowsOf, Runs, type RunRequest, type RunResult, type Splits } from '../runs/runs.js'
 import { judge, seedList, seedsWithout, verdictOfAll } from './claims.js'
 import type { Analysis, Arm, ArmResult, Context, Experiment, JudgedClaim, Result, Scale, Setup } from './experiment.js'

@@ -1,10 +1,10 @@
-/** Many runs on the terminal: what is being done, and how long all of it will take; and how they are stopped. */
+/** Shows the progress of many runs on stderr, and ends commands that a signal has stopped. */
 import { beginPhase, type Phase } from '../../train/cli/phases.js'
-import { duration } from '../../train/report/summary.js'
+import { duration } from '../../train/report/text.js'
 import { Interrupted } from './runs.js'
 
 export interface Progress {
-  /** A run begins; `rows` are those trained so far, of all that are to be. */
+  /** Begins a run. `rows` counts the rows trained so far and the rows of all runs. */
   begin(label: string, rows: { done: number; total: number }): void
   within(label: string, what: string, done: number, total: number): void
   say(line: string): void
@@ -44,28 +44,13 @@ export function progressOf(): Progress {
   }
 }
 
-/** The first SIGINT or SIGTERM aborts, after which what is in flight is saved; a later SIGINT quits at once. */
-export function interruptible(): AbortController {
-  const abort = new AbortController()
-  let asked = 0
-  process.on('SIGINT', () => {
-    // A wrapper may pass on the signal that a terminal has sent already: only a later one means "at once".
-    if (abort.signal.aborted) return Date.now() - asked > 1000 ? process.exit(130) : undefined
-    console.error('\nstopping after the steps in flight; Ctrl-C again to quit at once')
-    asked = Date.now()
-    abort.abort()
-  })
-  process.on('SIGTERM', () => abort.abort())
-  return abort
-}
-
-/** Runs `work`; where a signal ended it, says how to go on and leaves exit code 130. */
+/** Runs `work`. When a signal ends it, prints how to continue and sets exit code 130. */
 export async function stoppedCleanly(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
   try {
     await work()
   } catch (error) {
     if (!signal.aborted || !(error instanceof Interrupted || (error as Error).name === 'AbortError')) throw error
-    console.error('stopped; the same command goes on from here')
+    console.error('stopped; run the same command again to continue')
     process.exitCode = 130
   }
 }

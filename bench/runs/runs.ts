@@ -13,7 +13,9 @@ import { EngineError, type Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
 import { canonicalJson } from '../../train/config/canonical_json.js'
 import type { PretrainConfig } from '../../train/config/config.js'
-import { inMemory, loadDataset, MissingSplitError, subset, type ImageDataset } from '../../train/data/dataset.js'
+import type { ImageDataset } from '../../train/data/dataset.js'
+import { loadDataset } from '../../train/node/data/index.js'
+import { MissingSplitError } from '../../train/data/registry.js'
 import { readJson, writeAtomically } from '../../train/node/files.js'
 import { buildNetwork } from '../../train/step/network.js'
 import { pretrain } from '../../train/node/pretrain.js'
@@ -23,10 +25,7 @@ import { AVERAGE_FILE, MODEL_FILE, readCheckpoint } from '../../train/run/checkp
 import { DivergedError } from '../../train/run/diverged.js'
 import { checkpointNames, checkpointPath, isResumable, readSummary } from '../../train/run/folder.js'
 import { runLength } from '../../train/run/schedule.js'
-import { extractFeatures } from '../../train/readout/features.js'
-import { knn } from '../../train/readout/knn.js'
-import { linearProbe } from '../../train/readout/linear_probe.js'
-import { firstOfEachClass } from '../../train/node/contact_sheet.js'
+import { readout } from '../../train/readout/readout.js'
 
 /** How a frozen backbone is read out. Figures of different readouts do not compare. */
 export interface ReadoutSpec {
@@ -150,9 +149,6 @@ export interface RunsOptions {
 }
 
 export class Runs {
-  /** By data set and images of each class: names do not tell two folders or resolutions apart. */
-  private readonly cuts = new WeakMap<ImageDataset, Map<number, ImageDataset>>()
-
   constructor(private readonly options: RunsOptions) {}
 
   folderOf(config: PretrainConfig): string {
@@ -188,7 +184,7 @@ export class Runs {
    * @throws Interrupted if the signal stopped it; EngineError in one line if the device is lost
    */
   async run(request: RunRequest): Promise<RunResult> {
-    const { config, readout, curve } = request
+    const { config, readout: spec, curve } = request
     const before = await this.found(request)
     if (before) return before
     const folder = this.folderOf(config)
@@ -197,7 +193,7 @@ export class Runs {
       if (!(await isTrained(folder))) await this.train(folder, config, splits)
       for (const name of await checkpointsToRead(folder, curve)) {
         this.stopIfAsked()
-        await this.read(folder, name, config, readout, splits)
+        await this.read(folder, name, config, spec, splits)
       }
       return (await this.found(request))!
     } catch (error) {
@@ -270,41 +266,18 @@ export class Runs {
 
   private async readBackbone(backbone: Backbone, config: PretrainConfig, spec: ReadoutSpec, splits: Splits) {
     const { engine, onProgress } = this.options
-    const seeds = Array.from({ length: spec.seeds }, (_, i) => i + 1)
-    const features = async (dataset: ImageDataset, what: string) => {
-      if (!dataset.labels.length)
-        throw new Error(`readout: the ${dataset.split} images of ${dataset.name} have no labels`)
-      const options = { recipe: config.augmentation, views: spec.views, seed: seeds[0] }
-      const tick = (done: number, total: number): void => onProgress?.(what, done, total)
-      return {
-        features: await extractFeatures(engine, backbone, dataset, { ...options, onProgress: tick }),
-        labels: dataset.labels,
-      }
-    }
-    const test = await this.firstOf(splits.test, spec.testPerClass)
-    const given = await features(await this.firstOf(splits.train, spec.trainPerClass), 'training features')
-    const asked = await features(test, 'test features')
-    const classes = Math.max(splits.train.classes.length, test.classes.length)
-    const onEpoch = (done: number, total: number): void => onProgress?.('linear probe', done, total)
-    const probes = await linearProbe(engine, given, asked, { classes, seeds, epochs: spec.epochs, onEpoch })
-    const [near] = spec.knn ? await knn(engine, given, asked, { classes, ks: [20] }) : []
-    const meanOf = (pick: (p: { top1: number; top5: number }) => number): number =>
-      probes.reduce((total, p) => total + pick(p), 0) / probes.length
-    return {
-      top1: meanOf((p) => p.top1),
-      top5: meanOf((p) => p.top5),
-      ...(near && { knn20: near.top1 }),
-      testCount: test.count,
-    }
-  }
-
-  private async firstOf(dataset: ImageDataset, perClass: number | undefined): Promise<ImageDataset> {
-    if (perClass === undefined) return dataset
-    const own = this.cuts.get(dataset) ?? new Map<number, ImageDataset>()
-    this.cuts.set(dataset, own)
-    const held = own.get(perClass) ?? (await inMemory(subset(dataset, firstOfEachClass(dataset, perClass))))
-    own.set(perClass, held)
-    return held
+    const { linear, knn, testCount } = await readout(engine, backbone, splits.train, splits.test, {
+      recipe: config.augmentation,
+      views: spec.views,
+      seeds: Array.from({ length: spec.seeds }, (_, i) => i + 1),
+      epochs: spec.epochs,
+      ks: spec.knn ? [20] : [],
+      trainPerClass: spec.trainPerClass,
+      testPerClass: spec.testPerClass,
+      onProgress,
+    })
+    const [knn20] = knn
+    return { top1: linear.top1, top5: linear.top5, ...(knn20 && { knn20: knn20.top1 }), testCount }
   }
 }
 

@@ -1,7 +1,7 @@
 /** f16 against f32 in training: the mean loss of steps 151 to 200 for each seed, with speed and memory. */
 import type { Engine } from '../../engine/index.js'
 import { ConfigError, resolveConfig } from '../../train/config/config.js'
-import { loadDataset } from '../../train/data/dataset.js'
+import { loadDataset } from '../../train/node/data/index.js'
 import { pretrain } from '../../train/node/pretrain.js'
 import type { Origin } from '../report/origin.js'
 import { mean } from '../report/statistics.js'

@@ -1,6 +1,7 @@
 /** Speed of the readout: the paper's linear probe and nearest neighbours at the size of CIFAR-10. */
 import { knn } from '../../train/readout/knn.js'
-import { linearProbe, type LabelledFeatures } from '../../train/readout/linear_probe.js'
+import type { LabelledFeatures } from '../../train/readout/labelled_features.js'
+import { linearProbe } from '../../train/readout/linear_probe.js'
 import { summarize, type Summary } from '../report/statistics.js'
 import { figure, medianText, table } from '../report/text.js'
 import type { Measurement, MeasureOptions } from './measurement.js'

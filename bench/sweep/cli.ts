@@ -2,8 +2,9 @@
 import { basename, extname, join } from 'node:path'
 import { Command } from 'commander'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
+import { abortOnSignal } from '../../train/cli/interrupt.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
-import { interruptible, progressOf, stoppedCleanly } from '../runs/progress.js'
+import { progressOf, stoppedCleanly } from '../runs/progress.js'
 import { adaptersOf, namedSplits } from '../runs/runs.js'
 import { readSweep } from './file.js'
 import { performSweep, readingsOf } from './perform.js'
@@ -35,7 +36,7 @@ await runCommand(async () => {
   const { out = join('runs', 'sweeps', basename(file, extname(file))) } = options
   await checkFolder('--out', out)
   const engine = await openWithNote(options.adapter)
-  const { signal } = interruptible()
+  const signal = abortOnSignal()
   const progress = progressOf()
   await stoppedCleanly(signal, async () => {
     const runs = await performSweep(sweep, {

@@ -1,5 +1,5 @@
 /** Table and plots of a sweep. */
-import { viewsOf } from '../../train/readout/evaluate.js'
+import { describeViews } from '../../train/report/text.js'
 import { lines, meanPoint, scatter, svgFile, type ChartSeries } from '../report/charts.js'
 import { meanAndSpread, table } from '../report/text.js'
 import { adaptersOf, type Reading } from '../runs/runs.js'
@@ -49,7 +49,7 @@ export function sweepTable(
   const weights = readout.average ? 'from the moving average of the weights ' : ''
   return [
     table(header, rows),
-    `Read ${weights}with ${viewsOf(readout.views)} an image. ± is one standard deviation over the seeds. Minutes are training only.`,
+    `Read ${weights}with ${describeViews(readout.views)} an image. ± is one standard deviation over the seeds. Minutes are training only.`,
     ...(adapters.length > 1
       ? [`The runs used more than one adapter (${adapters.join('; ')}): their minutes cannot be compared.`]
       : []),

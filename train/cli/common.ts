@@ -1,16 +1,16 @@
-/** What every command of training shares. */
+/** Helpers that all training commands share. */
 import { openEngine, type NodeEngine } from '../../engine/node/index.js'
 
 export { asCommandLine, optionOf, parseOptions, runCommand, withAdapter } from '../../engine/node/command.js'
 
-/** Opens the engine and says in one line which adapter is used. */
+/** Opens the engine and prints one line with the adapter that it uses. */
 export async function openWithNote(adapter?: string): Promise<NodeEngine> {
   const engine = await openEngine({ adapter })
   console.error(engine.driver.note)
   return engine
 }
 
-/** Parses a number for commander; says what was given where it is none. */
+/** A parser of numbers for commander. Its error names the option and the text. */
 export const number =
   (option: string) =>
   (text: string): number => {

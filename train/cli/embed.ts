@@ -1,10 +1,11 @@
-/** `npm run embed`: writes a backbone's features of a data set; see `--help`. */
+/** `npm run embed`: writes the features of a data set; see `--help`. */
 import { basename, dirname, join } from 'node:path'
 import { Command, Option } from 'commander'
 import { architectures, encodeSafetensors, importStateDict, resnet } from '../../models/index.js'
 import { featureInfoIn, featureInfoOf, featureMetadata, type FeatureInfo } from '../run/weights.js'
 import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig } from '../config/config.js'
-import { datasetNames, loadDataset, type Split } from '../data/dataset.js'
+import { datasetNames, loadDataset } from '../node/data/index.js'
+import type { Split } from '../data/dataset.js'
 import { writeAtomically } from '../node/files.js'
 import { readWeights } from '../node/weights.js'
 import { extractFeatures } from '../readout/features.js'
@@ -31,87 +32,89 @@ interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution'>
 const command = withAdapter(
   new Command('embed')
     .description(
-      "Write a backbone's features of a data set in eval mode, from one clean view an image: a safetensors file with " +
-        '`features` (F32 [N, D]) and `labels` (I64 [N]).',
+      'Write the features of a data set, computed in eval mode from one clean view per image, to a safetensors file ' +
+        'with `features` (F32 [N, D]) and `labels` (I64 [N]).',
     )
-    .option('--run <folder>', 'a folder that `npm run pretrain` wrote with --out: its newest checkpoint')
-    .option('--checkpoint <name>', 'with --run: another one, by its name or its step')
-    .option('--weights <file>', "or safetensors under torchvision's names: a model.safetensors, or any other")
-    .requiredOption('--out <file>', 'where to write the features')
+    .option('--run <folder>', 'folder that `npm run pretrain` wrote with --out')
+    .option('--checkpoint <name>', 'with --run: checkpoint to use, by its name or its step (the newest)')
+    .option('--weights <file>', "instead of --run: a safetensors file with torchvision's names")
+    .requiredOption('--out <file>', 'safetensors file to write')
+    .option('--arch <name>', `network: ${Object.keys(architectures).join(', ')} (from the weights, or resnet18)`)
+    .option('--width <channels>', 'number of channels of the first stage (from the weights, or 64)', number('--width'))
+    .option('--stem <name>', 'first layers: cifar or imagenet (from the weights, or cifar)')
+    .option('--no-stem-relu', 'no ReLU after the batch-norm of the stem')
     .option(
-      '--arch <name>',
-      `${Object.keys(architectures).join(', ')} (what the weights say, as for the next four; or resnet18)`,
+      '--image-size <pixels>',
+      'height and width to which images are resized (from the weights, or 32)',
+      number('--image-size'),
     )
-    .option('--width <channels>', 'channels of the first stage (64)', number('--width'))
-    .option('--stem <name>', 'cifar or imagenet (cifar)')
-    .option('--no-stem-relu', "no ReLU after the stem's batch-norm")
-    .option('--image-size <pixels>', 'height and width that images are resized to (32)', number('--image-size'))
-    .option('--data <name>', `data set: ${datasetNames.join(', ')} (the run's, or cifar10)`)
-    .option('--data-dir <folder>', "folder that holds it (the run's, or the cache)")
+    .option('--data <name>', `data set: ${datasetNames.join(', ')} (as in the run, or cifar10)`)
+    .option('--data-dir <folder>', 'folder that holds the data set (as in the run, or the cache)')
     .option(
       '--resolution <pixels>',
-      "height and width that a folder's pictures are packed at (the run's, or 160)",
+      'height and width at which the pictures of a folder are packed (as in the run, or 160)',
       number('--resolution'),
     )
-    .addOption(new Option('--split <name>', 'which images').choices(['train', 'test', 'unlabelled']).default('test'))
-    .option('--limit <count>', 'the first so many images (all)', number('--limit')),
+    .addOption(new Option('--split <name>', 'split to read').choices(['train', 'test', 'unlabelled']).default('test'))
+    .option('--limit <count>', 'number of images, from the start of the split (all)', number('--limit')),
 )
 
-/** An option as it is written on the command line. */
+/** An option as on the command line: `--width 64`, `--no-stem-relu`. */
 const optionFor = (name: string, value: unknown): string =>
   typeof value === 'boolean'
     ? optionOf(value ? name : `no${name[0].toUpperCase()}${name.slice(1)}`)
     : `${optionOf(name)} ${String(value)}`
 
-/** The weights, and what is known of how to read them and of the data that they come from. */
-async function source({ run, checkpoint: wanted, weights }: Options) {
+/** The weights, with the network and the data that they come from as far as these are known. */
+async function loadWeights({ run, checkpoint: wanted, weights }: Options) {
   if ((run === undefined) === (weights === undefined))
-    throw new ConfigError('--run or --weights: name a run, or a file of weights')
+    throw new ConfigError('--run or --weights: give exactly one of them')
   if (run !== undefined) {
     const { config, checkpoint } = await chooseCheckpoint(run, wanted)
     const file = join(checkpoint.folder, 'model.safetensors')
-    // Of older checkpoints the files say less than their run.
+    // The configuration of the run says more than the files of older checkpoints.
     const { tensors } = await readWeights(file)
     return { file, tensors, saved: featureInfoOf(config), config }
   }
-  if (wanted !== undefined) throw new ConfigError(`--checkpoint ${wanted}: is one of a run; name that with --run`)
+  if (wanted !== undefined) throw new ConfigError(`--checkpoint ${wanted}: needs --run`)
   const { tensors, metadata } = await readWeights(weights!)
   return { file: weights!, tensors, saved: featureInfoIn(metadata, weights!), config: undefined }
 }
 
-await runCommand(async () => {
-  const options = parseOptions<Options>(command)
-  const { split, limit, out, adapter, data } = options
-  if (limit !== undefined && (!Number.isInteger(limit) || limit < 1))
-    throw new ConfigError(`--limit ${limit}: must be a whole number of at least 1`)
-  const { file, tensors, saved, config: trained } = await source(options)
-  const given = withoutDefaults(command, {
-    ...{ arch: options.arch, width: options.width, stem: options.stem, stemRelu: options.stemRelu },
-    imageSize: options.imageSize,
-  })
-  for (const [name, value] of Object.entries(given)) {
+/** The configuration of the weights, with the user's network, data set and image size in their place. */
+function embedConfig(options: Options, { saved, config: trained }: Awaited<ReturnType<typeof loadWeights>>) {
+  const { arch, width, stem, stemRelu, imageSize: size, data } = options
+  const chosen = withoutDefaults(command, { arch, width, stem, stemRelu, imageSize: size })
+  for (const [name, value] of Object.entries(chosen)) {
     const own = saved[name as keyof FeatureInfo]
     if (value !== undefined && own !== undefined && value !== own)
-      console.error(
-        `${optionFor(name, value)}: the weights were trained with ${optionFor(name, own)}; what is given wins`,
-      )
+      console.error(`${optionFor(name, value)} overrides ${optionFor(name, own)}, with which the weights were trained`)
   }
-  const { imageSize, mean, std, ...network } = { ...saved, ...withoutUndefined(given) }
+  const { imageSize, mean, std, ...network } = { ...saved, ...withoutUndefined(chosen) }
   const sameData = trained && (data ?? trained.data) === trained.data
-  const config = resolveConfig({
+  return resolveConfig({
     ...network,
     data: data ?? trained?.data,
     dataDir: options.dataDir ?? (sameData ? trained.dataDir : undefined),
     resolution: options.resolution ?? (sameData ? trained.resolution : undefined),
-    // What the network saw, whatever it is shown now.
+    // Normalise as in pretraining, whatever the data set is now.
     augmentation: { size: imageSize, mean, std },
   })
-  const { arch, width, stem, stemRelu, augmentation: recipe } = config
-  const dataset = await loadDataset(config.data, split, { dataDir: config.dataDir, resolution: config.resolution })
+}
+
+await runCommand(async () => {
+  const options = parseOptions<Options>(command)
+  const { split, limit, out, adapter } = options
+  if (limit !== undefined && (!Number.isInteger(limit) || limit < 1))
+    throw new ConfigError(`--limit ${limit}: must be a whole number of at least 1`)
+  const loaded = await loadWeights(options)
+  const config = embedConfig(options, loaded)
+  const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution } = config
+  const dataset = await loadDataset(data, split, { dataDir, resolution })
 
   const engine = await openWithNote(adapter)
   const backbone = resnet({ arch, width, stem, stemRelu })
-  importStateDict(engine, backbone.dict, tensors, file)
+  importStateDict(engine, backbone.dict, loaded.tensors, loaded.file)
   const count = Math.min(limit ?? dataset.count, dataset.count)
   const phase = beginPhase('features')
   const features = await extractFeatures(engine, backbone, dataset, {
@@ -130,15 +133,13 @@ await runCommand(async () => {
     },
     {
       ...featureMetadata(featureInfoOf(config)),
-      weights: basename(file),
-      ...(trained && { run: options.run!, step: basename(dirname(file)) }),
-      data: config.data,
+      weights: basename(loaded.file),
+      ...(loaded.config && { run: options.run!, step: basename(dirname(loaded.file)) }),
+      data,
       split,
       views: '1 clean view',
     },
   )
   await writeAtomically(out, bytes)
-  console.log(
-    `${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${config.data}`,
-  )
+  console.log(`${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${data}`)
 })

@@ -1,18 +1,18 @@
-/** Long phases on the terminal: a bar with the time left, or a plain line every few seconds where there is none. */
+/** Shows long phases of work on stderr: a bar with the time left, or plain lines where stderr is no terminal. */
 import { SingleBar } from 'cli-progress'
-import { duration } from '../report/summary.js'
+import { duration } from '../report/text.js'
 
 const SECONDS_BETWEEN_LINES = 5
 const LABEL_CELLS = 26
 
 export interface Phase {
-  /** @param note what else is worth saying, such as the loss */
+  /** @param note further text, such as the loss */
   update(done: number, total: number, note?: string): void
-  /** Ends it with what took how long. */
+  /** Ends the phase with one line that says how long it took. */
   finish(): void
 }
 
-/** @param stream stderr by default, so that results on stdout stay clean */
+/** @param stream stderr by default, so that stdout holds only results */
 export function beginPhase(label: string, stream: NodeJS.WriteStream = process.stderr): Phase {
   const begun = performance.now()
   const title = label.padEnd(LABEL_CELLS)
@@ -52,5 +52,22 @@ export function beginPhase(label: string, stream: NodeJS.WriteStream = process.s
       stream.write(`${[`${title} ${done}/${total}`, left(done, total), note].filter(Boolean).join('  ')}\n`)
     },
     finish,
+  }
+}
+
+/** Shows work that reports the name of its current phase: each phase in turn. */
+export function phaseReporter<Name extends string>(title: string) {
+  let current: Name | undefined
+  let shown: Phase | undefined
+  return {
+    onProgress(name: Name, done: number, total: number): void {
+      if (name !== current) {
+        shown?.finish()
+        shown = beginPhase(`${title}: ${name}`)
+        current = name
+      }
+      shown?.update(done, total)
+    },
+    finish: (): void => shown?.finish(),
   }
 }

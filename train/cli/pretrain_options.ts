@@ -1,4 +1,4 @@
-/** The options of `npm run pretrain`, and the configuration that they, a file, a recipe and a run to resume make. */
+/** The options of `npm run pretrain`, and the configuration from them, a file, a recipe or a run to resume. */
 import { readFile } from 'node:fs/promises'
 import { Command } from 'commander'
 import { parse } from 'yaml'
@@ -13,13 +13,13 @@ import {
   type PartialConfig,
   type PretrainConfig,
 } from '../config/config.js'
-import { datasetNames } from '../data/dataset.js'
+import { datasetNames } from '../node/data/index.js'
 import { unreadable } from '../node/files.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
 import { number, withAdapter } from './common.js'
 
-/** As the command line gives them: fields of the configuration under their own names, and the command's own. */
+/** The parsed command line: fields of the configuration and options of the command itself. */
 export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' | 'stream'> {
   config?: string
   recipe?: string
@@ -36,96 +36,102 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
 
 const text = String
 
-/** By what they are about: [flags, description, parser (a number's, if absent)]. */
-const groups: Record<string, [string, string, ((given: string) => string)?][]> = {
+/** Options with a value, by heading: [flags, description, parser]. Without a parser the value is a number. */
+const groups: Record<string, [string, string, ((value: string) => string)?][]> = {
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
-    ['--data-dir <folder>', 'folder that holds it, in its official format or as pictures (the cache)', text],
-    ['--resolution <pixels>', "height and width that a folder's pictures are packed at (160)"],
+    ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
+    ['--resolution <pixels>', 'height and width at which the pictures of a folder are packed (160)'],
     ['--fraction <share>', 'share of the training images to pretrain on (1)'],
   ],
   'Views:': [
-    ['--views <m>', 'views an image, at least 2 (4; 2 where the objective takes no more)'],
-    ['--image-size <pixels>', "height and width of a view (the recipe's: 32 for cifar10)"],
-    ['--augmentation <recipe>', `${Object.keys(recipes).join(', ')} (that of the data set)`, text],
-    ['--view-chunk <k>', 'views in memory at once, a divisor of --views; needs --bn per-view (all)'],
+    ['--views <m>', 'views per image, at least 2 (4; 2 for objectives of two views)'],
+    ['--image-size <pixels>', 'height and width of a view (from the augmentation: 32 for cifar10)'],
+    ['--augmentation <recipe>', `augmentation: ${Object.keys(recipes).join(', ')} (by data set)`, text],
+    ['--view-chunk <k>', 'number of views in memory at once, a divisor of --views; needs --bn per-view (all)'],
   ],
   'Network:': [
-    ['--arch <name>', `${Object.keys(architectures).join(', ')} (resnet18)`, text],
-    ['--width <channels>', 'channels of the first stage (64)'],
-    ['--stem <name>', 'cifar or imagenet (cifar)', text],
-    ['--bn <mode>', "joint or per-view: whose rows batch-norm's statistics are taken over (joint)", text],
-    ['--projector-dim <d>', 'projector width (256)'],
-    ['--projector-depth <layers>', 'linear layers of the projector, 2 or 3 (2)'],
+    ['--arch <name>', `network: ${Object.keys(architectures).join(', ')} (resnet18)`, text],
+    ['--width <channels>', 'number of channels of the first stage (64)'],
+    ['--stem <name>', 'first layers: cifar or imagenet (cifar)', text],
+    ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
+    ['--projector-dim <d>', 'width of the projector (256)'],
+    ['--projector-depth <layers>', 'number of linear layers of the projector, 2 or 3 (2)'],
   ],
   'Objective:': [
-    ['--objective <name>', `${objectiveNames.join(', ')} (barlow-twins)`, text],
-    ['--lambda <weight>', 'Barlow Twins: of the orthogonality constraint (0.01); VICReg: of the invariance (25)'],
-    ['--mu <weight>', 'vicreg-original: of the variance (25)'],
-    ['--beta <weight>', 'spectral: of the orthogonality constraint (0.5)'],
-    ['--temperature <t>', 'simclr (0.1)'],
-    ['--target-rate <rate>', "byol: of the target's moving average, rising to 1 (0.99)"],
-    ['--predictor-hidden <width>', "byol: of the predictor's hidden layer (that of the projector)"],
+    ['--objective <name>', `objective: ${objectiveNames.join(', ')} (barlow-twins)`, text],
+    [
+      '--lambda <weight>',
+      'Barlow Twins: weight of the orthogonality constraint (0.01); VICReg: weight of the invariance term (25)',
+    ],
+    ['--mu <weight>', 'vicreg-original: weight of the variance term (25)'],
+    ['--beta <weight>', 'spectral: weight of the orthogonality constraint (0.5)'],
+    ['--temperature <t>', 'simclr: temperature of the softmax (0.1)'],
+    ['--target-rate <rate>', 'byol: initial rate of the moving average of the target; rises to 1 (0.99)'],
+    ['--predictor-hidden <width>', 'byol: width of the hidden layer of the predictor (as the projector)'],
   ],
   'Optimisation:': [
-    ['--optimizer <name>', 'adam, adamw, sgd or lars (adam)', text],
-    ['--lr <rate>', 'learning rate at its highest (0.001)'],
-    ['--schedule <shape>', 'constant or cosine (constant)', text],
-    ['--warmup-epochs <count>', 'epochs over which the rate rises before (0)'],
-    ['--lr-floor <share>', 'cosine: share of --lr that it ends at (0)'],
-    ['--momentum <rate>', 'sgd, lars (0.9)'],
-    ['--weight-decay <rate>', 'added to the gradient; adamw: decoupled (0.000001)'],
-    ['--clip-norm <norm>', 'largest norm of the gradient (any)'],
-    ['--batch <images>', 'images of a forward pass (128)'],
-    ['--accumulate <count>', 'forward passes a step, their gradients averaged; not the same as a larger batch (1)'],
-    ['--ema-rate <rate>', 'keep a moving average of the backbone at this rate, for the readout (none)'],
-    ['--precision <type>', 'f32, or f16: activations in half the memory, where the adapter has it (f32)', text],
-    ['--epochs <count>', 'epochs (100)'],
-    ['--steps <count>', 'end after so many steps'],
-    ['--seed <number>', 'of the weights, the order and the views (1)'],
+    ['--optimizer <name>', 'optimizer: adam, adamw, sgd or lars (adam)', text],
+    ['--lr <rate>', 'highest learning rate (0.001)'],
+    ['--schedule <shape>', 'learning rate after the warm-up: constant or cosine (constant)', text],
+    ['--warmup-epochs <count>', 'number of epochs in which the learning rate rises to --lr (0)'],
+    ['--lr-floor <share>', 'cosine: final learning rate as a share of --lr (0)'],
+    ['--momentum <rate>', 'sgd and lars: momentum (0.9)'],
+    ['--weight-decay <rate>', 'weight decay, added to the gradient; decoupled for adamw (0.000001)'],
+    ['--clip-norm <norm>', 'clip the gradient to this norm (no clipping)'],
+    ['--batch <images>', 'number of images per forward pass (128)'],
+    [
+      '--accumulate <count>',
+      'number of forward passes per step, whose gradients are averaged; not equal to a larger batch (1)',
+    ],
+    ['--ema-rate <rate>', 'keep a moving average of the backbone at this rate, for readouts (none)'],
+    ['--precision <type>', 'f32, or f16 for half the memory of activations on adapters that support it (f32)', text],
+    ['--epochs <count>', 'number of epochs (100)'],
+    ['--steps <count>', 'end after this number of steps'],
+    ['--seed <number>', 'seed of the weights, the order of images and the views (1)'],
   ],
   'Run:': [
-    ['--checkpoint-every <epochs>', 'epochs between checkpoints (5)'],
-    ['--max-minutes <minutes>', 'save and stop after so long'],
+    ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
+    ['--max-minutes <minutes>', 'save and stop after this time'],
   ],
 }
 
-/** Switches, with their groups. A `--no-…` one counts only where the command line has it. */
+/** Switches, by heading: [flags, description]. A `--no-…` switch counts only when the command line has it. */
 const switches: Record<string, [string, string][]> = {
   'Data:': [
-    ['--fraction-per-class', 'take that share of each class'],
-    ['--stream', 'bring the images to the device batch by batch, however few they are'],
+    ['--fraction-per-class', 'take the share of --fraction from each class'],
+    ['--stream', 'send images to the device batch by batch, even when all would fit'],
   ],
   'Network:': [
-    ['--no-stem-relu', "no ReLU after the stem's batch-norm, as the paper's research code has it"],
-    ['--no-zero-init-residual', 'start the blocks at full strength instead of as identities'],
+    ['--no-stem-relu', "no ReLU after the batch-norm of the stem, as in the paper's research code"],
+    ['--no-zero-init-residual', 'do not start each residual block as the identity'],
   ],
   'Objective:': [
-    ['--adaptive-lambda', 'λ follows the eigenspectrum of the features, once an epoch'],
-    ['--no-symmetric', 'byol: one direction only'],
+    ['--adaptive-lambda', 'adjust λ to the eigenspectrum of the features after each epoch'],
+    ['--no-symmetric', 'byol: predict in one direction only'],
   ],
   'Run:': [
     [
       '--online-probe',
-      'train a linear probe within the step (where images have labels), read nearest neighbours at every checkpoint',
+      'train a linear probe in each step (if images have labels) and read nearest neighbours at each checkpoint',
     ],
-    ['--no-tune', "take the kernels' shipped choice instead of measuring, once for an adapter, which is faster"],
+    ['--no-tune', 'use the default kernel variants; without this option they are measured once for each adapter'],
   ],
 }
 
 const files: [string, string][] = [
-  ['--recipe <name>', 'a run of the paper; other options change it'],
-  ['--list-recipes', 'show them all'],
-  ['--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line wins"],
-  ['--out <folder>', 'where the run is kept'],
-  ['--resume', 'go on with the run in --out, as its config.yaml says; --epochs and --steps may be changed'],
+  ['--recipe <name>', 'recipe of a run of the paper; other options override it'],
+  ['--list-recipes', 'list the recipes'],
+  ['--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line overrides them"],
+  ['--out <folder>', 'folder in which the run is saved'],
+  ['--resume', 'continue the run in --out with its config.yaml; --epochs and --steps may change'],
 ]
 
 export function pretrainCommand(): Command {
   const command = new Command('pretrain').description(
     'Pretrain a ResNet on images without labels. Defaults are in parentheses.',
   )
-  const grouped = (heading: string, flags: string, description: string, parser?: (given: string) => unknown): void => {
+  const grouped = (heading: string, flags: string, description: string, parser?: (value: string) => unknown): void => {
     const option = command.createOption(flags, description).helpGroup(heading)
     if (parser) option.argParser(parser)
     command.addOption(option)
@@ -139,14 +145,14 @@ export function pretrainCommand(): Command {
   return withAdapter(command)
 }
 
-/** Options without those that only a `--no-…` switch's default set: a file, a recipe or a run has its say first. */
+/** Removes options that come only from the default of a `--no-…` switch, so that they do not override a file, recipe or run. */
 export function withoutDefaults<T extends Partial<PretrainCliOptions>>(command: Command, options: T): T {
   for (const name of ['zeroInitResidual', 'stemRelu', 'symmetric'] as const)
     if (command.getOptionValueSource(name) !== 'cli') delete options[name]
   return options
 }
 
-/** Fields of the configuration among the command line's options, under the configuration's names. */
+/** The fields of the configuration among the options of the command line. */
 function fieldsOf({
   config: _config,
   recipe: _recipe,
@@ -169,27 +175,31 @@ function fieldsOf({
   }
 }
 
-/** @throws ConfigError in one line */
+/**
+ * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
+ *
+ * @throws ConfigError in one line
+ */
 export async function configOf(options: Partial<PretrainCliOptions>): Promise<PretrainConfig> {
   const fields = fieldsOf(options)
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
-    if (options.recipe) throw new ConfigError('--resume: the run has a configuration; leave --recipe out')
+    if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
     const { config } = await openRun(options.out)
     return resolveConfig(overlay(config, fields))
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
-  const given = await fileOf(options.config)
+  const fromFile = await readConfigFile(options.config)
   try {
-    return resolveConfig(overlay(overlay(recipe, given), fields))
+    return resolveConfig(overlay(overlay(recipe, fromFile), fields))
   } catch (error) {
-    // The command line has no option that does not exist: it is one of the file's.
+    // Commander has refused unknown options of the command line already, so this one is in the file.
     if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)
     throw error
   }
 }
 
-async function fileOf(path?: string): Promise<PartialConfig> {
+async function readConfigFile(path?: string): Promise<PartialConfig> {
   if (path === undefined) return {}
   const content = await readFile(path, 'utf8').catch((error: unknown) => {
     throw new ConfigError(`--config ${unreadable(path, error)}`)
@@ -198,9 +208,9 @@ async function fileOf(path?: string): Promise<PartialConfig> {
   try {
     parsed = parse(content) ?? {}
   } catch (error) {
-    throw new ConfigError(`--config ${path}: is no YAML: ${(error as Error).message.split('\n')[0]}`)
+    throw new ConfigError(`--config ${path}: not valid YAML: ${(error as Error).message.split('\n')[0]}`)
   }
   if (typeof parsed !== 'object' || Array.isArray(parsed))
-    throw new ConfigError(`--config ${path}: must be options by name, a line each`)
+    throw new ConfigError(`--config ${path}: must be a YAML mapping from option names to values`)
   return parsed as PartialConfig
 }

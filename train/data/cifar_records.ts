@@ -1,6 +1,6 @@
 /**
- * The record format of CIFAR's binary versions: one label byte (CIFAR-100: a coarse one, then the fine one), then the
- * image's 1,024 red, 1,024 green and 1,024 blue bytes, each plane in row order. Bytes only, no files.
+ * The record format of CIFAR's binary versions: one label byte (CIFAR-100: the coarse label, then the fine label), then
+ * 1,024 red, 1,024 green and 1,024 blue bytes of the image, each plane in row order. This file handles bytes, not files.
  * Format: https://www.cs.toronto.edu/~kriz/cifar.html (sections "Binary version" and "The CIFAR-100 dataset").
  */
 
@@ -8,11 +8,11 @@
 export const CIFAR_SIZE = 32
 const PIXELS = CIFAR_SIZE * CIFAR_SIZE
 
-/** What tells the two formats apart. */
+/** The difference between the two formats. */
 export interface RecordFormat {
-  /** Named in errors. */
+  /** Name of the data set in errors. */
   title: string
-  /** The number of classes that each label byte counts among; the last is the label that is kept. */
+  /** Number of classes of each label byte. The last label is kept. */
   labelClasses: readonly number[]
 }
 
@@ -22,12 +22,12 @@ export const CIFAR100_RECORDS: RecordFormat = { title: 'CIFAR-100', labelClasses
 export const recordBytes = ({ labelClasses }: RecordFormat): number => labelClasses.length + 3 * PIXELS
 
 /**
- * Takes records apart.
+ * Decodes records.
  *
- * @param bytes whole records, end to end
- * @param source named in errors, usually the file's path
+ * @param bytes whole records, one after another
+ * @param source name of the bytes in errors, usually the path of the file
  * @returns images as [count, 32, 32, 3] bytes with RGB interleaved, and [count] labels
- * @throws when the bytes are not a whole number of records (at least one) or a label is too large
+ * @throws when the bytes are not a positive whole number of records, or a label is too large
  */
 export function decodeRecords(
   bytes: Uint8Array,
@@ -64,7 +64,7 @@ export function decodeRecords(
 }
 
 /**
- * CIFAR-10 records, the inverse of `decodeRecords`.
+ * Encodes CIFAR-10 records: the inverse of `decodeRecords`.
  *
  * @param images [count, 32, 32, 3] bytes, RGB interleaved
  * @param labels [count]

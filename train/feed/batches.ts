@@ -5,7 +5,8 @@
 import { permutation } from '../../engine/index.js'
 import { ROW_FLOATS, drawViews } from '../augment/draw.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
-import { fractionIndices, fractionIndicesPerClass, type ImageDataset } from '../data/dataset.js'
+import { fractionIndices, fractionIndicesPerClass } from '../data/subset.js'
+import type { ImageDataset } from '../data/dataset.js'
 
 /** The indices of the images that a run trains on. */
 export function trainingImages(

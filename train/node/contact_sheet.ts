@@ -1,10 +1,11 @@
-/** Pictures of pictures: images and their views enlarged side by side, as PNG files in memory. */
+/** Contact sheets: images and their views, enlarged side by side, as PNG bytes. */
 import sharp from 'sharp'
 import { input, type Engine } from '../../engine/index.js'
 import { drawViews, ROW_FLOATS } from '../augment/draw.js'
 import { cropGroups, type AugmentationRecipe } from '../augment/recipe.js'
 import { augmentCrops, deviceImages } from '../augment/views.js'
-import { inMemory, subset, type ArrayDataset, type ImageDataset } from '../data/dataset.js'
+import { inMemory, type ArrayDataset, type ImageDataset } from '../data/dataset.js'
+import { subset } from '../data/subset.js'
 
 /** One picture: [height, width, 3] bytes. */
 export interface Tile {
@@ -16,24 +17,24 @@ export interface Tile {
 }
 
 export interface SheetLayout {
-  /** Side of the square that every tile is enlarged to, in pixels. */
+  /** Side of each enlarged tile, in pixels. */
   tile: number
-  /** Clear pixels between tiles and around them. */
+  /** Transparent pixels between tiles and around them. */
   gutter?: number
-  /** Clear pixels after the first column in place of a gutter, to set originals apart. */
+  /** Transparent pixels after the first column, to set the originals apart. */
   afterFirst?: number
 }
 
-/** Gutters are see-through, so that a sheet sits well on light and on dark pages. */
+/** RGBA: gutters are transparent, so that a sheet suits light and dark pages. */
 const CHANNELS = 4
 
-/** A row of a data set as a tile. */
+/** One image of a data set as a tile. */
 export function imageTile({ images, height, width }: ArrayDataset, index: number): Tile {
   const bytes = height * width * 3
   return { pixels: images.subarray(index * bytes, (index + 1) * bytes), height, width }
 }
 
-/** PNG bytes of one tile in its own size. */
+/** One tile as PNG bytes, in its original size. */
 export async function tilePng({ pixels, height, width }: Tile): Promise<Uint8Array> {
   return sharp(pixels, { raw: { width, height, channels: 3 } })
     .png()
@@ -41,11 +42,11 @@ export async function tilePng({ pixels, height, width }: Tile): Promise<Uint8Arr
 }
 
 /**
- * The pixels of a contact sheet: tiles in rows, each enlarged by nearest neighbour, so that what is seen
- * are the pixels that there are.
+ * The pixels of a contact sheet: tiles in rows, each enlarged by nearest neighbour, so that the original pixels stay
+ * visible.
  *
  * @returns RGBA bytes [height, width, 4]
- * @throws when a row is longer than the first
+ * @throws when a row is longer than the first row
  */
 export function composeSheet(
   rows: readonly (readonly Tile[])[],
@@ -86,7 +87,7 @@ export async function contactSheet(rows: readonly (readonly Tile[])[], layout: S
 
 export interface ViewsOptions {
   recipe: AugmentationRecipe
-  /** Views an image. */
+  /** Views per image. */
   views: number
   /** Indices of the images. */
   images: readonly number[]
@@ -94,10 +95,10 @@ export interface ViewsOptions {
 }
 
 /**
- * Each image followed by its views: those that a run of the same seed trains on in its first epoch, made on
- * the device by the same kernel and left without normalisation. Of a recipe with `crops`, in their sizes.
+ * Each image followed by its views. A run with the same seed trains on the same views in its first epoch; here they are
+ * not normalised. Views of a recipe with `crops` keep their sizes.
  *
- * @returns one row an image, the original first
+ * @returns one row per image, the original first
  */
 export async function imagesWithViews(
   engine: Engine,
@@ -109,7 +110,7 @@ export async function imagesWithViews(
   const onDevice = deviceImages(shown, engine.target.maxBindingBytes)
   const count = images.length
   const rows = drawViews(recipe, { seed, epoch: 0, images, views, sourceHeight, sourceWidth })
-  // Drawn for the images' places in the data set; on the device are the shown ones alone.
+  // The views are drawn for the indices in the whole data set, but the device holds only the shown images.
   for (let row = 0; row < views * count; row++) rows[row * ROW_FLOATS] = row % count
   const plain: AugmentationRecipe = { ...recipe, mean: [0, 0, 0], std: [1, 1, 1] }
   const groups = cropGroups(recipe, views)
@@ -140,28 +141,4 @@ function viewTile(values: ArrayLike<number>, view: number, size: number): Tile {
         255 * Math.min(1, Math.max(0, values[4 * (view * size * size + pixel) + channel])),
       )
   return { pixels, height: size, width: size }
-}
-
-/**
- * Indices of the first `perClass` images of each class, in the data set's order: a fixed list that anyone can
- * make again. The first images regardless of class where there are no labels.
- */
-export function firstOfEachClass({ count, labels, classes }: ImageDataset, perClass: number): number[] {
-  if (labels.length === 0) return Array.from({ length: Math.min(count, perClass) }, (_, index) => index)
-  const taken = new Array<number>(classes.length).fill(0)
-  const indices: number[] = []
-  for (let index = 0; index < count; index++) if (taken[labels[index]]++ < perClass) indices.push(index)
-  return indices
-}
-
-/** `count` images (or fewer, where there are fewer) that take one of each class in turn, always the same ones. */
-export function acrossClasses(dataset: ImageDataset, count: number): number[] {
-  const { labels, classes } = dataset
-  if (labels.length === 0) return firstOfEachClass(dataset, count)
-  const rounds = Math.ceil(count / classes.length)
-  const byClass = classes.map((): number[] => [])
-  for (const index of firstOfEachClass(dataset, rounds)) byClass[labels[index]].push(index)
-  return Array.from({ length: rounds }, (_, round) => byClass.flatMap((of) => of.slice(round, round + 1)))
-    .flat()
-    .slice(0, count)
 }

@@ -8,7 +8,7 @@ export {
   type DriverChoice,
   type NodeEngine,
 } from '../../engine/node/index.js'
-export { loadDataset } from '../data/dataset.js'
+export { loadDataset } from './data/index.js'
 export { recipeNames, readRecipe } from './recipes.js'
 
 // These take a folder where the portable ones take a RunStore.

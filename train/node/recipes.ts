@@ -3,7 +3,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
 import { ConfigError, resolveConfig, type PartialConfig } from '../config/config.js'
-import { counted } from '../report/summary.js'
+import { counted } from '../report/text.js'
 
 const folder = fileURLToPath(new URL('../recipes/', import.meta.url))
 const MOST_NEAR = 5

@@ -1,4 +1,4 @@
-/** Features of a frozen backbone, and the batch-norm statistics that an untrained one lacks. */
+/** Features of a frozen backbone, and running statistics for an untrained one. */
 import { input, permutation, type Assignment, type Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
 import { ROW_FLOATS, cleanViews, drawViews } from '../augment/draw.js'
@@ -7,38 +7,38 @@ import { augmentViews } from '../augment/views.js'
 import { BatchImages } from '../feed/batch_images.js'
 import type { ImageDataset } from '../data/dataset.js'
 
-/** Views of the readout are drawn as those of an epoch that no pretraining reaches. */
+/** The epoch whose random numbers draw the views of a readout. No pretraining reaches it. */
 const READOUT_EPOCH = 2 ** 32 - 1
 
-/** Pixels times channels after the stem, over a batch: bounds the memory of a batch at 64 MiB an activation. */
+/** Most elements of an activation after the stem, over a batch: 64 MiB of f32. */
 const BATCH_ACTIVATIONS = 2 ** 24
 const LARGEST_BATCH = 256
 
 export interface FeatureOptions {
   recipe: AugmentationRecipe
-  /** Views whose features are averaged: the clean one and views − 1 random ones. */
+  /** Number of views whose features are averaged: the clean view and views − 1 random ones. */
   views?: number
-  /** Numbers of the views to average instead; 0 is the clean one, and views of one number and seed are the same. */
+  /** Numbers of the views to average instead. 0 is the clean view. The seed and the number determine a view. */
   only?: readonly number[]
-  /** Images to read, in this order; all by default. */
+  /** Indices of the images to read, in this order; all by default. */
   indices?: ArrayLike<number>
-  /** Images at a time; by default as many as keep an activation at 64 MiB. */
+  /** Images per batch; by default as many as keep an activation within 64 MiB. */
   batch?: number
-  /** Of the random views. */
+  /** Seed of the random views. */
   seed: number
-  /** Called after each batch with the images done so far. */
+  /** Called after each batch with the number of images done. */
   onProgress?(done: number, total: number): void
 }
 
-/** Images at a time in eval mode, for views of `size` pixels. */
+/** The default batch in eval mode, for views of size × size pixels. */
 export const batchFor = (backbone: Backbone, size: number): number =>
   Math.max(1, Math.min(LARGEST_BATCH, Math.floor(BATCH_ACTIVATIONS / (size * size * backbone.options.width))))
 
 /**
- * The backbone's features in eval mode, averaged over views.
+ * Computes the features of images in eval mode, averaged over views.
  *
- * @returns [N, D] f32, a row for each of `indices`
- * @throws where `views` or `batch` is no positive whole number, or a feature is not finite
+ * @returns [N, D] f32, one row for each of `indices`
+ * @throws when `views` or `batch` is not a positive whole number, or when a feature is not finite
  */
 export async function extractFeatures(
   engine: Engine,
@@ -62,21 +62,21 @@ export async function extractFeatures(
   }
 }
 
-/** The forward pass in eval mode, recorded once: reads the features that the backbone has at the time, as often as asked. */
+/** The recorded forward pass in eval mode. Each `read` uses the current weights of the backbone. */
 export interface FeatureExtractor {
   /** As `extractFeatures`. */
   read(options: Omit<FeatureOptions, 'recipe' | 'batch'>): Promise<Float32Array<ArrayBuffer>>
   release(): void
 }
 
-/** @param batch images at a time */
+/** @param batch images per batch */
 export async function featureExtractor(
   engine: Engine,
   backbone: Backbone,
   dataset: ImageDataset,
   { recipe: pretrained, batch }: { recipe: AugmentationRecipe; batch: number },
 ): Promise<FeatureExtractor> {
-  // A readout's views are all of the recipe's own size.
+  // All views of a readout have the main size of the recipe.
   const recipe = { ...pretrained, crops: undefined }
   const width = backbone.features
   const images = new BatchImages(engine, dataset, batch)
@@ -94,7 +94,7 @@ export async function featureExtractor(
     const total = indices.length
     const features = new Float32Array(total * width)
     const scratch = new Float32Array(batch * ROW_FLOATS)
-    // The last batch is filled up with its own last image; what comes of that is not read.
+    // The last batch is padded with its last image. The features of the padding are not read.
     const chosen = new Uint32Array(batch)
     let before: (() => Promise<void>) | undefined
     for (let start = 0; start < total; start += batch) {
@@ -111,7 +111,7 @@ export async function featureExtractor(
         await program.run({ rows: images.place(scratch) })
         readings.push(program.read('y'))
       }
-      // A batch is fetched while the next one runs.
+      // Fetch a batch while the next one runs.
       await before?.()
       before = async () => {
         const sum = new Float64Array(count * width)
@@ -124,7 +124,7 @@ export async function featureExtractor(
     const bad = features.findIndex((value) => !Number.isFinite(value))
     if (bad >= 0)
       throw new Error(
-        `features: image ${indices[Math.floor(bad / width)]} has a feature that is not finite; the weights have diverged or are damaged`,
+        `features: image ${indices[Math.floor(bad / width)]} has a feature that is not finite; the weights may have diverged or be damaged`,
       )
     return features
   }
@@ -139,21 +139,21 @@ export async function featureExtractor(
 
 export interface StatisticsOptions {
   recipe: AugmentationRecipe
-  /** Views an image in a batch. */
+  /** Views per image. */
   views: number
-  /** Images a batch; at most the data set's. */
+  /** Images per batch; at most as many as the data set has. */
   batch: number
   batches?: number
-  /** Of the order and the views. */
+  /** Seed of the order and the views. */
   seed: number
-  /** Batch-norm by runs of rows, as in pretraining with `--bn per-view`; 1 by default: jointly. */
+  /** Number of groups of rows that batch-norm treats separately, as in pretraining with `bn: per-view`; 1 by default. */
   groups?: number
   onProgress?(done: number, total: number): void
 }
 
 /**
- * Estimates the running statistics of a network that has never trained: forward passes in training mode over augmented
- * batches update them, and nothing else. After 50 batches (momentum .1) half a percent of the initial value is left.
+ * Estimates the running statistics of an untrained network: forward passes in training mode over augmented batches update
+ * only these statistics. After 50 batches (momentum .1) half a percent of the initial value is left.
  */
 export async function estimateStatistics(
   engine: Engine,

@@ -1,6 +1,6 @@
 /**
- * Fine-tuning: the backbone goes on training with a classifier on labelled images, as semi-supervised evaluation does
- * on 1 % and 10 % of the labels. Rates, epochs and the classifier's start are those of the Barlow Twins code.
+ * Fine-tuning: trains the backbone and a classifier on labelled images, as in semi-supervised evaluation on 1 % and 10 %
+ * of the labels. Learning rates, epochs and the initial classifier follow the Barlow Twins code.
  */
 import {
   Purpose,
@@ -15,6 +15,8 @@ import {
   variable,
   type Assignment,
   type Engine,
+  type Program,
+  type Variable,
 } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
 import { ROW_FLOATS, drawViews } from '../augment/draw.js'
@@ -25,37 +27,37 @@ import type { ImageDataset } from '../data/dataset.js'
 import { extractFeatures } from './features.js'
 import { accuracies, applyLinear } from './linear_probe.js'
 
-/** Epochs, and images a step. */
+/** Default number of epochs and of images per step. */
 export const FINE_TUNING = { epochs: 20, batch: 256 }
 const MOMENTUM = 0.9
-/** Both for batches of 256, in proportion for others; down to 0 along half a cosine. */
+/** Learning rates for batches of 256. They scale with the batch and fall to 0 along half a cosine. */
 const BACKBONE_RATE = 0.005
 const CLASSIFIER_RATE = 0.5
 const CLASSIFIER_DEVIATION = 0.01
 
 export interface FineTuneOptions {
-  /** Of the pretraining: its size, crop, flip and normalisation are used, nothing that changes colours. */
+  /** The recipe of the pretraining. Its size, crop, flip and normalisation are used, but no colour augmentation. */
   recipe: AugmentationRecipe
   classes: number
-  /** Draws the classifier, the order and the crops. */
+  /** Seed of the classifier, the order and the crops. */
   seed: number
-  /** Images a step, 256 by default; fewer where memory is short. An epoch drops the last partial batch. */
+  /** Images per step, 256 by default. An epoch drops the last partial batch. */
   batch?: number
   epochs?: number
-  /** Called once the loss of each step is known. */
+  /** Called when the loss of a step is known. */
   onProgress?(done: number, total: number, loss: number): void
 }
 
 export interface FineTuned {
-  /** Shares of the test images, read with one clean view each. */
+  /** Shares of the test images, in [0, 1], read with one clean view each. */
   top1: number
   top5: number
   /** The loss of each step. */
   losses: number[]
 }
 
-/** Images and crops without any change of colour. */
-const gentle = (recipe: AugmentationRecipe): AugmentationRecipe => ({
+/** The recipe without colour augmentation. */
+const withoutColour = (recipe: AugmentationRecipe): AugmentationRecipe => ({
   ...recipe,
   crops: undefined,
   jitter: { ...recipe.jitter, probability: 0 },
@@ -65,89 +67,113 @@ const gentle = (recipe: AugmentationRecipe): AugmentationRecipe => ({
 })
 
 /**
- * Trains the backbone itself with a new classifier (cross-entropy, SGD with momentum .9), then classifies the test
- * images. The backbone's Variables hold the tuned weights afterwards.
+ * Trains the backbone and a new classifier (cross-entropy, SGD with momentum .9), then classifies the test images. The
+ * backbone's Variables hold the tuned weights afterwards.
  *
- * @throws where images have no labels, or the loss stops being finite
+ * @throws when images have no labels, or when the loss stops being finite
  */
 export async function fineTune(
   engine: Engine,
   backbone: Backbone,
   train: ImageDataset,
   test: ImageDataset,
-  {
-    recipe: pretrained,
-    classes,
-    seed,
-    batch: wanted = FINE_TUNING.batch,
-    epochs = FINE_TUNING.epochs,
-    onProgress,
-  }: FineTuneOptions,
+  options: FineTuneOptions,
 ): Promise<FineTuned> {
   for (const { labels, name, split } of [train, test])
     if (!labels.length) throw new Error(`fine-tuning: the ${split} images of ${name} have no labels`)
-  const recipe = gentle(pretrained)
-  const batch = Math.min(wanted, train.count)
+  const { recipe: pretrained, classes, seed } = options
+  const recipe = withoutColour(pretrained)
+  const batch = Math.min(options.batch ?? FINE_TUNING.batch, train.count)
   const images = new BatchImages(engine, train, batch)
+  const tuning = await tuningProgram(engine, backbone, images, { recipe, classes, seed, batch })
+  try {
+    const losses = await trainEpochs(tuning.program, images, train, { ...options, recipe, batch })
+    const features = await extractFeatures(engine, backbone, test, { recipe, seed })
+    const [weight, bias] = [await engine.read(tuning.weight), await engine.read(tuning.bias)]
+    const logits = applyLinear(features, backbone.features, weight, bias)
+    return { ...accuracies(logits, test.labels), losses }
+  } finally {
+    tuning.program.destroy()
+    images.release()
+    for (const v of [tuning.weight, tuning.bias, ...tuning.moments]) engine.release(v)
+  }
+}
+
+interface Tuning {
+  program: Program
+  /** [D, classes] */
+  weight: Variable
+  /** [classes] */
+  bias: Variable
+  moments: Variable[]
+}
+
+/** Records one step: inputs `rows`, `labels`, `backbone rate` and `classifier rate`; output `loss`. */
+async function tuningProgram(
+  engine: Engine,
+  backbone: Backbone,
+  images: BatchImages,
+  { recipe, classes, seed, batch }: { recipe: AugmentationRecipe; classes: number; seed: number; batch: number },
+): Promise<Tuning> {
   const stream = new RandomStream(seed, Purpose.readout)
   const weight = variable('classifier.weight', [backbone.features, classes], () =>
     Float32Array.from({ length: backbone.features * classes }, () => CLASSIFIER_DEVIATION * stream.normal()),
   )
   const bias = variable('classifier.bias', [classes])
-
   const updates: Assignment[] = []
   const x = augmentViews(images.onDevice, input('rows', [batch, ROW_FLOATS]), recipe)
   const h = backbone.forward(x, { training: true, updates })
   const loss = mean(crossEntropyRows(matmul(h, weight, { bias }), input('labels', [batch], 'u32')))
   const parameters = backbone.dict.parameters
   const grads = gradients(loss, [...parameters, weight, bias])
-  const [tuner, trainer] = [sgd(parameters, { momentum: MOMENTUM }), sgd([weight, bias], { momentum: MOMENTUM })]
+  const ofBackbone = sgd(parameters, { momentum: MOMENTUM })
+  const ofClassifier = sgd([weight, bias], { momentum: MOMENTUM })
   updates.push(
-    ...tuner.updates(grads.slice(0, parameters.length), input('backbone rate', [1])),
-    ...trainer.updates(grads.slice(parameters.length), input('classifier rate', [1])),
+    ...ofBackbone.updates(grads.slice(0, parameters.length), input('backbone rate', [1])),
+    ...ofClassifier.updates(grads.slice(parameters.length), input('classifier rate', [1])),
   )
   const program = await engine.compile({ label: 'fine-tuning', outputs: { loss }, updates })
-  try {
-    const perEpoch = Math.floor(train.count / batch)
-    const total = epochs * perEpoch
-    const losses: number[] = []
-    const observe = async (reading: Promise<Float32Array>): Promise<void> => {
-      const [value] = await reading
-      losses.push(value)
-      if (!Number.isFinite(value))
-        throw new Error(
-          `fine-tuning: the loss is ${value} at step ${losses.length}; the weights it starts from may be damaged`,
-        )
-      onProgress?.(losses.length, total, value)
-    }
-    let before: Promise<Float32Array> | undefined
-    let order = new Uint32Array(0)
-    for (let step = 0; step < total; step++) {
-      const epoch = Math.floor(step / perEpoch)
-      const start = (step % perEpoch) * batch
-      if (start === 0) order = permutation(seed, epoch, train.count) as Uint32Array<ArrayBuffer>
-      const chosen = order.subarray(start, start + batch)
-      await images.load(chosen)
-      const drawn = drawViews(recipe, { seed, epoch, images: chosen, views: 1, ...images.onDevice })
-      const decay = ((batch / FINE_TUNING.batch) * (1 + Math.cos((Math.PI * step) / total))) / 2
-      await program.run({
-        rows: images.place(drawn),
-        labels: Uint32Array.from(chosen, (i) => train.labels[i]),
-        'backbone rate': Float32Array.of(BACKBONE_RATE * decay),
-        'classifier rate': Float32Array.of(CLASSIFIER_RATE * decay),
-      })
-      // A loss is awaited while the next step runs.
-      const reading = program.read('loss')
-      if (before) await observe(before)
-      before = reading
-    }
-    if (before) await observe(before)
-    const features = await extractFeatures(engine, backbone, test, { recipe, seed })
-    const logits = applyLinear(features, backbone.features, await engine.read(weight), await engine.read(bias))
-    return { ...accuracies(logits, test.labels), losses }
-  } finally {
-    program.destroy()
-    images.release()
-    for (const v of [weight, bias, ...tuner.state, ...trainer.state]) engine.release(v)
+  return { program, weight, bias, moments: [...ofBackbone.state, ...ofClassifier.state] }
+}
+
+/** @returns the loss of each step */
+async function trainEpochs(
+  program: Program,
+  images: BatchImages,
+  train: ImageDataset,
+  { recipe, seed, batch, epochs = FINE_TUNING.epochs, onProgress }: FineTuneOptions & { batch: number },
+): Promise<number[]> {
+  const perEpoch = Math.floor(train.count / batch)
+  const total = epochs * perEpoch
+  const losses: number[] = []
+  const observe = async (reading: Promise<Float32Array>): Promise<void> => {
+    const [value] = await reading
+    losses.push(value)
+    if (!Number.isFinite(value))
+      throw new Error(`fine-tuning: the loss is ${value} at step ${losses.length}; the initial weights may be damaged`)
+    onProgress?.(losses.length, total, value)
   }
+  let before: Promise<Float32Array> | undefined
+  let order = new Uint32Array(0)
+  for (let step = 0; step < total; step++) {
+    const epoch = Math.floor(step / perEpoch)
+    const start = (step % perEpoch) * batch
+    if (start === 0) order = permutation(seed, epoch, train.count) as Uint32Array<ArrayBuffer>
+    const chosen = order.subarray(start, start + batch)
+    await images.load(chosen)
+    const drawn = drawViews(recipe, { seed, epoch, images: chosen, views: 1, ...images.onDevice })
+    const decay = ((batch / FINE_TUNING.batch) * (1 + Math.cos((Math.PI * step) / total))) / 2
+    await program.run({
+      rows: images.place(drawn),
+      labels: Uint32Array.from(chosen, (i) => train.labels[i]),
+      'backbone rate': Float32Array.of(BACKBONE_RATE * decay),
+      'classifier rate': Float32Array.of(CLASSIFIER_RATE * decay),
+    })
+    // Await the loss of a step only while the next step runs.
+    const reading = program.read('loss')
+    if (before) await observe(before)
+    before = reading
+  }
+  if (before) await observe(before)
+  return losses
 }

@@ -1,27 +1,27 @@
 /** Weighted k-nearest-neighbour classification by cosine similarity (Wu et al. 2018, "instance discrimination"). */
 import { input, matmul, variable, type Engine } from '../../engine/index.js'
-import { widthOf, type LabelledFeatures } from './linear_probe.js'
+import { widthOf, type LabelledFeatures } from './labelled_features.js'
 
 const TEMPERATURE = 0.07
 const QUERY_ROWS = 256
 const BLOCK_ROWS = 16384
 const SMALLEST_NORM = 1e-12
 
-/** The k nearest rows of each query, nearest first; equal similarities in order of row. */
+/** The k nearest rows of each query, nearest first. Rows of equal similarity come in ascending order. */
 export interface Neighbours {
-  /** At most the number of rows searched. */
+  /** At most the number of rows. */
   k: number
-  /** [queries, k] */
+  /** Row numbers, [queries, k]. */
   indices: Uint32Array
   /** Cosine similarities, [queries, k]. */
   similarities: Float32Array
 }
 
 /**
- * Exact nearest neighbours by cosine similarity: products on the GPU, selection here. The rows are searched in blocks,
- * so that neither they nor the similarities need fit in memory at once.
+ * Exact nearest neighbours by cosine similarity: the GPU computes the products, the CPU selects. The rows are searched in
+ * blocks, so that neither the rows nor the similarities must fit in GPU memory at once.
  *
- * @param rows searched among, [N, width]
+ * @param rows the rows to search, [N, width]
  * @param queries [Q, width]
  */
 export async function nearestNeighbours(
@@ -52,11 +52,11 @@ export async function nearestNeighbours(
       let before: (() => Promise<void>) | undefined
       for (let start = 0; start < queryCount; start += chunkRows) {
         const held = Math.min(chunkRows, queryCount - start)
-        // Behind a last, shorter chunk stay rows of the one before, whose products are not read.
+        // After a shorter last chunk, rows of the previous chunk remain. Their products are not read.
         scratch.set(unitQueries.subarray(start * width, (start + held) * width))
         await program.run({ chunk: scratch })
         const reading = program.read('y')
-        // One chunk is searched while the next one is multiplied.
+        // Select from one chunk while the GPU multiplies the next.
         await before?.()
         before = async () => {
           const similarities = await reading
@@ -76,19 +76,20 @@ export async function nearestNeighbours(
 
 export interface KnnResult {
   k: number
-  /** Share of the test features that are given their label. */
+  /** Share of the test features whose prediction is their label, in [0, 1]. */
   top1: number
-  /** Share whose label is among the five with most votes; a label without any is not. */
+  /** Share whose label is among the five classes with the most votes. A label without votes does not count. */
   top5: number
   /** [N] */
   predictions: Uint32Array
 }
 
 /**
- * Classifies the test features by a vote of their k nearest training features, each weighing exp(similarity / .07);
- * equal votes go to the smaller class first.
+ * Classifies each test feature by the vote of its k nearest training features with weights exp(similarity / .07). Among
+ * equal votes the smaller class wins.
  *
- * @param ks numbers of neighbours; more than there are training features counts as all of them
+ * @param ks numbers of neighbours; numbers above the number of training features use all of them
+ * @returns one result for each of `ks`
  */
 export async function knn(
   engine: Engine,
@@ -121,7 +122,7 @@ export async function knn(
   })
 }
 
-/** Rows divided by their length; rows of zeros stay. */
+/** Divides rows by their length. Rows of zeros stay. */
 function normalized(rows: Float32Array, width: number): Float32Array {
   const unit = new Float32Array(rows.length)
   for (let at = 0; at < rows.length; at += width) {
@@ -133,7 +134,7 @@ function normalized(rows: Float32Array, width: number): Float32Array {
   return unit
 }
 
-/** [n, width] → [width, stride], the columns from n on zero. */
+/** Transposes [n, width] to [width, stride]. Columns from n on are zero. */
 function columns(rows: Float32Array, width: number, stride: number): Float32Array<ArrayBuffer> {
   const transposed = new Float32Array(width * stride)
   const count = rows.length / width
@@ -141,7 +142,7 @@ function columns(rows: Float32Array, width: number, stride: number): Float32Arra
   return transposed
 }
 
-/** The k largest similarities of each query so far: a binary heap a query, the worst of them at its root. */
+/** The k largest similarities of each query so far, in one binary heap per query with the worst at the root. */
 class Nearest {
   private readonly similarities: Float32Array
   private readonly indices: Uint32Array
@@ -156,7 +157,7 @@ class Nearest {
     this.held = new Uint32Array(queries)
   }
 
-  /** Offers a query the rows firstRow, firstRow + 1, …; rows come in ascending order. */
+  /** Offers a query the rows firstRow, firstRow + 1, … Calls must come in ascending order of rows. */
   offer(query: number, similarities: Float32Array, firstRow: number): void {
     const at = query * this.k
     let i = 0
@@ -164,7 +165,7 @@ class Nearest {
       this.rise(at, this.held[query]++, similarities[i], firstRow + i++)
     let worst = this.similarities[at]
     for (; i < similarities.length; i++) {
-      // Of equals the earlier row stays.
+      // Among equal similarities the earlier row stays.
       if (!(similarities[i] > worst)) continue
       this.sink(at, similarities[i], firstRow + i)
       worst = this.similarities[at]
@@ -175,7 +176,7 @@ class Nearest {
     while (place > 0) {
       const parent = (place - 1) >> 1
       const up = at + parent
-      // Newcomers have the largest index: among equals they are the worst.
+      // The new entry has the largest index, so it is the worst among equal similarities.
       if (this.similarities[up] < similarity) break
       this.put(at + place, this.similarities[up], this.indices[up])
       place = parent

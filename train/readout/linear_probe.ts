@@ -1,6 +1,6 @@
 /**
- * The paper's linear probe: one linear layer on cached features, Adam 1e-3 with weight decay 1e-6, 200 epochs of batches
- * of 512, cross-entropy with label smoothing .1.
+ * The paper's linear probe: one linear layer on cached features, trained with Adam (learning rate 1e-3, weight decay
+ * 1e-6) for 200 epochs of batches of 512 by cross-entropy with label smoothing .1.
  */
 import {
   MASKED_LABEL,
@@ -22,24 +22,17 @@ import {
   type TypedArray,
   type Variable,
 } from '../../engine/index.js'
+import { widthOf, type LabelledFeatures } from './labelled_features.js'
 
 export const LEARNING_RATE = 1e-3
 export const WEIGHT_DECAY = 1e-6
 export const LABEL_SMOOTHING = 0.1
-const EPOCHS = 200
+export const EPOCHS = 200
 const BATCH = 512
-
-/** Features with what they are of. */
-export interface LabelledFeatures {
-  /** [N, D] */
-  features: Float32Array
-  /** [N], each below the number of classes */
-  labels: ArrayLike<number>
-}
 
 export interface LinearProbeOptions {
   classes: number
-  /** One probe each: it draws the initial weights and the order of the rows. */
+  /** One probe is trained for each seed, which determines the initial weights and the order of rows. */
   seeds: readonly number[]
   epochs?: number
   /** Called after each epoch. */
@@ -52,17 +45,17 @@ export interface LinearProbe {
   weight: Float32Array
   /** [classes] */
   bias: Float32Array
-  /** Of the test features, [N, classes]. */
+  /** Logits of the test features, [N, classes]. */
   logits: Float32Array
-  /** Shares of the test features whose label is the largest logit, or among the largest five. */
+  /** Shares of the test features whose label has the largest logit, or one of the five largest. */
   top1: number
   top5: number
 }
 
 /**
- * Trains a probe for each seed, side by side in one program, and applies them to the test features.
+ * Trains one probe per seed, all in one program, and applies them to the test features.
  *
- * @throws where there are no features, no seeds, or the widths of the two sets differ
+ * @throws when there are no features or no seeds, or when the widths of the two sets differ
  */
 export async function linearProbe(
   engine: Engine,
@@ -108,15 +101,15 @@ export async function linearProbe(
   }
 }
 
-/** Whole vec4s: rows of features and of weights fill them up with zeros, and no product need do so at each step. */
-const filled = (columns: number): number => Math.ceil(columns / 4) * 4
+/** Pads a number of columns to whole vec4s, so that no product has to pad its inputs in each step. */
+const padded = (columns: number): number => Math.ceil(columns / 4) * 4
 
-/** Columns of the features with a 1 behind them. */
-const strideOf = (width: number): number => filled(width + 1)
+/** Padded number of columns of the features and a column of ones. */
+const strideOf = (width: number): number => padded(width + 1)
 
-/** The weights of seed number `s`, and behind them its bias, without the filling: [width + 1, classes]. */
+/** The weights of seed number `s` without padding, [width + 1, classes]. The last row is the bias. */
 function columnsOf(weights: Float32Array, s: number, width: number, classes: number): Float32Array {
-  const columns = filled(classes)
+  const columns = padded(classes)
   const first = s * strideOf(width) * columns
   const own = new Float32Array((width + 1) * classes)
   for (let row = 0; row <= width; row++)
@@ -124,7 +117,7 @@ function columnsOf(weights: Float32Array, s: number, width: number, classes: num
   return own
 }
 
-/** [N, D] → [N, stride]: a column of ones makes the bias a row of the weights, and zeros fill up whole vec4s. */
+/** [N, D] → [N, stride]: adds a column of ones, so that the bias is a row of the weights, and padding with zeros. */
 function withOnes(features: Float32Array, count: number, width: number): Float32Array<ArrayBuffer> {
   const stride = strideOf(width)
   const table = new Float32Array(count * stride)
@@ -135,15 +128,15 @@ function withOnes(features: Float32Array, count: number, width: number): Float32
   return table
 }
 
-/** PyTorch's default of a linear layer, U(±1 / √D) for weights and bias; [stride, filled classes] a seed. */
+/** PyTorch's default for a linear layer: weights and bias from U(±1 / √D). [seeds, stride, padded classes]. */
 function initialWeights(width: number, classes: number, seeds: readonly number[]): Float32Array<ArrayBuffer> {
-  const columns = filled(classes)
+  const columns = padded(classes)
   const size = strideOf(width) * columns
   const bound = 1 / Math.sqrt(width)
   const weights = new Float32Array(seeds.length * size)
   seeds.forEach((seed, s) => {
     const stream = new RandomStream(seed, Purpose.readout)
-    // The filling starts at 0 and has no gradient.
+    // The padding starts at 0 and has no gradient.
     for (let row = 0; row <= width; row++)
       for (let c = 0; c < classes; c++) weights[s * size + row * columns + c] = stream.uniform(-bound, bound)
   })
@@ -161,29 +154,29 @@ interface Shape {
 }
 
 interface Trainer {
-  /** [seeds, stride, filled classes] */
+  /** [seeds, stride, padded classes] */
   weights: Variable
   /**
    * @param index rows of the table, [seeds · batch]
-   * @param labels [seeds · batch]; MASKED_LABEL takes a row out
-   * @param share 1 / (rows of a seed's batch that are not masked), [1]
+   * @param labels [seeds · batch]; MASKED_LABEL excludes a row
+   * @param share 1 / (number of unmasked rows in the batch of a seed), [1]
    */
   step(index: Uint32Array, labels: Uint32Array, share: Float32Array): Promise<void>
   destroy(): void
 }
 
-/** One step of all seeds as a program. Its gradients never need the loss itself, so that none is computed. */
+/** Records one step of all seeds. The gradients do not need the value of the loss, so it is not computed. */
 async function buildTrainer(engine: Engine, shape: Shape): Promise<Trainer> {
   const { table, count, width, classes, seeds, batch } = shape
   const stride = strideOf(width)
   const rows = seeds.length * batch
-  // A GPU keeps the features and gathers from them. On a software driver a gather costs three times the rest of the
-  // step, and copying the rows here next to nothing; so too where the table is larger than a binding.
+  // A GPU keeps the features and gathers rows from them. On a software driver a gather costs three times the rest of the
+  // step, so the CPU copies the rows instead. It also does so when the table is larger than a binding.
   const onDevice = engine.target.adapterClass === 'gpu' && table.byteLength <= engine.target.maxBindingBytes
   const cached = onDevice ? variable('probe.features', [count, stride], () => table) : undefined
   const x = cached ? gather(cached, input('index', [rows], 'u32')) : input('rows', [rows, stride])
   const labels = input('labels', [rows], 'u32')
-  const columns = filled(classes)
+  const columns = padded(classes)
   const weights = variable('probe.weights', [seeds.length, stride, columns], initialWeights(width, classes, seeds))
   const logits = matmul(reshape(x, [seeds.length, batch, stride]), weights)
   const losses = crossEntropyRows(reshape(logits, [rows, columns]), labels, {
@@ -213,7 +206,13 @@ async function buildTrainer(engine: Engine, shape: Shape): Promise<Trainer> {
   }
 }
 
-/** x · weight + bias in f64 here: a few hundred rows a millisecond, and no further program. weight: [D, classes] */
+/**
+ * x · weight + bias, summed in f64 on the CPU: some hundred rows per millisecond, without a further program.
+ *
+ * @param x [N, D]
+ * @param weight [D, classes]
+ * @returns [N, classes]
+ */
 export function applyLinear(x: Float32Array, width: number, weight: Float32Array, bias: Float32Array): Float32Array {
   const classes = bias.length
   const count = x.length / width
@@ -230,7 +229,7 @@ export function applyLinear(x: Float32Array, width: number, weight: Float32Array
   return logits
 }
 
-/** Shares of the rows of logits [N, classes] whose label is the largest, or among the largest five. */
+/** Shares of the rows of logits [N, classes] whose label has the largest logit, or one of the five largest. */
 export function accuracies(logits: Float32Array, labels: ArrayLike<number>): { top1: number; top5: number } {
   const classes = logits.length / labels.length
   const ranks = Uint32Array.from(labels, (label, i) => rankOf(logits, i * classes, classes, label))
@@ -238,7 +237,7 @@ export function accuracies(logits: Float32Array, labels: ArrayLike<number>): { t
   return { top1: within(1), top5: within(5) }
 }
 
-/** How many classes come before `label`: larger logits, equal ones of smaller number, and whatever is not a number. */
+/** Number of classes before `label`: larger logits, equal logits of a smaller class, and logits that are NaN. */
 function rankOf(logits: Float32Array, at: number, classes: number, label: number): number {
   const own = logits[at + label]
   let rank = 0
@@ -247,15 +246,4 @@ function rankOf(logits: Float32Array, at: number, classes: number, label: number
     if (c !== label && !(other < own) && (other !== own || c < label)) rank++
   }
   return rank
-}
-
-/** The width of both sets' features; says what is wrong where they do not fit. */
-export function widthOf(train: LabelledFeatures, test: LabelledFeatures): number {
-  const [width, other] = [train, test].map(({ features, labels }) => features.length / labels.length)
-  if (!Number.isInteger(width) || width < 1 || width !== other)
-    throw new Error(
-      `readout: ${train.features.length} and ${test.features.length} numbers are not rows of one width for ` +
-        `${train.labels.length} training and ${test.labels.length} test labels`,
-    )
-  return width
 }

@@ -1,4 +1,4 @@
-/** Readouts while pretraining goes on: a linear probe within the training step, and nearest neighbours now and then. */
+/** Readouts during pretraining: a linear probe within the training step, and nearest neighbours at checkpoints. */
 import {
   Purpose,
   RandomStream,
@@ -18,30 +18,30 @@ import {
 import type { Backbone } from '../../models/index.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import type { ImageDataset } from '../data/dataset.js'
-import { extractFeatures } from './features.js'
 import { knn } from './knn.js'
+import { labelledFeatures, type LabelledFeatures } from './labelled_features.js'
 import { LABEL_SMOOTHING, LEARNING_RATE, WEIGHT_DECAY } from './linear_probe.js'
 
-/** Neighbours are searched among so many training images, for so many test images. */
+/** Default numbers of training images to search and of test images to classify. */
 const BANK = 5000
 const QUERIES = 1000
 const K = 20
 
 export interface OnlineProbe {
-  /** Weights, moments and counter: what a checkpoint keeps of the probe. */
+  /** Weights, moments and step counter of the probe, which a checkpoint saves. */
   readonly state: readonly Variable[]
   /**
-   * Adds the probe to a training step, which it does not influence.
+   * Adds the probe to a training step without changing that step.
    *
-   * @param h features that the step makes, [rows, D]
-   * @param labels [rows] u32: of row view · B + b the label of image b
-   * @returns updates for the program, and the logits [rows, classes] before them, which `accuracies` compares with
-   *   the labels: a figure on augmented training views in training mode, for watching and not for reporting
+   * @param h features of the step, [rows, D]
+   * @param labels [rows] u32; row view · B + b has the label of image b
+   * @returns updates for the program, and the logits [rows, classes] before the updates. `accuracies` compares these with
+   *   the labels: an accuracy on augmented training views in training mode, for monitoring and not for reporting
    */
   attach(h: Value, labels: Value): { updates: Assignment[]; logits: Value }
 }
 
-/** A linear probe with the offline one's start, optimiser and loss, which takes a step whenever the backbone does. */
+/** A linear probe with the initial weights, optimiser and loss of `linearProbe`. It takes one step in each training step. */
 export function onlineProbe({
   features,
   classes,
@@ -68,19 +68,19 @@ export function onlineProbe({
 }
 
 export interface OnlineKnn {
-  /** Share of the test images that get their label, from one clean view each. */
+  /** Share of the test images whose prediction is their label, from one clean view each. */
   top1: number
   k: number
-  /** Training images searched, and test images classified. */
+  /** Numbers of training images searched and of test images classified. */
   bank: number
   queries: number
   views: 1
 }
 
 /**
- * Nearest neighbours on fixed subsets that the seed chooses: a fast figure to follow a run by.
+ * Nearest neighbours on fixed subsets that the seed chooses: a fast figure to monitor a run.
  *
- * @throws where a set has no labels
+ * @throws when a set has no labels
  */
 export async function onlineKnn(
   engine: Engine,
@@ -94,15 +94,13 @@ export async function onlineKnn(
     queries = QUERIES,
   }: { recipe: AugmentationRecipe; seed: number; bank?: number; queries?: number },
 ): Promise<OnlineKnn> {
-  const read = async (dataset: ImageDataset, most: number) => {
-    if (!dataset.labels.length)
-      throw new Error(`online kNN: the ${dataset.split} images of ${dataset.name} have no labels`)
+  const read = (dataset: ImageDataset, most: number): Promise<LabelledFeatures> => {
     const indices = permutation(seed, 0, dataset.count).subarray(0, most)
-    const features = await extractFeatures(engine, backbone, dataset, { recipe, seed, indices })
-    return { features, labels: Uint32Array.from(indices, (i) => dataset.labels[i]) }
+    return labelledFeatures(engine, backbone, dataset, { recipe, seed, indices })
   }
-  const [given, asked] = [await read(train, bank), await read(test, queries)]
+  const trainFeatures = await read(train, bank)
+  const testFeatures = await read(test, queries)
   const classes = Math.max(train.classes.length, test.classes.length)
-  const [{ top1 }] = await knn(engine, given, asked, { classes, ks: [K] })
-  return { top1, k: K, bank: given.labels.length, queries: asked.labels.length, views: 1 }
+  const [{ top1 }] = await knn(engine, trainFeatures, testFeatures, { classes, ks: [K] })
+  return { top1, k: K, bank: trainFeatures.labels.length, queries: testFeatures.labels.length, views: 1 }
 }

@@ -1,6 +1,6 @@
-/** Pages that are one file: markup with escaping, and a frame that lets the browser fetch nothing. */
+/** HTML pages in one file: markup with escaping, and a page that loads nothing from outside. */
 
-/** Markup that is safe to insert as it is. */
+/** Markup that is inserted without escaping. */
 export class Html {
   constructor(readonly text: string) {}
 }
@@ -9,7 +9,7 @@ type Part = Html | string | number | undefined | readonly Part[]
 
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 
-/** Text as it may stand in markup and in quoted attributes. */
+/** Escapes text for markup and for quoted attributes. */
 export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => entities[c])
 
 function markup(part: Part): string {
@@ -19,12 +19,21 @@ function markup(part: Part): string {
   return escapeHtml(String(part))
 }
 
-/** A template tag: what is inserted is escaped, unless it is Html itself; lists are joined, undefined is nothing. */
+/** A template tag that escapes inserted text. Html is inserted as it is, lists are joined, undefined gives nothing. */
 export const html = (strings: TemplateStringsArray, ...parts: Part[]): Html =>
   new Html(strings.reduce((text, piece, i) => text + markup(parts[i - 1]) + piece))
 
-/** PNG bytes as an address that holds the picture itself. */
-export const pngUrl = (png: Uint8Array): string => `data:image/png;base64,${Buffer.from(png).toString('base64')}`
+/** A data URL that holds the PNG bytes. */
+export const pngUrl = (png: Uint8Array): string => `data:image/png;base64,${base64(png)}`
+
+/** Bytes that fit into the arguments of one call. */
+const PIECE = 8192
+
+function base64(bytes: Uint8Array): string {
+  let characters = ''
+  for (let at = 0; at < bytes.length; at += PIECE) characters += String.fromCharCode(...bytes.subarray(at, at + PIECE))
+  return btoa(characters)
+}
 
 const style = `
 :root { color-scheme: light dark; --ink: #1c2530; --soft: #5b6673; --line: #dfe3e8; --page: #fff; --card: #f6f7f9; --good: #17864b; --link: #1d5fb0 }
@@ -56,10 +65,9 @@ code { font-family: ui-monospace, Menlo, Consolas, monospace }
 `
 
 /**
- * A whole page. Its policy forbids every request, so that a picture or script from elsewhere would not load
- * even by mistake: all a page shows is in the file.
+ * A whole page. Its content security policy forbids every request, so that the page shows only what is in the file.
  *
- * @param options.style further rules of this page
+ * @param options.style additional CSS rules
  */
 export function page(options: { title: string; style?: string; body: Html }): string {
   return html`<!doctype html>

@@ -1,4 +1,4 @@
-/** Charts as SVG text, drawn by Vega without a browser. Their ink is the colour of the text around them. */
+/** Charts as SVG text, drawn by Vega without a browser. Lines and labels take the colour of the surrounding text. */
 import * as vega from 'vega'
 import { compile, type TopLevelSpec } from 'vega-lite'
 
@@ -9,12 +9,12 @@ export interface Series {
   points: readonly { x: number; y: number }[]
 }
 
-/** Narrow enough to be read on a phone without shrinking much. */
+/** Pixels; narrow enough for a phone. */
 const WIDTH = 360
 const HEIGHT = 220
-/** More points than pixels only make the page heavy. */
+/** More points than pixels would only enlarge the page. */
 const MOST_POINTS = 300
-/** Share of a curve that its smoothed line averages over. */
+/** Window of the running mean, as a share of the curve. */
 const SMOOTHING = 0.05
 
 const soft = { gridColor: 'currentColor', gridOpacity: 0.12, domainColor: 'currentColor', domainOpacity: 0.4 }
@@ -46,7 +46,7 @@ const config = {
 /**
  * Draws a Vega-Lite specification.
  *
- * @param description said to readers who do not see the chart
+ * @param description text for readers who cannot see the chart
  * @returns an `<svg>` element for use inside a page
  */
 export async function chart(spec: object, description: string): Promise<string> {
@@ -54,7 +54,7 @@ export async function chart(spec: object, description: string): Promise<string> 
   const view = new vega.View(vega.parse(compiled), { renderer: 'none', logLevel: vega.Error })
   try {
     const svg = await view.toSVG()
-    // Inside a page the namespaces are known; without them the file names no address at all.
+    // HTML does not need the namespaces. Without them the page contains no URL.
     return svg.replace(/ xmlns(:xlink)?="[^"]*"/g, '')
   } finally {
     view.finalize()
@@ -70,7 +70,7 @@ export function thin(points: readonly { x: number; y: number }[], most = MOST_PO
   })
 }
 
-/** Centred running means over a share of the curve. */
+/** Centred running means. */
 export function smooth(points: readonly { x: number; y: number }[]): { x: number; y: number }[] {
   const reach = Math.floor((SMOOTHING * points.length) / 2)
   return points.map(({ x }, i) => {
@@ -88,7 +88,7 @@ const colorOf = (series: readonly { name: string; color: string }[], legend: obj
   legend,
 })
 
-/** Curves over one axis: every value faint, and their running mean. */
+/** Curves: every value as a faint line, and the running mean as a strong one. */
 export async function lineChart(options: {
   series: readonly Series[]
   x: string
@@ -114,7 +114,7 @@ export async function lineChart(options: {
   return chart({ width: WIDTH, height: HEIGHT, data: { values: rows }, layer }, description)
 }
 
-/** A bar: an accuracy and its standard error, both in [0, 1]. */
+/** An accuracy and its standard error, both in [0, 1]. */
 export interface Bar {
   group: string
   name: string
@@ -122,12 +122,12 @@ export interface Bar {
   error?: number
 }
 
-/** Accuracies side by side in groups, with one standard error up and down, in per cent. */
+/** Groups of bars: accuracies in per cent, with whiskers of one standard error. */
 export async function barChart(options: {
   bars: readonly Bar[]
   names: readonly { name: string; color: string }[]
   y: string
-  /** Accuracy of guessing, drawn as a dashed line. */
+  /** Accuracy of guessing in [0, 1], drawn as a dashed line. */
   chance?: number
   description: string
 }): Promise<string> {

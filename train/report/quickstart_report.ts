@@ -1,28 +1,29 @@
-/** The quickstart's report: one HTML file with everything in it. */
+/** The report of the quickstart: one HTML file that includes its pictures. */
 import { html, Html, page, pngUrl } from './html.js'
 import { barChart, lineChart, type Series } from './plots.js'
-import { bars, duration, findings, withError, type Arm, type QuickstartSummary } from './summary.js'
+import { bars, findings, withError, type Arm, type QuickstartSummary } from './quickstart_summary.js'
+import { counted, describeViews, duration, formatCount } from './text.js'
 
-/** A picture and what it shows. */
+/** A picture with its class. */
 export interface LabelledPicture {
   png: Uint8Array
   label: string
 }
 
-/** A test image and the training images that each network finds nearest to it. */
+/** A test image, and for each network the training images nearest to it. */
 export interface NeighbourRow {
   query: LabelledPicture
   found: { name: string; neighbours: LabelledPicture[] }[]
 }
 
-/** Whatever is absent, its section is left out. */
+/** The section of an absent part is left out. */
 export interface QuickstartPictures {
   views?: { png: Uint8Array; count: number }
   neighbours?: NeighbourRow[]
 }
 
 const UNTRAINED = '#8b95a1'
-/** Legible on light and on dark pages, and apart for readers who do not tell red from green. */
+/** Readable on light and dark pages, and distinct for readers who confuse red and green. */
 const PRETRAINED = ['#e08214', '#3b82d6']
 
 const style = `
@@ -46,8 +47,8 @@ const coloured = (arms: readonly Arm[]): { name: string; color: string }[] => {
 /**
  * Renders the report.
  *
- * @param summary arms may lack any of their parts; what is missing is left out of the page
- * @returns the text of an HTML file that asks for nothing outside itself
+ * @param summary arms may lack any of their parts; the page leaves missing parts out
+ * @returns the text of an HTML file that loads nothing from outside
  */
 export async function quickstartReport(summary: QuickstartSummary, pictures: QuickstartPictures = {}): Promise<string> {
   const { dataset, network, readout, adapter } = summary
@@ -56,9 +57,9 @@ export async function quickstartReport(summary: QuickstartSummary, pictures: Qui
     <p class="lead">${findings(summary)}</p>
     <p>
       Two copies of one ${nameOf(network.arch)} were pretrained on ${dataset.name} with multi-view Barlow Twins, without
-      labels: they learn to give different views of an image the same projection, with no two of its coordinates alike.
-      Both saw equally many views a step; one few views of many images, the other more views of fewer images. Frozen,
-      they were then read with labels, beside the same network as it was before training.
+      labels: they learn to give different views of an image the same projection, whose coordinates are not correlated.
+      Both copies see equally many views per step: one sees few views of many images, the other more views of fewer
+      images. Afterwards the frozen copies and the untrained network were read out with labels.
     </p>
     ${await results(summary)} ${pictures.views ? viewsSection(pictures.views, network.imageSize) : undefined}
     ${await lossSection(summary)} ${pictures.neighbours?.length ? neighboursSection(pictures.neighbours) : undefined}
@@ -69,11 +70,11 @@ export async function quickstartReport(summary: QuickstartSummary, pictures: Qui
       <dt>When</dt>
       <dd>${day(summary.date)}, ${duration(summary.seconds)} in all</dd>
       <dt>Data</dt>
-      <dd>${dataset.name}: ${count(dataset.count)} images to pretrain on, ${dataset.classes.length} classes</dd>
+      <dd>${dataset.name}: ${formatCount(dataset.count)} images to pretrain on, ${dataset.classes.length} classes</dd>
       <dt>Network</dt>
       <dd>
-        ${nameOf(network.arch)}, width ${network.width}, ${count(network.parameters)} parameters, ${network.features}
-        features; views of ${network.imageSize}×${network.imageSize} pixels
+        ${nameOf(network.arch)}, width ${network.width}, ${formatCount(network.parameters)} parameters,
+        ${network.features} features; views of ${network.imageSize}×${network.imageSize} pixels
       </dd>
       <dt>Objective</dt>
       <dd>multi-view Barlow Twins, projector width d = ${network.projectorDim}, λ = ${network.lambda}</dd>
@@ -81,9 +82,9 @@ export async function quickstartReport(summary: QuickstartSummary, pictures: Qui
       <dd>Adam, learning rate ${network.lr}, weight decay ${network.weightDecay}; seed ${network.seed}</dd>
       <dt>Readout</dt>
       <dd>
-        ${count(readout.trainCount)} labelled training images and ${count(readout.testCount)} test images, the first of
-        each class in the data set’s order; ${readout.views === 1 ? 'one clean view' : `${readout.views} views`} an
-        image; linear probe: mean of ${readout.seeds.length} probe ${readout.seeds.length === 1 ? 'seed' : 'seeds'}
+        ${formatCount(readout.trainCount)} labelled training images and ${formatCount(readout.testCount)} test images,
+        the first of each class in the order of the data set; ${describeViews(readout.views)} per image; linear probe:
+        mean of ${counted(readout.seeds.length, 'probe seed')}
       </dd>
     </dl>
     ${nextSection(summary)}`
@@ -107,11 +108,11 @@ async function results(summary: QuickstartSummary): Promise<Html | undefined> {
       <td class="n">${withError(linear)}</td>
       <td class="n">${withError(knn20)}</td>
       <td class="n">${t ? `${t.batch} × ${t.views}` : '–'}</td>
-      <td class="n">${t ? count(t.steps) : '–'}</td>
+      <td class="n">${t ? formatCount(t.steps) : '–'}</td>
       <td class="n">${t ? duration(t.seconds) : '–'}</td>
     </tr>`
   const spread = Math.max(0, ...arms.map(({ linear }) => linear?.seedStandardError ?? 0))
-  return html`<h2>Accuracy of what was learnt</h2>
+  return html`<h2>Accuracy of the features</h2>
     <div class="table">
       <table>
         <tr>
@@ -128,21 +129,20 @@ async function results(summary: QuickstartSummary): Promise<Html | undefined> {
     <div class="side">
       <figure>${new Html(svg)}</figure>
       <p class="soft">
-        Top-1 on ${count(readout.testCount)} test images, read with
-        ${readout.views === 1 ? 'one clean view' : `${readout.views} views`} an image. ± and the bars’ whiskers: one
-        standard error over the test
-        images${spread > 0 ? `; over the probes’ seeds it is at most ${(100 * spread).toFixed(1)} points` : ''}. Dashed:
-        guessing. Figures read with more views, from more labelled images or at another size are not comparable with
-        these.
+        Top-1 on ${formatCount(readout.testCount)} test images, read with ${describeViews(readout.views)} per image. ±
+        and the whiskers show one standard error over the test
+        images${spread > 0 ? `; over the seeds of the probes it is at most ${(100 * spread).toFixed(1)} points` : ''}.
+        The dashed line is the accuracy of guessing. Figures with more views, more labelled images or another image size
+        do not compare with these.
       </p>
     </div>`
 }
 
 const viewsSection = ({ png, count: m }: { png: Uint8Array; count: number }, size: number) =>
-  html`<h2>What it looked at</h2>
+  html`<h2>The views</h2>
     <p>
-      Each row: an image, and ${m} views of it as the first epoch makes them: a random crop, flipped or not, in changed
-      brightness, contrast and saturation, at times in grey, at ${size}×${size} pixels. All are made on the GPU.
+      Each row shows an image and ${m} of its views in the first epoch: random crops, resized to ${size}×${size} pixels,
+      some flipped or grey, with changed brightness, contrast and saturation. All views are made on the GPU.
     </p>
     <div class="sheet"><img src="${pngUrl(png)}" alt="Images, each followed by ${m} augmented views" /></div>`
 
@@ -158,14 +158,15 @@ async function lossSection({ arms }: QuickstartSummary): Promise<Html | undefine
     }))
   const over = (axis: string, x: (arm: Arm, i: number) => number) =>
     lineChart({ series: curves(x), x: axis, y: 'loss', description: `Training loss over ${axis}` })
-  return html`<h2>How it went</h2>
+  return html`<h2>Training loss</h2>
     <div class="side">
       <figure>${new Html(await over('steps', (_, i) => i + 1))}</figure>
       <figure>${new Html(await over('seconds', ({ training }, i) => training!.times[i]))}</figure>
     </div>
     <p class="soft">
-      Faint: each step; strong: running mean. With two views the loss compares one with the other, with more each with
-      their mean, over fewer images: compare how the curves fall, not how high they lie.
+      Faint lines show each step, strong lines the running mean. With two views the loss compares one view with the
+      other. With more views it compares each view with their mean, over fewer images. Compare the shapes of the curves,
+      not their heights.
     </p>`
 }
 
@@ -183,8 +184,8 @@ function neighboursSection(rows: readonly NeighbourRow[]): Html {
   })
   return html`<h2>Neighbours in feature space</h2>
     <p>
-      Left, the first test image of each class; beside it the training images whose features are nearest to its own by
-      cosine similarity, nearest first. A green frame marks the same class: ${tally.join(', ')}. The labels served only
+      On the left is the first test image of each class. Beside it are the training images with the nearest features by
+      cosine similarity, nearest first. A green frame marks the same class: ${tally.join(', ')}. Labels are used only
       for the frames.
     </p>
     <div class="findings">
@@ -207,17 +208,17 @@ function nextSection({ arms, adapter, network }: QuickstartSummary): Html {
   const folder = arms.findLast(({ training }) => training)?.training?.folder
   const software = adapter.kind !== 'hardware'
   return html`<h2>What to try next</h2>
-    <pre><code>${folder ? `# the same network, read on all labelled images\nnpm run probe -- --run ${folder}\n\n` : ''}# the views, larger and more of them
+    <pre><code>${folder ? `# the same network, read on all labelled images\nnpm run probe -- --run ${folder}\n\n` : ''}# more views, enlarged
 npm run views -- --out views.png --views 12
 
-# ${software ? 'a longer run, stopped and resumed at will' : 'the paper’s length'}
+# ${software ? 'a longer run, which can be stopped and resumed' : 'a run as long as in the paper'}
 npm run pretrain -- --data cifar10 --arch resnet18 --width ${network.width} --image-size ${network.imageSize} --views 4 \\
   --projector-dim ${network.projectorDim} --lambda ${network.lambda} --batch ${software ? 64 : 128} --epochs ${software ? 10 : 100} --out runs/longer</code></pre>
     ${
       software
         ? html`<p class="soft">
-            This ran on the processor. On a hardware GPU the same command takes a full-width network and images in their
-            own size, and many more steps in the same time.
+            This ran on the CPU. On a hardware GPU the same command trains the network at full width, on images in their
+            original size, for many more steps in the same time.
           </p>`
         : undefined
     }`
@@ -226,14 +227,12 @@ npm run pretrain -- --data cifar10 --arch resnet18 --width ${network.width} --im
 const longest = ({ arms, seconds }: QuickstartSummary): number =>
   Math.max(0, ...arms.map(({ training }) => training?.seconds ?? 0)) || seconds
 
-/** For a headline: `80 seconds`, `3 minutes`. */
+/** Rounded time for the headline: `80 seconds`, `3 minutes`. */
 const roughly = (seconds: number): string =>
   seconds < 105 ? `${Math.max(1, 10 * Math.round(seconds / 10))} seconds` : `${Math.round(seconds / 60)} minutes`
 
 /** `ResNet-18` */
 const nameOf = (arch: string): string => arch.replace('resnet', 'ResNet-')
-
-const count = (n: number): string => n.toLocaleString('en')
 
 /** `2026-01-31 17:05 UTC` */
 const day = (iso: string): string => `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`

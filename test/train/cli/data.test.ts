@@ -12,11 +12,11 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-/** Runs the command as npm does; resolves with what it printed, rejects when it exits with an error. */
+/** Runs the command as npm does. Resolves with its output, rejects when it exits with an error. */
 const data = (...args: string[]) =>
   promisify(execFile)(process.execPath, ['--import', 'tsx', 'train/cli/data.ts', ...args])
 
-test('says what a folder holds, and exits 1 with one line when it holds nothing', async () => {
+test('prints the contents of a folder, and exits 1 with one line when the folder is empty', async () => {
   const line = `error: ${join(folder, 'data_batch_1.bin')} is missing; the train split needs it (CIFAR-10, binary version)\n`
   await expect(data('cifar10', '--data-dir', folder)).rejects.toMatchObject({ code: 1, stdout: '', stderr: line })
 
@@ -36,7 +36,7 @@ test('exits 1 with one line for an unknown data set', async () => {
   await expect(data('mnist')).rejects.toMatchObject({ code: 1, stdout: '', stderr })
 })
 
-test('says where a data set that is not fetched has to be put, and what is wrong with its archive', async () => {
+test('says where to put a data set that is not downloaded, and what is wrong with its archive', async () => {
   const empty = join(folder, 'empty')
   await mkdir(empty)
   const line = new RegExp(`^error: STL-10 is not in ${empty}: download http://ai\\.stanford\\.edu/[^\n]*\n$`)

@@ -1,4 +1,4 @@
-/** `pretrain` as a user runs it: in a process of its own, on a folder of CIFAR-10 records. */
+/** `pretrain` as a user runs it: in its own process, on a folder of CIFAR-10 records. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
@@ -13,7 +13,7 @@ import { encodeRecords } from '../../../train/data/cifar_records.js'
 const IMAGES = 24
 let folder: string
 let data: string
-/** In the temporary folder. */
+/** A path in the temporary folder. */
 const at = (...names: string[]) => join(folder, ...names)
 
 beforeAll(async () => {
@@ -36,7 +36,7 @@ interface Ended {
   stderr: string
 }
 
-/** @param watch called with all of stderr so far whenever there is more of it */
+/** @param watch called with all of stderr so far whenever it grows */
 function pretrain(args: string[], watch?: (stderr: string, child: ChildProcess) => void): Promise<Ended> {
   const env = { ...process.env, WEBGPU_SSL_DEBUG: '' }
   const child = spawn(process.execPath, ['--import', 'tsx', 'train/cli/pretrain.ts', ...args, '--no-tune'], {
@@ -55,7 +55,7 @@ function pretrain(args: string[], watch?: (stderr: string, child: ChildProcess) 
   })
 }
 
-/** A network and views of the smallest size. */
+/** The smallest network and views. */
 const tiny = (...more: string[]) =>
   ['--data-dir', data, '--width', '4', '--image-size', '8', '--views', '2', '--projector-dim', '8'].concat(more)
 
@@ -64,10 +64,10 @@ const configOf = async (run: string) => parse(await readFile(join(run, 'config.y
 
 describe('a run that is interrupted', () => {
   const STEPS = 180
-  // Three steps an epoch and no checkpoint but the last: what is saved, the signal has saved.
+  // Three steps per epoch, and no checkpoint before the last step: only the signal can save an earlier one.
   const options = () => tiny('--batch', '8', '--epochs', String(STEPS / 3), '--checkpoint-every', '1000')
 
-  test('is saved, goes on with --resume, and ends as if it had not been', async () => {
+  test('is saved, continues with --resume, and ends with the same state as an uninterrupted run', async () => {
     const [whole, parts] = [at('whole'), at('parts')]
     let asked = false
     const [uninterrupted, first] = await Promise.all([
@@ -80,9 +80,9 @@ describe('a run that is interrupted', () => {
     expect(uninterrupted.stdout).toMatch(/^done: 180 steps, 60 epochs in /)
 
     expect(first, first.stderr).toMatchObject({ code: 0 })
-    expect(first.stdout).toMatch(/^stopped by a signal: .*; saved in .*parts \(go on with --resume\)\n$/)
+    expect(first.stdout).toMatch(/^stopped by a signal: .*; saved in .*parts \(continue with --resume\)\n$/)
     expect(first.stderr).not.toContain('error: ')
-    expect(first.stderr).toContain('stopping after the steps in flight; Ctrl-C again to quit at once\n')
+    expect(first.stderr).toContain('stopping after the steps in flight; press Ctrl-C again to quit at once\n')
     const [saved, ...others] = await checkpoints(parts)
     expect(others).toEqual([])
     const step = Number(/^step-(\d+)$/.exec(saved)?.[1])
@@ -98,7 +98,7 @@ describe('a run that is interrupted', () => {
     )
     expect(a.length).toBeGreaterThan(4 * 44_000)
     expect(a.equals(b)).toBe(true)
-    // Every step once, in order, the line at the seam too.
+    // Every step has one line, in order.
     const lines = (await readFile(join(parts, 'metrics.jsonl'), 'utf8')).trimEnd().split('\n')
     const steps = lines.map((line) => (JSON.parse(line) as { step: number }).step)
     expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
@@ -113,7 +113,7 @@ describe('--config', () => {
     return (decodeSafetensors(await readFile(path), path).tensors['layer1.0.bn2.weight'].data as Float32Array)[0]
   }
 
-  test('is honoured, and the command line wins', async () => {
+  test('is used, and the command line overrides it', async () => {
     await writeFile(at('off.yaml'), file(false))
     await writeFile(at('on.yaml'), file(true))
     const [fromFile, fromLine] = [at('from-file'), at('from-line')]
@@ -139,7 +139,7 @@ describe('--config', () => {
       augmentation: { size: 9, flip: 0.25 },
     })
     expect(await configOf(fromLine)).toMatchObject({ views: 3, zeroInitResidual: false, augmentation: { size: 8 } })
-    // Not only written down: blocks that start as identities have scales near 0 after a step.
+    // The option has an effect: blocks that start as identities have scales near 0 after a step.
     expect(await scaleOf(fromFile)).toBeGreaterThan(0.9)
     expect(await scaleOf(fromLine)).toBeGreaterThan(0.9)
 
@@ -148,7 +148,7 @@ describe('--config', () => {
     expect(resumed.stdout).toMatch(/^done: 2 steps/)
   })
 
-  test("a file's blocks start as identities unless it says otherwise", async () => {
+  test('blocks start as identities unless the file says otherwise', async () => {
     const out = at('identities')
     await writeFile(at('on.yaml'), file(true))
     const ended = await pretrain(['--data-dir', data, '--steps', '1', '--config', at('on.yaml'), '--out', out])
@@ -158,7 +158,7 @@ describe('--config', () => {
   })
 })
 
-test('BYOL takes two views unless told otherwise; streamed images are waited for, and the end says how long', async () => {
+test('BYOL uses two views by default; the last line says how long steps waited for streamed images', async () => {
   const out = at('byol')
   const objective = ['--objective', 'byol', '--predictor-hidden', '16', '--batch', '8', '--steps', '4', '--stream']
   const size = ['--data-dir', data, '--width', '4', '--image-size', '8', '--projector-dim', '8', '--online-probe']
@@ -176,7 +176,7 @@ test('BYOL takes two views unless told otherwise; streamed images are waited for
   expect(decodeSafetensors(await readFile(path), path).tensors['predictor.0.weight'].shape).toEqual([16, 8])
 })
 
-test('--online-probe on a split without labels reads nearest neighbours among the labelled one', async () => {
+test('--online-probe on a split without labels reads nearest neighbours among the labelled training images', async () => {
   const [stl, out] = [at('stl10'), at('stl10-run')]
   await mkdir(stl)
   const stream = new RandomStream(2, Purpose.subset)
@@ -194,7 +194,7 @@ test('--online-probe on a split without labels reads nearest neighbours among th
   expect(ended.stderr).toMatch(/^epoch 1: kNN-20 top-1 [\d.]+ % \(5 test images among 6, 1 clean view\)$/m)
 })
 
-test('a run that is not to be kept says so, and one step has no rate', async () => {
+test('a run without --out says that nothing is saved, and one step has no rate', async () => {
   const ended = await pretrain(tiny('--batch', '8', '--steps', '1'))
   expect(ended, ended.stderr).toMatchObject({ code: 0 })
   expect(ended.stderr).toMatch(/^nothing will be saved: give --out FOLDER to keep the run$/m)
@@ -202,7 +202,7 @@ test('a run that is not to be kept says so, and one step has no rate', async () 
   expect(ended.stdout).toMatch(/^done: 1 step, 0 epochs in 0 s\n$/)
 })
 
-describe('what the user got wrong is one line, and nothing is written', () => {
+describe('a wrong option gives one line, and nothing is written', () => {
   const rows: [what: string, args: () => string[], line: RegExp][] = [
     ['an unknown data set', () => ['--data', 'mnist'], /unknown data set "mnist"; known: .*cifar10/],
     ['a missing folder', () => ['--data-dir', at('nowhere')], /data folder .*nowhere does not exist/],
@@ -258,7 +258,7 @@ describe('what the user got wrong is one line, and nothing is written', () => {
     expect(existsSync(at(`bad-${i}`))).toBe(false)
   })
 
-  test('a run resumed with another width, or begun again, stays as it was', async () => {
+  test('a run is unchanged when it is resumed with another width or started again', async () => {
     const out = at('kept')
     const begun = await pretrain(tiny('--batch', '8', '--steps', '1', '--out', out))
     expect(begun, begun.stderr).toMatchObject({ code: 0 })

@@ -1,4 +1,4 @@
-/** `embed` and `probe` as a user runs them: on a folder of CIFAR-10 records, in a process of their own. */
+/** `embed`, `probe` and `views` as a user runs them: in their own process, on a folder of CIFAR-10 records. */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -11,7 +11,7 @@ import { Purpose, RandomStream, input } from '../../../engine/index.js'
 import { decodeSafetensors, encodeSafetensors, resnet, type SafetensorsTensor } from '../../../models/index.js'
 import { loadModel } from '../../../train/node/weights.js'
 import { resolveConfig } from '../../../train/config/config.js'
-import { loadDataset } from '../../../train/data/dataset.js'
+import { loadDataset } from '../../../train/node/data/index.js'
 import { extractFeatures } from '../../../train/readout/features.js'
 import { pretrain } from '../../../train/node/pretrain.js'
 import { expectClose } from '../../support/check.js'
@@ -25,7 +25,7 @@ const PIXELS = 1024
 let folder: string
 let weights: string
 
-/** Records of a label and planes of noise. */
+/** Records with labels and random pixels. */
 function records(count: number, seed: number): Uint8Array {
   const stream = new RandomStream(seed, Purpose.subset)
   return Uint8Array.from({ length: count * RECORD }, (_, k) =>
@@ -38,7 +38,7 @@ beforeAll(async () => {
   weights = join(folder, 'resnet18.safetensors')
   await writeFile(join(folder, 'data_batch_1.bin'), records(60, 1))
   await writeFile(join(folder, 'test_batch.bin'), records(30, 2))
-  // As PyTorch would save the golden network: torchvision's names, a classifier and batch counters among them.
+  // As PyTorch saves the golden network: with torchvision's names, a classifier and batch counters.
   const tensors: Record<string, SafetensorsTensor> = {
     'fc.weight': { dtype: 'F32', shape: [10, 64], data: new Float32Array(640).fill(7) },
     'fc.bias': { dtype: 'F32', shape: [10], data: new Float32Array(10) },
@@ -56,7 +56,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-/** Runs a command as npm does; rejects when it exits with an error. */
+/** Runs a command as npm does. Rejects when it exits with an error. */
 const command = (name: string, ...args: string[]) =>
   promisify(execFile)(process.execPath, ['--import', 'tsx', `train/cli/${name}.ts`, ...args])
 
@@ -64,7 +64,7 @@ describe('embed', () => {
   const embed = (...args: string[]) =>
     command('embed', '--arch', 'resnet18', '--width', '8', '--data-dir', folder, '--split', 'test', ...args)
 
-  test('the file that it is given below holds the network of the golden features', async () => {
+  test('the weights of the tests below are the network of the golden features', async () => {
     const gpu = await engine()
     const backbone = resnet({ arch: 'resnet18', width: 8 })
     await loadModel(gpu, backbone.dict, weights)
@@ -76,7 +76,7 @@ describe('embed', () => {
     program.destroy()
   })
 
-  test('writes eval-mode features of the images as they are, and their labels', async () => {
+  test('writes features of the clean images in eval mode, and their labels', async () => {
     const out = join(folder, 'features.safetensors')
     const { stdout } = await embed('--weights', weights, '--limit', '7', '--out', out)
     expect(stdout).toBe(`${out}: features [7, 64] of the first 7 test images of cifar10\n`)
@@ -86,7 +86,7 @@ describe('embed', () => {
     expect([...(tensors.labels.data as BigInt64Array)]).toEqual([0n, 1n, 2n, 3n, 4n, 5n, 6n])
     expect(tensors.features).toMatchObject({ dtype: 'F32', shape: [7, 64] })
 
-    // The recipe's normalisation, by hand: (byte − mean) / std on the 0–255 scale.
+    // The normalisation of the recipe: (byte − mean) / std on the scale 0–255.
     const bytes = records(30, 2)
     const [mean, std] = [
       [125.307, 122.961, 113.8575],
@@ -137,7 +137,7 @@ describe('embed', () => {
       own = await extractFeatures(gpu, backbone, test, { recipe: config.augmentation, seed: 1 })
     })
 
-    test('reads as the run trained: stem, size and normalisation come from it, or from the weights themselves', async () => {
+    test('takes stem, size and normalisation from the run or from the weights', async () => {
       const weights = join(run, 'checkpoints', 'step-00000006', 'model.safetensors')
       for (const source of [
         ['--run', run],
@@ -151,19 +151,17 @@ describe('embed', () => {
       }
     })
 
-    test('takes another checkpoint, and what is given wins, with a line that says so', async () => {
+    test('takes another checkpoint, and options override the weights with a line that says so', async () => {
       const before = await featuresOf('--run', run, '--checkpoint', '3')
       expect(before.metadata.step).toBe('step-00000003')
       expect(before.features).not.toEqual(own)
       const larger = await featuresOf('--run', run, '--image-size', '12')
-      expect(larger.stderr).toContain(
-        '--image-size 12: the weights were trained with --image-size 8; what is given wins\n',
-      )
+      expect(larger.stderr).toContain('--image-size 12 overrides --image-size 8, with which the weights were trained\n')
       expect(larger.metadata).toMatchObject({ imageSize: '12', mean: '[0.1,0.2,0.3]' })
     })
   })
 
-  test('bad input: one line, exit code 1, nothing written', async () => {
+  test('wrong input gives one line and exit code 1, and nothing is written', async () => {
     const out = join(folder, 'none.safetensors')
     const cut = join(folder, 'cut.safetensors')
     await writeFile(cut, (await readFile(weights)).subarray(0, 100_000))
@@ -174,8 +172,8 @@ describe('embed', () => {
       [['--weights', weights, '--limit', '0'], '--limit 0: must'],
       [['--weights', weights, '--width', '0'], '--width 0: must'],
       [['--weights', weights, '--data', 'mnist'], 'unknown data set "mnist"'],
-      [[], '--run or --weights: name a run, or a file of weights'],
-      [['--weights', weights, '--checkpoint', '3'], '--checkpoint 3: is one of a run; name that with --run'],
+      [[], '--run or --weights: give exactly one of them'],
+      [['--weights', weights, '--checkpoint', '3'], '--checkpoint 3: needs --run'],
     ] as const
     const refused = async ([args, message]: (typeof cases)[number]) => {
       const { code, stderr } = await embed(...args, '--out', out).then(
@@ -208,7 +206,7 @@ describe('probe', () => {
       augmentation: { size: 8 },
     })
 
-  test('prints and writes both readouts, with what they were read with, after saying how long it takes', async () => {
+  test('says how long it takes, then prints and writes both readouts and how they were read', async () => {
     const out = join(folder, 'run')
     const dataset = await loadDataset('cifar10', 'train', { dataDir: folder })
     await pretrain({ engine: await engine(), dataset, config: config(), out })
@@ -219,7 +217,7 @@ describe('probe', () => {
       /^ +linear top-1 +top-5 +kNN-20 top-1 +top-5 +kNN-200 top-1 +top-5\nstep 2 .*±.*\nuntrained .*±.*\nRead with 1 clean and 1 random view/,
     )
     expect(stdout).toMatch(
-      /\n +spectrum α +effective rank +alignment +uniformity\nstep 2 .* of 32 .*\nuntrained .*\nOf the features of 30 test images/,
+      /\n +spectrum α +effective rank +alignment +uniformity\nstep 2 .* of 32 .*\nuntrained .*\nFrom the features of 30 test images/,
     )
     const figures = JSON.parse(await readFile(json, 'utf8')) as Record<string, unknown>
     const readout = { views: 2, trainCount: 60, testCount: 30, linear: { perSeed: [{ seed: 1 }, { seed: 2 }] } }
@@ -227,7 +225,7 @@ describe('probe', () => {
     expect(figures.pretrained).not.toEqual(figures.untrained)
   })
 
-  test('reads out with a share of the labels, on other images, and fine-tuned', async () => {
+  test('reads out with a share of the labels, on other images, and after fine-tuning', async () => {
     const out = join(folder, 'run')
     const other = join(folder, 'other')
     await mkdir(other)
@@ -250,7 +248,7 @@ describe('probe', () => {
     const { stdout, stderr } = await command('probe', '--run', out, ...options)
     expect(stderr).toContain('20 training (40 % of the labels) and 20 test images of cifar10, 1 clean view each.')
     expect(stdout).toMatch(
-      /kNN-200 top-1 +top-5 +fine-tuned top-1 +top-5\nstep 2 .*\nuntrained .*\nRead with 1 clean view an image, fine-tuned /,
+      /kNN-200 top-1 +top-5 +fine-tuned top-1 +top-5\nstep 2 .*\nuntrained .*\nRead with 1 clean view per image, fine-tuned /,
     )
     expect(stdout).toContain('Labels: 20 training images of cifar10, 40 % of each class. Pretrained on cifar10.')
     const figures = JSON.parse(await readFile(json, 'utf8')) as Record<'pretrained' | 'untrained', { tuned: object }>
@@ -260,18 +258,18 @@ describe('probe', () => {
     expect(figures.pretrained).toMatchObject({ views: 1, trainCount: 20, testCount: 20 })
   })
 
-  test('looks quickly at the first images of each class, and says so', async () => {
+  test('reads only the first images of each class, and says so', async () => {
     const json = join(folder, 'figures', 'quick.json')
     const { stdout, stderr } = await command('probe', '--run', join(folder, 'run'), '--per-class', '2', '--json', json)
     expect(stderr).toContain('20 training (the first 2 of each class) and 20 test images of cifar10')
     expect(stdout).toContain(
-      'Of the first 2 images of each class alone, 20 for training and 20 for testing: figures do not compare with those of all images.\n',
+      'Only the first 2 images of each class, 20 for training and 20 for testing: these figures do not compare with figures on all images.\n',
     )
     const figures = JSON.parse(await readFile(json, 'utf8')) as object
     expect(figures).toMatchObject({ perClass: 2, pretrained: { trainCount: 20, testCount: 20 } })
   })
 
-  test('a folder without a run or a checkpoint, and impossible counts, are one line', async () => {
+  test('a folder without a run or a checkpoint, or an impossible count, gives one line', async () => {
     const empty = join(folder, 'empty')
     const started = join(folder, 'started')
     for (const made of [empty, started]) await mkdir(made)
@@ -305,7 +303,7 @@ describe('probe', () => {
 describe('views', () => {
   const views = (...args: string[]) => command('views', '--data-dir', folder, '--images', '2', ...args)
 
-  test("draws those of a file or of one of the paper's runs, in their sizes", async () => {
+  test('draws the views of a file or of a recipe, in their sizes', async () => {
     const config = join(folder, 'crops.yaml')
     const crops = '[{ views: 2, size: 8, scale: [0.2, 1] }, { views: 3, size: 4, scale: [0.1, 0.2] }]'
     await writeFile(config, `views: 5\naugmentation: { size: 8, crops: ${crops}, blur: { probability: [1, 0] } }\n`)

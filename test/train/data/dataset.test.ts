@@ -1,14 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import {
-  fractionIndices,
-  fractionIndicesPerClass,
-  fromArrays,
-  inMemory,
-  loadDataset,
-  readImages,
-  subset,
-  type ImageDataset,
-} from '../../../train/data/dataset.js'
+import { subset } from '../../../train/data/subset.js'
+import { fromArrays, inMemory, readImages, type ImageDataset } from '../../../train/data/dataset.js'
+import { loadDataset } from '../../../train/node/data/index.js'
 
 test('an unknown name lists the known ones', async () => {
   await expect(loadDataset('cifar11', 'train')).rejects.toThrow(/^unknown data set "cifar11"; known: .*\bcifar10\b/)
@@ -19,7 +12,7 @@ describe('fromArrays', () => {
   // Three images of 1×2 pixels.
   const images = Uint8Array.of(0, 10, 7, 2, 20, 7, 4, 30, 7, 6, 40, 7, 8, 50, 7, 10, 60, 7)
 
-  test('takes the arrays as they are', () => {
+  test('uses the arrays without copying the images', () => {
     const dataset = fromArrays({ images, height: 1, width: 2, labels: [2, 0, 1], classes: ['a', 'b', 'c'] })
     expect(dataset).toMatchObject({
       count: 3,
@@ -33,7 +26,7 @@ describe('fromArrays', () => {
     expect([...dataset.labels]).toEqual([2, 0, 1])
   })
 
-  test('labels are optional, and so are the names of classes', () => {
+  test('labels and the names of classes are optional', () => {
     const unlabelled = fromArrays({ images: new Uint8ClampedArray(images), height: 1, width: 2 })
     expect(unlabelled.labels).toHaveLength(0)
     expect(unlabelled.classes).toEqual([])
@@ -54,37 +47,7 @@ describe('fromArrays', () => {
   })
 })
 
-describe('subset', () => {
-  const images = Uint8Array.from({ length: 5 * 12 }, (_, i) => i)
-  const dataset = fromArrays({
-    images,
-    height: 2,
-    width: 2,
-    labels: [10, 11, 12, 13, 14],
-    classes: Array(15).fill('c'),
-  })
-
-  test('copies images and labels in the order asked for', () => {
-    const part = subset(dataset, Uint32Array.of(3, 0, 3))
-    expect(part.count).toBe(3)
-    expect([...part.labels]).toEqual([13, 10, 13])
-    expect([...part.images]).toEqual([3, 0, 3].flatMap((index) => [...images.subarray(index * 12, index * 12 + 12)]))
-    part.images.fill(0)
-    expect(images[36]).toBe(36)
-  })
-
-  test('keeps unlabelled images unlabelled', () => {
-    const part = subset(fromArrays({ images, height: 2, width: 2 }), [1])
-    expect(part.count).toBe(1)
-    expect(part.labels).toHaveLength(0)
-  })
-
-  test.each([-1, 5, 0.5])('refuses index %d', (index) => {
-    expect(() => subset(dataset, [0, index])).toThrow(`index ${index} is outside own images train (5 images)`)
-  })
-})
-
-test('images are read alike from memory and from a store, from subsets and subsets of them', async () => {
+test('images from memory and from a store are equal, also in subsets of subsets', async () => {
   const images = Uint8Array.from({ length: 6 * 12 }, (_, i) => i)
   const inArray: ImageDataset = fromArrays({ images, height: 2, width: 2 })
   const asked: number[][] = []
@@ -109,69 +72,4 @@ test('images are read alike from memory and from a store, from subsets and subse
     [5, 2],
     [2, 5],
   ])
-})
-
-describe('fractionIndicesPerClass', () => {
-  // 40 images of class 2, 10 of class 7, 1 of class 0, mixed.
-  const labels = Uint16Array.from({ length: 51 }, (_, i) => (i === 17 ? 0 : i % 5 === 0 && i > 0 ? 7 : 2))
-  const counts = (indices: Uint32Array) =>
-    [0, 2, 7].map((label) => [...indices].filter((i) => labels[i] === label).length)
-
-  test('takes the share of each class, at least one of it, ascending and without repetition', () => {
-    expect(counts(fractionIndicesPerClass(labels, 1, 1))).toEqual([1, 40, 10])
-    const chosen = fractionIndicesPerClass(labels, 0.3, 1)
-    expect(counts(chosen)).toEqual([1, 12, 3])
-    for (let i = 1; i < chosen.length; i++) expect(chosen[i]).toBeGreaterThan(chosen[i - 1])
-    expect(counts(fractionIndicesPerClass(labels, 0.001, 1))).toEqual([1, 1, 1])
-    expect(() => fractionIndicesPerClass(labels, 0, 1)).toThrow('fraction: 0 is not above 0')
-  })
-
-  test('depends on the seed; a smaller share lies within a larger one, and classes do not depend on each other', () => {
-    const chosen = fractionIndicesPerClass(labels, 0.5, 1)
-    expect(fractionIndicesPerClass(labels, 0.5, 1)).toEqual(chosen)
-    expect(fractionIndicesPerClass(labels, 0.5, 2)).not.toEqual(chosen)
-    for (const index of fractionIndicesPerClass(labels, 0.2, 1)) expect(chosen).toContain(index)
-    const others = labels.map((label) => (label === 7 ? 3 : label))
-    const among = (indices: Uint32Array) => indices.filter((i) => labels[i] === 2)
-    expect(among(fractionIndicesPerClass(others, 0.5, 1))).toEqual(among(chosen))
-  })
-})
-
-describe('fractionIndices', () => {
-  test('depends on its arguments alone, ascending and without repetition', () => {
-    const chosen = fractionIndices(1000, 0.1, 7)
-    expect(chosen).toHaveLength(100)
-    expect(fractionIndices(1000, 0.1, 7)).toEqual(chosen)
-    expect(fractionIndices(1000, 0.1, 8)).not.toEqual(chosen)
-    for (let i = 1; i < chosen.length; i++) expect(chosen[i]).toBeGreaterThan(chosen[i - 1])
-    expect(chosen.at(-1)).toBeLessThan(1000)
-  })
-
-  test('all of it, and never none of it', () => {
-    expect([...fractionIndices(6, 1, 3)]).toEqual([0, 1, 2, 3, 4, 5])
-    expect(fractionIndices(6, 0.001, 3)).toHaveLength(1)
-  })
-
-  test('a smaller fraction lies within a larger one', () => {
-    const larger = new Set(fractionIndices(500, 0.4, 1))
-    for (const index of fractionIndices(500, 0.2, 1)) expect(larger).toContain(index)
-  })
-
-  test('every image is as likely as another', () => {
-    const [count, seeds] = [50, 4000]
-    const hits = new Float64Array(count)
-    for (let seed = 0; seed < seeds; seed++) for (const index of fractionIndices(count, 0.2, seed)) hits[index]++
-    const expected = seeds * 0.2
-    // Hits of one image are binomial; those of different images correlate by −1/(count − 1), so
-    // that this sum follows chi-square with count − 1 = 49 degrees of freedom (99.9 %: 85.4; 0.1 %: 23.98).
-    let statistic = 0
-    for (const hit of hits) statistic += (hit - expected) ** 2 / (expected * 0.8)
-    statistic *= (count - 1) / count
-    expect(statistic).toBeLessThan(85.4)
-    expect(statistic).toBeGreaterThan(23.98)
-  })
-
-  test.each([0, -0.1, 1.01, NaN])('refuses fraction %d', (fraction) => {
-    expect(() => fractionIndices(10, fraction, 1)).toThrow(`fraction: ${fraction} is not above 0 and at most 1`)
-  })
 })

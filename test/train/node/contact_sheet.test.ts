@@ -2,14 +2,7 @@ import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
 import { recipes } from '../../../train/augment/recipe.js'
 import { fromArrays } from '../../../train/data/dataset.js'
-import {
-  acrossClasses,
-  composeSheet,
-  contactSheet,
-  firstOfEachClass,
-  imagesWithViews,
-  type Tile,
-} from '../../../train/node/contact_sheet.js'
+import { composeSheet, contactSheet, imagesWithViews, type Tile } from '../../../train/node/contact_sheet.js'
 import { engine } from '../../support/engine.js'
 
 const flat = (value: number, side: number): Tile => ({
@@ -32,7 +25,7 @@ describe('contact sheet', () => {
     expect([sheet.width, sheet.height]).toEqual([2 + 4 + 5 + 4 + 2 + 4 + 2, 2 + 4 + 2 + 4 + 2])
   })
 
-  it('puts every tile in its place, enlarged by nearest neighbour', () => {
+  it('puts each tile in its place, enlarged by nearest neighbour', () => {
     expect([at(2, 2), at(3, 5), at(4, 2), at(5, 5)]).toEqual([
       [255, 0, 0, 255],
       [255, 0, 0, 255],
@@ -42,7 +35,7 @@ describe('contact sheet', () => {
     expect([at(11, 2), at(14, 5), at(17, 3), at(2, 8)].map(([grey]) => grey)).toEqual([9, 9, 8, 7])
   })
 
-  it('leaves gutters and absent tiles clear', () => {
+  it('leaves gutters and absent tiles transparent', () => {
     for (const [x, y] of [
       [0, 0],
       [6, 3],
@@ -64,22 +57,11 @@ describe('contact sheet', () => {
   })
 })
 
-describe('fixed lists', () => {
-  const labels = [2, 0, 0, 1, 2, 0, 1, 2]
+describe('images with their views', () => {
   const images = Uint8Array.from({ length: 8 * 12 }, (_, i) => i * 2)
-  const dataset = fromArrays({ images, height: 2, width: 2, labels })
+  const dataset = fromArrays({ images, height: 2, width: 2 })
 
-  it('takes the first images of each class in the order of the data set', () => {
-    expect(firstOfEachClass(dataset, 2)).toEqual([0, 1, 2, 3, 4, 6])
-    expect(firstOfEachClass(dataset, 99)).toHaveLength(8)
-  })
-
-  it('takes one of each class in turn', () => {
-    expect(acrossClasses(dataset, 5)).toEqual([1, 3, 0, 2, 6])
-    expect(acrossClasses({ ...dataset, labels: new Uint8Array(0), classes: [] }, 3)).toEqual([0, 1, 2])
-  })
-
-  it('shows each image beside views of itself, whatever its place in the data set', async () => {
+  it('are shown in rows, also when they are not the first of the data set', async () => {
     const still = {
       ...recipes.cifar,
       size: 2,
@@ -93,7 +75,7 @@ describe('fixed lists', () => {
     expect(rows.map((row) => row.length)).toEqual([3, 3])
     for (const [r, index] of [6, 3].entries())
       for (const tile of rows[r]) expect([...tile.pixels]).toEqual([...images.subarray(12 * index, 12 * index + 12)])
-    // Views of several sizes, each in its own.
+    // Views of several sizes keep their sizes.
     const crops = [
       { views: 1, size: 2, scale: [1, 1] as [number, number] },
       { views: 2, size: 4, scale: [1, 1] as [number, number] },

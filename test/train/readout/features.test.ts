@@ -1,10 +1,11 @@
-/** Features by batches and views, and the statistics of an untrained network. */
+/** Features by batches and views, running statistics of an untrained network, and the readout. */
 import { describe, expect, test } from 'vitest'
 import { Purpose, RandomStream } from '../../../engine/index.js'
 import { resnet } from '../../../models/index.js'
 import { recipes } from '../../../train/augment/recipe.js'
-import { fromArrays, readImages, subset, type ImageDataset } from '../../../train/data/dataset.js'
-import { readout } from '../../../train/readout/evaluate.js'
+import { fromArrays, readImages, type ImageDataset } from '../../../train/data/dataset.js'
+import { subset } from '../../../train/data/subset.js'
+import { readout } from '../../../train/readout/readout.js'
 import { estimateStatistics, extractFeatures } from '../../../train/readout/features.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
@@ -12,7 +13,7 @@ import { fillByFormula } from '../../support/networks.js'
 
 const recipe = { ...recipes.cifar, size: 16 }
 
-/** Images of noise about a colour that tells their class. */
+/** Images of noise around a colour that depends on the class. */
 function coloured(count: number, split: 'train' | 'test') {
   const stream = new RandomStream(split === 'train' ? 1 : 2, Purpose.subset)
   const labels = Array.from({ length: count }, (_, i) => i % 3)
@@ -26,7 +27,7 @@ function coloured(count: number, split: 'train' | 'test') {
 const network = () => resnet({ arch: 'resnet18', width: 4, seed: 3 })
 
 describe('features', () => {
-  test('of a last, partly filled batch equal those of each image alone, in the order of the indices', async () => {
+  test('in a partly filled batch equal the features of each image alone, in the order of the indices', async () => {
     const gpu = await engine()
     const backbone = network()
     fillByFormula(gpu, backbone.dict)
@@ -41,7 +42,7 @@ describe('features', () => {
     expect(together.slice(0, backbone.features)).not.toEqual(together.slice(backbone.features, 2 * backbone.features))
   })
 
-  test('are the same bits where images are read batch by batch, whatever crops pretraining took', async () => {
+  test('have the same bits when images come from a store, and do not depend on the crops of pretraining', async () => {
     const gpu = await engine()
     const backbone = network()
     fillByFormula(gpu, backbone.dict)
@@ -59,7 +60,7 @@ describe('features', () => {
     const options = { recipe, seed: 1, views: 2, batch: 3 }
     const expected = await extractFeatures(gpu, backbone, dataset, options)
     expect(await extractFeatures(gpu, backbone, stored, options)).toEqual(expected)
-    // The images of a batch come once, whatever the number of views; the last batch repeats its last image.
+    // The images of a batch are read once for all views. The last batch repeats its last image.
     expect(reads).toEqual([
       [0, 1, 2],
       [3, 4, 5],
@@ -70,7 +71,7 @@ describe('features', () => {
     expect(await extractFeatures(gpu, backbone, dataset, { ...options, recipe: multi })).toEqual(expected)
   })
 
-  test('of k views are a mean of which the clean view is one, the others drawn from the seed', async () => {
+  test('of k views are the mean over the clean view and k − 1 views from the seed', async () => {
     const gpu = await engine()
     const backbone = network()
     fillByFormula(gpu, backbone.dict)
@@ -81,12 +82,12 @@ describe('features', () => {
     expect(await read(3, 1, 5)).toEqual(three)
     expect(await read(1, 2)).toEqual(one)
     expect(await read(2, 2)).not.toEqual(two)
-    // Without anything random, all views are the clean one.
+    // Without random changes all views are the clean one.
     const jitter = { ...recipe.jitter, probability: 0 }
     const tame = { ...recipe, scale: [1, 1], ratio: [1, 1], flip: 0, greyscale: 0, jitter } as typeof recipe
     const still = await extractFeatures(gpu, backbone, dataset, { recipe: tame, views: 3, seed: 1, batch: 2 })
     expectClose('mean of equal views', still, one, 1e-6)
-    // 2 · mean of two − clean = the second view: it is part of the mean of three as well.
+    // 2 · mean of two − clean is the second view, which is also part of the mean of three.
     const second = two.map((v, i) => 2 * v - one[i])
     const third = three.map((v, i) => 3 * v - one[i] - second[i])
     const [a, b] = [second, third].map((view) => Math.hypot(...view.map((v, i) => v - one[i])))
@@ -94,7 +95,7 @@ describe('features', () => {
     expect(Math.max(a, b)).toBeLessThan(2 * Math.hypot(...one))
   })
 
-  test('that are not finite name the image, and a batch of 0 is refused', async () => {
+  test('that are not finite give an error with the image, and a batch of 0 is refused', async () => {
     const gpu = await engine()
     const backbone = network()
     fillByFormula(gpu, backbone.dict)
@@ -109,7 +110,7 @@ describe('features', () => {
 })
 
 describe('statistics of an untrained network', () => {
-  test('move to those of the data, and no weight moves', async () => {
+  test('approach the statistics of the data, and the weights stay', async () => {
     const gpu = await engine()
     const backbone = network()
     const dataset = coloured(40, 'train')
@@ -123,7 +124,7 @@ describe('statistics of an untrained network', () => {
       if (trainable) expect(after, name).toEqual(before.get(name))
       else expect(after, name).not.toEqual(before.get(name))
     }
-    // Inputs of the last block's first norm have these statistics: after it, features are of the order of 1.
+    // With the right statistics, features have an order of magnitude of 1.
     const features = await extractFeatures(gpu, backbone, dataset, { recipe, seed: 1 })
     const size = Math.sqrt(features.reduce((sum, v) => sum + v * v, 0) / features.length)
     expect(size).toBeGreaterThan(0.1)
@@ -132,7 +133,7 @@ describe('statistics of an untrained network', () => {
 })
 
 describe('readout', () => {
-  test('reads colours from an untrained network, with both standard errors', async () => {
+  test('reads colours from an untrained network and gives both standard errors', async () => {
     const gpu = await engine()
     const backbone = network()
     const [train, held] = [coloured(120, 'train'), coloured(60, 'test')]
@@ -142,11 +143,16 @@ describe('readout', () => {
       recipe,
       views: 1,
       seeds: [1, 2, 3],
+      ks: [20, 200],
       onProgress: (phase) => phases.add(phase),
     })
     expect(phases.size).toBe(4)
     expect(result).toMatchObject({ views: 1, trainCount: 120, testCount: 60 })
-    const { linear, knn20, knn200 } = result
+    const {
+      linear,
+      knn: [knn20, knn200],
+    } = result
+    expect([knn20.k, knn200.k]).toEqual([20, 200])
     expect(knn20.top1).toBe(1)
     expect(knn20.standardError).toBe(0)
     expect(knn200.top1).toBeGreaterThan(0.5)

@@ -1,4 +1,4 @@
-/** Fine-tuning: it learns what the labels say, from views whose colours are left alone. */
+/** Fine-tuning learns the labels from views without colour augmentation. */
 import { expect, test } from 'vitest'
 import { Purpose, RandomStream } from '../../../engine/index.js'
 import { resnet } from '../../../models/index.js'
@@ -8,7 +8,7 @@ import { fineTune } from '../../../train/readout/fine_tune.js'
 import { engine } from '../../support/engine.js'
 
 const SIDE = 12
-/** Pretraining took all colour away, in views of two sizes: of neither may anything be seen here. */
+/** A recipe that removes all colour and has views of two sizes. Fine-tuning must ignore both. */
 const recipe = {
   ...recipes['vicreg-original'],
   size: 8,
@@ -19,7 +19,7 @@ const recipe = {
   ],
 }
 
-/** Noise of equal lightness, whose colour alone tells the class. */
+/** Noise of equal lightness: only the colour depends on the class. */
 function coloured(count: number, seed: number) {
   const stream = new RandomStream(seed, Purpose.subset)
   const labels = Array.from({ length: count }, (_, i) => i % 3)
@@ -32,7 +32,7 @@ function coloured(count: number, seed: number) {
 
 const network = () => resnet({ arch: 'resnet18', width: 4, seed: 3 })
 
-test('separates colours, from the loss of a classifier that knows nothing', async () => {
+test('separates colours, starting at the loss of an untrained classifier', async () => {
   const gpu = await engine()
   const backbone = network()
   const steps: number[] = []
@@ -51,12 +51,12 @@ test('separates colours, from the loss of a classifier that knows nothing', asyn
   expect(losses.slice(-8).reduce((a, b) => a + b) / 8).toBeLessThan(0.3)
   expect(top1).toBeGreaterThan(0.9)
   expect(top5).toBe(1)
-  // All of the backbone was trained: weights, shifts and running statistics.
+  // The whole backbone was trained: weights, biases and running statistics.
   const after = await Promise.all(backbone.dict.variables.map((v) => gpu.read(v)))
   before.forEach((values, i) => expect(after[i], backbone.dict.variables[i].name).not.toEqual(values))
 })
 
-test('the same seed gives the same bits, another one other ones; a batch is at most all images', async () => {
+test('the same seed gives the same bits, another seed gives others; a batch has at most all images', async () => {
   const gpu = await engine()
   const run = async (seed: number) => {
     const options = { recipe, classes: 3, seed, epochs: 3 }
@@ -68,7 +68,7 @@ test('the same seed gives the same bits, another one other ones; a batch is at m
   expect(await run(2)).not.toEqual(losses)
 })
 
-test('what cannot be trained on is one line', async () => {
+test('images without labels and a diverging loss give one line', async () => {
   const gpu = await engine()
   const train = coloured(6, 1)
   const options = { recipe, classes: 3, seed: 1, epochs: 1 }

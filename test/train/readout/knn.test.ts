@@ -1,4 +1,4 @@
-/** Nearest neighbours against a naive search in f64, ties included. */
+/** Nearest neighbours against a naive search in f64, including ties. */
 import { describe, expect, test } from 'vitest'
 import { Purpose, RandomStream, type Engine } from '../../../engine/index.js'
 import { knn, nearestNeighbours } from '../../../train/readout/knn.js'
@@ -25,7 +25,7 @@ function naive(rows: Float32Array, queries: Float32Array, k: number) {
 }
 
 describe('nearest neighbours', () => {
-  test('are those of a naive search in f64, nearest first', async () => {
+  test('equal a naive search in f64, nearest first', async () => {
     const [rows, queries] = [randomRows(501, 1), randomRows(303, 2)]
     const found = await nearestNeighbours(await engine(), rows, queries, { width: WIDTH, k: 23 })
     naive(rows, queries, 23).forEach(({ order, similarities }, q) => {
@@ -34,17 +34,17 @@ describe('nearest neighbours', () => {
     })
   })
 
-  test('equal similarities come in order of row, across blocks too', async () => {
+  test('rows of equal similarity come in ascending order, also across blocks', async () => {
     const gpu = await engine()
     const once = randomRows(40, 3)
-    // Each row five times: every place among the nearest is contested.
+    // Each row occurs five times, so that every place has ties.
     const rows = new Float32Array(5 * once.length)
     for (let copy = 0; copy < 5; copy++) rows.set(once, copy * once.length)
     const queries = randomRows(10, 4)
     const expected = naive(once, queries, 3).map(({ order }) =>
       order.flatMap((i) => [0, 40, 80, 120, 160].map((c) => i + c)),
     )
-    // A binding of 64 rows: the search goes over four blocks.
+    // A binding holds 64 rows, so the search takes four blocks.
     const small = Object.create(gpu, {
       target: { value: { ...gpu.target, maxBindingBytes: 64 * 4 * WIDTH } },
     }) as Engine
@@ -86,8 +86,8 @@ describe('kNN', () => {
     expect(results[0].predictions).not.toEqual(results[1].predictions)
   })
 
-  test('top-5 counts labels among the five with most votes, and none without a vote', async () => {
-    // Neighbours of the classes 6, 5, 4, …, 0, each a little farther.
+  test('top-5 counts labels among the five classes with the most votes, but no label without votes', async () => {
+    // Neighbours have the classes 6, 5, 4, …, 0 at increasing distance.
     const features = Float32Array.from({ length: 7 * WIDTH }, (_, k) =>
       k % WIDTH === 0 ? 1 : k % WIDTH === 1 ? Math.floor(k / WIDTH) / 10 : 0,
     )
@@ -105,7 +105,7 @@ describe('kNN', () => {
     expect(await rightAt(0, 1)).toEqual([0, 0])
   })
 
-  test('equal votes go to the smaller class, and a k beyond the data takes all of it', async () => {
+  test('the smaller class wins among equal votes, and a k above the number of rows takes all rows', async () => {
     const one = randomRows(1, 7)
     const features = new Float32Array(2 * WIDTH)
     features.set(one)
@@ -114,7 +114,7 @@ describe('kNN', () => {
     const [all, first] = await knn(await engine(), train, { features: one, labels: [1] }, { classes: 3, ks: [200, 1] })
     expect(Array.from(all.predictions)).toEqual([1])
     expect(all.top1).toBe(1)
-    // A single neighbour: the earlier of the two equal rows.
+    // The single neighbour is the earlier of two equal rows.
     expect(Array.from(first.predictions)).toEqual([2])
   })
 })

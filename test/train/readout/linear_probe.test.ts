@@ -1,11 +1,12 @@
-/** The linear probe: it separates what is separable, and its steps are those of the paper. */
+/** The linear probe separates separable classes, and its steps follow the paper. */
 import { describe, expect, test } from 'vitest'
 import { Purpose, RandomStream, permutation, type Engine } from '../../../engine/index.js'
-import { linearProbe, type LabelledFeatures } from '../../../train/readout/linear_probe.js'
+import type { LabelledFeatures } from '../../../train/readout/labelled_features.js'
+import { linearProbe } from '../../../train/readout/linear_probe.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 
-/** Gaussian blobs about well-separated centres, one a class. */
+/** Gaussian blobs around well-separated centres, one per class. */
 function blobs(count: number, width: number, classes: number, spread: number, seed: number): LabelledFeatures {
   const stream = new RandomStream(seed, Purpose.subset)
   const labels = Uint32Array.from({ length: count }, (_, i) => i % classes)
@@ -16,11 +17,11 @@ function blobs(count: number, width: number, classes: number, spread: number, se
   return { features, labels }
 }
 
-/** The same device seen as another class of adapter: the other way of getting at the rows. */
+/** The same device, presented as another class of adapter, which takes the rows in another way. */
 const asAdapter = (gpu: Engine, adapterClass: 'cpu' | 'gpu'): Engine =>
   Object.create(gpu, { target: { value: { ...gpu.target, adapterClass } } }) as Engine
 
-/** One epoch in f64, over batches of 512 in the seed's order: [width, classes] weights, then the biases. */
+/** One epoch in f64 over batches of 512 in the order of the seed. Returns weights [width, classes], then the biases. */
 function oneEpoch(train: LabelledFeatures, classes: number, seed: number): Float64Array {
   const count = train.labels.length
   const width = train.features.length / count
@@ -53,7 +54,7 @@ function oneEpoch(train: LabelledFeatures, classes: number, seed: number): Float
 }
 
 describe('linear probe', () => {
-  test('reaches all of well-separated blobs, and no more than chance on labels without meaning', async () => {
+  test('classifies all of well-separated blobs, and only reaches chance on random labels', async () => {
     const gpu = await engine()
     const train = blobs(2000, 10, 5, 0.5, 1)
     const other = blobs(200, 10, 5, 0.5, 2)
@@ -63,7 +64,7 @@ describe('linear probe', () => {
     const shuffled = { ...other, labels: Array.from(other.labels, (_, i) => Math.floor(i / 5) % 5) }
     const [blind] = await linearProbe(gpu, train, shuffled, { classes: 5, seeds: [3], epochs: 5 })
     expect(blind.top1).toBeLessThan(0.35)
-    // Five of five classes: top-5 says nothing there, and says so.
+    // With five classes top-5 is always 1.
     expect(blind.top5).toBe(1)
   })
 
@@ -83,9 +84,9 @@ describe('linear probe', () => {
     expect(probes[0].weight).not.toEqual(probes[1].weight)
   })
 
-  test('the last batch counts its own rows only', async () => {
+  test('the last batch averages only over its own rows', async () => {
     const gpu = await engine()
-    // 513 rows: the second step has a single row, whose gradient is not thinned by 511 masked ones.
+    // With 513 rows the second step has a single row. The 511 masked rows must not reduce its gradient.
     const train = blobs(513, 4, 2, 1, 7)
     const [a] = await linearProbe(gpu, train, train, { classes: 2, seeds: [1], epochs: 1 })
     const [b] = await linearProbe(asAdapter(gpu, 'gpu'), train, train, { classes: 2, seeds: [1], epochs: 1 })
@@ -93,7 +94,7 @@ describe('linear probe', () => {
     for (const probe of [a, b]) expectClose('weight', probe.weight, reference, 1e-5)
   })
 
-  test('a seed gives the same probe alone and beside others, and the same bits twice', async () => {
+  test('a seed gives the same probe alone and with others, and the same bits twice', async () => {
     const gpu = await engine()
     const train = blobs(600, 8, 4, 2, 8)
     const run = (seeds: number[]) => linearProbe(gpu, train, train, { classes: 4, seeds, epochs: 3 })
@@ -123,7 +124,7 @@ describe('linear probe', () => {
     expect(top5).toBeGreaterThan(top1)
   })
 
-  test('sets that do not fit are refused in one line', async () => {
+  test('sets of different widths give one line', async () => {
     const gpu = await engine()
     const a = blobs(8, 4, 2, 1, 1)
     const b = blobs(8, 5, 2, 1, 1)

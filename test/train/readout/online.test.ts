@@ -1,4 +1,4 @@
-/** The online probe takes the offline probe's steps, and the online kNN is the offline one on subsets. */
+/** The online probe takes the same steps as the offline probe, and online kNN equals offline kNN on subsets. */
 import { expect, test } from 'vitest'
 import { Purpose, RandomStream, assign, input, relu, scale, variable } from '../../../engine/index.js'
 import { resnet } from '../../../models/index.js'
@@ -12,7 +12,7 @@ import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
 
-test('steps of the online probe on all features at once are epochs of the offline one', async () => {
+test('a step of the online probe on all features equals an epoch of the offline probe', async () => {
   const gpu = await engine()
   const [count, width, classes] = [90, 10, 3]
   const features = formulaTensor('online', [count, width])
@@ -26,7 +26,7 @@ test('steps of the online probe on all features at once are epochs of the offlin
   const [weight, bias] = probe.state
   expectClose('weight', await gpu.read(weight), offline.weight, 1e-4)
   expectClose('bias', await gpu.read(bias), offline.bias, 1e-4)
-  // The logits are those before the update: one more run gives those of the weights compared.
+  // The logits come from the weights before the update, so one more run gives the logits of the compared weights.
   await program.run({ h: features, labels })
   const now = await program.read('logits')
   expectClose('logits', now, offline.logits, 1e-4)
@@ -35,7 +35,7 @@ test('steps of the online probe on all features at once are epochs of the offlin
   for (const v of probe.state) gpu.release(v)
 })
 
-test('the online probe leaves the step that it is added to as it is', async () => {
+test('the online probe does not change the step that it is added to', async () => {
   const gpu = await engine()
   const run = async (probed: boolean) => {
     const w = variable('w', [6, 4], formulaTensor('online/w', [6, 4]))
@@ -52,7 +52,7 @@ test('the online probe leaves the step that it is added to as it is', async () =
   expect(await run(true)).toEqual(await run(false))
 })
 
-test('the online kNN is the offline one on the images that the seed chooses', async () => {
+test('online kNN equals offline kNN on the images that the seed chooses', async () => {
   const gpu = await engine()
   const backbone = resnet({ arch: 'resnet18', width: 4, seed: 3 })
   const coloured = (count: number, seed: number) => {
@@ -80,5 +80,5 @@ test('the online kNN is the offline one on the images that the seed chooses', as
   expect(Math.round(9 * some.top1)).toBeCloseTo(9 * some.top1, 9)
   expect(await onlineKnn(gpu, backbone, train, held, { ...options, bank: 25, queries: 9 })).toEqual(some)
   const bare = fromArrays({ images: train.images, height: 8, width: 8 })
-  await expect(onlineKnn(gpu, backbone, bare, held, options)).rejects.toThrow(/^online kNN: the train images/)
+  await expect(onlineKnn(gpu, backbone, bare, held, options)).rejects.toThrow(/^readout: the train images/)
 })

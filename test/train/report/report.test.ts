@@ -5,7 +5,7 @@ import { escapeHtml, html } from '../../../train/report/html.js'
 import { beginPhase } from '../../../train/cli/phases.js'
 import { barChart, lineChart, smooth, thin } from '../../../train/report/plots.js'
 import { quickstartReport } from '../../../train/report/quickstart_report.js'
-import { duration, findings, terminalTable, type Arm, type QuickstartSummary } from '../../../train/report/summary.js'
+import { findings, terminalTable, type Arm, type QuickstartSummary } from '../../../train/report/quickstart_summary.js'
 
 const accuracy = (top1: number) => ({ top1, standardError: 0.01 })
 
@@ -48,14 +48,14 @@ const summary = (arms: Arm[]): QuickstartSummary => ({
 const untrained: Arm = { name: 'untrained', linear: accuracy(0.28), knn20: accuracy(0.24) }
 const full = summary([untrained, trained(2, 0.351), trained(4, 0.392)])
 
-/** Every address that a browser would fetch: attributes and style rules, other than data in the page itself. */
+/** The URLs in attributes and style rules that a browser would load. Data URLs do not count. */
 const fetched = (page: string) =>
   [...page.matchAll(/(?:\b(?:src|href|action|poster|data)=["']?|url\(|@import\s)(?!["']?data:)[^\s>]*/g)].map(
     ([hit]) => hit,
   )
 
 describe('page', () => {
-  it('escapes what is inserted, and lets markup be', () => {
+  it('escapes inserted text, but not markup', () => {
     const inner = html`<b>${'<&>'}</b>`
     expect(html`<p title="${`"'`}">${inner}${[1, 'a<b']}${undefined}</p>`.text).toBe(
       '<p title="&quot;&#39;"><b>&lt;&amp;&gt;</b>1a&lt;b</p>',
@@ -65,7 +65,7 @@ describe('page', () => {
 })
 
 describe('quickstart report', () => {
-  it('holds all its parts in one file that asks for nothing outside', async () => {
+  it('holds all its parts in one file that loads nothing from outside', async () => {
     const png = await contactSheet([[{ pixels: Uint8Array.of(1, 2, 3), height: 1, width: 1 }]], { tile: 2 })
     const cat = { png, label: 'cat' }
     const neighbours = [
@@ -91,12 +91,12 @@ describe('quickstart report', () => {
     expect(fetched('<img src="a.png"><i style="background:url(b)">')).toHaveLength(2)
   })
 
-  it('leaves out what is missing', async () => {
+  it('leaves out missing parts', async () => {
     const page = await quickstartReport(
       summary([{ name: 'untrained' }, { ...trained(4, 0.3), linear: undefined, knn20: undefined }]),
     )
     expect(page.match(/<svg/g)).toHaveLength(2)
-    expect(page).not.toMatch(/Accuracy of|Neighbours in|What it looked at|undefined|NaN/)
+    expect(page).not.toMatch(/Accuracy of|Neighbours in|The views|undefined|NaN/)
     const empty = await quickstartReport(summary([]))
     expect(empty).toContain('What was run')
     expect(empty).not.toMatch(/<svg|undefined|NaN|Infinity/)
@@ -104,7 +104,7 @@ describe('quickstart report', () => {
 })
 
 describe('findings', () => {
-  it('say what pretraining gave, and whether more views gave more than noise', () => {
+  it('say what pretraining gained, and whether more views gained more than noise', () => {
     expect(findings(full)).toMatch(
       /39\.2 % .* 4 views, 11\.2 points above .* 4 views are 4\.1 points ahead of 2 views: more than two/,
     )
@@ -114,20 +114,16 @@ describe('findings', () => {
     expect(findings(summary([untrained]))).toBe('')
   })
 
-  it('stand in a table of aligned columns', () => {
+  it('come with a table of aligned columns', () => {
     const lines = terminalTable(full).split('\n')
     expect(lines).toHaveLength(4)
     expect(new Set(lines.map((line) => line.length)).size).toBe(1)
     expect(lines[3]).toMatch(/^4 views +39\.2 ± 1\.0 % +37\.2 ± 1\.0 % +64 × 4 +3 +2 min 58 s$/)
   })
-
-  it('name durations as people do', () => {
-    expect([0.4, 59.6, 120, 178].map(duration)).toEqual(['0 s', '1 min', '2 min', '2 min 58 s'])
-  })
 })
 
 describe('charts', () => {
-  it('draw one path a curve and its mean, with titles and names', async () => {
+  it('draw each curve and its running mean, with titles and names', async () => {
     const points = Array.from({ length: 50 }, (_, i) => ({ x: i, y: 1 / (1 + i) }))
     const series = [
       { name: 'one', color: '#112233', points },
@@ -143,7 +139,7 @@ describe('charts', () => {
     expect(svg).not.toContain('http')
   })
 
-  it('draw bars as high as their values', async () => {
+  it('draw bars with heights proportional to their values', async () => {
     const bars = [
       { group: 'probe', name: 'a', value: 0.2, error: 0.01 },
       { group: 'probe', name: 'b', value: 0.4, error: 0.01 },
@@ -162,7 +158,7 @@ describe('charts', () => {
     expect(svg).toContain('>20.0<')
   })
 
-  it('thin and smooth without moving a straight line', () => {
+  it('do not move a straight line by thinning and smoothing', () => {
     const line = Array.from({ length: 700 }, (_, i) => ({ x: i, y: 3 * i + 1 }))
     const thinned = thin(line, 100)
     expect(thinned).toHaveLength(100)
@@ -171,7 +167,7 @@ describe('charts', () => {
 })
 
 describe('phases', () => {
-  it('are plain lines without a terminal, none of them within seconds of the last', () => {
+  it('are plain lines without a terminal, at most one every few seconds', () => {
     let text = ''
     const stream = new Writable({
       write: (chunk: Buffer, _, done) => {

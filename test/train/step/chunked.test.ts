@@ -119,21 +119,24 @@ describe.each([
     expected = await whole(views)
   })
 
-  test.each(chunks)('in chunks of %i have the gradients and running statistics of all views at once', async (viewChunk) => {
-    const found = await inChunks(views, viewChunk)
-    expect(Math.abs(found.loss - expected.loss) / expected.loss).toBeLessThan(1e-6)
-    expect([...found.gradients.keys()]).toEqual([...expected.gradients.keys()])
-    for (const [name, g] of expected.gradients) {
-      expect(norm(g), name).toBeGreaterThan(0)
-      const error = norm(found.gradients.get(name)!.map((v, i) => v - g[i])) / norm(g)
-      expect(error, `‖Δg‖/‖g‖ of ${name}`).toBeLessThan(1e-5)
-    }
-    expect(expected.running.size).toBe(42)
-    for (const [name, r] of expected.running) {
-      const error = norm(found.running.get(name)!.map((v, i) => v - r[i])) / norm(r)
-      expect(error, name).toBeLessThan(1e-6)
-    }
-  })
+  test.each(chunks)(
+    'in chunks of %i have the gradients and running statistics of all views at once',
+    async (viewChunk) => {
+      const found = await inChunks(views, viewChunk)
+      expect(Math.abs(found.loss - expected.loss) / expected.loss).toBeLessThan(1e-6)
+      expect([...found.gradients.keys()]).toEqual([...expected.gradients.keys()])
+      for (const [name, g] of expected.gradients) {
+        expect(norm(g), name).toBeGreaterThan(0)
+        const error = norm(found.gradients.get(name)!.map((v, i) => v - g[i])) / norm(g)
+        expect(error, `‖Δg‖/‖g‖ of ${name}`).toBeLessThan(1e-5)
+      }
+      expect(expected.running.size).toBe(42)
+      for (const [name, r] of expected.running) {
+        const error = norm(found.running.get(name)!.map((v, i) => v - r[i])) / norm(r)
+        expect(error, name).toBeLessThan(1e-6)
+      }
+    },
+  )
 })
 
 describe('memory', () => {

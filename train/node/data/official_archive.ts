@@ -1,4 +1,4 @@
-/** Data sets that their authors publish as one archive: where to put it, its checksum, and unpacking it once. */
+/** Data sets that their authors publish as one archive, which the user downloads. It is checked and unpacked once. */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -6,29 +6,31 @@ import { join } from 'node:path'
 import { extract } from 'tar'
 import { cacheFolder } from '../../../engine/node/drivers.mjs'
 import { errorCode, unreadable, writeFolderAtomically } from '../files.js'
-import { MissingSplitError, type LoadOptions, type Split } from '../../data/dataset.js'
-import { terminalProgress, type ProgressReporter } from './progress.js'
+import { MissingSplitError, type LoadOptions } from '../../data/registry.js'
+import type { Split } from '../../data/dataset.js'
+import { terminalProgress } from './terminal_progress.js'
+import type { ProgressReporter } from '../../data/progress.js'
 
 /** An archive as its authors publish it. */
 export interface OfficialArchive {
-  /** The data set, as errors name it. */
+  /** Name of the data set in errors. */
   title: string
-  /** Ends in the archive's file name. */
+  /** URL; ends in the file name of the archive. */
   address: string
-  /** Of the archive, in hexadecimal. */
+  /** md5 of the archive, in hexadecimal. */
   md5: string
-  /** The one folder in it. */
+  /** The only folder in the archive. */
   folder: string
-  /** Files of that folder that tell that a folder is one. */
+  /** Files that identify this folder under another name. */
   files: readonly string[]
 }
 
 /**
- * The folder of the unpacked files: in `dataDir` (or that folder itself) or in the cache. An archive that lies there
- * instead is checked and unpacked beside itself first.
+ * The folder of the unpacked files: `dataDir` itself, or a folder in `dataDir` or in the cache. If only the archive is
+ * there, it is first checked and unpacked beside itself.
  *
- * @throws one line with the official address and where to put the file, when neither is there; when the archive is not
- *   the official one
+ * @throws one line with the official address and the folder for the file, when neither files nor archive are there; one
+ *   line when the archive is not the official one
  */
 export async function archiveFolder(
   archive: OfficialArchive,
@@ -37,7 +39,7 @@ export async function archiveFolder(
   const { title, address, md5, folder, files } = archive
   const base = dataDir ?? cacheDir ?? cacheFolder()
   if (dataDir !== undefined && !(await kindOf(dataDir))?.isDirectory())
-    throw new Error(`data folder ${dataDir} does not exist; give one that holds ${folder}/ or its archive`)
+    throw new Error(`data folder ${dataDir} does not exist; name a folder that holds ${folder}/ or its archive`)
   const inside = join(base, folder)
   if ((await kindOf(inside))?.isDirectory()) return inside
   if (dataDir !== undefined) for (const file of files) if (await kindOf(join(dataDir, file))) return dataDir
@@ -47,7 +49,7 @@ export async function archiveFolder(
   if (!found?.isFile())
     throw new Error(
       `${title} is not in ${base}: download ${address} (md5 ${md5}) into that folder and run this again, ` +
-        `or name the folder that holds it with --data-dir`,
+        `or name the folder that holds it as \`dataDir\``,
     )
   const sum = await md5Of(path, found.size, progress)
   if (sum !== md5)
@@ -73,7 +75,7 @@ async function md5Of(path: string, bytes: number, progress: ProgressReporter): P
   }
 }
 
-/** Unpacks without the archive's own top folder. */
+/** Unpacks the contents of the top folder of the archive. */
 async function unpack(path: string, folder: string, bytes: number, progress: ProgressReporter): Promise<void> {
   const task = progress.begin('unpacking', bytes, 'bytes')
   try {
@@ -94,7 +96,7 @@ async function unpack(path: string, folder: string, bytes: number, progress: Pro
   }
 }
 
-/** For `catch`: says which split a file that cannot be read is missing for. */
+/** For `catch`: an error that names the split for which a file is missing. */
 export const missingFile =
   (path: string, split: Split, title: string) =>
   (error: unknown): never => {

@@ -1,10 +1,10 @@
 /**
- * Pictures decoded once into one file of equal records, beside an index that says what it was made of:
+ * A packed folder: pictures decoded once into one file of records of equal size, and an index of their sources.
  *
  *     images.bin    [count, resolution, resolution, 3] bytes, RGB
- *     index.json    key of the pictures it was made from; pictures that could not be decoded
+ *     index.json    key of the source pictures; pictures that could not be decoded
  *
- * The folder is whole or absent, and made again when a picture was added, removed or changed.
+ * The folder is complete or absent. It is packed again when a picture was added, removed or changed.
  */
 import { createHash } from 'node:crypto'
 import { open, stat } from 'node:fs/promises'
@@ -12,14 +12,14 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { readJson, writeAtomically, writeFolderAtomically } from '../files.js'
-import type { ProgressReporter } from './progress.js'
+import type { ProgressReporter } from '../../data/progress.js'
 
-/** The file of the images in a packed folder. */
+/** Name of the image file in a packed folder. */
 export const IMAGES = 'images.bin'
 const INDEX = 'index.json'
-/** Raised when the same pictures would give other bytes. */
+/** Raise this when the same pictures give other bytes. */
 const VERSION = 1
-/** Files that are asked for their times at once. */
+/** Number of files whose size and time are read at once. */
 const STATS_AT_ONCE = 64
 
 /** A picture that could not be decoded, and why. */
@@ -36,7 +36,7 @@ interface Index {
 
 export interface PackOptions {
   folder: string
-  /** Paths of the pictures below `folder`, in the order they are packed. */
+  /** Paths of the pictures below `folder`, in the order of packing. */
   files: readonly string[]
   /** Height and width, pixels. */
   resolution: number
@@ -44,9 +44,9 @@ export interface PackOptions {
 }
 
 /**
- * Packs pictures into a folder, unless they are there already.
+ * Packs pictures into a folder, unless the folder is up to date.
  *
- * @throws where none of the pictures can be decoded
+ * @throws when none of the pictures can be decoded
  */
 export async function openPacked(packed: string, options: PackOptions): Promise<Index> {
   const { folder, files, resolution } = options
@@ -71,19 +71,19 @@ export async function openPacked(packed: string, options: PackOptions): Promise<
   return index!
 }
 
-/** Changes with the folder, the resolution, and the name, size and time of any picture. */
+/** A hash of the folder, the resolution, and the name, size and time of each picture. */
 async function keyOf({ folder, files, resolution }: PackOptions): Promise<string> {
   const hash = createHash('sha256').update(JSON.stringify([VERSION, folder, resolution]))
   for (let first = 0; first < files.length; first += STATS_AT_ONCE) {
     const some = files.slice(first, first + STATS_AT_ONCE)
-    // A link that leads nowhere is a picture that cannot be decoded.
+    // A broken link counts as a picture that cannot be decoded.
     const found = await Promise.all(some.map((file) => stat(join(folder, file)).catch(() => undefined)))
     hash.update(JSON.stringify(some.map((file, i) => [file, found[i]?.size, found[i]?.mtimeMs])))
   }
   return hash.digest('hex')
 }
 
-/** Writes the pictures that can be decoded in their order, and returns the others. */
+/** Writes the pictures in their order and returns those that cannot be decoded. */
 async function decodeInto(
   path: string,
   { folder, files, resolution, progress }: PackOptions,
@@ -91,7 +91,7 @@ async function decodeInto(
   const task = progress.begin(`packing ${resolution}×${resolution}`, files.length, 'images')
   const out = await open(path, 'wx')
   const skipped: SkippedPicture[] = []
-  // sharp decodes on Node's pool of worker threads; enough are under way to keep it busy while the oldest is written.
+  // sharp decodes on Node's thread pool. Enough pictures are decoded ahead to keep it busy while the oldest is written.
   const ahead = 2 * availableParallelism()
   const decoding: Promise<Uint8Array | Error>[] = []
   try {
@@ -113,8 +113,8 @@ async function decodeInto(
 }
 
 /**
- * Upright as its EXIF data say, in sRGB whatever its colour space, without its transparency, the shorter side resized
- * and the centre kept. A picture that ends early is refused; mere warnings are not.
+ * Decodes a picture: rotates it by its EXIF data, resizes the shorter side, keeps the centre, converts it to sRGB and
+ * drops its transparency. A truncated picture is an error; warnings are not.
  */
 function decode(file: string, resolution: number): Promise<Uint8Array> {
   return sharp(file, { failOn: 'error' })

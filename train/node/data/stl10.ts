@@ -1,13 +1,14 @@
 /**
- * STL-10: photographs of 96×96 pixels, RGB: 5,000 for training and 8,000 for the test, of 10 classes, and 100,000
- * unlabelled ones for pretraining (A. Coates, H. Lee, A. Ng, "An Analysis of Single-Layer Networks in Unsupervised
- * Feature Learning", 2011), in the official binary format: an image is its red, green and blue planes, each column
- * after column; labels are a byte each, from 1.
+ * STL-10: RGB photographs of 96×96 pixels. 5,000 training and 8,000 test images have labels of 10 classes; 100,000
+ * images for pretraining have none (A. Coates, H. Lee, A. Ng, "An Analysis of Single-Layer Networks in Unsupervised
+ * Feature Learning", 2011). In the official binary format an image is a red, a green and a blue plane, each in column
+ * order; a label is one byte, starting at 1.
  * Format: https://cs.stanford.edu/~acoates/stl10/
  */
 import { stat, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { inMemory, type DatasetSource, type ImageDataset, type Split } from '../../data/dataset.js'
+import { inMemory, type ImageDataset, type Split } from '../../data/dataset.js'
+import type { DatasetLoader } from '../../data/registry.js'
 import { ImageFile } from './image_file.js'
 import { archiveFolder, missingFile, type OfficialArchive } from './official_archive.js'
 
@@ -23,14 +24,14 @@ const SIZE = 96
 const PIXELS = SIZE * SIZE
 const CLASSES = ['airplane', 'bird', 'car', 'cat', 'deer', 'dog', 'horse', 'monkey', 'ship', 'truck']
 
-/** Image and label files of a split. */
+/** Image file and label file of each split. */
 const FILES: Record<Split, readonly [string, string?]> = {
   train: ['train_X.bin', 'train_y.bin'],
   test: ['test_X.bin', 'test_y.bin'],
   unlabelled: ['unlabeled_X.bin'],
 }
 
-export const stl10: DatasetSource = {
+export const stl10: DatasetLoader = {
   splits: ['train', 'test', 'unlabelled'],
   pretraining: 'unlabelled',
   locate: (options) => archiveFolder(ARCHIVE, options),
@@ -57,7 +58,7 @@ export const stl10: DatasetSource = {
       labels: new Uint8Array(0),
       classes: [],
     }
-    // The unlabelled images are 2.8 GB and stay in the file.
+    // The unlabelled images take 2.8 GB and stay in the file.
     if (labelFile === undefined) return dataset
     return {
       ...(await inMemory(dataset)),
@@ -67,7 +68,7 @@ export const stl10: DatasetSource = {
   },
 }
 
-/** Planes column after column → pixels row after row, RGB interleaved. */
+/** Planes in column order → pixels in row order, RGB interleaved. */
 function fromColumnPlanes(planes: Uint8Array, out: Uint8Array): void {
   let from = 0
   for (let channel = 0; channel < 3; channel++)

@@ -1,13 +1,15 @@
-/** CIFAR-100 and STL-10 in their official formats: tiny files of the same form, whole and damaged. */
+/** CIFAR-100 and STL-10 in their official formats, as tiny files, complete and damaged. */
 import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { create } from 'tar'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { MissingSplitError, loadDataset, readImages, type Split } from '../../../../train/data/dataset.js'
+import { MissingSplitError } from '../../../../train/data/registry.js'
+import { loadDataset } from '../../../../train/node/data/index.js'
+import { readImages, type Split } from '../../../../train/data/dataset.js'
 import { archiveFolder, type OfficialArchive } from '../../../../train/node/data/official_archive.js'
-import { silentProgress } from '../../../../train/node/data/progress.js'
+import { silentProgress } from '../../../../train/data/progress.js'
 import { cifarRecords, pixelsOf, stlImages } from './records.js'
 
 let folder: string
@@ -33,7 +35,7 @@ describe('CIFAR-100', () => {
     await expect(load('cifar100', 'unlabelled')).rejects.toThrow(MissingSplitError)
   })
 
-  test('errors name the file and what is wrong', async () => {
+  test('errors name the file and the problem', async () => {
     await write('train.bin', cifarRecords([1, 2]).subarray(1))
     await write('test.bin', cifarRecords([1, 2], [20, 3]))
     const path = (file: string) => join(folder, file)
@@ -52,7 +54,7 @@ describe('CIFAR-100', () => {
 })
 
 describe('STL-10', () => {
-  test('turns columns into rows, and labels from 1 into labels from 0', async () => {
+  test('turns columns into rows, and labels starting at 1 into labels starting at 0', async () => {
     await write('train_X.bin', stlImages(5, 8, 2))
     await write('train_y.bin', Uint8Array.of(1, 10, 4))
     await write('unlabeled_X.bin', stlImages(3, 1, 4, 9))
@@ -69,7 +71,7 @@ describe('STL-10', () => {
     expect(Buffer.from(out).equals(Buffer.from(pixelsOf([9, 3, 1], 96)))).toBe(true)
   })
 
-  test('errors name the file and what is wrong', async () => {
+  test('errors name the file and the problem', async () => {
     const path = (file: string) => join(folder, file)
     await write('train_X.bin', stlImages(1).subarray(0, -1))
     await expect(load('stl10', 'train')).rejects.toThrow(
@@ -127,7 +129,7 @@ describe('an official archive', () => {
     expect(await locate(md5, { dataDir: inside })).toBe(inside)
   })
 
-  test('that is another, or ends early, leaves nothing behind', async () => {
+  test('that is not the official one, or is truncated, leaves nothing behind', async () => {
     const md5 = await archive()
     const path = join(folder, 'tiny.tar.gz')
     const bytes = await readFile(path)
@@ -136,7 +138,7 @@ describe('an official archive', () => {
       `^${path}: its md5 is \\w{32}, not the official ${md5}: download it again from ${address}$`,
     )
     await expect(locate(md5, { cacheDir: folder })).rejects.toThrow(message)
-    // One of the right checksum that cannot be unpacked.
+    // An archive with the right checksum that cannot be unpacked.
     const cut = createHash('md5')
       .update(bytes.subarray(0, bytes.length - 20))
       .digest('hex')
@@ -144,7 +146,7 @@ describe('an official archive', () => {
     expect(await readdir(folder)).toEqual(['tiny.tar.gz'])
   })
 
-  test('that is not there: the official address and where to put it', async () => {
+  test('that is missing gives the official address and the folder for it', async () => {
     const message = `Tiny is not in ${folder}: download ${address} (md5 123) into that folder and run this again, or name`
     await expect(locate('123', { cacheDir: folder })).rejects.toThrow(message)
     await expect(locate('123', { dataDir: folder })).rejects.toThrow(message)

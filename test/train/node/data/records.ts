@@ -1,4 +1,4 @@
-/** Images of known bytes in the official formats, written out plainly. */
+/** Images with known bytes in the official formats. */
 
 /** Byte of channel c of pixel p of an image, different for every image, pixel and channel. */
 export const byteAt = (image: number, c: number, p: number) => (image * 31 + c * 97 + p * 7 + (p >> 5)) & 255

@@ -1,30 +1,31 @@
-/** What the quickstart found out: the contents of its summary.json, and the sentences that follow from them. */
-import { type Bar } from './plots.js'
+/** The results of the quickstart: the contents of its summary.json, and the sentences and tables made from them. */
+import type { Bar } from './plots.js'
+import { alignedTable, duration, formatCount, percent, percentWithError } from './text.js'
 
 /** Shares of the test images in [0, 1]. */
 export interface Accuracy {
   top1: number
-  /** Over the test images: √(p (1 − p) / N). */
+  /** Standard error over the test images: √(p (1 − p) / N). */
   standardError: number
-  /** Over the probe seeds, where several were trained: their standard deviation / √seeds. */
+  /** Standard error over the probe seeds: standard deviation / √seeds. Absent with one seed. */
   seedStandardError?: number
 }
 
-/** A network that was probed: pretrained, or as it was initialised. */
+/** A network that was probed: pretrained or untrained. */
 export interface Arm {
   name: string
-  /** Absent where the network was not trained. */
+  /** Absent for the untrained network. */
   training?: {
     views: number
     batch: number
     steps: number
-    /** Wall-clock of the steps, compilation apart. */
+    /** Wall-clock seconds of the steps, without compilation. */
     seconds: number
     viewsPerSecond: number
-    /** The loss after each step, and when it was known, in seconds from the first one. */
+    /** The loss of each step, and its time in seconds from the first. */
     losses: number[]
     times: number[]
-    /** Folder with the checkpoint. */
+    /** Folder of the run. */
     folder: string
   }
   linear?: Accuracy
@@ -32,10 +33,10 @@ export interface Arm {
 }
 
 export interface QuickstartSummary {
-  /** When it began, ISO 8601. */
+  /** Start, ISO 8601. */
   date: string
   adapter: { kind: string; description: string }
-  /** Seconds that all of it took. */
+  /** Seconds of the whole quickstart. */
   seconds: number
   dataset: { name: string; count: number; classes: string[] }
   network: {
@@ -50,31 +51,18 @@ export interface QuickstartSummary {
     weightDecay: number
     seed: number
   }
-  /** How accuracies were read: images of the fixed lists, views averaged an image, probes' seeds. */
+  /** How accuracies were read: numbers of images, views averaged per image, seeds of the probes. */
   readout: { trainCount: number; testCount: number; views: number; seeds: number[] }
   arms: Arm[]
 }
 
-export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
-
-/** `1 step`, `1,200 steps`. */
-export const counted = (count: number, what: string): string =>
-  `${count.toLocaleString('en')} ${what}${count === 1 ? '' : 's'}`
-
-/** `37.5 ± 1.1 %`, or a dash where there is none. */
+/** `37.5 ± 1.1 %`, or a dash without accuracy. */
 export const withError = (accuracy: Accuracy | undefined): string =>
-  accuracy ? `${(100 * accuracy.top1).toFixed(1)} ± ${(100 * accuracy.standardError).toFixed(1)} %` : '–'
-
-export const duration = (seconds: number): string => {
-  const whole = Math.round(seconds)
-  if (whole < 60) return `${whole} s`
-  const minutes = Math.floor(whole / 60)
-  return whole % 60 === 0 ? `${minutes} min` : `${minutes} min ${whole % 60} s`
-}
+  accuracy ? percentWithError(accuracy.top1, accuracy.standardError) : '–'
 
 const points = (gain: number): string => (100 * Math.abs(gain)).toFixed(1)
 
-/** One or two sentences on what the probes say: what pretraining gave, and what more views gave beyond noise. */
+/** One or two sentences: what pretraining gained, and whether more views gained more than noise. */
 export function findings({ arms }: QuickstartSummary): string {
   const untrained = arms.find(({ training, linear }) => !training && linear)?.linear
   const trained = arms.filter(({ training, linear }) => training && linear)
@@ -82,7 +70,7 @@ export function findings({ arms }: QuickstartSummary): string {
   const best = trained.reduce((a, b) => (b.linear!.top1 > a.linear!.top1 ? b : a))
   const gain = best.linear!.top1 - untrained.top1
   const first =
-    `The linear probe reads ${percent(best.linear!.top1)} from the features of ${best.name}, ` +
+    `The linear probe reaches ${percent(best.linear!.top1)} on the features of ${best.name}, ` +
     `${points(gain)} points ${gain < 0 ? 'below' : 'above'} the same network untrained.`
   if (trained.length < 2) return first
   const [few, many] = [...trained].sort((a, b) => a.training!.views - b.training!.views)
@@ -91,14 +79,14 @@ export function findings({ arms }: QuickstartSummary): string {
   const verdict =
     Math.abs(difference) > 2 * error
       ? 'more than two standard errors'
-      : 'within two standard errors, so more steps would have to tell'
+      : 'within two standard errors, so more steps are needed to tell'
   return (
     `${first} At equal compute ${many.name} are ${points(difference)} points ${difference < 0 ? 'behind' : 'ahead of'} ${few.name}: ` +
     `${verdict}.`
   )
 }
 
-/** The accuracies as bars, by kind of readout. */
+/** The accuracies as bars, grouped by linear probe and kNN. */
 export const bars = ({ arms }: QuickstartSummary): Bar[] =>
   (['linear', 'knn20'] as const).flatMap((kind) =>
     arms.flatMap(({ name, [kind]: accuracy }) =>
@@ -115,7 +103,7 @@ export const bars = ({ arms }: QuickstartSummary): Bar[] =>
     ),
   )
 
-/** The same numbers as a table for a terminal. */
+/** The accuracies as a table for a terminal. */
 export function terminalTable(summary: QuickstartSummary): string {
   const rows = [
     ['', 'linear probe', 'kNN-20', 'images × views', 'steps', 'time'],
@@ -124,17 +112,9 @@ export function terminalTable(summary: QuickstartSummary): string {
       withError(linear),
       withError(knn20),
       t ? `${t.batch} × ${t.views}` : '–',
-      t ? t.steps.toLocaleString('en') : '–',
+      t ? formatCount(t.steps) : '–',
       t ? duration(t.seconds) : '–',
     ]),
   ]
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, c) => (c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c])))
-        .join('   ')
-        .trimEnd(),
-    )
-    .join('\n')
+  return alignedTable(rows).join('\n')
 }

@@ -1,8 +1,8 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
-import { terminalProgress } from '../../../../train/node/data/progress.js'
+import { terminalProgress } from '../../../../train/node/data/terminal_progress.js'
 
-test('without a terminal: plain lines, one at the start and one at the end', () => {
+test('without a terminal there is one plain line at the start and one at the end', () => {
   const stream = new PassThrough()
   const task = terminalProgress(stream as unknown as NodeJS.WriteStream).begin('converting', 2000, 'images')
   for (let done = 0; done <= 2000; done += 100) task.update(done)
@@ -12,7 +12,7 @@ test('without a terminal: plain lines, one at the start and one at the end', () 
   )
 })
 
-test('bytes count in MB, and more than announced is shown as all of it', () => {
+test('bytes are shown in MB, and more bytes than announced are shown as 100 %', () => {
   const stream = new PassThrough()
   const task = terminalProgress(stream as unknown as NodeJS.WriteStream).begin('downloading', 2_500_000, 'bytes')
   task.update(3_000_000)

@@ -1,37 +1,22 @@
-/** Progress of long work on the terminal: a bar, or a line every few seconds where there is no terminal. */
+/** Shows the progress of long work as a bar on a terminal, or as a line every few seconds elsewhere. */
 import { SingleBar } from 'cli-progress'
-
-/** Shows how far a piece of work is. `done` counts in the unit given to `begin`. */
-export interface ProgressTask {
-  update(done: number): void
-  finish(): void
-}
-
-/** Where long work reports to; a caller with its own display gives its own. */
-export interface ProgressReporter {
-  begin(label: string, total: number, unit: 'bytes' | 'images'): ProgressTask
-}
-
-/** Shows nothing. */
-export const silentProgress: ProgressReporter = {
-  begin: () => ({ update: () => undefined, finish: () => undefined }),
-}
+import type { ProgressReporter } from '../../data/progress.js'
 
 const SECONDS_BETWEEN_LINES = 3
-/** Short enough for the whole line to fit in 80 columns. */
+/** The whole line must fit in 80 columns. */
 const BAR_CELLS = 12
 
-/** A bar on `stream` (stderr by default, so that results on stdout stay clean). */
+/** @param stream stderr by default, so that stdout holds only results */
 export function terminalProgress(stream: NodeJS.WriteStream = process.stderr): ProgressReporter {
   return {
     begin(label, total, unit) {
       const bar = new SingleBar({
         stream,
-        // Escape codes that outlive a Ctrl-C are not worth a tidier bar.
+        // cli-progress would turn line wrap off, and Ctrl-C would leave it off.
         linewrap: true,
         noTTYOutput: true,
         notTTYSchedule: SECONDS_BETWEEN_LINES * 1000,
-        // Without a terminal the last line has ended already; this avoids an empty one.
+        // Without a terminal the last line has already ended. This avoids an empty line.
         clearOnComplete: !stream.isTTY,
         format: (_options, state) => {
           const share = total > 0 ? Math.min(state.value / total, 1) : 1

@@ -1,0 +1,69 @@
+/** The tables that `npm run probe` prints. */
+import type { Diagnostics } from '../diagnostics/diagnose.js'
+import type { Accuracies, Readout } from '../readout/readout.js'
+import { alignedTable, describeViews, formatCount, percentWithError } from '../report/text.js'
+import { asCommandLine } from './common.js'
+
+/** What one backbone's readouts give. */
+export interface Figures extends Omit<Readout, 'knn'> {
+  knn20: Accuracies
+  knn200: Accuracies
+  diagnostics: Diagnostics
+  /** After fine-tuning, read with one clean view. */
+  tuned?: Accuracies
+}
+
+export interface Row {
+  name: string
+  figures: Figures
+}
+
+/** The accuracies as a table, followed by how they were read and what ± means. */
+export function accuracyTable(rows: readonly Row[]): string {
+  const tuning = rows.some(({ figures }) => figures.tuned)
+  const methods = ['linear', 'kNN-20', 'kNN-200', ...(tuning ? ['fine-tuned'] : [])]
+  const lines = alignedTable([
+    ['', ...methods.flatMap((method) => [`${method} top-1`, 'top-5'])],
+    ...rows.map(({ name, figures: { linear, knn20, knn200, tuned } }) => [
+      name,
+      ...[linear, knn20, knn200, ...(tuned ? [tuned] : [])].flatMap(
+        ({ top1, standardError, top5, top5StandardError }) => [
+          percentWithError(top1, standardError, 2),
+          percentWithError(top5, top5StandardError, 2),
+        ],
+      ),
+    ]),
+  ])
+  const { views, linear } = rows[0].figures
+  const seeds = linear.perSeed.length
+  const overSeeds = rows.map((r) => (100 * (r.figures.linear.seedStandardError ?? 0)).toFixed(2)).join(' and ')
+  return [
+    ...lines,
+    `Read with ${describeViews(views)} per image${tuning ? ', fine-tuned with 1 clean view' : ''}. ` +
+      `± is one standard error over the test images` +
+      (seeds > 1 ? `; the standard error of linear top-1 over the ${seeds} probe seeds is ${overSeeds} points.` : '.'),
+  ].join('\n')
+}
+
+/** Spectrum and geometry of the features as a table, followed by the images that they were read from. */
+export function diagnosticsTable(rows: readonly Row[], width: number): string {
+  const lines = alignedTable([
+    ['', 'spectrum α', 'effective rank', 'alignment', 'uniformity'],
+    ...rows.map(({ name, figures: { diagnostics: d } }) => [
+      name,
+      d.alpha?.toFixed(3) ?? '–',
+      `${d.effectiveRank.toFixed(1)} of ${width}`,
+      d.alignment.toFixed(4),
+      d.uniformity.toFixed(3),
+    ]),
+  ])
+  const { images } = rows[0].figures.diagnostics
+  const warnings = rows.flatMap(({ name, figures: { diagnostics } }) =>
+    diagnostics.warning ? [`Warning, ${name}: ${asCommandLine(diagnostics.warning)}`] : [],
+  )
+  return [
+    ...lines,
+    `From the features of ${formatCount(images)} test images with 1 clean view each; alignment from 2 random views each.`,
+    ...warnings,
+  ].join('\n')
+}
