@@ -294,7 +294,7 @@ function consistent(config: PretrainConfig): PretrainConfig {
     throw new ConfigError((error as Error).message)
   }
   if (adaptiveLambda && !objectives[objective].changing)
-    throw new ConfigError(`\`adaptiveLambda\`: \`objective\` ${objective} has no λ that may change; barlow-twins has`)
+    throw new ConfigError(`\`adaptiveLambda\`: \`objective\` ${objective} has no λ that can change; barlow-twins has`)
   if (predictorHidden !== undefined && objectives[objective].needs !== 'predictor')
     throw new ConfigError(
       `\`predictorHidden\` ${predictorHidden}: \`objective\` ${objective} has no predictor; byol has`,
@@ -304,15 +304,17 @@ function consistent(config: PretrainConfig): PretrainConfig {
   if (viewChunk === undefined) return config
   if (bn === 'joint')
     throw new ConfigError(
-      `${chunk}: joint batch-norm needs all views at once; take each view's statistics with \`bn\` per-view`,
+      `${chunk}: joint batch-norm needs all views at once; use per-view statistics with \`bn\` per-view`,
     )
   if (views % viewChunk) throw new ConfigError(`${chunk}: must divide the number of views, \`views\` ${views}`)
   if (objectives[objective].needs === 'predictor')
-    throw new ConfigError(`${chunk}: \`objective\` ${objective} takes its two views at once`)
+    throw new ConfigError(`${chunk}: \`objective\` ${objective} needs both views at once`)
   if (accumulate > 1)
-    throw new ConfigError(`${chunk}: does not go with \`accumulate\` ${accumulate}: take a larger \`batch\`, in chunks`)
+    throw new ConfigError(
+      `${chunk}: cannot be combined with \`accumulate\` ${accumulate}: use a larger \`batch\`, in chunks`,
+    )
   if (augmentation.crops)
-    throw new ConfigError(`${chunk}: views of several sizes (augmentation.crops) are taken at once`)
+    throw new ConfigError(`${chunk}: views of several sizes (augmentation.crops) must be in memory at once`)
   return config
 }
 
@@ -338,7 +340,7 @@ function requirement(issue: z.core.$ZodIssue): string {
     case 'invalid_value':
       return `choose one of ${issue.values.join(', ')}`
     case 'invalid_type':
-      return `must be ${{ int: 'a whole number', number: 'a number', string: 'a text', boolean: 'true or false' }[issue.expected as string] ?? issue.expected}`
+      return `must be ${{ int: 'a whole number', number: 'a number', string: 'text', boolean: 'true or false' }[issue.expected as string] ?? issue.expected}`
     case 'invalid_union':
       return issue.path[0] === 'projectorDepth' ? 'choose one of 2, 3' : issue.message
     default:

@@ -16,7 +16,7 @@ export function trainingImages(
   if (!fractionPerClass) return fractionIndices(dataset.count, fraction, seed)
   if (!dataset.labels.length)
     throw new ConfigError(
-      `\`fractionPerClass\`: the images of ${dataset.name} (${dataset.split}) have no labels: take a share of all with \`fraction\` alone`,
+      `\`fractionPerClass\`: the images of ${dataset.name} (${dataset.split}) have no labels: use \`fraction\` alone`,
     )
   return fractionIndicesPerClass(dataset.labels, fraction, seed)
 }

@@ -155,7 +155,7 @@ export function resolveObjective(
 ): ObjectiveOptions {
   const { schema, parameters, twoViews } = objectives[name]
   if (twoViews && views !== 2)
-    throw new ObjectiveError(`\`objective\` ${name} is defined for 2 views, not ${views}: take \`views\` 2`)
+    throw new ObjectiveError(`\`objective\` ${name} is defined for 2 views, not ${views}: use \`views\` 2`)
   const result = schema.safeParse(Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined)))
   if (result.success) return result.data
   const issue = result.error.issues[0]

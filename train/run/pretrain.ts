@@ -125,7 +125,7 @@ function imagesOf({ engine, dataset, config, labelled, test }: PretrainOptions):
     )
   if (config.onlineProbe && !dataset.labels.length && !(labelled?.labels.length && test?.labels.length))
     throw new ConfigError(
-      `\`onlineProbe\`: the images of ${dataset.name} (${dataset.split}) have no labels, and there are no other ones to read: leave it out`,
+      `\`onlineProbe\`: the images of ${dataset.name} (${dataset.split}) have no labels, and no labelled images are given: leave it out`,
     )
   const { batch, accumulate, fraction } = config
   const indices = trainingImages(dataset, config)
@@ -251,7 +251,7 @@ async function recordStep(
   })
   const { dispatches, peakBytes } = trainingStep
   onMessage?.(
-    `recorded ${dispatches.toLocaleString('en')} dispatches a step of ${pipelines} kernels in ${clock.secondsElapsed.toFixed(1)} s; ${mebibytes(peakBytes)} beside the weights`,
+    `recorded ${dispatches.toLocaleString('en')} dispatches per step with ${pipelines} kernels in ${clock.secondsElapsed.toFixed(1)} s; ${mebibytes(peakBytes)} in addition to the weights`,
   )
   return trainingStep
 }
@@ -277,7 +277,7 @@ async function beginOrResume(
   if (out && latest) {
     if (!sameVariants(latest, progress))
       onMessage?.(
-        `this adapter runs other kernels than the run so far (${latest.adapter}): the results will agree, but not bit for bit`,
+        `this adapter uses other kernels than the run so far (${latest.adapter}): the results will agree, but not bit for bit`,
       )
     await restoreState(engine, out, latest, [...dicts.flatMap((dict) => dict.variables), ...kept])
     for (const file of lineFiles) await truncateLines(out, file, progress.step)

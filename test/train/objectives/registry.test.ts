@@ -16,7 +16,7 @@ describe('parameters', () => {
       "`objective` simclr: has no parameter 'lambda'; it takes temperature",
     )
     expect(() => resolveObjective('vicreg', 2, { lambda: -1 })).toThrow(/^`objective` vicreg: lambda -1: [^\n]+$/)
-    expect(() => resolveObjective('byol', 4)).toThrow('`objective` byol is defined for 2 views, not 4: take `views` 2')
+    expect(() => resolveObjective('byol', 4)).toThrow('`objective` byol is defined for 2 views, not 4: use `views` 2')
     expect(() => resolveObjective('barlow-twins-original', 3)).toThrow(/2 views, not 3/)
   })
 })

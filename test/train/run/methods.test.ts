@@ -210,7 +210,7 @@ describe('in a run', () => {
     const out = join(folder, 'refused')
     const unlabelled = { ...dataset, labels: new Uint8Array(0) }
     await expect(run({ changes: { onlineProbe: true }, dataset: unlabelled, out })).rejects.toThrow(
-      /^`onlineProbe`: the images of .* have no labels, and there are no other ones to read: leave it out$/,
+      /^`onlineProbe`: the images of .* have no labels, and no labelled images are given: leave it out$/,
     )
     expect(existsSync(out)).toBe(false)
   })

@@ -327,7 +327,7 @@ describe('`onlineProbe` on images without labels', () => {
   test('is an error of one line if there are no labelled images', async () => {
     for (const others of [{}, { test: held }, { labelled: dataset, test: held }])
       await expect(run({ changes, ...others })).rejects.toThrow(
-        /^`onlineProbe`: the images of own images \(train\) have no labels, and there are no other ones to read: leave it out$/,
+        /^`onlineProbe`: the images of own images \(train\) have no labels, and no labelled images are given: leave it out$/,
       )
   })
 })
@@ -375,7 +375,7 @@ describe('views in chunks', () => {
     expect(messages).toContainEqual(
       expect.stringMatching(
         new RegExp(
-          `^recorded [\\d,]+ dispatches a step of ${total} kernels in [\\d.]+ s; \\d+ MiB beside the weights$`,
+          `^recorded [\\d,]+ dispatches per step with ${total} kernels in [\\d.]+ s; \\d+ MiB in addition to the weights$`,
         ),
       ),
     )

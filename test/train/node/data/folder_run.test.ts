@@ -94,6 +94,6 @@ test('a share of each class needs labels', async () => {
   const dataset = fromArrays({ images: new Uint8Array(20 * 48), height: 4, width: 4, name: 'bare' })
   const config = resolveConfig({ fraction: 0.5, fractionPerClass: true, batch: 4, augmentation: { size: 4 } })
   await expect(pretrain({ engine: await engine(), dataset, config })).rejects.toThrow(
-    '`fractionPerClass`: the images of bare (train) have no labels: take a share of all with `fraction` alone',
+    '`fractionPerClass`: the images of bare (train) have no labels: use `fraction` alone',
   )
 })
