@@ -83,7 +83,7 @@ describe('a run', () => {
     const short = join(folder, 'short.bin')
     writeFileSync(short, dataset.images.subarray(0, 300))
     const cut = { ...dataset, images: new ImageFile(short, 300) }
-    await expect(losses(cut)).rejects.toThrow(/^\S+short\.bin: ends before image \d+; it has been changed$/)
+    await expect(losses(cut)).rejects.toThrow(/^\S+short\.bin: ends before image \d+; the file has changed$/)
   })
 })
 
