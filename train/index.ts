@@ -1,22 +1,14 @@
-/** The package's main entry, for Node: the engine on this machine's best adapter, models, pretraining, features. */
+/** The portable entry: engine, models, pretraining and features, without anything that needs Node. */
 export * from '../engine/index.js'
 export * from '../models/index.js'
-export {
-  AdapterError,
-  openEngine,
-  requestAdapter,
-  requestDevice,
-  type DriverChoice,
-  type NodeEngine,
-} from '../engine/node/index.js'
 
 export * from './objectives/index.js'
 export { learningRate, targetRate, type Schedule } from './run/schedule.js'
 export { ConfigError, overlay, resolveConfig, type PartialConfig, type PretrainConfig } from './config/config.js'
-export { recipeNames, readRecipe } from './node/recipes.js'
 export { buildNetwork, type Network } from './step/network.js'
 export { DivergedError, pretrain, type PretrainOptions, type PretrainResult, type StepMetrics } from './run/pretrain.js'
-export { loadModel, openRun, type Checkpoint } from './run/checkpoint.js'
+export { openRun, type Checkpoint } from './run/checkpoint.js'
+export type { RunStore } from './run/store.js'
 export { estimateStatistics, extractFeatures, type FeatureOptions, type StatisticsOptions } from './readout/features.js'
 
 export {
@@ -28,7 +20,6 @@ export {
   type ImageStore,
   type Split,
 } from './data/dataset.js'
-export { loadDataset } from './node/data/index.js'
 export { subset } from './data/subset.js'
 export { cleanViews, drawViews, ROW_FLOATS, type DrawOptions } from './augment/draw.js'
 export { recipes, type AugmentationRecipe } from './augment/recipe.js'

@@ -1,52 +1,57 @@
 /**
- * Runs that are made once: each in a folder named after its resolved configuration, gone on with where it was stopped,
- * and read out with every figure kept beside it.
+ * The runs of experiments and sweeps. Each run is made once, in a folder named after its resolved configuration, and is
+ * resumed if it was stopped. Readouts are cached in the folder too.
  *
- *     <root>/<key>/                 a run's folder, as `npm run pretrain -- --out` writes it
- *       readings/<how>/step-….json  what a checkpoint is worth, read in one way
- *       failed.json                 in place of the rest, where the run diverged
+ *     <root>/<key>/                     a run's folder, as `npm run pretrain -- --out` writes it
+ *       readings/<readout>/step-….json  the readout of a checkpoint
+ *       failed.json                     the error of a run that diverged
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { EngineError, type Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
-import { loadModel, openRun, type Progress } from '../../train/run/checkpoint.js'
+import { canonicalJson } from '../../train/config/canonical_json.js'
 import type { PretrainConfig } from '../../train/config/config.js'
 import type { ImageDataset } from '../../train/data/dataset.js'
 import { loadDataset } from '../../train/node/data/index.js'
 import { MissingSplitError } from '../../train/data/registry.js'
 import { readJson, writeAtomically } from '../../train/node/files.js'
 import { buildNetwork } from '../../train/step/network.js'
-import { DivergedError, pretrain } from '../../train/run/pretrain.js'
+import { pretrain } from '../../train/node/pretrain.js'
+import { runFolder } from '../../train/node/run_folder.js'
+import { loadModel } from '../../train/node/weights.js'
+import { AVERAGE_FILE, MODEL_FILE, readCheckpoint } from '../../train/run/checkpoint.js'
+import { DivergedError } from '../../train/run/diverged.js'
+import { checkpointNames, checkpointPath, isResumable, readSummary } from '../../train/run/folder.js'
+import { runLength } from '../../train/run/schedule.js'
 import { readout } from '../../train/readout/readout.js'
 
-/** How a frozen backbone is read. Figures of different ways do not compare. */
+/** How a frozen backbone is read out. Figures of different readouts do not compare. */
 export interface ReadoutSpec {
-  /** Views averaged for each image, the clean one and random ones. */
+  /** Views averaged per image: the clean view and random views. */
   views: number
-  /** Linear probes that the mean is taken of. */
+  /** The number of linear probes whose accuracies are averaged. */
   seeds: number
-  /** Of each probe. */
+  /** Epochs of each probe. */
   epochs: number
   knn: boolean
-  /** The moving average of the weights is read, which a run with `emaRate` keeps. */
+  /** Reads the moving average of the weights, which a run with `emaRate` keeps. */
   average?: boolean
-  /** The first so many images of each class, in place of all. */
+  /** Limits the images to the first ones of each class. */
   trainPerClass?: number
   testPerClass?: number
 }
 
-/** What a checkpoint is worth; accuracies are shares. */
+/** The readout of a checkpoint; accuracies are from 0 to 1. */
 export interface Reading {
   step: number
   epoch: number
-  /** Training until then, compilation and readouts apart. */
+  /** Training time until the checkpoint, without compilation and readouts. */
   seconds: number
-  /** That it was trained on; `A, then B` where the run was gone on with on another. */
+  /** The adapter that trained it; `A, then B` if the run was resumed on another adapter. */
   adapter?: string
-  /** Views that it was read with. */
+  /** Views averaged per image. */
   views: number
   top1: number
   top5: number
@@ -57,7 +62,7 @@ export interface Reading {
 export interface RunRequest {
   config: PretrainConfig
   readout: ReadoutSpec
-  /** Every checkpoint is read, not the last alone. */
+  /** Reads every checkpoint instead of only the last one. */
   curve?: boolean
 }
 
@@ -71,38 +76,23 @@ export interface Splits {
   test: ImageDataset
 }
 
-/** A signal ended the run before its end: it can be gone on with. */
+/** A signal stopped a run before its last step; it can be resumed. */
 export class Interrupted extends Error {
   override name = 'Interrupted'
 }
 
-/** What changes where or how a run is made, and not what comes of it; but of a folder, where it lies says what it is. */
-const UNSEEN = new Set<string>(['dataDir', 'stream'])
+/** Options that do not change the outcome of a run. */
+const WITHOUT_EFFECT = new Set<string>(['dataDir', 'stream'])
 
-/** Keys in order, so that equal configurations have equal texts. */
-const sorted = (value: unknown): unknown =>
-  Array.isArray(value)
-    ? value.map(sorted)
-    : value !== null && typeof value === 'object'
-      ? Object.fromEntries(
-          Object.entries(value)
-            .filter(([, v]) => v !== undefined)
-            .sort(([a], [b]) => (a < b ? -1 : 1))
-            .map(([k, v]) => [k, sorted(v)]),
-        )
-      : value
-
-/** Name of a run's folder: a hash of all in its configuration that its outcome depends on. */
+/** The name of a run's folder: a hash of all options that its outcome depends on. */
 export function keyOf(config: PretrainConfig): string {
-  const seen = Object.fromEntries(Object.entries(config).filter(([name]) => !UNSEEN.has(name)))
+  const seen = Object.fromEntries(Object.entries(config).filter(([name]) => !WITHOUT_EFFECT.has(name)))
+  // For a folder data set the path identifies the data, so it is part of the key.
   if (config.data === 'folder' && config.dataDir !== undefined) seen.dataDir = resolve(config.dataDir)
-  return createHash('sha256')
-    .update(JSON.stringify(sorted(seen)))
-    .digest('hex')
-    .slice(0, 16)
+  return createHash('sha256').update(canonicalJson(seen)).digest('hex').slice(0, 16)
 }
 
-/** Name of the folder of a way of reading. */
+/** The name of a readout's folder. */
 export const nameOfReadout = ({
   views,
   seeds,
@@ -122,12 +112,12 @@ export const nameOfReadout = ({
     ...(testPerClass ? [`test-${testPerClass}`] : []),
   ].join('-')
 
-/** The adapters that runs were trained on, each once: seconds on different ones do not compare. */
+/** The adapters that runs were trained on, each once. Seconds on different adapters do not compare. */
 export const adaptersOf = (readings: readonly Reading[]): string[] => [
   ...new Set(readings.flatMap(({ adapter }) => adapter ?? [])),
 ]
 
-/** Loads each data set once, and cuts what readouts ask for once. */
+/** Loads each data set once. */
 export function namedSplits(): (config: PretrainConfig) => Promise<Splits> {
   const loaded = new Map<string, Promise<Splits>>()
   return ({ data, dataDir, resolution }) => {
@@ -154,7 +144,7 @@ export interface RunsOptions {
   root: string
   splits(config: PretrainConfig): Promise<Splits>
   signal?: AbortSignal
-  /** Within a run: rows trained so far of the run's, then the readout's. */
+  /** Progress within a run: first its steps, then its readouts. */
   onProgress?(what: string, done: number, total: number): void
 }
 
@@ -165,33 +155,33 @@ export class Runs {
     return join(this.options.root, keyOf(config))
   }
 
-  /** Whether nothing is left to do, so that `result` only reads files. */
+  /** Whether `run` has nothing to train and nothing to read out. */
   async isDone(request: RunRequest): Promise<boolean> {
     return (await this.found(request)) !== undefined
   }
 
-  /** What lies in the folder: all readings or the failure; undefined where something is to be done yet. */
+  /** The cached readings or the failure of a run; undefined if there is anything left to do. */
   async found({ config, readout, curve }: RunRequest): Promise<RunResult | undefined> {
     const folder = this.folderOf(config)
     if (existsSync(join(folder, 'failed.json')))
       return { folder, error: ((await readJson(join(folder, 'failed.json'))) as { error: string }).error }
     if (!(await isTrained(folder))) return undefined
     const readings: Reading[] = []
-    for (const name of await checkpointsOf(folder, curve)) {
+    for (const name of await checkpointsToRead(folder, curve)) {
       const file = join(folder, 'readings', nameOfReadout(readout), `${name}.json`)
       if (!existsSync(file)) return undefined
       const reading = (await readJson(file)) as Reading
-      reading.adapter ??= await adapterOf(folder, name)
+      reading.adapter ??= await adaptersUntil(folder, name)
       readings.push(reading)
     }
     return { folder, readings }
   }
 
   /**
-   * Trains and reads out what is not there yet.
+   * Trains a run and reads it out, as far as that is not cached.
    *
-   * @returns the readings, or the one line of a run that failed: the others go on
-   * @throws Interrupted where the signal ended it; EngineError in one line where the device is lost
+   * @returns the readings, or the error of a failed run in one line, so that other runs can continue
+   * @throws Interrupted if the signal stopped it; EngineError in one line if the device is lost
    */
   async run(request: RunRequest): Promise<RunResult> {
     const { config, readout: spec, curve } = request
@@ -201,7 +191,7 @@ export class Runs {
     try {
       const splits = await this.options.splits(config)
       if (!(await isTrained(folder))) await this.train(folder, config, splits)
-      for (const name of await checkpointsOf(folder, curve)) {
+      for (const name of await checkpointsToRead(folder, curve)) {
         this.stopIfAsked()
         await this.read(folder, name, config, spec, splits)
       }
@@ -210,7 +200,7 @@ export class Runs {
       if (error instanceof Interrupted) throw error
       this.stopIfLost()
       const line = (error as Error).message.split('\n')[0]
-      // A run that diverged would do so again; anything else may have been the machine's.
+      // A run that diverged would diverge again. Any other failure may be temporary, so it is not cached.
       if (error instanceof DivergedError)
         await writeAtomically(join(folder, 'failed.json'), `${JSON.stringify({ error: line })}\n`)
       return { folder, error: line }
@@ -221,19 +211,19 @@ export class Runs {
     if (this.options.signal?.aborted) throw new Interrupted('stopped')
   }
 
-  /** An engine whose device is lost refuses all that comes after: it would be the same line for every run. */
+  /** After a lost device every other run would fail with the same line. */
   private stopIfLost(): void {
     try {
       this.options.engine.check()
     } catch (error) {
-      throw new EngineError(`${(error as Error).message}; finished runs stay, the same command goes on from here`)
+      throw new EngineError(`${(error as Error).message}; finished runs are kept: run the same command to continue`)
     }
   }
 
   private async train(folder: string, config: PretrainConfig, splits: Splits): Promise<void> {
     this.stopIfAsked()
     const { engine, signal, onProgress } = this.options
-    const resume = existsSync(join(folder, 'config.yaml')) && (await openRun(folder)).latest !== undefined
+    const resume = await isResumable(runFolder(folder))
     const result = await pretrain({
       engine,
       dataset: splits.pretraining,
@@ -260,12 +250,12 @@ export class Runs {
     const file = join(folder, 'readings', nameOfReadout(spec), `${checkpoint}.json`)
     if (existsSync(file)) return
     const { engine } = this.options
-    const at = join(folder, 'checkpoints', checkpoint)
-    const { step, epoch, seconds } = await progressAt(folder, checkpoint)
-    const adapter = await adapterOf(folder, checkpoint)
+    const weights = checkpointPath(checkpoint, spec.average ? AVERAGE_FILE : MODEL_FILE)
+    const { step, epoch, seconds } = await readCheckpoint(runFolder(folder), checkpoint)
+    const adapter = await adaptersUntil(folder, checkpoint)
     const { backbone } = buildNetwork(config)
     try {
-      await loadModel(engine, backbone.dict, join(at, `${spec.average ? 'average' : 'model'}.safetensors`))
+      await loadModel(engine, backbone.dict, join(folder, weights))
       const figures = await this.readBackbone(backbone, config, spec, splits)
       const reading: Reading = { step, epoch, seconds, adapter, views: spec.views, ...figures }
       await writeAtomically(file, `${JSON.stringify(reading)}\n`)
@@ -291,32 +281,26 @@ export class Runs {
   }
 }
 
-/** A run whose steps are all done has said so in its summary. */
-async function isTrained(folder: string): Promise<boolean> {
-  const file = join(folder, 'summary.json')
-  if (!existsSync(file)) return false
-  return ((await readJson(file)) as { stopped: string }).stopped === 'done'
+/** Whether a run has reached its last step. */
+const isTrained = async (folder: string): Promise<boolean> =>
+  (await readSummary(runFolder(folder)))?.stopped === 'done'
+
+/** The names of the checkpoints to read, oldest first: all of them, or the newest. */
+async function checkpointsToRead(folder: string, curve = false): Promise<string[]> {
+  const names = await checkpointNames(runFolder(folder))
+  return curve ? names : names.slice(-1)
 }
 
-/** The checkpoints to read, oldest first: all that have weights, or the newest. */
-async function checkpointsOf(folder: string, all = false): Promise<string[]> {
-  const names = (await readdir(join(folder, 'checkpoints'))).filter((name) => /^step-\d+$/.test(name)).sort()
-  return all ? names : names.slice(-1)
-}
-
-const progressAt = async (folder: string, checkpoint: string): Promise<Progress> =>
-  (await readJson(join(folder, 'checkpoints', checkpoint, 'checkpoint.json'))) as Progress
-
-/** The adapter that a run was trained on until a checkpoint, or all of them in order: its seconds are of all. */
-async function adapterOf(folder: string, checkpoint: string): Promise<string> {
-  const names = (await checkpointsOf(folder, true)).filter((name) => name <= checkpoint)
-  const adapters = await Promise.all(names.map(async (name) => (await progressAt(folder, name)).adapter))
+/** The adapters that a run was trained on until a checkpoint, in order: its seconds are those of all of them. */
+async function adaptersUntil(folder: string, checkpoint: string): Promise<string> {
+  const store = runFolder(folder)
+  const names = (await checkpointNames(store)).filter((name) => name <= checkpoint)
+  const adapters = await Promise.all(names.map(async (name) => (await readCheckpoint(store, name)).adapter))
   return [...new Set(adapters)].join(', then ')
 }
 
-/** Rows that a run trains on in all, the measure of how long it takes; `images` of the pretraining split. */
-export function rowsOf({ batch, accumulate, epochs, steps, fraction, views }: PretrainConfig, images: number): number {
-  const perStep = batch * accumulate
-  const perEpoch = Math.floor(Math.max(1, Math.round(fraction * images)) / perStep)
-  return Math.min(steps ?? Infinity, epochs * perEpoch) * perStep * views
+/** Rows that a run trains on, a measure of its time; `images` is the size of the pretraining split. */
+export function rowsOf(config: PretrainConfig, images: number): number {
+  const { steps, imagesPerStep } = runLength(config, Math.max(1, Math.round(config.fraction * images)))
+  return steps * imagesPerStep * config.views
 }

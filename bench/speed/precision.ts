@@ -2,7 +2,7 @@
 import type { Engine } from '../../engine/index.js'
 import { ConfigError, resolveConfig } from '../../train/config/config.js'
 import { loadDataset } from '../../train/node/data/index.js'
-import { pretrain } from '../../train/run/pretrain.js'
+import { pretrain } from '../../train/node/pretrain.js'
 import type { Origin } from '../report/origin.js'
 import { mean } from '../report/statistics.js'
 import { figure, mebibytes, table } from '../report/text.js'

@@ -5,6 +5,13 @@ import { CommanderError, type Command } from 'commander'
 export const withAdapter = (command: Command): Command =>
   command.option('--adapter <name>', "'hardware', 'system', 'lavapipe', 'swiftshader' or part of an adapter's name")
 
+/** An option on the command line: `--weight-decay` for weightDecay. */
+export const optionOf = (name: string): string => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
+
+/** A message of the library, which quotes options as `weightDecay`, with the options as on the command line. */
+export const asCommandLine = (message: string): string =>
+  message.replace(/`([a-z][A-Za-z0-9]*)`/g, (_, name: string) => optionOf(name))
+
 /** Parses the command line. It throws for `--help` and for a wrong option, which `runCommand` handles. */
 export function parseOptions<T>(command: Command): T {
   command
@@ -28,7 +35,7 @@ export async function runCommand(main: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) process.exit(0)
     const { message, stack } = error as Error
-    const line = String(message ?? error)
+    const line = asCommandLine(String(message ?? error))
       .split('\n')[0]
       .replace(/^error: /, '')
     console.error(process.env.WEBGPU_SSL_DEBUG ? stack : `error: ${line}`)

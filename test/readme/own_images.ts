@@ -1,7 +1,7 @@
 import {
   adam, augmentViews, barlowTwins, deviceImages, drawViews, extractFeatures, fromArrays, gradients, input,
   openEngine, permutation, projector, recipes, resnet, ROW_FLOATS, type Assignment,
-} from '../../train/index.js'
+} from '../../train/node/index.js'
 const pixels = new Uint8Array(64 * 24 * 24 * 3).map(() => 256 * Math.random()) // yours: [count, height, width, RGB]
 const images = fromArrays({ images: pixels, height: 24, width: 24 })
 const [views, batch, recipe] = [4, 16, { ...recipes.cifar, size: 16 }]

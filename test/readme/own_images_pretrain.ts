@@ -1,4 +1,4 @@
-import { extractFeatures, fromArrays, openEngine, pretrain, resolveConfig } from '../../train/index.js'
+import { extractFeatures, fromArrays, openEngine, pretrain, resolveConfig } from '../../train/node/index.js'
 
 const pixels = new Uint8Array(64 * 24 * 24 * 3).map(() => 256 * Math.random()) // yours: [count, height, width, RGB]
 const images = fromArrays({ images: pixels, height: 24, width: 24, name: 'mine' })

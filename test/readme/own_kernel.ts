@@ -1,4 +1,4 @@
-import { requestAdapter } from '../../train/index.js'
+import { requestAdapter } from '../../train/node/index.js'
 import { matmul } from '../../engine/node/standalone.js'
 
 const { adapter } = await requestAdapter() // in a browser: navigator.gpu.requestAdapter()

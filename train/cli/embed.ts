@@ -2,23 +2,16 @@
 import { basename, dirname, join } from 'node:path'
 import { Command, Option } from 'commander'
 import { architectures, encodeSafetensors, importStateDict, resnet } from '../../models/index.js'
-import {
-  chooseCheckpoint,
-  readTensors,
-  readWeights,
-  featureInfoIn,
-  featureMetadata,
-  featureInfoOf,
-  type FeatureInfo,
-} from '../run/checkpoint.js'
+import { featureInfoIn, featureInfoOf, featureMetadata, type FeatureInfo } from '../run/weights.js'
 import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig } from '../config/config.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
 import type { Split } from '../data/dataset.js'
 import { writeAtomically } from '../node/files.js'
-import { optionOf } from '../config/option_name.js'
+import { readWeights } from '../node/weights.js'
 import { extractFeatures } from '../readout/features.js'
+import { chooseCheckpoint } from './choose_checkpoint.js'
 import { beginPhase } from './phases.js'
-import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
+import { number, openWithNote, optionOf, parseOptions, runCommand, withAdapter } from './common.js'
 import { withoutDefaults } from './pretrain_options.js'
 
 interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution'> {
@@ -80,7 +73,8 @@ async function loadWeights({ run, checkpoint: wanted, weights }: Options) {
     const { config, checkpoint } = await chooseCheckpoint(run, wanted)
     const file = join(checkpoint.folder, 'model.safetensors')
     // The configuration of the run says more than the files of older checkpoints.
-    return { file, tensors: await readTensors(file), saved: featureInfoOf(config), config }
+    const { tensors } = await readWeights(file)
+    return { file, tensors, saved: featureInfoOf(config), config }
   }
   if (wanted !== undefined) throw new ConfigError(`--checkpoint ${wanted}: needs --run`)
   const { tensors, metadata } = await readWeights(weights!)

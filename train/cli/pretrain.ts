@@ -4,8 +4,9 @@ import type { ImageDataset, Split } from '../data/dataset.js'
 import { loadDataset } from '../node/data/index.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
 import { counted, percent } from '../report/text.js'
-import { pretrain, type PretrainResult } from '../run/pretrain.js'
-import { openWithNote, parseOptions, runCommand } from './common.js'
+import { pretrain } from '../node/pretrain.js'
+import type { PretrainResult } from '../run/pretrain.js'
+import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
 import { pretrainDisplay, STEPS_BEFORE_RATE } from './display.js'
 import { abortOnSignal } from './interrupt.js'
 import { configOf, pretrainCommand, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
@@ -55,7 +56,7 @@ await runCommand(async () => {
       signal,
       onStep: (m) => shown.step(m),
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
-      onMessage: (line) => console.error(line),
+      onMessage: (line) => console.error(asCommandLine(line)),
     })
     shown.stop()
     console.log(summaryOf(result, options.out))

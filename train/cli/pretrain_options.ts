@@ -4,7 +4,7 @@ import { Command } from 'commander'
 import { parse } from 'yaml'
 import { architectures } from '../../models/index.js'
 import { recipes } from '../augment/recipe.js'
-import { openRun } from '../run/checkpoint.js'
+import { openRun } from '../node/run_folder.js'
 import {
   ConfigError,
   overlay,

@@ -2,6 +2,7 @@
 import type { Diagnostics } from '../diagnostics/diagnose.js'
 import type { Accuracies, Readout } from '../readout/readout.js'
 import { alignedTable, describeViews, formatCount, percentWithError } from '../report/text.js'
+import { asCommandLine } from './common.js'
 
 /** What one backbone's readouts give. */
 export interface Figures extends Omit<Readout, 'knn'> {
@@ -58,7 +59,7 @@ export function diagnosticsTable(rows: readonly Row[], width: number): string {
   ])
   const { images } = rows[0].figures.diagnostics
   const warnings = rows.flatMap(({ name, figures: { diagnostics } }) =>
-    diagnostics.warning ? [`Warning, ${name}: ${diagnostics.warning}`] : [],
+    diagnostics.warning ? [`Warning, ${name}: ${asCommandLine(diagnostics.warning)}`] : [],
   )
   return [
     ...lines,

@@ -13,7 +13,7 @@ import { nearestNeighbours } from '../readout/knn.js'
 import { readout } from '../readout/readout.js'
 import type { LabelledPicture, NeighbourRow } from '../report/quickstart_report.js'
 import type { Arm } from '../report/quickstart_summary.js'
-import { pretrain } from '../run/pretrain.js'
+import { pretrain } from '../node/pretrain.js'
 import { beginPhase } from './phases.js'
 
 /** Views per step in every arm: batch = VIEWS_PER_STEP / views. */

@@ -1,4 +1,4 @@
-/** What a pretraining run is: every choice in one validated object, as it is written to config.yaml. */
+/** The configuration of a pretraining run: every option in one validated object, as config.yaml has it. */
 import { z } from 'zod'
 import { architectures, type Architecture } from '../../models/index.js'
 import { augmentationRecipe, cropGroups, recipes, type AugmentationRecipe } from '../augment/recipe.js'
@@ -10,14 +10,17 @@ import {
   resolveObjective,
   type ObjectiveOptions,
 } from '../objectives/index.js'
-import { nearestName, optionOf } from './option_name.js'
+import { nearestName } from './nearest_name.js'
 
-/** What the caller got wrong, in one line that names the option and the remedy. */
+/**
+ * A mistake of the caller, in one line that names the option and the remedy. Messages quote options as `viewChunk`; the
+ * command line prints --view-chunk instead.
+ */
 export class ConfigError extends Error {
   override name = 'ConfigError'
 }
 
-/** An option that does not exist: a mistake of the file that has it, whatever the other options are. */
+/** An option that does not exist. */
 export class UnknownOptionError extends ConfigError {
   override name = 'UnknownOptionError'
 }
@@ -26,79 +29,91 @@ const whole = (least: number) => z.number().int().min(least)
 const share = z.number().min(0).max(1)
 
 const schema = z.strictObject({
-  /** Name of the data set, or of the caller's own images. */
+  /** Name of the data set, or a name for the caller's own images. */
   data: z.string(),
-  /** Folder that holds it in its official format; the cache by default. */
+  /** Folder with the data set in its official format; the cache by default. */
   dataDir: z.string().optional(),
-  /** Height and width in pixels that a folder's pictures are packed at; other data sets have a size of their own. */
+  /** Height and width, in pixels, at which the pictures of a folder are packed; other data sets have a fixed size. */
   resolution: whole(1).optional(),
-  /** 'auto': images that are many, or stay in a file, come to the device batch by batch; 'always': all do. */
+  /**
+   * 'auto': large data sets, and images that stay in a file, come to the device batch by batch; 'always': all images
+   * do.
+   */
   stream: z.enum(['auto', 'always']),
-  /** Share of the training images to pretrain on. */
+  /** Share of the training images to pretrain on, above 0 and at most 1. */
   fraction: z.number().gt(0).max(1),
-  /** The share is taken of each class, not of all. */
+  /** Takes this share of each class instead of all images together. */
   fractionPerClass: z.boolean(),
   arch: z.enum(Object.keys(architectures) as [Architecture, ...Architecture[]]),
   /** Channels of the first stage. */
   width: whole(1),
   stem: z.enum(['cifar', 'imagenet']),
-  /** ReLU after the stem's batch-norm; the research code of the paper has none. */
+  /** ReLU after the stem's batch-norm; the paper's research code has none. */
   stemRelu: z.boolean(),
   zeroInitResidual: z.boolean(),
-  /** 'joint': batch-norm over all views' rows together; 'per-view': over each view's. */
+  /** 'joint': batch statistics over the rows of all views; 'per-view': over the rows of each view. */
   bn: z.enum(['joint', 'per-view']),
   /** Projector width, d. */
   projectorDim: whole(1),
   /** Linear layers of the projector. */
   projectorDepth: z.union([z.literal(2), z.literal(3)]),
   objective: z.enum(objectiveNames),
-  // Parameters of the objective; each has its own of these.
-  /** Weight of the orthogonality constraint; of VICReg's invariance (and variance) against its covariance. */
+  // Parameters of the objective; each objective has some of them.
+  /**
+   * Barlow Twins: weight of the orthogonality constraint. VICReg: weight of the invariance, in `vicreg` of the variance
+   * too.
+   */
   lambda: z.number().min(0).optional(),
   /** VICReg: weight of the variance. */
   mu: z.number().min(0).optional(),
   /** Spectral loss: weight of the orthogonality constraint. */
   beta: z.number().min(0).optional(),
-  /** SimCLR. */
+  /** SimCLR: temperature of the softmax. */
   temperature: z.number().positive().optional(),
   /** BYOL: both views predict each other. */
   symmetric: z.boolean().optional(),
   /** BYOL: rate of the target's moving average at the first step; it rises to 1. */
   targetRate: share.optional(),
-  /** BYOL: width of the predictor's hidden layer; `projectorDim` where it is absent. */
+  /** BYOL: width of the predictor's hidden layer; `projectorDim` if absent. */
   predictorHidden: whole(1).optional(),
-  /** λ follows the eigenspectrum of the features once an epoch, from `lambda` on. */
+  /** Adapts λ to the eigenspectrum of the features once per epoch, starting from `lambda`. */
   adaptiveLambda: z.boolean(),
-  /** Views an image, m. */
+  /** Views per image, m. */
   views: whole(2),
-  /** Views whose activations are in memory at once, a divisor of `views`; all of them where it is absent. */
+  /** Number of views whose activations are in memory at once, a divisor of `views`; all views if absent. */
   viewChunk: whole(1).optional(),
-  /** Images of a forward pass; each gives `views` rows. */
+  /** Images per forward pass; each gives `views` rows. */
   batch: whole(2),
-  /** Forward passes whose gradients are averaged for one step: a step takes accumulate · batch images. */
+  /** Forward passes whose gradients are averaged for one step; a step takes accumulate · batch images. */
   accumulate: whole(1),
   epochs: whole(1),
-  /** How activations and their gradients are stored; all else is f32. 'f16' needs an adapter with shader-f16. */
+  /** Type of activations and their gradients; everything else is f32. 'f16' needs an adapter with shader-f16. */
   precision: z.enum(['f32', 'f16']),
-  /** Ends the run after so many steps, if `epochs` has not ended it before; optional. */
+  /** Largest number of steps; optional. */
   steps: whole(1).optional(),
   optimizer: z.enum(['adam', 'adamw', 'sgd', 'lars']),
-  /** Of SGD and LARS. */
+  /** SGD and LARS: momentum. */
   momentum: z.number().min(0).lt(1).optional(),
-  /** Learning rate at its highest. */
+  /** The highest learning rate. */
   lr: z.number().positive(),
   schedule: z.enum(['constant', 'cosine']),
-  /** Epochs over which the learning rate rises linearly, before the schedule begins. */
+  /** Epochs over which the learning rate rises linearly before the schedule begins. */
   warmupEpochs: z.number().min(0),
   /** Share of `lr` at which the cosine ends. */
   lrFloor: share.optional(),
-  /** Added to the gradient as weightDecay · parameter; AdamW takes lr · weightDecay · parameter off the parameter. */
+  /**
+   * Adds weightDecay · parameter to the gradient; AdamW subtracts lr · weightDecay · parameter from the parameter
+   * instead.
+   */
   weightDecay: z.number().min(0),
   /** Largest norm of the gradient; optional. */
   clipNorm: z.number().positive().optional(),
-  /** Rate at which a moving average of the backbone keeps its past each step, for the readout; optional. */
+  /**
+   * Keeps a moving average of the backbone for the readout: average = emaRate · average + (1 − emaRate) · weights;
+   * optional.
+   */
   emaRate: z.number().min(0).lt(1).optional(),
-  /** A linear probe is trained within the step, and nearest neighbours are read at every checkpoint. */
+  /** Trains a linear probe within the step, and reads kNN accuracy at every checkpoint. */
   onlineProbe: z.boolean(),
   seed: whole(0).max(2 ** 52),
   /** Epochs between checkpoints. */
@@ -106,7 +121,7 @@ const schema = z.strictObject({
   augmentation: augmentationRecipe,
 })
 
-/** A resolved configuration: nothing is left to defaults. */
+/** A resolved configuration, with all defaults filled in. */
 export type PretrainConfig = z.infer<typeof schema>
 
 /** The paper's multi-view Barlow Twins on CIFAR-10, with a ResNet-18. */
@@ -119,7 +134,7 @@ const defaults = {
   width: 64,
   stem: 'cifar',
   stemRelu: true,
-  // As the original Barlow Twins and VICReg start: a network of identities learns sooner.
+  // The original Barlow Twins and VICReg do the same: residual blocks that start as identities learn faster.
   zeroInitResidual: true,
   bn: 'joint',
   projectorDim: 256,
@@ -141,17 +156,17 @@ const defaults = {
   checkpointEvery: 5,
 } as const
 
-/** Fields that only one choice of another field has, with their defaults. */
+/** Options that only some values of another option have, with their defaults. */
 const momentum = { momentum: 0.9 }
 const dependent = {
   optimizer: { adam: {}, adamw: {}, sgd: momentum, lars: momentum },
   schedule: { constant: {}, cosine: { lrFloor: 0 } },
 } as const
 
-/** The recipe of the paper for each data set. */
+/** The paper's augmentation recipe for each data set; 'cifar' for all others. */
 const recipeOfData: Readonly<Record<string, keyof typeof recipes>> = { stl10: 'stl', folder: 'imagenet100' }
 
-/** An augmentation as it is given: a recipe by name (that of the data set, if none is named) and what differs from it. */
+/** The name of an augmentation recipe (by default that of the data set) and changes to it. */
 export type PartialAugmentation = Partial<Omit<AugmentationRecipe, 'jitter' | 'blur'>> & {
   recipe?: string
   jitter?: Partial<AugmentationRecipe['jitter']>
@@ -161,14 +176,14 @@ export type PartialAugmentation = Partial<Omit<AugmentationRecipe, 'jitter' | 'b
 export type PartialConfig = Partial<Omit<PretrainConfig, 'augmentation'>> & { augmentation?: PartialAugmentation }
 
 /**
- * Fills in the defaults (the paper's CIFAR recipe) and checks every field, and what must hold between them.
+ * Fills in the defaults (the paper's CIFAR-10 run) and checks all options, alone and together.
  *
- * @throws ConfigError naming the option, what it was given and what it takes
+ * @throws ConfigError that names the option, its value and what it takes
  */
 export function resolveConfig(partial: PartialConfig): PretrainConfig {
   const given = withoutUndefined(partial)
   const data = given.data ?? defaults.data
-  // An objective that is defined for two views only takes them unless others are asked for.
+  // An objective that is defined only for two views has two by default.
   const twoViews = objectives[given.objective ?? defaults.objective]?.twoViews
   const merged = {
     ...defaults,
@@ -187,13 +202,13 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
     )
   }
   const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], merged)
-  const name = issue.path.length === 1 ? optionOf(issue.path[0]) : issue.path.join('.')
+  const name = issue.path.length === 1 ? quoted(issue.path[0]) : issue.path.join('.')
   throw new ConfigError(`${name} ${typeof value === 'string' ? `'${value}'` : String(value)}: ${requirement(issue)}`)
 }
 
 /**
- * Lays one partial configuration over another, as a command line over a file. What belongs to a choice that the upper
- * one changes (the parameters of another objective, say) is not taken from the lower.
+ * Lays one partial configuration over another, for example a command line over a file. If the upper one changes a
+ * choice, the options that belong to the lower choice are dropped, for example the parameters of another objective.
  */
 export function overlay(lower: PartialConfig, upper: PartialConfig): PartialConfig {
   const over = withoutUndefined(upper)
@@ -206,7 +221,7 @@ export function overlay(lower: PartialConfig, upper: PartialConfig): PartialConf
   drop('optimizer', ['momentum'])
   drop('schedule', ['lrFloor'])
   const [a, b] = [lower.augmentation ?? {}, withoutUndefined(over.augmentation ?? {})]
-  // Another recipe by name replaces all of the lower one's.
+  // A recipe that is given by name replaces the whole augmentation of the lower one.
   const augmentation = b.recipe === undefined ? mergeAugmentation(a, b) : b
   return { ...under, ...over, ...(Object.keys(augmentation).length > 0 && { augmentation }) }
 }
@@ -221,17 +236,23 @@ const mergeAugmentation = <A extends PartialAugmentation>(base: A, changes: Part
 function resolveAugmentation(data: string, given: PartialAugmentation = {}): unknown {
   const { recipe = recipeOfData[data] ?? 'cifar', ...changes } = withoutUndefined(given)
   if (!Object.hasOwn(recipes, recipe))
-    throw new ConfigError(`--augmentation '${recipe}': choose one of ${Object.keys(recipes).join(', ')}`)
+    throw new ConfigError(`\`augmentation\` '${recipe}': choose one of ${Object.keys(recipes).join(', ')}`)
   return mergeAugmentation<PartialAugmentation>(recipes[recipe as keyof typeof recipes], changes)
 }
 
+/** The objective and its parameters. */
+export type ObjectiveConfig = Pick<
+  PretrainConfig,
+  'objective' | 'lambda' | 'mu' | 'beta' | 'temperature' | 'symmetric' | 'targetRate'
+>
+
 /** The parameters of a configuration's objective. */
-export const objectiveOptions = (config: PretrainConfig): ObjectiveOptions =>
+export const objectiveOptions = (config: ObjectiveConfig): ObjectiveOptions =>
   Object.fromEntries(
-    objectives[config.objective].parameters.map((name) => [name, config[name as keyof PretrainConfig] as number]),
+    objectives[config.objective].parameters.map((name) => [name, config[name as keyof ObjectiveConfig] as number]),
   )
 
-/** Fills in what a choice brings with it, and refuses what belongs to another. */
+/** Fills in the options that a choice has, and refuses options of another choice. */
 function withDependents(config: PretrainConfig): PretrainConfig {
   const fields: Record<string, unknown> = { ...config }
   const { objective, views } = config
@@ -239,13 +260,13 @@ function withDependents(config: PretrainConfig): PretrainConfig {
   for (const name of parameters)
     if (!objectives[objective].parameters.includes(name))
       throw new ConfigError(
-        `${optionOf(name)} ${String(fields[name])}: --objective ${objective} has no such parameter; it takes ${objectives[objective].parameters.map(optionOf).join(' and ')}`,
+        `${quoted(name)} ${String(fields[name])}: \`objective\` ${objective} has no such parameter; it takes ${objectives[objective].parameters.map(quoted).join(' and ')}`,
       )
   try {
     const given = Object.fromEntries(parameters.map((name) => [name, fields[name]]))
     Object.assign(fields, resolveObjective(objective, views, given))
   } catch (error) {
-    if (error instanceof ObjectiveError) throw new ConfigError(`--${error.message.replace(': is', ' is')}`)
+    if (error instanceof ObjectiveError) throw new ConfigError(error.message)
     throw error
   }
   for (const [field, choices] of Object.entries(dependent)) {
@@ -255,45 +276,52 @@ function withDependents(config: PretrainConfig): PretrainConfig {
       for (const name of Object.keys(others))
         if (!(name in own) && fields[name] !== undefined)
           throw new ConfigError(
-            `${optionOf(name)} ${String(fields[name])}: --${field} ${chosen} has no such parameter; --${field} ${choice} has`,
+            `${quoted(name)} ${String(fields[name])}: ${quoted(field)} ${chosen} has no such parameter; ${quoted(field)} ${choice} has`,
           )
     for (const [name, value] of Object.entries(own)) fields[name] ??= value
   }
   return fields as PretrainConfig
 }
 
-/** What holds between fields. */
+/** Checks what must hold between options. */
 function consistent(config: PretrainConfig): PretrainConfig {
   const { viewChunk, views, bn, objective, augmentation, accumulate, warmupEpochs, epochs, adaptiveLambda } = config
   const { predictorHidden } = config
-  const chunk = `--view-chunk ${viewChunk}`
+  const chunk = `\`viewChunk\` ${viewChunk}`
   try {
     cropGroups(augmentation, views)
   } catch (error) {
     throw new ConfigError((error as Error).message)
   }
   if (adaptiveLambda && !objectives[objective].changing)
-    throw new ConfigError(`--adaptive-lambda: --objective ${objective} has no λ that may change; barlow-twins has`)
+    throw new ConfigError(`\`adaptiveLambda\`: \`objective\` ${objective} has no λ that can change; barlow-twins has`)
   if (predictorHidden !== undefined && objectives[objective].needs !== 'predictor')
-    throw new ConfigError(`--predictor-hidden ${predictorHidden}: --objective ${objective} has no predictor; byol has`)
+    throw new ConfigError(
+      `\`predictorHidden\` ${predictorHidden}: \`objective\` ${objective} has no predictor; byol has`,
+    )
   if (warmupEpochs > epochs)
-    throw new ConfigError(`--warmup-epochs ${warmupEpochs}: must be at most the run's --epochs ${epochs}`)
+    throw new ConfigError(`\`warmupEpochs\` ${warmupEpochs}: must be at most the run's \`epochs\` ${epochs}`)
   if (viewChunk === undefined) return config
   if (bn === 'joint')
     throw new ConfigError(
-      `${chunk}: joint batch-norm needs all views at once; take each view's statistics with --bn per-view`,
+      `${chunk}: joint batch-norm needs all views at once; use per-view statistics with \`bn\` per-view`,
     )
-  if (views % viewChunk) throw new ConfigError(`${chunk}: must divide the number of views, --views ${views}`)
+  if (views % viewChunk) throw new ConfigError(`${chunk}: must divide the number of views, \`views\` ${views}`)
   if (objectives[objective].needs === 'predictor')
-    throw new ConfigError(`${chunk}: --objective ${objective} takes its two views at once`)
+    throw new ConfigError(`${chunk}: \`objective\` ${objective} needs both views at once`)
   if (accumulate > 1)
-    throw new ConfigError(`${chunk}: does not go with --accumulate ${accumulate}: take a larger --batch, in chunks`)
+    throw new ConfigError(
+      `${chunk}: cannot be combined with \`accumulate\` ${accumulate}: use a larger \`batch\`, in chunks`,
+    )
   if (augmentation.crops)
-    throw new ConfigError(`${chunk}: views of several sizes (augmentation.crops) are taken at once`)
+    throw new ConfigError(`${chunk}: views of several sizes (augmentation.crops) must be in memory at once`)
   return config
 }
 
-/** The options that there are at a path: of the configuration itself, or of what is nested in it. */
+/** An option in a message. The command line replaces the quotes by its dashes. */
+const quoted = (field: PropertyKey): string => `\`${String(field)}\``
+
+/** The names of the options at a path: of the configuration itself, or of an object in it. */
 function namesAt(path: readonly PropertyKey[]): string[] {
   if (path.length === 0) return Object.keys(schema.shape)
   const at = path.reduce<unknown>((on, key) => (on as Record<PropertyKey, unknown> | undefined)?.[key], {
@@ -302,7 +330,7 @@ function namesAt(path: readonly PropertyKey[]): string[] {
   return typeof at === 'object' && at !== null ? Object.keys(at) : []
 }
 
-/** What a field takes, from what the validator found wrong. */
+/** What an option takes, from what the validator found. */
 function requirement(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'too_small':
@@ -312,7 +340,7 @@ function requirement(issue: z.core.$ZodIssue): string {
     case 'invalid_value':
       return `choose one of ${issue.values.join(', ')}`
     case 'invalid_type':
-      return `must be ${{ int: 'a whole number', number: 'a number', string: 'a text', boolean: 'true or false' }[issue.expected as string] ?? issue.expected}`
+      return `must be ${{ int: 'a whole number', number: 'a number', string: 'text', boolean: 'true or false' }[issue.expected as string] ?? issue.expected}`
     case 'invalid_union':
       return issue.path[0] === 'projectorDepth' ? 'choose one of 2, 3' : issue.message
     default:

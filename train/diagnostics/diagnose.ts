@@ -1,62 +1,61 @@
-/** What a backbone's features look like without any labels. */
+/** Diagnoses a backbone's features without labels: spectrum, effective rank, alignment and uniformity. */
 import { permutation, type Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { objectives, type ObjectiveName } from '../objectives/index.js'
-import { optionOf } from '../config/option_name.js'
 import { batchFor, featureExtractor } from '../readout/features.js'
 import { alignment, uniformity } from './geometry.js'
 import { covarianceEigenvalues, effectiveRank, powerLawExponent } from './spectrum.js'
 
 const IMAGES = 1024
-/** Effective ranks below these are taken for collapse. */
+/** Features have collapsed if their effective rank is below LEAST_RANK or below this share of their width. */
 const LEAST_RANK = 2
 const LEAST_SHARE = 0.01
 
-/** Of the clean views' features. */
+/** The spectrum of the features of clean views. */
 export interface Spectrum {
-  /** Of their covariance, largest first. */
+  /** Eigenvalues of their covariance, largest first. */
   eigenvalues: number[]
-  /** Exponent of the eigenvalues' fall with their rank; absent where too few are above 0. */
+  /** The exponent α of eigenvalues that fall as rank^−α; absent if too few of them are above 0. */
   alpha?: number
-  /** Of their width at most. */
+  /** At most the width of the features. */
   effectiveRank: number
-  /** One line, where the features seem to have collapsed. */
+  /** One line, if the features have collapsed. */
   warning?: string
 }
 
 export interface Diagnostics extends Spectrum {
-  /** Images looked at. */
+  /** Number of images. */
   images: number
-  /** Of two random views an image. */
+  /** Alignment of two random views per image. */
   alignment: number
-  /** Of the clean views' features. */
+  /** Uniformity of the features of clean views. */
   uniformity: number
 }
 
 export interface DiagnoseOptions {
   recipe: AugmentationRecipe
-  /** Draws the images and their random views. */
+  /** Chooses the images and draws their random views. */
   seed: number
-  /** What the backbone was trained with: whose parameter a warning names. */
+  /** The objective that trained the backbone; a warning names its parameter. */
   objective: ObjectiveName
-  /** At most so many images; 1,024 by default. */
+  /** Largest number of images; 1,024 by default. */
   images?: number
-  /** Of them so many for alignment and uniformity, which compares all pairs; all by default. */
+  /** Largest number of these for alignment and uniformity, which compares all pairs; all by default. */
   pairedImages?: number
-  /** Images at a time; by default as many as keep an activation at 64 MiB. */
+  /** Images per batch; by default as many as keep an activation within 64 MiB. */
   batch?: number
 }
 
-/** A diagnosis of one backbone on the same images each time, recorded once. */
+/** A diagnosis of one backbone, recorded once and read any number of times on the same images. */
 export interface Diagnosis {
   spectrum(): Promise<Spectrum>
   read(): Promise<Diagnostics>
   release(): void
 }
 
-/** @throws in `spectrum` and `read`, where there are fewer than two images or a feature is not finite */
+/** @throws Error from `spectrum` and `read`, if there are fewer than two images or a feature is not finite */
 export async function diagnosis(
   engine: Engine,
   backbone: Backbone,
@@ -98,9 +97,9 @@ export async function diagnosis(
 }
 
 /**
- * Eigenspectrum, effective rank, alignment and uniformity of the backbone's features in eval mode, on some images.
+ * Reads eigenspectrum, effective rank, alignment and uniformity of a backbone's features, in eval mode.
  *
- * @throws where there are fewer than two images, or a feature is not finite
+ * @throws Error if there are fewer than two images, or a feature is not finite
  */
 export async function diagnose(
   engine: Engine,
@@ -117,15 +116,16 @@ export async function diagnose(
 }
 
 /**
- * A line for the user where features use so few of their dimensions that they must have collapsed.
+ * A line for the user, if features use so few of their dimensions that they have collapsed.
  *
  * @param rank effective rank of the features
  * @param width of the features
- * @param objective what they were trained with
+ * @param objective that trained the features
  */
 export function collapseWarning(rank: number, width: number, objective: ObjectiveName): string | undefined {
   if (width < 2 || rank >= Math.max(LEAST_RANK, LEAST_SHARE * width)) return undefined
-  const what = rank === 0 ? 'all images have the same ones' : `their effective rank is ${rank.toFixed(1)} of ${width}`
+  const what =
+    rank === 0 ? 'all images have the same features' : `their effective rank is ${rank.toFixed(1)} of ${width}`
   const { parameter, stronger } = objectives[objective].remedy
-  return `the features have collapsed (${what}): ${stronger} ${optionOf(parameter)} or lower --lr`
+  return `the features have collapsed (${what}): ${stronger} \`${parameter}\` or lower \`lr\``
 }

@@ -6,11 +6,11 @@
 const TEMPERATURE = 2
 
 /**
- * Mean squared distance of L2-normalised features of two views of an image, over images and pairs of views: 0 where
- * views do not matter, 2 where they have nothing in common.
+ * The mean squared distance between the L2-normalised features of two views of an image, over images and pairs of
+ * views: 0 if all views of an image have the same features, 2 if their features are orthogonal.
  *
- * @param views for each view [N, D], the same images in the same order
- * @throws where there are fewer than two views, or their sizes differ
+ * @param views one array [N, D] per view, with the same images in the same order
+ * @throws Error if there are fewer than two views, or their sizes differ
  */
 export function alignment(views: readonly Float32Array[], width: number): number {
   if (views.length < 2 || views.some((view) => view.length !== views[0].length))
@@ -30,8 +30,8 @@ export function alignment(views: readonly Float32Array[], width: number): number
 }
 
 /**
- * log of the mean of exp(−2 · squared distance) over all pairs of different L2-normalised features: 0 where all are
- * equal, near −4 where they spread over the whole of a wide sphere. O(N² D).
+ * The log of the mean of exp(−2 · squared distance) over all pairs of L2-normalised features: 0 if all features are
+ * equal, close to −4 if they are uniform on a sphere of many dimensions. O(N² D).
  *
  * @param features [N, D], N at least 2
  */
@@ -44,7 +44,7 @@ export function uniformity(features: Float32Array, width: number): number {
   return Math.log((2 * sum) / (unit.length * (unit.length - 1)))
 }
 
-/** Rows divided by their length; rows of zeros stay. */
+/** Rows divided by their length; rows of zeros do not change. */
 function unitRows(features: Float32Array, width: number): Float64Array[] {
   return Array.from({ length: features.length / width }, (_, i) => {
     const row = Float64Array.from(features.subarray(i * width, (i + 1) * width))

@@ -1,25 +1,25 @@
-/** The eigenspectrum of the features' covariance, and what it is summed up by. */
+/** The eigenspectrum of the features' covariance, its power-law exponent and the effective rank. */
 import { EigenvalueDecomposition, Matrix } from 'ml-matrix'
 
-/** Variance below this share of the features' mean square is what rounding to f32 leaves: 0. */
+/** Variance below this share of the features' mean square is a rounding error of f32 and counts as 0. */
 const NOISE = 1e-12
-/** Ranks of the eigenvalues that the exponent is fitted to: indices 3 to 99, counted from 0. */
+/** The exponent is fitted to the eigenvalues of these ranks, counted from 1. */
 const FIRST_RANK = 4
 const LAST_RANK = 100
 
 /**
- * Eigenvalues of the covariance (divisor N − 1) of N features, largest first: min(N, D) of them, since the others are 0.
- * O(N D min(N, D)) for the products and some ten times min(N, D)³ for the decomposition: a second or two at 512.
+ * The min(N, D) largest eigenvalues of the covariance (divisor N − 1) of N features, largest first; the others are 0.
+ * O(N D min(N, D)) for the products and about 10 · min(N, D)³ for the decomposition: one or two seconds at 512.
  *
  * @param features [N, D]
- * @throws where there are fewer than two features
+ * @throws Error if there are fewer than two features
  */
 export function covarianceEigenvalues(features: Float32Array, width: number): Float64Array {
   const count = features.length / width
   if (!Number.isInteger(count) || count < 2)
     throw new Error(`eigenspectrum: ${features.length} numbers are not at least two features of width ${width}`)
   const vectors = count < width ? centredRows(features, width) : transposed(centredRows(features, width))
-  // XᵀX and XXᵀ have the same eigenvalues but for zeros: the smaller one serves.
+  // XᵀX and XXᵀ have the same nonzero eigenvalues, so the smaller matrix is decomposed.
   const size = vectors.length
   const gram = Matrix.zeros(size, size)
   for (let i = 0; i < size; i++)
@@ -36,10 +36,10 @@ export function covarianceEigenvalues(features: Float32Array, width: number): Fl
 
 /**
  * The exponent α of eigenvalues that fall as rank^−α: least squares of log λ on log rank with weights 1 / rank, over
- * ranks 4 to 100 or as many as there are above 0 (Stringer et al. 2019; Agrawal et al. 2022).
+ * ranks 4 to 100, up to the last eigenvalue above 0 (Stringer et al. 2019; Agrawal et al. 2022).
  *
  * @param eigenvalues largest first
- * @returns NaN where fewer than two eigenvalues are left to fit
+ * @returns NaN if there are fewer than two eigenvalues to fit
  */
 export function powerLawExponent(eigenvalues: ArrayLike<number>): number {
   let [weights, x, y, xx, xy] = [0, 0, 0, 0, 0]
@@ -56,10 +56,11 @@ export function powerLawExponent(eigenvalues: ArrayLike<number>): number {
 }
 
 /**
- * Effective rank (Roy & Vetterli 2007): exp of the entropy of the centred features' singular values, the square roots
- * of the eigenvalues, normalised to a sum of 1. From 1, all variance in one direction, to their number, all equal.
+ * The effective rank (Roy & Vetterli 2007): exp of the entropy of the centred features' singular values, normalised to
+ * a sum of 1. Singular values are the square roots of the eigenvalues. It is 1 if all variance is in one direction, and
+ * the number of eigenvalues if all of them are equal.
  *
- * @returns 0 where all eigenvalues are 0
+ * @returns 0 if all eigenvalues are 0
  */
 export function effectiveRank(eigenvalues: ArrayLike<number>): number {
   const singular = Array.from(eigenvalues, (value) => Math.sqrt(Math.max(0, value)))
@@ -69,7 +70,7 @@ export function effectiveRank(eigenvalues: ArrayLike<number>): number {
   return Math.exp(entropy)
 }
 
-/** The rows less their mean, in f64. */
+/** The rows minus their mean, in f64. */
 function centredRows(features: Float32Array, width: number): Float64Array[] {
   const count = features.length / width
   const mean = new Float64Array(width)

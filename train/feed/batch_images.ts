@@ -1,17 +1,17 @@
-/** The images of one batch on the device at a time, so that a data set may be larger than the device. */
+/** Device memory for the images of one batch, so that a data set may be larger than the device. */
 import type { Engine } from '../../engine/index.js'
 import { ROW_FLOATS } from '../augment/draw.js'
 import { deviceImages, type DeviceImages } from '../augment/views.js'
 import { imageBytes, readImages, type ImageDataset } from '../data/dataset.js'
 
-/** A place on the device for the images of a batch; views are made of it as of a whole data set. */
+/** Holds the images of one batch at a time. Views are made of them as of a whole data set. */
 export class BatchImages {
   readonly onDevice: DeviceImages
   private readonly imageBytes: number
   private readonly packed: readonly Uint32Array[]
   private readonly own: Uint8Array
 
-  /** @param batch images a batch */
+  /** @param batch images per batch */
   constructor(
     private readonly engine: Engine,
     private readonly dataset: ImageDataset,
@@ -25,19 +25,19 @@ export class BatchImages {
     this.packed = this.onDevice.shards.map(({ words }) => new Uint32Array(words.size))
   }
 
-  /** An array for the bytes of a batch. */
+  /** A new array for the bytes of one batch. */
   staging(): Uint8Array {
     return new Uint8Array(this.batch * this.imageBytes)
   }
 
-  /** Reads the images of these indices, as many as the batch holds, into a staging array. */
+  /** Reads the images at these indices into a staging array. `indices` is as long as the batch. */
   read(indices: ArrayLike<number>, staging: Uint8Array): Promise<void> {
     return readImages(this.dataset, indices, staging)
   }
 
   /**
-   * Puts a staging array's images in the places 0, 1, …; programs submitted before still see the batch before.
-   * The array is copied, and free again.
+   * Puts a staging array's images on the device, at the indices 0, 1, …. Programs that were submitted before still see
+   * the previous batch. The array is copied, so the caller may reuse it.
    */
   put(staging: Uint8Array): void {
     this.onDevice.shards.forEach(({ words, firstImage, count }, i) => {
@@ -53,7 +53,9 @@ export class BatchImages {
     this.put(this.own)
   }
 
-  /** Rows that were drawn for images of the data set, made to name the batch's places instead. */
+  /**
+   * Changes rows that were drawn for images of the data set: they then name the images by their index on the device.
+   */
   place(rows: Float32Array): Float32Array {
     for (let row = 0; row * ROW_FLOATS < rows.length; row++) rows[row * ROW_FLOATS] = row % this.batch
     return rows

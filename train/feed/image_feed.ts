@@ -1,15 +1,15 @@
-/** How a run's images get to the device: all of them once, or each batch while the one before is trained on. */
+/** Brings a run's images to the device: all of them once, or each batch while the previous batch is trained on. */
 import type { Engine } from '../../engine/index.js'
 import { deviceImages, type DeviceImages } from '../augment/views.js'
 import { BatchImages } from './batch_images.js'
 import type { ImageDataset } from '../data/dataset.js'
 
-/** 'auto': where the images stay in a file or are more than `LARGEST_RESIDENT` bytes or one binding. */
+/** 'auto': only images that stay in a file, exceed `LARGEST_RESIDENT` bytes or exceed one binding are streamed. */
 export type Streaming = 'auto' | 'always'
 
-/** A stream costs a step next to nothing, and how much memory a device has cannot be asked. */
+/** Streaming costs a step almost nothing, and WebGPU does not tell how much memory a device has. */
 const LARGEST_RESIDENT = 2 ** 30
-/** Batches that are read ahead. */
+/** The number of batches that are read ahead. */
 const STAGING_ARRAYS = 2
 
 /** A step's images, by their indices in the data set. */
@@ -17,27 +17,29 @@ interface Batch {
   readonly images: ArrayLike<number>
 }
 
-/** Images of a data set on the device, batch after batch. */
+/** The images of a data set on the device, batch after batch. */
 export interface ImageFeed {
   /** What views are made of. */
   readonly onDevice: DeviceImages
   readonly streams: boolean
   /**
-   * Brings batches to the device, in their order; a batch's images are there from when it is yielded until the next is
-   * asked for, by which time all that uses them must have been submitted.
+   * Brings batches to the device, in their order. The images of a batch stay there until the next batch is requested;
+   * all programs that use them must be submitted before that.
    *
-   * @param order batches of one size
-   * @returns each batch, with the milliseconds since it was asked for: for what was not read in time, the upload, and
-   *   beginning to read another
+   * @param order batches of equal size
+   * @returns each batch, with the milliseconds since it was requested: waiting for its images, uploading them, and
+   *   starting to read another batch
    */
   batches<B extends Batch>(order: Iterable<B>): AsyncGenerator<B & { waitMs: number }>
-  /** Rows drawn for images of the data set, changed to name the images as the device has them. */
+  /**
+   * Changes rows that were drawn for images of the data set: they then name the images by their index on the device.
+   */
   place(rows: Float32Array): Float32Array
   /** Frees the images on the device. */
   release(): void
 }
 
-/** @param batch images a batch */
+/** @param batch images per batch */
 export function imageFeed(engine: Engine, dataset: ImageDataset, batch: number, streaming: Streaming): ImageFeed {
   const { images } = dataset
   const most = Math.min(engine.target.maxBindingBytes, LARGEST_RESIDENT)
@@ -71,7 +73,7 @@ function streamedFeed(images: BatchImages): ImageFeed {
   }
 }
 
-/** Reads the next batches while the present one is trained on. */
+/** Reads the next batches while the current batch is trained on. */
 async function* prefetched<B extends Batch>(
   images: BatchImages,
   order: Iterable<B>,
@@ -82,7 +84,7 @@ async function* prefetched<B extends Batch>(
     const next = coming.next()
     if (next.done) return
     const read = images.read(next.value.images, staging)
-    // What goes wrong is thrown when the batch is due.
+    // An error of reading is thrown when the batch is due.
     read.catch(() => undefined)
     ahead.push({ batch: next.value, staging, read })
   }

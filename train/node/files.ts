@@ -1,15 +1,16 @@
 /**
- * Files that are whole or absent: everything a run leaves behind goes through here, so that a
- * crash or Ctrl-C never leaves half a checkpoint, summary or data set under its final name.
+ * Files and folders that are written whole or not at all. A crash or Ctrl-C never leaves half a checkpoint, summary or
+ * data set under its final name.
  */
 import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { access, constants, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { parseJson } from '../run/store.js'
 
 /**
- * Writes a file under its name only once all of it is on disk: a temporary file in the same
- * folder, flushed, then renamed. Makes missing parent folders.
+ * Writes a file whole or not at all: it writes a temporary file in the same folder, flushes it, then renames it. Makes
+ * missing parent folders.
  */
 export async function writeAtomically(path: string, data: string | Uint8Array): Promise<void> {
   const folder = dirname(resolve(path))
@@ -32,10 +33,10 @@ export async function writeAtomically(path: string, data: string | Uint8Array): 
 }
 
 /**
- * Fills a temporary folder beside `path` and gives it that name when `fill` is done, replacing
- * what was there. When `fill` fails or the process is interrupted, nothing is left behind.
+ * Writes a folder whole or not at all: `fill` writes into a temporary folder, which then replaces `path`. If `fill`
+ * fails or the process is interrupted, the temporary folder is removed.
  *
- * @param options.finishOnSignal the caller handles SIGINT itself and wants the folder finished all the same
+ * @param options.finishOnSignal on SIGINT the folder is finished; the caller handles the signal
  */
 export async function writeFolderAtomically(
   path: string,
@@ -48,7 +49,7 @@ export async function writeFolderAtomically(
   await guard(temporary, async () => {
     await mkdir(temporary)
     await fill(temporary)
-    // A folder cannot be renamed onto one that has files: the old one steps aside first.
+    // A folder cannot be renamed onto a folder with files, so the old folder is renamed first.
     const old = temporaryBeside(path)
     await rename(path, old).catch(ignoreMissing)
     await rename(temporary, path)
@@ -58,10 +59,10 @@ export async function writeFolderAtomically(
 }
 
 /**
- * Makes sure that a folder is there or could be made, and makes nothing: what would fail after hours of work fails
- * before, and what fails before there is anything to write leaves no empty folder.
+ * Checks that a folder exists or can be made, so that a command fails before hours of work and not after them. It makes
+ * nothing.
  *
- * @param option of the command line that names it
+ * @param option that names the folder, for the message
  */
 export async function checkFolder(option: string, path: string): Promise<void> {
   let at = resolve(path)
@@ -79,7 +80,11 @@ export async function checkFolder(option: string, path: string): Promise<void> {
     }
 }
 
-/** Reads a JSON file; a missing or malformed one gives one line that names it. */
+/**
+ * Reads a JSON file.
+ *
+ * @throws Error in one line that names the file, if it is missing or malformed
+ */
 export async function readJson(path: string): Promise<unknown> {
   let text: string
   try {
@@ -87,32 +92,28 @@ export async function readJson(path: string): Promise<unknown> {
   } catch (error) {
     throw new Error(unreadable(path, error), { cause: error })
   }
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw new Error(`${path}: not valid JSON (${(error as Error).message})`, { cause: error })
-  }
+  return parseJson(text, path)
 }
 
-/** Says in one line why a file could not be read. */
+/** Says in one line why a file cannot be read. */
 export const unreadable = (path: string, error: unknown): string =>
   errorCode(error) === 'ENOENT'
     ? `${path}: there is no such file`
     : `${path}: cannot be read (${errorCode(error) ?? String(error)})`
 
-/** The system's code of an error from the file system or the network (`ENOENT`, …), if it has one. */
+/** The code of an error from the file system or the network (`ENOENT`, …), if it has one. */
 export function errorCode(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' ? code : undefined
 }
 
-/** Same folder, hence same file system: a rename from here is atomic. */
+/** A path in the same folder and therefore on the same file system, so that a rename is atomic. */
 function temporaryBeside(path: string): string {
   const absolute = resolve(path)
   return join(dirname(absolute), `.${basename(absolute)}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`)
 }
 
-/** Makes the rename itself durable; not every system lets a folder be opened, and none needs it to be right. */
+/** Makes a rename durable. Some systems cannot open a folder; they are skipped, because files are whole either way. */
 async function syncFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, 'r')
@@ -130,13 +131,13 @@ function ignoreMissing(error: unknown): void {
   if (errorCode(error) !== 'ENOENT') throw error
 }
 
-/** Runs `work`; removes `folder` if it fails, or if SIGINT or SIGTERM ends the process meanwhile. */
+/** Runs `work`. Removes `folder` if `work` fails, or if SIGINT or SIGTERM ends the process. */
 async function removedWhenInterrupted(folder: string, work: () => Promise<void>): Promise<void> {
   const signals = ['SIGINT', 'SIGTERM'] as const
   const onSignal = (signal: NodeJS.Signals) => {
     rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
     stopListening()
-    // Without another listener the signal keeps its usual meaning.
+    // Without another listener, the signal ends the process as usual.
     if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
   }
   const stopListening = () => signals.forEach((signal) => process.off(signal, onSignal))

@@ -1,4 +1,4 @@
-/** The runs of the paper's tables, a file each: its first line says which, the rest is a configuration. */
+/** The recipes: one file for each run of the paper. The first line says which run, the rest is a configuration. */
 import { readFileSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
@@ -8,7 +8,7 @@ import { counted } from '../report/text.js'
 const folder = fileURLToPath(new URL('../recipes/', import.meta.url))
 const MOST_NEAR = 5
 
-/** Names of the recipes, in order. */
+/** The names of the recipes, in order. */
 export const recipeNames = (): string[] =>
   readdirSync(folder)
     .filter((name) => name.endsWith('.yaml'))
@@ -17,7 +17,7 @@ export const recipeNames = (): string[] =>
 
 const textOf = (name: string): string => readFileSync(`${folder}${name}.yaml`, 'utf8')
 
-/** What a recipe is, in one line: what it is for, and what decides how long it takes. */
+/** Describes a recipe in one line: its run in the paper, and what its duration depends on. */
 export function describeRecipe(name: string): string {
   const { arch, epochs, batch, accumulate, precision } = resolveConfig(readRecipe(name))
   const network = arch.replace('resnet', 'ResNet-')
@@ -26,7 +26,7 @@ export function describeRecipe(name: string): string {
   return `${purpose} ${network}, ${counted(epochs, 'epoch')} of batches of ${batches}, ${precision}.`
 }
 
-/** @throws ConfigError naming those that are most like it, where there is no recipe of that name */
+/** @throws ConfigError that names the most similar recipes, if there is no recipe of that name */
 export function readRecipe(name: string): PartialConfig {
   const names = recipeNames()
   if (names.includes(name)) return parse(textOf(name)) as PartialConfig
@@ -38,6 +38,6 @@ export function readRecipe(name: string): PartialConfig {
     .sort((a, b) => shared(b) - shared(a) || alike(b) - alike(a))
     .slice(0, MOST_NEAR)
   throw new ConfigError(
-    `--recipe '${name}': there is no such recipe${near.length ? `; near it: ${near.join(', ')}` : ''} (npm run pretrain -- --list-recipes shows all)`,
+    `\`recipe\` '${name}': there is no such recipe${near.length ? `; near it: ${near.join(', ')}` : ''} (npm run pretrain -- --list-recipes shows all)`,
   )
 }

@@ -155,14 +155,14 @@ export function resolveObjective(
 ): ObjectiveOptions {
   const { schema, parameters, twoViews } = objectives[name]
   if (twoViews && views !== 2)
-    throw new ObjectiveError(`objective ${name}: is defined for 2 views, not ${views}: take --views 2`)
+    throw new ObjectiveError(`\`objective\` ${name} is defined for 2 views, not ${views}: use \`views\` 2`)
   const result = schema.safeParse(Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined)))
   if (result.success) return result.data
   const issue = result.error.issues[0]
   if (issue.code === 'unrecognized_keys')
     throw new ObjectiveError(
-      `objective ${name}: has no parameter '${issue.keys[0]}'; it takes ${parameters.join(' and ')}`,
+      `\`objective\` ${name}: has no parameter '${issue.keys[0]}'; it takes ${parameters.join(' and ')}`,
     )
   const key = String(issue.path[0])
-  throw new ObjectiveError(`objective ${name}: ${key} ${String(values[key])}: ${issue.message}`)
+  throw new ObjectiveError(`\`objective\` ${name}: ${key} ${String(values[key])}: ${issue.message}`)
 }

@@ -1,30 +1,32 @@
-/** What a run writes down as it goes: a line a step in metrics.jsonl, a line a checkpoint in the other files. */
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
-import { writeAtomically } from '../node/files.js'
+/** What a run records: one line per step in metrics.jsonl, one line per checkpoint in the other files. */
 import type { Diagnostics } from '../diagnostics/diagnose.js'
 import type { OnlineKnn } from '../readout/online.js'
+import type { RunStore } from './store.js'
 
 /** One line of metrics.jsonl. */
 export interface StepMetrics {
-  /** Steps done, of `steps` in all. */
+  /** Steps done, of `steps` in the whole run. */
   step: number
   steps: number
   epoch: number
   loss: number
   /** The learning rate of this step. */
   lr: number
-  /** Where it changes during training: the weight of the orthogonality constraint. */
+  /** With `adaptiveLambda`: the weight of the orthogonality constraint. */
   lambda?: number
-  /** With a probe: share of the last rows of this step that it got right before it learnt from them, in training mode. */
+  /**
+   * With a probe: top-1 accuracy, from 0 to 1, on the last rows of this step, in training mode, before the probe learns
+   * from them.
+   */
   probeTop1?: number
   /** With f16: the loss scale after this step, and the steps skipped so far because gradients overflowed. */
   lossScale?: number
   skipped?: number
-  /** Where images stream to the device: milliseconds that this step waited for its own, their upload included. */
+  /** With streaming: milliseconds that this step waited for its images, including their upload. */
   waitMs?: number
-  /** Images (not views) a second over the last steps. */
+  /** Images (not views) per second over the last steps. */
   imagesPerSecond: number
-  /** Wall-clock spent training so far, over all sittings: without checkpoints and what is read at them. */
+  /** Training time of the whole run so far, in seconds, without checkpoints and readouts. */
   seconds: number
 }
 
@@ -34,31 +36,36 @@ export interface OnlineReadout extends OnlineKnn {
   epoch: number
 }
 
-/** One line of diagnostics.jsonl; of the eigenvalues the largest. */
+/** One line of diagnostics.jsonl; it has only the largest eigenvalues. */
 export interface DiagnosticsLine extends Diagnostics {
   step: number
   epoch: number
 }
 
-/** The files of a run's folder that have lines. */
-export const lineFiles = ['metrics.jsonl', 'online.jsonl', 'diagnostics.jsonl'] as const
+interface Lines {
+  'metrics.jsonl': StepMetrics
+  'online.jsonl': OnlineReadout
+  'diagnostics.jsonl': DiagnosticsLine
+}
+
+/** The files of a run that have lines. */
+export const lineFiles: readonly (keyof Lines)[] = ['metrics.jsonl', 'online.jsonl', 'diagnostics.jsonl']
 
 /** Adds a line. */
-export const appendLine = (file: string, line: StepMetrics | OnlineReadout | DiagnosticsLine): void =>
-  appendFileSync(file, `${JSON.stringify(line)}\n`)
+export const appendLine = <F extends keyof Lines>(store: RunStore, file: F, line: Lines[F]): Promise<void> =>
+  store.append(file, `${JSON.stringify(line)}\n`)
 
-/** Drops the lines of steps beyond a checkpoint that a run goes on from: they will be done again. */
-export async function truncateLines(file: string, step: number): Promise<void> {
-  if (!existsSync(file)) return
-  const kept = readFileSync(file, 'utf8')
-    .split('\n')
-    .filter((line) => {
-      try {
-        return (JSON.parse(line) as { step: number }).step <= step
-      } catch {
-        // Half a line, from a process that was killed while it wrote.
-        return false
-      }
-    })
-  await writeAtomically(file, kept.map((line) => `${line}\n`).join(''))
+/** Removes the lines of steps after the checkpoint that a run resumes from: these steps run again. */
+export async function truncateLines(store: RunStore, file: keyof Lines, step: number): Promise<void> {
+  const text = await store.readText(file)
+  if (text === undefined) return
+  const kept = text.split('\n').filter((line) => {
+    try {
+      return (JSON.parse(line) as { step: number }).step <= step
+    } catch {
+      // Half a line, from a process that was killed while it wrote.
+      return false
+    }
+  })
+  await store.write(file, kept.map((line) => `${line}\n`).join(''))
 }

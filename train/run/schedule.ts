@@ -1,11 +1,30 @@
-/** What changes from step to step, as pure functions of the step: the learning rate, and the rate of BYOL's target. */
+/** How many steps a run has, and what changes from step to step: the learning rate, and the rate of BYOL's target. */
+import type { PretrainConfig } from '../config/config.js'
+
+/** The steps of a run. Epochs drop the last partial batch. */
+export interface RunLength {
+  imagesPerStep: number
+  stepsPerEpoch: number
+  /** Steps of the whole run. */
+  steps: number
+}
+
+/** @param images that the run trains on */
+export function runLength(
+  { batch, accumulate, epochs, steps }: Pick<PretrainConfig, 'batch' | 'accumulate' | 'epochs' | 'steps'>,
+  images: number,
+): RunLength {
+  const imagesPerStep = batch * accumulate
+  const stepsPerEpoch = Math.floor(images / imagesPerStep)
+  return { imagesPerStep, stepsPerEpoch, steps: Math.min(steps ?? Infinity, epochs * stepsPerEpoch) }
+}
 
 export interface Schedule {
-  /** The learning rate at its highest. */
+  /** The highest learning rate. */
   lr: number
   /** 'constant', or 'cosine' (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983) down to floor · lr. */
   shape: 'constant' | 'cosine'
-  /** Steps over which the rate rises linearly to lr, before the shape begins. */
+  /** Steps over which the rate rises linearly to lr before the shape begins. */
   warmupSteps: number
   /** Steps of the whole run. */
   steps: number
@@ -13,9 +32,15 @@ export interface Schedule {
   floor: number
 }
 
+/** The schedule of a run's learning rate. */
+export const scheduleOf = (
+  { lr, schedule: shape, warmupEpochs, lrFloor }: PretrainConfig,
+  { stepsPerEpoch, steps }: RunLength,
+): Schedule => ({ lr, shape, warmupSteps: Math.round(warmupEpochs * stepsPerEpoch), steps, floor: lrFloor ?? 1 })
+
 /**
- * The learning rate of a step. The first step of a warm-up of w steps has lr / w, its last has lr. The cosine begins at lr
- * and would reach the floor one step after the run's last; it stays there.
+ * The learning rate of a step. The first step of a warm-up of w steps has lr / w, its last step has lr. The cosine
+ * begins at lr and reaches its floor one step after the last step of the run; then it stays there.
  *
  * @param step counted from 0
  */
@@ -26,13 +51,13 @@ export function learningRate(step: number, { lr, shape, warmupSteps, steps, floo
 }
 
 /**
- * The rate of the moving average that makes BYOL's targets (Grill et al. 2020): 1 − (1 − base) · (1 + cos(π step / steps)) / 2,
- * from base to 1.
+ * The rate of the moving average that makes BYOL's targets (Grill et al. 2020). It rises from base to 1:
+ * 1 − (1 − base) · (1 + cos(π step / steps)) / 2.
  *
  * @param step counted from 0
  */
 export const targetRate = (step: number, steps: number, base = 0.99): number =>
   1 - (1 - base) * halfCosine(step / steps)
 
-/** From 1 at 0 to 0 at 1, and there beyond it. */
+/** (1 + cos(π progress)) / 2: falls from 1 at 0 to 0 at 1 and stays there. */
 const halfCosine = (progress: number): number => (1 + Math.cos(Math.PI * Math.min(1, progress))) / 2

@@ -1,7 +1,9 @@
 /**
  * The training step over several micro-batches, whose gradients are averaged: a larger batch in the memory of a small
- * one. The objectives and batch-norm compare the images of a batch with each other, so that this is not the step of the
- * large batch: every micro-batch has statistics of its own, as every GPU has in the paper's runs on two.
+ * one.
+ *
+ * The objectives and batch-norm compare the images of a batch with each other. This is therefore not the step of one
+ * large batch: every micro-batch has its own statistics, as every GPU has in the paper's runs on two GPUs.
  */
 import {
   accumulate,
@@ -25,14 +27,16 @@ import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
 import { compileOrRelease, probe, stateOf } from './whole.js'
 
-/** The two programs of a step, and the Variables through which the first hands on what it found. */
+/** The two programs of a step, and the Variables through which the first passes its results to the second. */
 export interface AccumulatedStep {
-  /** Inputs `rows` [views · batch, ROW_FLOATS] and `index` [1] u32, the number of the micro-batch; 0 begins a new mean. */
+  /**
+   * Inputs `rows` [views · batch, ROW_FLOATS] and `index` [1] u32, the number of the micro-batch; 0 starts a new mean.
+   */
   readonly micro: ProgramSpec
-  /** Input `rate` [1] (and `targetRate`); output `loss` [1], the mean, and `lossScale` [3] with f16. */
+  /** Input `rate` [1] (with BYOL `targetRate` [1] too); output `loss` [1], the mean, and with f16 `lossScale` [3]. */
   readonly update: ProgramSpec
   readonly state: readonly Variable[]
-  /** The gradients' mean and the loss's. */
+  /** The means of the gradients and of the loss. */
   readonly scratch: readonly Variable[]
 }
 
@@ -68,7 +72,7 @@ export function describeAccumulatedStep(
   }
 }
 
-/** Records both programs; they share the memory of their activations. */
+/** Records both programs, which share the memory of their activations. */
 export async function compileAccumulatedStep(
   engine: Engine,
   images: DeviceImages,
@@ -106,7 +110,7 @@ export async function compileAccumulatedStep(
   }
 }
 
-/** One of `parts` equal runs of an array. */
+/** Part `i` of an array that is cut into `parts` equal parts. */
 export function nth<A extends Float32Array | Uint32Array>(array: A, i: number, parts: number): A {
   const length = array.length / parts
   return array.subarray(i * length, (i + 1) * length) as A

@@ -1,14 +1,14 @@
 /**
- * The training step with memory for a few views at a time, exactly: its activations are those of a chunk of views,
- * however many views there are. Only embeddings and rows grow with their number.
+ * The exact training step in chunks of views. Memory holds the activations of one chunk, whatever the number of views;
+ * only embeddings and rows grow with that number.
  *
- *   1. forward    a chunk's views → embeddings z, kept; running statistics
- *   2. loss       L(z) and ∂L/∂z, once the embeddings of all views are there
- *   3. backward   a chunk's views made again, its forward pass again, then (∂L/∂z)ᵀ ∂z/∂w, summed over the chunks
+ *   1. forward    for each chunk: draw its views, compute and keep their embeddings z, update running statistics
+ *   2. loss       L(z) and ∂L/∂z of the embeddings of all views
+ *   3. backward   for each chunk: repeat its views and its forward pass, add (∂L/∂z)ᵀ ∂z/∂w to the gradients
  *   4. update     the optimiser, with the summed gradients
  *
- * Batch-norm by view is what makes this exact: a view's embeddings depend on no other view. A step costs one more
- * forward pass. (Gao et al. 2021, https://arxiv.org/abs/2101.06983, split contrastive batches the same way.)
+ * This is exact because per-view batch-norm makes a view's embeddings independent of other views. A step costs one more
+ * forward pass. Gao et al. 2021, https://arxiv.org/abs/2101.06983, split contrastive batches in the same way.
  */
 import {
   Arena,
@@ -39,24 +39,24 @@ import { compileOrRelease, probe, stateOf } from './whole.js'
 
 export type ChunkedConfig = StepConfig & { viewChunk: number }
 
-/** The programs of a step, and the Variables through which they hand on what they found. */
+/** The programs of a step, and the Variables through which they pass their results on. */
 export interface ChunkedStep {
   /** Inputs `rows` [chunk · batch, ROW_FLOATS] and `chunk` [1] u32, the number of the chunk. */
   readonly forward: ProgramSpec
   /** Output `loss` [1]. */
   readonly loss: ProgramSpec
-  /** Inputs as those of `forward`; chunk 0 begins new sums. */
+  /** The inputs of `forward`; chunk 0 starts new sums. */
   readonly backward: ProgramSpec
-  /** Input `rate` [1]; output `lossScale` [3] with f16. */
+  /** Input `rate` [1]; with f16 output `lossScale` [3]. */
   readonly update: ProgramSpec
   readonly state: readonly Variable[]
-  /** The gradient of each parameter, backbone's first, once every chunk has been backward. */
+  /** The gradient of each parameter after the backward pass of every chunk; those of the backbone come first. */
   readonly gradients: readonly Variable[]
-  /** What lives from program to program but not from step to step: embeddings, their gradient, `gradients`. */
+  /** What lives from program to program, but not from step to step: embeddings, their gradient, `gradients`. */
   readonly scratch: readonly Variable[]
 }
 
-/** The four programs; `viewChunk` must divide `views`, and `bn` be 'per-view', as `resolveConfig` sees to. */
+/** The four programs. `viewChunk` must divide `views` and `bn` must be 'per-view'; `resolveConfig` checks both. */
 export function describeChunkedStep(
   images: DeviceImages,
   network: Network,
@@ -65,7 +65,7 @@ export function describeChunkedStep(
 ): ChunkedStep {
   const { views, viewChunk, batch } = config
   const chunkRows = viewChunk * batch
-  /** A chunk's embeddings; with `updates`, its running statistics too. */
+  /** The embeddings of a chunk. With `updates`, the running statistics are updated too. */
   const embed = (updates?: Assignment[]) => {
     const rows = input('rows', [chunkRows, ROW_FLOATS])
     const { features, projection: z } = forward(images, network, config, rows, { views: viewChunk, updates })
@@ -107,7 +107,7 @@ export function describeChunkedStep(
   }
 }
 
-/** Records the four programs; they share the memory of their activations. */
+/** Records the four programs, which share the memory of their activations. */
 export async function compileChunkedStep(
   engine: Engine,
   images: DeviceImages,
@@ -148,6 +148,6 @@ export async function compileChunkedStep(
   }
 }
 
-/** Bytes beside the network, the optimiser's state and the data set: the programs' memory and what they hand on. */
+/** Bytes in addition to the network, the optimiser's state and the data set: the programs' memory and `scratch`. */
 export const chunkedPeakBytes = ({ scratch }: Pick<ChunkedStep, 'scratch'>, plans: readonly Plan[]): number =>
   sharedPeakBytes(plans) + scratch.reduce((sum, { bytes }) => sum + bytes, 0)

@@ -1,28 +1,28 @@
-/** From rows that were drawn to the objective's loss, whatever network and views a configuration has. */
+/** The forward pass: from drawn rows to the loss of the objective. */
 import { add, cast, placeRows, type Assignment, type Value } from '../../engine/index.js'
 import type { Mode } from '../../models/index.js'
 import { augmentCrops, type DeviceImages } from '../augment/views.js'
 import { cropGroups } from '../augment/recipe.js'
 import { objectiveOptions } from '../config/config.js'
-import type { Network } from './network.js'
 import { objectives, type Embeddings } from '../objectives/index.js'
+import type { Network } from './network.js'
 import type { StepConfig, StepExtras } from './training_step.js'
 
 export interface ForwardOptions {
-  /** Views among the rows. */
+  /** The number of views among the rows. */
   views: number
-  /** Where the updates of the running statistics go; without it there are none. */
+  /** Collects the updates of the running statistics; without it they are not updated. */
   updates?: Assignment[]
 }
 
 /**
  * Makes views and sends them through the network.
  *
- * Views of several sizes go through the backbone one size after the other, and batch-norm there is over the rows of one
- * size, running statistics over those of the largest; the projector takes all of them together.
+ * If views have several sizes, the backbone takes one size after another, with batch statistics over the rows of that
+ * size. Its running statistics come from the largest size. The projector takes all views together.
  *
  * @param rows [views · B, ROW_FLOATS]
- * @returns the features [views · B, D], view-major, and what the objective takes
+ * @returns the features [views · B, D], view-major, and the embeddings that the objective takes
  */
 export function forward(
   images: DeviceImages,
@@ -37,10 +37,10 @@ export function forward(
     groups: bn === 'per-view' ? of : 1,
     updates: collect,
   })
-  // What is computed from f16 is stored in f16.
+  // Ops on f16 values store their results in f16.
   const sizes = augmentCrops(images, rows, augmentation, views).map((x) => (precision === 'f16' ? cast(x, 'f16') : x))
   const counts = cropGroups(augmentation, views).map((group) => group.views)
-  // Of several sizes, the largest is nearest to what is read out in eval mode: the statistics are its.
+  // The running statistics come from the largest size: it is the closest to what eval mode reads.
   const largest = sizes.reduce((best, { shape }, i) => (shape[1] > sizes[best].shape[1] ? i : best), 0)
   const embed = ({ backbone, projector }: Pick<Network, 'backbone' | 'projector'>, collect?: Assignment[]) => {
     const features = concatenated(
@@ -53,7 +53,7 @@ export function forward(
     features,
     projection,
     prediction: network.predictor?.forward(projection, mode(views, updates)),
-    // The targets' network is never read in eval mode: its running statistics are left alone.
+    // The target network never runs in eval mode, so its running statistics are not updated.
     target: network.target && embed(network.target).projection,
   }
 }
@@ -65,7 +65,7 @@ export function lossOf(embeddings: Embeddings, config: StepConfig, { lambda }: S
   return build(embeddings, config.views, lambda && changing ? { ...options, [changing]: lambda } : options)
 }
 
-/** Tensors one after the other along the first dimension. */
+/** Tensors one after another along the first dimension. */
 function concatenated(parts: readonly Value[]): Value {
   const rows = parts.reduce((sum, { shape }) => sum + shape[0], 0)
   let start = 0

@@ -1,4 +1,4 @@
-/** The training step of a configuration, recorded in the way that it asks for. */
+/** The training step of a configuration: as one program, in chunks of views, or over several micro-batches. */
 import type { Engine } from '../../engine/index.js'
 import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
@@ -9,6 +9,7 @@ import { compileStep } from './whole.js'
 
 export type { StepExtras, StepInputs, TrainingStep } from './training_step.js'
 
+/** @param onProgress called for each distinct pipeline that is ready */
 export function compileTrainingStep(
   engine: Engine,
   images: DeviceImages,

@@ -1,4 +1,4 @@
-/** The networks of a configuration: what is trained, and the moving averages of it. */
+/** The networks of a configuration: the trained ones and their moving averages. */
 import {
   predictor,
   projector,
@@ -14,15 +14,15 @@ import { objectives } from '../objectives/index.js'
 export interface Network {
   readonly backbone: Backbone
   readonly projector: Projector
-  /** BYOL's, behind the projector. */
+  /** BYOL: follows the projector. */
   readonly predictor?: Predictor
-  /** With a predictor: the moving average whose projections are the targets. */
+  /** BYOL: the moving average of the network, whose projections are the targets. */
   readonly target?: Pick<Network, 'backbone' | 'projector'>
-  /** With `emaRate`: the moving average of the backbone, running statistics included, for the readout. */
+  /** With `emaRate`: the moving average of the backbone with its running statistics, for the readout. */
   readonly average?: Backbone
 }
 
-/** The parts that are trained. */
+/** The trained parts. */
 export const trainedDicts = ({ backbone, projector, predictor }: Network): StateDict[] =>
   [backbone, projector, predictor].flatMap((part) => (part ? [part.dict] : []))
 
@@ -30,7 +30,7 @@ export const trainedDicts = ({ backbone, projector, predictor }: Network): State
 export const followingDicts = ({ target, average }: Network): StateDict[] =>
   [target?.backbone, target?.projector, average].flatMap((part) => (part ? [part.dict] : []))
 
-/** Averages start equal to what they follow. */
+/** Builds the networks. Moving averages start equal to the networks that they follow. */
 export function buildNetwork(
   config: Pick<
     PretrainConfig,

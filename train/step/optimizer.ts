@@ -1,4 +1,4 @@
-/** What a step does with gradients: loss scale, clipping, the optimiser, and the moving averages that follow it. */
+/** What a step does with gradients: loss scaling, clipping, the optimiser and the moving averages. */
 import {
   adam,
   adamW,
@@ -19,11 +19,11 @@ import type { StepConfig } from './training_step.js'
 
 export interface StepOptimizer {
   readonly parameters: readonly Variable[]
-  /** What `gradients` of the loss take as their seed: the loss scale, with f16. */
+  /** With f16: the loss scale, the seed for the gradients of the loss. */
   readonly seed?: Value
-  /** Moments, counters and the loss scale. */
+  /** The moments, the counters and the loss scale. */
   readonly state: readonly Variable[]
-  /** Applies gradients; with f16 the output `lossScale` is what `TrainingStep.lossScale` reads. */
+  /** Applies gradients. With f16, `TrainingStep.lossScale` reads the output `lossScale`. */
   apply(gradients: readonly Value[], rate: Value): { updates: Assignment[]; outputs: Record<string, Value> }
 }
 
@@ -76,10 +76,10 @@ function optimizerOf(
 }
 
 /**
- * The moving averages of a network after a step. BYOL's target follows the parameters alone, at the rate of the input
- * `targetRate` [1]; `average` follows running statistics too.
+ * The updates of a network's moving averages after a step. BYOL's target follows only the parameters, at the rate of
+ * the input `targetRate` [1]; `average` follows the running statistics too.
  *
- * @param updates of the network in the same program; what they do not update is followed as it is
+ * @param updates of the network in the same program; the averages follow the updated values
  */
 export function follow(network: Network, { emaRate }: StepConfig, updates: readonly Assignment[]): Assignment[] {
   const { backbone, projector, target, average } = network

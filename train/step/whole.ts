@@ -1,4 +1,4 @@
-/** One step of pretraining as a graph: everything from bytes to updated weights. */
+/** The training step as one program, from image bytes to updated weights. */
 import {
   gradients,
   input,
@@ -18,11 +18,12 @@ import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
 
 /**
- * Views on the GPU, network, loss, gradients, optimiser, running statistics, moving averages.
+ * The graph of a step: views, network, loss, gradients, optimiser, running statistics, moving averages.
  *
- * @returns a program with inputs `rows` [views · batch, ROW_FLOATS] and `rate` [1] (`targetRate` [1] with BYOL, `labels`
- *   [views · batch] with a probe) and output `loss` [1] (`lossScale` [3] with f16, `logits` with a probe) that updates
- *   every Variable; and what it keeps beside the network
+ * @returns `spec`: a program that updates every Variable. Its inputs are `rows` [views · batch, ROW_FLOATS] and `rate`
+ *   [1], with BYOL `targetRate` [1], with a probe `labels` [views · batch] u32. Its outputs are `loss` [1], with f16
+ *   `lossScale` [3], with a probe `logits` [views · batch, classes]. `state`: the Variables in addition to those of the
+ *   network
  */
 export function describeStep(
   images: DeviceImages,
@@ -50,7 +51,7 @@ export function describeStep(
   }
 }
 
-/** A step of the probe, where there is one: input `labels` [rows] u32, output `logits`. */
+/** A step of the probe, if there is one: input `labels` [rows] u32, output `logits` [rows, classes]. */
 export function probe(
   { probe }: StepExtras,
   features: Value,
@@ -60,7 +61,7 @@ export function probe(
   return { updates, outputs: { logits } }
 }
 
-/** Builds a step's programs; where that fails, Variables that nobody else knows of are freed. */
+/** Builds the programs of a step. If that fails, it frees the Variables that only the step knows. */
 export async function compileOrRelease(
   engine: Engine,
   specs: readonly ProgramSpec[],
@@ -75,13 +76,13 @@ export async function compileOrRelease(
   }
 }
 
-/** What a checkpoint keeps of the extras. */
+/** The Variables of the extras that a checkpoint keeps. */
 export const stateOf = ({ lambda, probe }: StepExtras): Variable[] => [
   ...(lambda ? [lambda] : []),
   ...(probe?.state ?? []),
 ]
 
-/** Records the step as one program, which keeps all views' activations for the backward pass. */
+/** Records the step as one program, which keeps the activations of all views for the backward pass. */
 export async function compileStep(
   engine: Engine,
   images: DeviceImages,

@@ -1,4 +1,4 @@
-/** What makes two runs the same one, and what a reading is of. */
+/** Keys of runs, and cached readings. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
@@ -31,18 +31,18 @@ const readout: ReadoutSpec = { views: 1, seeds: 1, epochs: 2, knn: false }
 describe('a key', () => {
   const key = keyOf(resolveConfig({ views: 2, lr: 1 }))
 
-  test('is that of what a run computes, whatever the order of its fields', () => {
+  test('depends on what a run computes, not on the order of fields', () => {
     expect(keyOf(resolveConfig({ lr: 1, views: 2 }))).toBe(key)
     expect(keyOf(resolveConfig({ lr: 1, views: 2, seed: 2 }))).not.toBe(key)
     expect(keyOf(resolveConfig({ lr: 1, views: 2, augmentation: { flip: 0 } }))).not.toBe(key)
   })
 
-  test.each(['cifar10', 'cifar100', 'stl10'])('does not depend on where the files of %s lie', (data) => {
+  test.each(['cifar10', 'cifar100', 'stl10'])('does not depend on the folder of %s', (data) => {
     const [here, there] = [undefined, '/elsewhere'].map((dataDir) => keyOf(resolveConfig({ data, dataDir })))
     expect(there).toBe(here)
   })
 
-  test("tells folders of the user's own apart, however they are written", () => {
+  test('differs between folder data sets, whatever form their paths have', () => {
     const of = (dataDir: string) => keyOf(resolveConfig({ data: 'folder', dataDir }))
     expect(of('/pictures/b')).not.toBe(of('/pictures/a'))
     expect(of('/pictures/b/../a/')).toBe(of('/pictures/a'))
@@ -50,8 +50,8 @@ describe('a key', () => {
   })
 })
 
-test('images of each class are cut from the data set that is asked for, and not from another of its name', async () => {
-  // As many images of each class as there are, up to 3: 9 of one data set and 4 of the other.
+test('limits per class apply to each data set, even if two have the same name', async () => {
+  // At most 3 images per class: 9 images of one data set and 4 of the other.
   const other = { ...all, test: labelled(12, 'test', (i) => (i === 0 ? 1 : 0)) }
   const splits = ({ seed }: { seed: number }): Promise<Splits> => Promise.resolve(seed === 1 ? all : other)
   const runs = new Runs({ engine: await engine(), root: join(folder, 'cuts'), splits })
@@ -72,13 +72,13 @@ describe('a reading', () => {
     new Runs({ engine: await engine(), root: join(folder, 'readings'), splits: () => Promise.resolve(all) })
   const averaged = { ...request, readout: { ...readout, average: true } }
 
-  test('names the adapter that its run was trained on, and all where it was gone on with elsewhere', async () => {
+  test('names the adapter of its run, and all adapters of a resumed run', async () => {
     const { description } = await engine()
     const runs = await runsHere()
     const result = await runs.run(request)
     expect(result).toMatchObject({ readings: [{ step: 4, adapter: description }] })
 
-    // One from before readings named it, of a run begun on another adapter.
+    // An old reading without an adapter, of a run that began on another adapter.
     const file = join(result.folder, 'readings', nameOfReadout(readout), 'step-00000004.json')
     const { adapter: _, ...old } = JSON.parse(readFileSync(file, 'utf8')) as Reading
     writeFileSync(file, JSON.stringify(old))
@@ -87,17 +87,17 @@ describe('a reading', () => {
     expect(await runs.found(request)).toMatchObject({ readings: [{ ...old, adapter: `another, then ${description}` }] })
   })
 
-  test('is of the moving average where that is asked for', async () => {
+  test('is of the moving average if the request says so', async () => {
     const runs = await runsHere()
     const { folder: of } = await runs.run(request)
-    // Without the other weights, so that it can be of the average alone.
+    // Only the file of the average is left, so the reading must be of the average.
     rmSync(join(of, 'checkpoints', 'step-00000004', 'model.safetensors'))
     expect(await runs.run(averaged)).toMatchObject({ readings: [{ step: 4 }] })
     expect(await runs.found(request)).toMatchObject({ readings: [{ step: 4 }] })
   })
 
-  test('comes beside the nearest neighbours of each checkpoint where a run has an online probe', async () => {
-    // Pretraining images without labels are read among those of training.
+  test('comes with online.jsonl if the run has onlineProbe', async () => {
+    // Pretraining images without labels search for neighbours among the training images.
     const pretraining: Splits['train'] = { ...train, split: 'unlabelled', labels: new Uint8Array(0), classes: [] }
     const root = join(folder, 'unlabelled')
     const unlabelled = new Runs({
@@ -116,9 +116,9 @@ describe('a reading', () => {
 })
 
 describe('a run that fails', () => {
-  test('leaves nothing on the device, and neither does one that is done', async () => {
+  test('leaves nothing on the device, and neither does a finished run', async () => {
     const on = await engine()
-    // What is held for Variables: the count of buffers made does not tell which are freed.
+    // Counts the buffers of Variables: the engine's counter does not count freed buffers.
     const { variables } = on as unknown as { variables: Map<unknown, GPUBuffer> }
     const before = variables.size
     const runsOf = (splits: Splits) =>
@@ -140,7 +140,7 @@ describe('a run that fails', () => {
       }
   })
 
-  test('since the device is lost ends them all in one line, and goes on on another', async () => {
+  test('because the device is lost ends all runs in one line, and continues on another device', async () => {
     const config = resolveConfig({ ...tiny, epochs: 2, seed: 3 })
     const options = { root: join(folder, 'lost'), splits: () => Promise.resolve(all) }
     const lost = await openEngine()
@@ -149,7 +149,7 @@ describe('a run that fails', () => {
       engine: lost,
       onProgress: (_, done) => void (done === 2 && lost.device.destroy()),
     })
-    const line = /^GPU error on .*: the device was lost \(.*; finished runs stay, the same command goes on from here$/
+    const line = /^GPU error on .*: the device was lost \(.*; finished runs are kept: run the same command to continue$/
     await expect(runs.run({ config, readout })).rejects.toThrow(line)
     await expect(runs.run({ config: { ...config, seed: 4 }, readout })).rejects.toThrow(line)
     const again = new Runs({ ...options, engine: await engine() })

@@ -81,7 +81,7 @@ describe('a grid', () => {
 
   test('an invalid value is the error of its point', () => {
     const { points } = parseSweep('grid: { batch: [64, 1] }', 'f')
-    expect(points[1].configs).toEqual({ error: '--batch 1: must be at least 2' })
+    expect(points[1].configs).toEqual({ error: '`batch` 1: must be at least 2' })
   })
 
   test.each([
@@ -90,7 +90,7 @@ describe('a grid', () => {
     ['grid: { vews: [2, 4] }', "f: unknown option 'vews' in the configuration; did you mean views?"],
     ['base: { vews: 2 }', "f: unknown option 'vews'"],
     ['grid: { views: 2 }', 'f: grid.views'],
-    ['base: { batch: 1 }', 'f: --batch 1: must be at least 2'],
+    ['base: { batch: 1 }', 'f: `batch` 1: must be at least 2'],
     ['grid: { seed: [1, 2] }', "f: seed: list the seeds under 'seeds'"],
     ['- 1', 'f: '],
     ['readout: { average: true }', 'f: readout.average: the runs keep no moving average; set emaRate in base or grid'],
@@ -130,7 +130,7 @@ test('an interrupted sweep continues, failures do not stop it, and finished runs
   expect(runs).toHaveLength(4)
   expect(runs[0].reading).toMatchObject({ step: 6, epoch: 2, views: 1, testCount: 12 })
   expect(runs[2].reading).toMatchObject({ step: 6 })
-  for (const i of [1, 3]) expect(runs[i].error).toMatch(/^the loss is \S+ at step \d+: lower --lr/)
+  for (const i of [1, 3]) expect(runs[i].error).toMatch(/^the loss is \S+ at step \d+: lower `lr`/)
 
   const files = () =>
     readdirSync(root, { recursive: true, encoding: 'utf8' })

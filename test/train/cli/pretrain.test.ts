@@ -127,7 +127,9 @@ describe('--config', () => {
     ])
     for (const ended of ends) {
       expect(ended, ended.stderr).toMatchObject({ code: 0 })
-      expect(ended.stderr).toMatch(/^recorded [\d,]+ dispatches a step of \d+ kernels in [\d.]+ s; \d+ MiB beside/m)
+      expect(ended.stderr).toMatch(
+        /^recorded [\d,]+ dispatches per step with \d+ kernels in [\d.]+ s; \d+ MiB in addition/m,
+      )
     }
     expect(await configOf(fromFile)).toMatchObject({
       width: 4,

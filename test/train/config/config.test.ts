@@ -1,4 +1,4 @@
-/** Configurations: defaults, and one clear line for each thing that will not do. */
+/** Configurations: defaults, and one clear line for each mistake. */
 import { describe, expect, test } from 'vitest'
 import { overlay, resolveConfig, type PartialConfig } from '../../../train/config/config.js'
 import { recipes } from '../../../train/augment/recipe.js'
@@ -22,23 +22,23 @@ describe('resolveConfig', () => {
   })
 
   test.each<[PartialConfig, string]>([
-    [{ width: 0 }, '--width 0: must be at least 1'],
-    [{ views: 1 }, '--views 1: must be at least 2'],
-    [{ views: 2.5 }, '--views 2.5: must be a whole number'],
-    [{ lambda: NaN }, '--lambda NaN: must be a number'],
-    [{ lambda: -1 }, '--lambda -1: must be at least 0'],
-    [{ lr: 0 }, '--lr 0: must be more than 0'],
-    [{ fraction: 2 }, '--fraction 2: must be at most 1'],
-    [{ arch: 'resnet99' as 'resnet18' }, "--arch 'resnet99': choose one of resnet18, resnet34, resnet50"],
-    [{ precision: 'f64' as 'f32' }, "--precision 'f64': choose one of f32, f16"],
-    [{ bn: 'sync' as 'joint' }, "--bn 'sync': choose one of joint, per-view"],
+    [{ width: 0 }, '`width` 0: must be at least 1'],
+    [{ views: 1 }, '`views` 1: must be at least 2'],
+    [{ views: 2.5 }, '`views` 2.5: must be a whole number'],
+    [{ lambda: NaN }, '`lambda` NaN: must be a number'],
+    [{ lambda: -1 }, '`lambda` -1: must be at least 0'],
+    [{ lr: 0 }, '`lr` 0: must be more than 0'],
+    [{ fraction: 2 }, '`fraction` 2: must be at most 1'],
+    [{ arch: 'resnet99' as 'resnet18' }, "`arch` 'resnet99': choose one of resnet18, resnet34, resnet50"],
+    [{ precision: 'f64' as 'f32' }, "`precision` 'f64': choose one of f32, f16"],
+    [{ bn: 'sync' as 'joint' }, "`bn` 'sync': choose one of joint, per-view"],
     [
       { viewChunk: 2 },
-      "--view-chunk 2: joint batch-norm needs all views at once; take each view's statistics with --bn per-view",
+      '`viewChunk` 2: joint batch-norm needs all views at once; use per-view statistics with `bn` per-view',
     ],
-    [{ viewChunk: 3, views: 4, bn: 'per-view' }, '--view-chunk 3: must divide the number of views, --views 4'],
-    [{ viewChunk: 8, views: 4, bn: 'per-view' }, '--view-chunk 8: must divide the number of views, --views 4'],
-    [{ viewChunk: 0, bn: 'per-view' }, '--view-chunk 0: must be at least 1'],
+    [{ viewChunk: 3, views: 4, bn: 'per-view' }, '`viewChunk` 3: must divide the number of views, `views` 4'],
+    [{ viewChunk: 8, views: 4, bn: 'per-view' }, '`viewChunk` 8: must divide the number of views, `views` 4'],
+    [{ viewChunk: 0, bn: 'per-view' }, '`viewChunk` 0: must be at least 1'],
     [{ augmentation: { size: 0 } }, 'augmentation.size 0: must be at least 1'],
     [{ milk: 1 } as PartialConfig, "unknown option 'milk' in the configuration"],
     [{ augmentation: { milk: 1 } as object }, "unknown option 'milk' in augmentation"],
@@ -50,29 +50,29 @@ describe('resolveConfig', () => {
       { augmentation: { jitter: { saturaton: 1 } } as object },
       "unknown option 'saturaton' in augmentation.jitter; did you mean saturation?",
     ],
-    [{ augmentation: { recipe: 'mnist' } }, "--augmentation 'mnist': choose one of cifar, stl, imagenet100,"],
-    [{ objective: 'mocov3' as 'byol' }, "--objective 'mocov3': choose one of barlow-twins, "],
-    [{ beta: 1 }, '--beta 1: --objective barlow-twins has no such parameter; it takes --lambda'],
-    [{ objective: 'vicreg', mu: 3 }, '--mu 3: --objective vicreg has no such parameter; it takes --lambda'],
+    [{ augmentation: { recipe: 'mnist' } }, "`augmentation` 'mnist': choose one of cifar, stl, imagenet100,"],
+    [{ objective: 'mocov3' as 'byol' }, "`objective` 'mocov3': choose one of barlow-twins, "],
+    [{ beta: 1 }, '`beta` 1: `objective` barlow-twins has no such parameter; it takes `lambda`'],
+    [{ objective: 'vicreg', mu: 3 }, '`mu` 3: `objective` vicreg has no such parameter; it takes `lambda`'],
     [
       { objective: 'simclr', lambda: 3 },
-      '--lambda 3: --objective simclr has no such parameter; it takes --temperature',
+      '`lambda` 3: `objective` simclr has no such parameter; it takes `temperature`',
     ],
-    [{ objective: 'byol', views: 4 }, '--objective byol is defined for 2 views, not 4: take --views 2'],
-    [{ predictorHidden: 64 }, '--predictor-hidden 64: --objective barlow-twins has no predictor; byol has'],
-    [{ momentum: 0.9 }, '--momentum 0.9: --optimizer adam has no such parameter; --optimizer sgd has'],
-    [{ momentum: 1, optimizer: 'sgd' }, '--momentum 1: must be less than 1'],
-    [{ lrFloor: 0.1 }, '--lr-floor 0.1: --schedule constant has no such parameter; --schedule cosine has'],
-    [{ warmupEpochs: 200 }, "--warmup-epochs 200: must be at most the run's --epochs 100"],
-    [{ projectorDepth: 4 as 3 }, '--projector-depth 4: choose one of 2, 3'],
-    [{ adaptiveLambda: true, objective: 'vicreg' }, '--adaptive-lambda: --objective vicreg has no λ that may change'],
+    [{ objective: 'byol', views: 4 }, '`objective` byol is defined for 2 views, not 4: use `views` 2'],
+    [{ predictorHidden: 64 }, '`predictorHidden` 64: `objective` barlow-twins has no predictor; byol has'],
+    [{ momentum: 0.9 }, '`momentum` 0.9: `optimizer` adam has no such parameter; `optimizer` sgd has'],
+    [{ momentum: 1, optimizer: 'sgd' }, '`momentum` 1: must be less than 1'],
+    [{ lrFloor: 0.1 }, '`lrFloor` 0.1: `schedule` constant has no such parameter; `schedule` cosine has'],
+    [{ warmupEpochs: 200 }, "`warmupEpochs` 200: must be at most the run's `epochs` 100"],
+    [{ projectorDepth: 4 as 3 }, '`projectorDepth` 4: choose one of 2, 3'],
+    [{ adaptiveLambda: true, objective: 'vicreg' }, '`adaptiveLambda`: `objective` vicreg has no λ that can change'],
     [
       { viewChunk: 1, bn: 'per-view', accumulate: 2 },
-      '--view-chunk 1: does not go with --accumulate 2: take a larger --batch, in chunks',
+      '`viewChunk` 1: cannot be combined with `accumulate` 2: use a larger `batch`, in chunks',
     ],
     [
       { viewChunk: 1, bn: 'per-view', objective: 'byol', views: 2 },
-      '--view-chunk 1: --objective byol takes its two views at once',
+      '`viewChunk` 1: `objective` byol needs both views at once',
     ],
     [
       { augmentation: { crops: [{ views: 3, size: 8, scale: [0.1, 1] }] } },
@@ -83,12 +83,12 @@ describe('resolveConfig', () => {
   })
 })
 
-test('every choice brings its own parameters', () => {
+test('every choice has its own parameters', () => {
   expect(resolveConfig({ objective: 'vicreg-original' })).toMatchObject({ lambda: 25, mu: 25 })
   expect(resolveConfig({ objective: 'byol', views: 2 })).toMatchObject({ symmetric: true, targetRate: 0.99 })
   expect(resolveConfig({ objective: 'byol', views: 2 })).not.toHaveProperty('lambda')
   expect(resolveConfig({ objective: 'byol' })).not.toHaveProperty('predictorHidden')
-  // Those that are defined for two views need not be told.
+  // Objectives for two views have two views by default.
   expect(resolveConfig({ objective: 'byol' }).views).toBe(2)
   expect(resolveConfig({ objective: 'barlow-twins-original' }).views).toBe(2)
   expect(resolveConfig({ objective: 'vicreg' }).views).toBe(4)
@@ -96,19 +96,19 @@ test('every choice brings its own parameters', () => {
   expect(resolveConfig({})).not.toHaveProperty('momentum')
 })
 
-test('augmentations: the data set’s recipe or a named one, changed in parts', () => {
+test('augmentations: the recipe of the data set or a named one, with changes', () => {
   expect(resolveConfig({ data: 'stl10' }).augmentation).toEqual(recipes.stl)
   expect(resolveConfig({ data: 'folder' }).augmentation).toEqual(recipes.imagenet100)
   const changed = resolveConfig({
     augmentation: { recipe: 'imagenet100', size: 64, jitter: { hue: 0.2 } },
   }).augmentation
   expect(changed).toEqual({ ...recipes.imagenet100, size: 64, jitter: { ...recipes.imagenet100.jitter, hue: 0.2 } })
-  // What was resolved resolves to itself.
+  // A resolved configuration resolves to itself.
   expect(resolveConfig({ augmentation: changed }).augmentation).toEqual(changed)
 })
 
 describe('overlay', () => {
-  test('the upper one wins, field by field', () => {
+  test('the upper configuration wins, field by field', () => {
     const under: PartialConfig = { lambda: 0.02, batch: 32, augmentation: { size: 64, jitter: { hue: 0.1 } } }
     const over: PartialConfig = { batch: 64, views: undefined, augmentation: { jitter: { brightness: 0 } } }
     expect(overlay(under, over)).toEqual({
@@ -119,7 +119,7 @@ describe('overlay', () => {
     expect(overlay(under, { augmentation: { recipe: 'stl' } }).augmentation).toEqual({ recipe: 'stl' })
   })
 
-  test('another choice does not take what belonged to the one before', () => {
+  test('another choice drops the options of the earlier choice', () => {
     const under: PartialConfig = { lambda: 0.02, optimizer: 'sgd', momentum: 0.8 }
     expect(resolveConfig(overlay(under, { objective: 'vicreg' }))).toMatchObject({ lambda: 25, momentum: 0.8 })
     expect(overlay(under, { objective: 'barlow-twins', optimizer: 'adam' })).toEqual({

@@ -35,7 +35,7 @@ describe('NumPy', () => {
     const view = features.map((v, k) => v + 0.2 * noise[k])
     const eigenvalues = covarianceEigenvalues(features, width)
     expect(eigenvalues).toHaveLength(Math.min(count, width))
-    // Columns as scaled in f64 and in Python differ by a rounding to f32 here and there.
+    // Columns that are scaled here and in Python may differ by a rounding to f32.
     expectClose('eigenvalues', eigenvalues, expected.eigenvalues, 1e-6)
     expect(powerLawExponent(eigenvalues)).toBeCloseTo(expected.alpha, 5)
     expect(effectiveRank(eigenvalues)).toBeCloseTo(expected.effectiveRank, 4)
@@ -45,7 +45,7 @@ describe('NumPy', () => {
 })
 
 describe('eigenspectrum', () => {
-  test('of two opposite corners is one direction; of too few features an error', () => {
+  test('has one direction for two opposite corners; too few features are an error', () => {
     const [first, ...rest] = covarianceEigenvalues(Float32Array.of(1, 2, 3, 3, 0, 1), 3)
     // The difference (2, −2, −2) has the variance 12 / 2 about the mean.
     expect(first).toBeCloseTo(6, 12)
@@ -57,12 +57,12 @@ describe('eigenspectrum', () => {
     expect(() => covarianceEigenvalues(new Float32Array(7), 3)).toThrow(/^eigenspectrum: /)
   })
 
-  test('gives the exponent of an exact power law, whatever its length and scale', () => {
+  test('gives the exponent of an exact power law of any length and scale', () => {
     for (const alpha of [0.3, 1, 2.5])
       for (const count of [5, 60, 100, 512]) expect(powerLawExponent(powerLaw(count, alpha))).toBeCloseTo(alpha, 10)
   })
 
-  test('is fitted over ranks 4 to 100, those above 0', () => {
+  test('is fitted over ranks 4 to 100, up to the last eigenvalue above 0', () => {
     const bent = powerLaw(300, 1)
     for (const i of [0, 1, 2, 100, 101, 299]) bent[i] *= 50
     expect(powerLawExponent(bent)).toBeCloseTo(1, 10)
@@ -72,7 +72,7 @@ describe('eigenspectrum', () => {
     expect(powerLawExponent([])).toBeNaN()
   })
 
-  test('has the effective rank of its equal directions', () => {
+  test('has an effective rank equal to the number of equal directions', () => {
     expect(effectiveRank([2, 2, 2, 2, 0, 0])).toBeCloseTo(4, 12)
     expect(effectiveRank([7])).toBe(1)
     expect(effectiveRank([0, 0])).toBe(0)
@@ -93,14 +93,14 @@ describe('geometry', () => {
 
   test('uniformity of equal features and of the corners of a cross', () => {
     expect(uniformity(Float32Array.of(1, 1, 2, 2, 5, 5), 2)).toBeCloseTo(0, 12)
-    // Of the six pairs four are at distance² 2, two at 4.
+    // Four of the six pairs have distance² 2, two have 4.
     const cross = Float32Array.of(1, 0, -1, 0, 0, 1, 0, -1)
     expect(uniformity(cross, 2)).toBeCloseTo(Math.log((4 * Math.exp(-4) + 2 * Math.exp(-8)) / 6), 12)
     expect(() => uniformity(Float32Array.of(1, 1), 2)).toThrow(/at least two features/)
   })
 })
 
-test('λ goes up where the spectrum is steep, down where it is flat, and never below 0', () => {
+test('λ rises for a steep spectrum, falls for a flat one, and is never below 0', () => {
   expect(adaptLambda(0.01, 1)).toBe(0.01)
   expect(adaptLambda(0.01, 1.7)).toBeCloseTo(0.0105, 12)
   expect(adaptLambda(0.01, 0.3)).toBeCloseTo(0.0095, 12)
@@ -108,25 +108,25 @@ test('λ goes up where the spectrum is steep, down where it is flat, and never b
   expect(adaptLambda(0.01, NaN)).toBe(0.01)
 })
 
-test('collapse is warned of below one hundredth of the width, and below two dimensions', () => {
+test('there is a warning of collapse below 1 % of the width, and below two dimensions', () => {
   const warning = (rank: number, width: number) => collapseWarning(rank, width, 'barlow-twins')
   expect(warning(5.2, 512)).toBeUndefined()
-  expect(warning(5.1, 512)).toMatch(/collapsed \(their effective rank is 5\.1 of 512\): raise --lambda or lower --lr$/)
+  expect(warning(5.1, 512)).toMatch(/collapsed \(their effective rank is 5\.1 of 512\): raise `lambda` or lower `lr`$/)
   expect(warning(1.9, 8)).toMatch(/1\.9 of 8/)
   expect(warning(0, 8)).toMatch(/the same/)
   expect(warning(1, 1)).toBeUndefined()
 })
 
 test.each([
-  ['barlow-twins-leave-one-out', 'raise --lambda'],
-  ['barlow-twins-original', 'raise --lambda'],
-  ['vicreg', 'lower --lambda'],
-  ['vicreg-original', 'lower --lambda'],
-  ['simclr', 'lower --temperature'],
-  ['byol', 'raise --target-rate'],
-  ['spectral', 'raise --beta'],
+  ['barlow-twins-leave-one-out', 'raise `lambda`'],
+  ['barlow-twins-original', 'raise `lambda`'],
+  ['vicreg', 'lower `lambda`'],
+  ['vicreg-original', 'lower `lambda`'],
+  ['simclr', 'lower `temperature`'],
+  ['byol', 'raise `targetRate`'],
+  ['spectral', 'raise `beta`'],
 ] as const)('collapse under %s: %s', (objective, remedy) => {
-  expect(collapseWarning(1, 64, objective)).toContain(`: ${remedy} or lower --lr`)
+  expect(collapseWarning(1, 64, objective)).toContain(`: ${remedy} or lower \`lr\``)
 })
 
 describe('a backbone', () => {
@@ -135,7 +135,7 @@ describe('a backbone', () => {
   const images = Uint8Array.from({ length: 30 * 300 }, () => stream.integer(256))
   const dataset = fromArrays({ images, height: 10, width: 10 })
 
-  test('is diagnosed on the clean view, and aligned on two random ones', async () => {
+  test('is diagnosed on its clean view, with alignment from two random views', async () => {
     const gpu = await engine()
     const backbone = resnet({ arch: 'resnet18', width: 4, seed: 3 })
     fillByFormula(gpu, backbone.dict)
@@ -152,7 +152,7 @@ describe('a backbone', () => {
     expect(found.alignment).toBeGreaterThan(1e-4)
     expect(found.warning).toBeUndefined()
     expect((await diagnose(gpu, backbone, dataset, { ...options, images: 7 })).images).toBe(7)
-    // Recorded once, it reads what the backbone has become, on some of the images for what compares pairs.
+    // It is recorded once and reads the current weights; comparing pairs uses fewer images.
     const again = await diagnosis(gpu, backbone, dataset, { ...options, pairedImages: 5, batch: 4 })
     expectClose('eigenvalues', (await again.spectrum()).eigenvalues, found.eigenvalues, 1e-5)
     const some = await again.read()
@@ -178,6 +178,6 @@ describe('a backbone', () => {
     const found = await diagnose(gpu, backbone, dataset, { recipe, seed: 2, images: 10, objective: 'spectral' })
     expect(found.effectiveRank).toBe(0)
     expect(found.alpha).toBeUndefined()
-    expect(found.warning).toMatch(/all images have the same ones\): raise --beta/)
+    expect(found.warning).toMatch(/all images have the same features\): raise `beta`/)
   })
 })

@@ -1,4 +1,4 @@
-/** Streaming: the same bits as with the whole data set on the device, whatever the images come from. */
+/** Streaming gives the same bits as the whole data set on the device. */
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,8 @@ import { resolveConfig, type PartialConfig } from '../../../train/config/config.
 import type { ImageDataset } from '../../../train/data/dataset.js'
 import { imageFeed } from '../../../train/feed/image_feed.js'
 import { ImageFile } from '../../../train/node/data/image_file.js'
-import { pretrain, type StepMetrics } from '../../../train/run/pretrain.js'
+import { pretrain } from '../../../train/node/pretrain.js'
+import type { StepMetrics } from '../../../train/run/pretrain.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
 
@@ -21,7 +22,7 @@ const file = join(folder, 'images.bin')
 writeFileSync(file, dataset.images)
 const inFile = (): ImageDataset => ({ ...dataset, images: new ImageFile(file, 300) })
 
-/** Another limit, the same device. */
+/** The same device with another limit. */
 const limited = (gpu: Engine, maxBindingBytes: number): Engine =>
   Object.create(gpu, { target: { value: { ...gpu.target, maxBindingBytes } } }) as Engine
 
@@ -51,7 +52,7 @@ describe('a run', () => {
     return { losses: result.losses, metrics, waitSeconds, waitShare }
   }
 
-  test('has the same losses streamed from memory, streamed from a file and resident, over the end of an epoch', async () => {
+  test('has the same losses with images from memory, from a file and on the device, over the end of an epoch', async () => {
     const resident = await losses(dataset)
     expect(resident.losses).toHaveLength(6)
     expect(new Set(resident.losses).size).toBe(6)
@@ -66,7 +67,7 @@ describe('a run', () => {
     }
   })
 
-  test('has them in chunks of views, too, and when it is resumed in the middle of an epoch', async () => {
+  test('has them in chunks of views too, and when it is resumed within an epoch', async () => {
     const changes = { bn: 'per-view', viewChunk: 1 } as const
     expect((await losses(inFile(), changes)).losses).toEqual((await losses(dataset, changes)).losses)
     const whole = await losses(dataset, { steps: 9 })
@@ -78,11 +79,11 @@ describe('a run', () => {
     expect(lines.every((line) => typeof (JSON.parse(line) as StepMetrics).waitMs === 'number')).toBe(true)
   })
 
-  test('ends in one line where the images cannot be read', async () => {
+  test('ends in one line if images cannot be read', async () => {
     const short = join(folder, 'short.bin')
     writeFileSync(short, dataset.images.subarray(0, 300))
     const cut = { ...dataset, images: new ImageFile(short, 300) }
-    await expect(losses(cut)).rejects.toThrow(/^\S+short\.bin: ends before image \d+; it has been changed$/)
+    await expect(losses(cut)).rejects.toThrow(/^\S+short\.bin: ends before image \d+; the file has changed$/)
   })
 })
 
@@ -94,7 +95,7 @@ describe('imageFeed', () => {
     [9, 8, 6],
   ].map((images) => ({ images, name: images.join() }))
 
-  test('streams what stays in a file and what is more than a binding; the rest is resident', async () => {
+  test('streams images in a file and images larger than a binding; others are resident', async () => {
     const gpu = await engine()
     const streams = (e: Engine, from: ImageDataset, how: 'auto' | 'always' = 'auto') =>
       imageFeed(e, from, 3, how).streams
@@ -121,7 +122,7 @@ describe('imageFeed', () => {
     feed.release()
   })
 
-  test('reads two batches ahead and no more, and what it began is over when it is left', async () => {
+  test('reads at most two batches ahead, and waits for its reads when the loop is left', async () => {
     const gpu = await engine()
     const begun: number[] = []
     let under = 0
@@ -145,7 +146,7 @@ describe('imageFeed', () => {
     feed.release()
   })
 
-  test('where reading takes less time than a step, no step waits for its images', async () => {
+  test('no step waits for its images if reading takes less time than a step', async () => {
     const gpu = await engine()
     const events: string[] = []
     const reads: (() => void)[] = []
@@ -170,12 +171,12 @@ describe('imageFeed', () => {
     for (let due = await first; !due.done; due = await batches.next()) {
       const { name } = due.value
       events.push(`step ${name[0]} begins`)
-      // All that was begun is read while the step runs, …
+      // All pending reads finish while the step runs, …
       for (const end of reads.splice(0)) end()
       await Promise.resolve()
       events.push(`step ${name[0]} ends`)
     }
-    // … so that between the steps only the read of a batch after the next is begun.
+    // … so between steps the feed only starts another read.
     expect(events).toEqual([
       ...['read 4 begins', 'read 7 begins', 'read 4 ends', 'read 2 begins'],
       ...['step 4 begins', 'read 7 ends', 'read 2 ends', 'step 4 ends', 'read 9 begins'],
@@ -186,7 +187,7 @@ describe('imageFeed', () => {
     feed.release()
   })
 
-  test('rows name the places of a batch', async () => {
+  test('rows name images by their index in the batch', async () => {
     const rows = new Float32Array(6 * 32).fill(9)
     imageFeed(await engine(), dataset, 3, 'always').place(rows)
     expect([0, 1, 2, 3, 4, 5].map((row) => rows[32 * row])).toEqual([0, 1, 2, 0, 1, 2])

@@ -50,7 +50,7 @@ test('writeFolderAtomically that fails keeps the old folder and nothing else', a
   expect(await readdir(path)).toEqual(['old'])
 })
 
-test('checkFolder refuses what cannot be made a folder, and makes none', async () => {
+test('checkFolder refuses a path that cannot become a folder, and makes nothing', async () => {
   const file = join(folder, 'file')
   await writeFile(file, '')
   await checkFolder('--out', join(folder, 'a', 'b'))
@@ -59,7 +59,7 @@ test('checkFolder refuses what cannot be made a folder, and makes none', async (
     await expect(checkFolder('--out', path)).rejects.toThrow(`--out ${path}: ${file} is a file: choose another folder`)
 })
 
-test('readJson names the file that is missing or malformed', async () => {
+test('readJson names a missing or malformed file', async () => {
   const path = join(folder, 'x.json')
   await expect(readJson(path)).rejects.toThrow(`${path}: there is no such file`)
   await expect(readJson(folder)).rejects.toThrow(`${folder}: cannot be read (EISDIR)`)

@@ -1,4 +1,6 @@
-/** The recipes are the paper's runs: each resolves, and its weights are those of the paper's tables, typed again here. */
+/**
+ * The recipes are the paper's runs: each one resolves, and its values are those of the paper's tables, repeated here.
+ */
 import { describe, expect, test } from 'vitest'
 import { resolveConfig } from '../../../train/config/config.js'
 import { describeRecipe, readRecipe, recipeNames } from '../../../train/node/recipes.js'
@@ -48,7 +50,7 @@ for (const [prefix, row] of Object.entries(byViews))
   }
 
 describe('recipes', () => {
-  test('there is one for each run of the tables, and no other', () => {
+  test('there is exactly one for each run of the tables', () => {
     expect(recipeNames().toSorted()).toEqual([...expected.keys()].sort())
   })
 
@@ -64,13 +66,13 @@ describe('recipes', () => {
       weightDecay: 1e-6,
       optimizer: 'adam',
       schedule: 'constant',
-      // Its scripts train with autocast and a gradient scaler.
+      // The paper's scripts train with autocast and a gradient scaler.
       precision: 'f16',
       width: 64,
       stem: 'cifar',
     })
     expect(config.augmentation.size).toBe({ cifar10: 32, stl10: 64, imagenet100: 128 }[name.split('-')[0]])
-    // Projector runs take larger batches than those of many views; ImageNet-100 ran on two GPUs.
+    // Runs with wide projectors have larger batches than runs with many views; ImageNet-100 ran on two GPUs.
     const many = /-v\d/.test(name)
     const images = name.startsWith('stl10') ? 64 : many ? 128 : name.startsWith('imagenet') ? 256 : 512
     expect([config.batch, config.accumulate]).toEqual([images, name.startsWith('imagenet') ? 2 : 1])
@@ -80,12 +82,12 @@ describe('recipes', () => {
     expect(describeRecipe(name).endsWith(`. ${network}, 100 epochs of batches of ${size}, f16.`)).toBe(true)
   })
 
-  test('one that is not there is answered with those that are like it', () => {
+  test('an unknown name is answered with similar names', () => {
     expect(() => readRecipe('cifar10-bt-d256-v16')).toThrow(
-      /^--recipe 'cifar10-bt-d256-v16': there is no such recipe; near it: .*cifar10-bt-d256-v8.* \(npm run pretrain -- --list-recipes shows all\)$/,
+      /^`recipe` 'cifar10-bt-d256-v16': there is no such recipe; near it: .*cifar10-bt-d256-v8.* \(npm run pretrain -- --list-recipes shows all\)$/,
     )
     expect(() => readRecipe('??')).toThrow(
-      "--recipe '??': there is no such recipe (npm run pretrain -- --list-recipes shows all)",
+      "`recipe` '??': there is no such recipe (npm run pretrain -- --list-recipes shows all)",
     )
   })
 })

@@ -13,10 +13,10 @@ describe('parameters', () => {
 
   test('a mistake is one line that names the objective and the parameter', () => {
     expect(() => resolveObjective('simclr', 2, { lambda: 1 })).toThrow(
-      "objective simclr: has no parameter 'lambda'; it takes temperature",
+      "`objective` simclr: has no parameter 'lambda'; it takes temperature",
     )
-    expect(() => resolveObjective('vicreg', 2, { lambda: -1 })).toThrow(/^objective vicreg: lambda -1: [^\n]+$/)
-    expect(() => resolveObjective('byol', 4)).toThrow('objective byol: is defined for 2 views, not 4: take --views 2')
+    expect(() => resolveObjective('vicreg', 2, { lambda: -1 })).toThrow(/^`objective` vicreg: lambda -1: [^\n]+$/)
+    expect(() => resolveObjective('byol', 4)).toThrow('`objective` byol is defined for 2 views, not 4: use `views` 2')
     expect(() => resolveObjective('barlow-twins-original', 3)).toThrow(/2 views, not 3/)
   })
 })

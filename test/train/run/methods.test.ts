@@ -1,4 +1,4 @@
-/** Every objective, optimiser and schedule in a run: it learns, resumes bit for bit, and keeps what it promises. */
+/** Objectives, optimisers, schedules and readings in a run: they learn, resume bit for bit, and are recorded. */
 import { existsSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -7,7 +7,8 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { decodeSafetensors, toFloat32 } from '../../../models/index.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
 import type { StepMetrics } from '../../../train/run/metrics.js'
-import { pretrain, type PretrainOptions, type PretrainResult } from '../../../train/run/pretrain.js'
+import { pretrain, type PretrainOptions } from '../../../train/node/pretrain.js'
+import type { PretrainResult } from '../../../train/run/pretrain.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
 
@@ -124,8 +125,8 @@ describe('resuming is bit for bit', () => {
   })
 })
 
-describe('what a run does beside its steps', () => {
-  test('the learning rate follows its schedule, λ the spectrum, and readouts are written down', async () => {
+describe('in a run', () => {
+  test('the learning rate follows its schedule, λ follows the spectrum, and readouts are recorded', async () => {
     const out = join(folder, 'beside')
     const messages: string[] = []
     await run({
@@ -156,7 +157,7 @@ describe('what a run does beside its steps', () => {
     expect(online.map(({ step, epoch, views }) => [step, epoch, views])).toEqual([
       [8, 2, 1],
       [16, 4, 1],
-      // Of the end, too, which is a checkpoint.
+      // The end of the run is a checkpoint too.
       [20, 5, 1],
     ])
     expect(
@@ -164,12 +165,12 @@ describe('what a run does beside its steps', () => {
     ).toHaveLength(3)
   })
 
-  test('the probe leaves the run as it is', async () => {
+  test('the probe does not change the run', async () => {
     const [without, beside] = [await run(), await run({ changes: { onlineProbe: true } })]
     expect(beside.losses).toEqual(without.losses)
   })
 
-  test('a moving average of rate 0 is the network itself; of another rate it lags behind', async () => {
+  test('a moving average at rate 0 equals the network; at a higher rate it lags behind', async () => {
     const tensorsOf = async (emaRate: number) => {
       const out = join(folder, `average ${emaRate}`)
       await run({ changes: { emaRate, epochs: 1 }, out })
@@ -180,16 +181,16 @@ describe('what a run does beside its steps', () => {
     for (const [name, tensor] of Object.entries(same)) expect(tensor.data, name).toEqual(model[name].data)
     const [, slow] = await tensorsOf(0.99)
     const [running] = [toFloat32(slow['layer1.0.bn1.running_mean'])]
-    // Four steps of 1 % each from where it began, at 0.
+    // Four steps of 1 % each, starting at 0.
     const reached = toFloat32(model['layer1.0.bn1.running_mean'])
     running.forEach((r, i) => expect(Math.abs(r)).toBeLessThan(0.05 * Math.abs(reached[i]) + 1e-6))
   })
 
-  test('micro-batches train on all of their images, and the loss is their mean', async () => {
+  test('micro-batches train on all images, and the loss is the mean over micro-batches', async () => {
     const { losses, steps } = await run({ changes: { accumulate: 2, batch: 6, lr: 1e-9 } })
     expect(steps).toBe(20)
     const separate = await run({ changes: { batch: 6, lr: 1e-9 } })
-    // With weights that hardly move, the mean of each two single steps.
+    // The weights hardly change, so each loss is the mean of two single steps.
     losses.slice(0, 3).forEach((loss, i) => {
       const both = average(separate.losses.slice(2 * i, 2 * i + 2))
       expect(Math.abs(loss / both - 1)).toBeLessThan(1e-4)
@@ -205,11 +206,11 @@ describe('what a run does beside its steps', () => {
     expect(average(losses.slice(-5))).toBeLessThan(average(losses.slice(0, 5)))
   })
 
-  test('is refused in one line where the images have no labels, before anything is written', async () => {
+  test('onlineProbe without labels is an error of one line, before anything is written', async () => {
     const out = join(folder, 'refused')
     const unlabelled = { ...dataset, labels: new Uint8Array(0) }
     await expect(run({ changes: { onlineProbe: true }, dataset: unlabelled, out })).rejects.toThrow(
-      /^--online-probe: the images of .* have no labels, and there are no other ones to read: leave it out$/,
+      /^`onlineProbe`: the images of .* have no labels, and no labelled images are given: leave it out$/,
     )
     expect(existsSync(out)).toBe(false)
   })

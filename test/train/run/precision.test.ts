@@ -1,4 +1,4 @@
-/** Pretraining with activations in f16: as in f32 but for rounding, resumable, and refused where there is no f16. */
+/** Pretraining with f16 activations: it learns like f32, resumes, and is an error on adapters without f16. */
 import { existsSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -7,7 +7,8 @@ import { afterAll, describe, expect, test } from 'vitest'
 import type { Engine } from '../../../engine/index.js'
 import { decodeSafetensors, toFloat32 } from '../../../models/index.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
-import { pretrain, type PretrainOptions, type PretrainResult, type StepMetrics } from '../../../train/run/pretrain.js'
+import { pretrain, type PretrainOptions } from '../../../train/node/pretrain.js'
+import type { PretrainResult, StepMetrics } from '../../../train/run/pretrain.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
 
@@ -50,9 +51,9 @@ const metricsOf = (run: string): StepMetrics[] =>
     .split('\n')
     .map((line) => JSON.parse(line) as StepMetrics)
 
-describe.skipIf(!(await engine()).target.f16)('--precision f16', () => {
-  test('learns as f32 does, in less memory', async () => {
-    // A small rate: a larger one carries any rounding, and the first steps that are skipped, to other weights.
+describe.skipIf(!(await engine()).target.f16)('`precision` f16', () => {
+  test('learns like f32, in less memory', async () => {
+    // A small learning rate: with a larger one, rounding and the skipped first steps lead to other weights.
     const changes: PartialConfig = { lr: 1e-4, batch: 40, epochs: 30 }
     const [f32, f16] = [await run({ changes: { ...changes, precision: 'f32' } }), await run({ changes })]
     expect(f16.losses).toHaveLength(30)
@@ -65,7 +66,7 @@ describe.skipIf(!(await engine()).target.f16)('--precision f16', () => {
     expect([f32.skipped, f16.skipped]).toEqual([undefined, expect.any(Number)])
   })
 
-  test('resumes bit for bit, the loss scale included', async () => {
+  test('resumes bit for bit, with its loss scale', async () => {
     const [whole, parts] = [join(folder, 'whole'), join(folder, 'parts')]
     const { skipped } = await run({ out: whole })
     await run({ out: parts, changes: { steps: 7 } })
@@ -82,7 +83,7 @@ describe.skipIf(!(await engine()).target.f16)('--precision f16', () => {
     )
   })
 
-  test('views in chunks train as all at once do', async () => {
+  test('views in chunks train like all views at once', async () => {
     const changes: PartialConfig = { bn: 'per-view', views: 4, epochs: 2 }
     const whole = await run({ changes })
     const chunked = await run({ changes: { ...changes, viewChunk: 2 } })
@@ -93,12 +94,12 @@ describe.skipIf(!(await engine()).target.f16)('--precision f16', () => {
   })
 })
 
-test('an adapter without f16 is refused in one line, with nothing written', async () => {
+test('on an adapter without f16 it is an error of one line, and nothing is written', async () => {
   const gpu = await engine()
   const without = Object.create(gpu, { target: { value: { ...gpu.target, f16: false } } }) as Engine
   const out = join(folder, 'none')
   await expect(run({ engine: without, out })).rejects.toThrow(
-    `--precision f16: ${gpu.description} has no f16 (shader-f16): train with --precision f32, or choose another --adapter`,
+    `\`precision\` f16: ${gpu.description} has no f16 (shader-f16): train with \`precision\` f32, or choose another \`adapter\``,
   )
   expect(existsSync(out)).toBe(false)
 })

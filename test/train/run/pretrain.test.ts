@@ -1,13 +1,14 @@
-/** Pretraining on a small data set of the test's own: learning, resuming bit for bit, and what ends a run. */
+/** Pretraining on a small data set: learning, resuming bit for bit, and how runs end. */
 import { mkdtempSync, readFileSync, readdirSync, existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rm } from 'node:fs/promises'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
-import { openRun } from '../../../train/run/checkpoint.js'
+import { openRun } from '../../../train/node/run_folder.js'
 import { diagnose } from '../../../train/diagnostics/diagnose.js'
-import { pretrain, type PretrainOptions, type PretrainResult } from '../../../train/run/pretrain.js'
+import { pretrain, type PretrainOptions } from '../../../train/node/pretrain.js'
+import type { PretrainResult } from '../../../train/run/pretrain.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
@@ -45,7 +46,9 @@ const linesOf = <T extends Line>(run: string, file: string): T[] =>
     .split('\n')
     .map((line) => JSON.parse(line) as T)
 
-/** Buffers on the device while `work` runs: those it made and did not free. Staging for read-back is kept for reuse. */
+/**
+ * The labels of buffers that `work` makes and does not free, without the staging buffers that are kept for read-back.
+ */
 async function heldAfter(work: () => Promise<unknown>): Promise<string[]> {
   const { device } = await engine()
   const held = new Set<GPUBuffer>()
@@ -80,7 +83,7 @@ describe('a run', () => {
     await run({ out: whole })
   })
 
-  test('takes every whole batch of every epoch, and says so', async () => {
+  test('trains on every whole batch of every epoch, and records it', async () => {
     const metrics = readFileSync(join(whole, 'metrics.jsonl'), 'utf8')
       .trim()
       .split('\n')
@@ -99,7 +102,7 @@ describe('a run', () => {
     expect(latest).toMatchObject({ step: 10, epoch: 2, stepInEpoch: 0 })
   })
 
-  test('stopped in the middle of an epoch and resumed, equals an uninterrupted one bit for bit', async () => {
+  test('that is stopped within an epoch and resumed equals an uninterrupted run bit for bit', async () => {
     const out = join(folder, 'parts')
     const abort = new AbortController()
     const first = await run({ out, signal: abort.signal, onStep: ({ step }) => step === 3 && abort.abort() })
@@ -118,17 +121,17 @@ describe('a run', () => {
     expect(losses(out)).toEqual(losses(whole))
   })
 
-  test('with another seed is another run', async () => {
+  test('with another seed has other weights', async () => {
     const out = join(folder, 'seed')
     await run({ out, changes: { seed: 8 } })
     expect(bytesOf(out, 'model.safetensors').equals(bytesOf(whole, 'model.safetensors'))).toBe(false)
   })
 
-  test('is not overwritten', async () => {
-    await expect(run({ out: whole })).rejects.toThrow(/holds a run already: continue it with --resume/)
+  test('is never overwritten', async () => {
+    await expect(run({ out: whole })).rejects.toThrow(/holds a run already: continue it with `resume`/)
   })
 
-  test('stops at its time limit, saved', async () => {
+  test('saves and stops at its time limit', async () => {
     const out = join(folder, 'time')
     const result = await run({ out, maxMinutes: 1e-9, changes: { epochs: 50 } })
     expect(result.stopped).toBe('time')
@@ -136,30 +139,30 @@ describe('a run', () => {
   })
 })
 
-describe('a run ends in one line', () => {
+describe('an error of one line', () => {
   test.each<[PartialConfig, RegExp]>([
-    [{}, / or lower --lambda \(now 0\.05\)$/],
-    [{ objective: 'vicreg', lambda: 25 }, / or raise --lambda \(now 25\)$/],
-    [{ objective: 'spectral', lambda: undefined }, / or lower --beta \(now 0\.5\)$/],
-    [{ objective: 'byol', lambda: undefined, views: 2, symmetric: false }, /lower --lr \(now 1e\+38\)$/],
-  ])('that names the step where the loss is not finite, and what to change: %j', async (changes, remedy) => {
+    [{}, / or lower `lambda` \(now 0\.05\)$/],
+    [{ objective: 'vicreg', lambda: 25 }, / or raise `lambda` \(now 25\)$/],
+    [{ objective: 'spectral', lambda: undefined }, / or lower `beta` \(now 0\.5\)$/],
+    [{ objective: 'byol', lambda: undefined, views: 2, symmetric: false }, /lower `lr` \(now 1e\+38\)$/],
+  ])('names the step at which the loss is not finite, and the options to change: %j', async (changes, remedy) => {
     const diverging = run({ changes: { lr: 1e38, epochs: 5, ...changes } })
-    await expect(diverging).rejects.toThrow(/^the loss is (NaN|-?Infinity) at step \d+: lower --lr \(now 1e\+38\)/)
+    await expect(diverging).rejects.toThrow(/^the loss is (NaN|-?Infinity) at step \d+: lower `lr` \(now 1e\+38\)/)
     await expect(diverging).rejects.toThrow(remedy)
   })
 
-  test('where the batch is larger than the data, with nothing written', async () => {
+  test('says that the batch is larger than the data set, and nothing is written', async () => {
     const out = join(folder, 'none')
     await expect(run({ out, changes: { batch: 41 } })).rejects.toThrow(
-      '--batch 41 is larger than the data set: 40 images of own images: lower --batch to at most 40',
+      '`batch` 41 is larger than the data set: 40 images of own images: lower `batch` to at most 40',
     )
     await expect(run({ out, changes: { batch: 21, fraction: 0.5 } })).rejects.toThrow(
-      '20 images of own images (--fraction 0.5): lower --batch to at most 20, or raise --fraction',
+      '20 images of own images (`fraction` 0.5): lower `batch` to at most 20, or raise `fraction`',
     )
     expect(existsSync(out)).toBe(false)
   })
 
-  test('where there is nothing to resume', async () => {
+  test('says that there is no run to resume', async () => {
     await expect(run({ out: join(folder, 'nothing'), resume: true })).rejects.toThrow(/nothing holds no run/)
   })
 })
@@ -167,7 +170,7 @@ describe('a run ends in one line', () => {
 describe('a run frees', () => {
   const failing = (options: Parameters<typeof run>[0]) => () => expect(run(options)).rejects.toThrow()
 
-  test('everything where it diverges, is not restored or does not compile', async () => {
+  test('everything if it diverges, cannot be restored or does not compile', async () => {
     const gpu = await engine()
     const byol: PartialConfig = { objective: 'byol', lambda: undefined, views: 2, emaRate: 0.9, lr: 1e38 }
     expect(await heldAfter(failing({ changes: byol }))).toEqual([])
@@ -178,7 +181,7 @@ describe('a run frees', () => {
     await rm(join(out, 'checkpoints', 'step-00000001', 'state.safetensors'))
     expect(await heldAfter(failing({ out, resume: true }))).toEqual([])
     for (const changes of [{}, { accumulate: 2 }, { bn: 'per-view', viewChunk: 1 }] as const) {
-      // The last of the programs is refused, when all Variables are on the device.
+      // Compilation fails after all Variables are on the device.
       const refusing = Object.create(gpu, {
         compileTogether: {
           value: async (...args: Parameters<typeof gpu.compileTogether>) => {
@@ -192,7 +195,7 @@ describe('a run frees', () => {
     }
   })
 
-  test('what its result does not return', async () => {
+  test('everything that its result does not return', async () => {
     const gpu = await engine()
     const held = await heldAfter(async () => {
       const changes: PartialConfig = { objective: 'byol', lambda: undefined, views: 2, emaRate: 0.9, steps: 2 }
@@ -214,7 +217,7 @@ describe('diagnostics.jsonl', () => {
     warning?: string
   }
 
-  test('has a line a checkpoint, of the network of that checkpoint, and is cut when the run is resumed', async () => {
+  test('has one line per checkpoint, and loses the lines of steps that a resumed run repeats', async () => {
     const gpu = await engine()
     const out = join(folder, 'diagnosed')
     const options = { out, diagnosisShare: Infinity }
@@ -245,13 +248,13 @@ describe('diagnostics.jsonl', () => {
     expect(linesOf(parts, 'diagnostics.jsonl')).toEqual(linesOf(whole, 'diagnostics.jsonl'))
   })
 
-  test('is not there where it would take more than its share of the time', async () => {
+  test('has no line if a diagnosis would take more than its share of the time', async () => {
     const out = join(folder, 'undiagnosed')
     await run({ out, changes: { checkpointEvery: 1 } })
     expect(existsSync(join(out, 'diagnostics.jsonl'))).toBe(false)
   })
 
-  test('and λ that adapts compiles its programs once', async () => {
+  test('and adaptive λ compile the diagnosis once', async () => {
     const gpu = await engine()
     let compiled = 0
     const counting = Object.create(gpu, {
@@ -276,11 +279,11 @@ describe('diagnostics.jsonl', () => {
   })
 })
 
-test("a run's seconds are those of its steps, not of what is saved and read between them", async () => {
+test('the seconds of a run do not include checkpoints and readings', async () => {
   const out = join(folder, 'clock')
   const gpu = await engine()
   let reading = 0
-  // Reading Variables, as checkpoints do, takes its time.
+  // Makes reading Variables slow, which checkpoints do.
   const slow = Object.create(gpu, {
     read: {
       value: async (v: Parameters<typeof gpu.read>[0]) => {
@@ -297,13 +300,13 @@ test("a run's seconds are those of its steps, not of what is saved and read betw
   expect(seconds).toBeLessThan(all - reading / 1000)
 })
 
-describe('--online-probe on images without labels', () => {
+describe('`onlineProbe` on images without labels', () => {
   const labels = Array.from({ length: 40 }, (_, i) => i % 4)
   const labelled = { ...colourfulImages(40), labels: Uint32Array.from(labels), classes: ['a', 'b', 'c', 'd'] }
   const held = { ...labelled, split: 'test' as const }
   const changes: PartialConfig = { onlineProbe: true, checkpointEvery: 1, epochs: 2 }
 
-  test('reads nearest neighbours among labelled ones, and trains no probe', async () => {
+  test('reads nearest neighbours among labelled images, and trains no probe', async () => {
     const out = join(folder, 'unlabelled')
     const messages: string[] = []
     const bare = { ...dataset, split: 'unlabelled' as const }
@@ -312,7 +315,7 @@ describe('--online-probe on images without labels', () => {
       onMessage: (line) => messages.push(line),
     })
     expect(messages).toContainEqual(
-      '--online-probe: the unlabelled images of own images have no labels: nearest neighbours are read among the train images at every checkpoint, and no linear probe is trained',
+      '`onlineProbe`: the unlabelled images of own images have no labels: nearest neighbours are read among the train images at every checkpoint, and no linear probe is trained',
     )
     expect(linesOf(out, 'online.jsonl')).toMatchObject([
       { step: 5, epoch: 1, bank: 40, queries: 40, k: 20 },
@@ -321,10 +324,10 @@ describe('--online-probe on images without labels', () => {
     expect(linesOf(out, 'metrics.jsonl').some((line) => 'probeTop1' in line)).toBe(false)
   })
 
-  test('is one line where there are none', async () => {
+  test('is an error of one line if there are no labelled images', async () => {
     for (const others of [{}, { test: held }, { labelled: dataset, test: held }])
       await expect(run({ changes, ...others })).rejects.toThrow(
-        /^--online-probe: the images of own images \(train\) have no labels, and there are no other ones to read: leave it out$/,
+        /^`onlineProbe`: the images of own images \(train\) have no labels, and no labelled images are given: leave it out$/,
       )
   })
 })
@@ -339,7 +342,7 @@ test('per-view batch-norm trains, and differs from joint', async () => {
 describe('views in chunks', () => {
   const changes: PartialConfig = { bn: 'per-view', views: 4, viewChunk: 2 }
 
-  test('train as all at once do', async () => {
+  test('train like all views at once', async () => {
     const [whole, chunked] = [await run({ changes: { ...changes, viewChunk: undefined } }), await run({ changes })]
     expect(chunked.losses).toHaveLength(10)
     for (const [i, loss] of whole.losses.entries())
@@ -359,7 +362,7 @@ describe('views in chunks', () => {
     expect(bytesOf(parts, 'state.safetensors').equals(bytesOf(whole, 'state.safetensors'))).toBe(true)
   })
 
-  test('say what is compiled before the first step', async () => {
+  test('report compilation before the first step', async () => {
     const [heard, messages]: [string[], string[]] = [[], []]
     await run({
       changes: { ...changes, steps: 1 },
@@ -372,14 +375,14 @@ describe('views in chunks', () => {
     expect(messages).toContainEqual(
       expect.stringMatching(
         new RegExp(
-          `^recorded [\\d,]+ dispatches a step of ${total} kernels in [\\d.]+ s; \\d+ MiB beside the weights$`,
+          `^recorded [\\d,]+ dispatches per step with ${total} kernels in [\\d.]+ s; \\d+ MiB in addition to the weights$`,
         ),
       ),
     )
   })
 })
 
-test('learns: the loss falls well below where it starts', async () => {
+test('a run learns: the loss falls well below its start', async () => {
   const { losses } = await run({ changes: { epochs: 12, lr: 3e-3, views: 2 } })
   const average = (list: number[]) => list.reduce((a, b) => a + b, 0) / list.length
   expect(average(losses.slice(-10))).toBeLessThan(0.8 * average(losses.slice(0, 5)))

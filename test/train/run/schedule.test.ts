@@ -13,7 +13,7 @@ describe('learning rate', () => {
   test('then falls as a cosine to the floor, and stays there', () => {
     expect(learningRate(10, cosine)).toBeCloseTo(0.4, 12)
     expect(learningRate(60, cosine)).toBeCloseTo((0.4 * 1.001) / 2, 12)
-    // A quarter and three quarters of the way: (1 ± 1/√2) / 2 of what lies between.
+    // At one and three quarters of the way: (1 ± 1/√2) / 2 of the difference.
     expect(learningRate(35, cosine)).toBeCloseTo(0.4 * (0.001 + 0.999 * (0.5 + Math.SQRT1_2 / 2)), 12)
     expect(learningRate(85, cosine)).toBeCloseTo(0.4 * (0.001 + 0.999 * (0.5 - Math.SQRT1_2 / 2)), 12)
     expect(learningRate(109, cosine)).toBeGreaterThan(0.0004)
@@ -21,14 +21,14 @@ describe('learning rate', () => {
     expect(learningRate(500, cosine)).toBeCloseTo(0.0004, 12)
   })
 
-  test('constant is lr at every step, after the warm-up if there is one', () => {
+  test('is constant after the warm-up', () => {
     const constant: Schedule = { ...cosine, shape: 'constant', warmupSteps: 0 }
     for (const step of [0, 1, 109, 500]) expect(learningRate(step, constant)).toBe(0.4)
     expect(learningRate(0, { ...constant, warmupSteps: 4 })).toBeCloseTo(0.1, 12)
     expect(learningRate(4, { ...constant, warmupSteps: 4 })).toBe(0.4)
   })
 
-  test('a run that is all warm-up never leaves it', () => {
+  test('rises to the last step if the whole run is warm-up', () => {
     for (let step = 0; step < 5; step++)
       expect(learningRate(step, { ...cosine, warmupSteps: 5, steps: 5 })).toBeCloseTo((0.4 * (step + 1)) / 5, 12)
   })

@@ -1,4 +1,4 @@
-/** Views in chunks: the same gradients, running statistics and training as all views at once, in less memory. */
+/** Views in chunks give the gradients, running statistics and training of all views at once, in less memory. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { gradients, input, type Assignment, type Engine, type Value, type Variable } from '../../../engine/index.js'
 import { ROW_FLOATS, drawViews } from '../../../train/augment/draw.js'
@@ -20,7 +20,7 @@ const configOf = (changes: PartialConfig) =>
     lambda: 0.05,
     batch: 16,
     bn: 'per-view',
-    // Blocks that start as identities have gradients of zero.
+    // Blocks that start as identities would have zero gradients.
     zeroInitResidual: false,
     seed: 7,
     augmentation: { size: 8 },
@@ -57,7 +57,7 @@ async function readAll(gpu: Engine, variables: readonly Variable[]): Promise<Map
   return found
 }
 
-/** Gradients and running statistics after two batches (no optimiser), all views at once. */
+/** Gradients and running statistics after two batches of all views at once, without an optimiser. */
 async function whole(views: number): Promise<Found> {
   const gpu = await engine()
   const { batch, augmentation } = configOf({ views })
@@ -81,7 +81,7 @@ async function whole(views: number): Promise<Found> {
   return result
 }
 
-/** The same through the step's programs for chunks of `viewChunk` views. */
+/** The same, from the programs for chunks of `viewChunk` views. */
 async function inChunks(views: number, viewChunk: number): Promise<Found> {
   const gpu = await engine()
   const config = chunkedConfig(views, viewChunk)
@@ -119,21 +119,24 @@ describe.each([
     expected = await whole(views)
   })
 
-  test.each(chunks)('in chunks of %i have the gradients and running statistics of all at once', async (viewChunk) => {
-    const found = await inChunks(views, viewChunk)
-    expect(Math.abs(found.loss - expected.loss) / expected.loss).toBeLessThan(1e-6)
-    expect([...found.gradients.keys()]).toEqual([...expected.gradients.keys()])
-    for (const [name, g] of expected.gradients) {
-      expect(norm(g), name).toBeGreaterThan(0)
-      const error = norm(found.gradients.get(name)!.map((v, i) => v - g[i])) / norm(g)
-      expect(error, `‖Δg‖/‖g‖ of ${name}`).toBeLessThan(1e-5)
-    }
-    expect(expected.running.size).toBe(42)
-    for (const [name, r] of expected.running) {
-      const error = norm(found.running.get(name)!.map((v, i) => v - r[i])) / norm(r)
-      expect(error, name).toBeLessThan(1e-6)
-    }
-  })
+  test.each(chunks)(
+    'in chunks of %i have the gradients and running statistics of all views at once',
+    async (viewChunk) => {
+      const found = await inChunks(views, viewChunk)
+      expect(Math.abs(found.loss - expected.loss) / expected.loss).toBeLessThan(1e-6)
+      expect([...found.gradients.keys()]).toEqual([...expected.gradients.keys()])
+      for (const [name, g] of expected.gradients) {
+        expect(norm(g), name).toBeGreaterThan(0)
+        const error = norm(found.gradients.get(name)!.map((v, i) => v - g[i])) / norm(g)
+        expect(error, `‖Δg‖/‖g‖ of ${name}`).toBeLessThan(1e-5)
+      }
+      expect(expected.running.size).toBe(42)
+      for (const [name, r] of expected.running) {
+        const error = norm(found.running.get(name)!.map((v, i) => v - r[i])) / norm(r)
+        expect(error, name).toBeLessThan(1e-6)
+      }
+    },
+  )
 })
 
 describe('memory', () => {
@@ -150,14 +153,14 @@ describe('memory', () => {
   test('of the programs does not grow with the number of views', async () => {
     const [four, eight] = [await plansOf(4, 2), await plansOf(8, 2)]
     for (const i of [0, 2, 3]) expect(eight.plans[i].memory.peakBytes).toBe(four.plans[i].memory.peakBytes)
-    // All that grows is embeddings and their gradient, 64 images × 4 more views × 256 floats each, twice.
+    // Only embeddings and their gradient grow: 64 images × 4 more views × 256 floats, twice.
     expect(eight.peak - four.peak).toBe(2 * 4 * 64 * 4 * 256)
 
     const network = buildNetwork(eight.config)
     const images = deviceImages(dataset, eight.gpu.target.maxBindingBytes)
     const atOnce = eight.gpu.plan(describeStep(images, network, eight.config).spec).memory.peakBytes
     expect(atOnce / eight.peak).toBeGreaterThan(3.5)
-    // Not half: transformed weights, gradients and their sums are there however few views are.
+    // Not half: transformed weights, gradients and their sums do not depend on the number of views.
     expect((await plansOf(8, 1)).peak).toBeLessThan(0.65 * eight.peak)
   })
 
@@ -172,7 +175,7 @@ describe('steps', () => {
   const released: (() => void)[] = []
   afterAll(() => released.forEach((release) => release()))
 
-  /** Losses of a few steps, and what the engine made after the first. */
+  /** The losses of a few steps, and what the engine made after the first step. */
   async function losses(viewChunk?: number): Promise<number[]> {
     const gpu = await engine()
     const config = configOf({ views: 4, viewChunk })
@@ -197,9 +200,9 @@ describe('steps', () => {
     return list
   }
 
-  test('follow those of all views at once, and make nothing after the first', async () => {
+  test('have the losses of all views at once, and allocate nothing after the first step', async () => {
     const expected = await losses()
-    // Adam divides by the gradient's own size, so that rounding errors in small gradients grow fast from step to step.
+    // Adam divides by the gradient's size, so rounding errors in small gradients grow fast from step to step.
     const bounds = [1e-5, 1e-4, 1e-2]
     for (const viewChunk of [1, 2, 4])
       for (const [i, loss] of (await losses(viewChunk)).entries())

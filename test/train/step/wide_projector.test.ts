@@ -1,4 +1,4 @@
-/** Projectors whose weights are larger than a binding: at the paper's widest they plan, and in small they train alike. */
+/** Projectors whose weights are larger than a binding: the paper's widest one plans, and small ones train alike. */
 import { expect, test } from 'vitest'
 import type { Engine } from '../../../engine/index.js'
 import { deviceImages } from '../../../train/augment/views.js'
@@ -29,14 +29,14 @@ test.each([2, 4])('width 8192 plans within bindings of 128 MiB: %i views', async
   const small = limitedTo(await engine(), 2 ** 27)
   const config = configOf(views, 8192)
   const plan = small.plan(describeStep(deviceImages(dataset, 2 ** 27), buildNetwork(config), config).spec)
-  // Weights of 256 MiB are there, and nothing binds them whole.
+  // Weights of 256 MiB exist, and no binding covers them.
   expect(Math.max(...plan.storages.map(({ bytes }) => bytes))).toBeGreaterThanOrEqual(2 ** 28)
   expect(
     Math.max(...plan.dispatches.flatMap(({ bindings }) => bindings.map(({ bytes }) => bytes))),
   ).toBeLessThanOrEqual(2 ** 27)
 })
 
-test.each([2, 4])('a projector in parts trains as one in a piece: %i views', async (views) => {
+test.each([2, 4])('a projector that is cut trains like an uncut one: %i views', async (views) => {
   const config = configOf(views, 160)
   const losses: number[][] = []
   for (const gpu of [await engine(), limitedTo(await engine(), 64 * 1024)]) {
@@ -55,6 +55,6 @@ test.each([2, 4])('a projector in parts trains as one in a piece: %i views', asy
     step.destroy()
     for (const v of [...trainedDicts(network).flatMap((d) => d.variables), ...step.state]) gpu.release(v)
   }
-  // The same sums in another order; Adam turns their last digits into more, step by step.
+  // The sums have another order; Adam amplifies the difference from step to step.
   losses[0].forEach((loss, i) => expect(Math.abs(losses[1][i] / loss - 1)).toBeLessThan([1e-5, 1e-3, 1e-2][i]))
 })

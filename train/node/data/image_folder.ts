@@ -71,8 +71,7 @@ export const imageFolder: DatasetLoader = {
 }
 
 async function userFolder({ dataDir }: LoadOptions): Promise<string> {
-  if (dataDir === undefined)
-    throw new Error('data set "folder": dataDir (--data-dir) must name the folder of the pictures')
+  if (dataDir === undefined) throw new Error('data set "folder": `dataDir` must name the folder of the pictures')
   if (!(await isFolder(dataDir))) throw new Error(`data folder ${dataDir} does not exist; name a folder of pictures`)
   return resolve(dataDir)
 }

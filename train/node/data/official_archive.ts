@@ -49,7 +49,7 @@ export async function archiveFolder(
   if (!found?.isFile())
     throw new Error(
       `${title} is not in ${base}: download ${address} (md5 ${md5}) into that folder and run this again, ` +
-        `or name the folder that holds it as dataDir (--data-dir)`,
+        `or name the folder that holds it as \`dataDir\``,
     )
   const sum = await md5Of(path, found.size, progress)
   if (sum !== md5)

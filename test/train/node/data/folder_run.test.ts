@@ -9,13 +9,14 @@ import { parse } from 'yaml'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Purpose, RandomStream } from '../../../../engine/index.js'
 import { cacheFolder } from '../../../../engine/node/drivers.mjs'
-import { loadModel, openRun } from '../../../../train/run/checkpoint.js'
+import { openRun } from '../../../../train/node/run_folder.js'
+import { loadModel } from '../../../../train/node/weights.js'
 import { resolveConfig } from '../../../../train/config/config.js'
 import { fromArrays, inMemory } from '../../../../train/data/dataset.js'
 import { loadDataset } from '../../../../train/node/data/index.js'
 import { silentProgress } from '../../../../train/data/progress.js'
 import { buildNetwork } from '../../../../train/step/network.js'
-import { pretrain } from '../../../../train/run/pretrain.js'
+import { pretrain } from '../../../../train/node/pretrain.js'
 import { readout } from '../../../../train/readout/readout.js'
 import { extractFeatures } from '../../../../train/readout/features.js'
 import { engine } from '../../../support/engine.js'
@@ -93,6 +94,6 @@ test('a share of each class needs labels', async () => {
   const dataset = fromArrays({ images: new Uint8Array(20 * 48), height: 4, width: 4, name: 'bare' })
   const config = resolveConfig({ fraction: 0.5, fractionPerClass: true, batch: 4, augmentation: { size: 4 } })
   await expect(pretrain({ engine: await engine(), dataset, config })).rejects.toThrow(
-    '--fraction-per-class: the images of bare (train) have no labels: take a share of all with --fraction alone',
+    '`fractionPerClass`: the images of bare (train) have no labels: use `fraction` alone',
   )
 })

@@ -118,9 +118,7 @@ describe('layouts', () => {
 
   test('any other layout gives one line', async () => {
     await expect(load()).rejects.toThrow(`data folder ${folder} does not exist`)
-    await expect(loadDataset('folder', 'train', {})).rejects.toThrow(
-      'dataDir (--data-dir) must name the folder of the pictures',
-    )
+    await expect(loadDataset('folder', 'train', {})).rejects.toThrow('`dataDir` must name the folder of the pictures')
     await save('notes.txt', 'none')
     await expect(load()).rejects.toThrow(`${folder}: holds no pictures (.jpg,`)
     await save('a.png', plain(red))

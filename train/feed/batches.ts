@@ -1,43 +1,51 @@
-/** Which images a run trains on, in which order, and their views: functions of the configuration alone. */
+/**
+ * The batches of a run: its images, their order, and the rows that describe their views. All follow from the
+ * configuration.
+ */
 import { permutation } from '../../engine/index.js'
 import { ROW_FLOATS, drawViews } from '../augment/draw.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import { fractionIndices, fractionIndicesPerClass } from '../data/subset.js'
 import type { ImageDataset } from '../data/dataset.js'
 
-/** The images of the data set that a run trains on. */
-export function fractionOf(dataset: ImageDataset, { fraction, fractionPerClass, seed }: PretrainConfig): Uint32Array {
+/** The indices of the images that a run trains on. */
+export function trainingImages(
+  dataset: ImageDataset,
+  { fraction, fractionPerClass, seed }: PretrainConfig,
+): Uint32Array {
   if (!fractionPerClass) return fractionIndices(dataset.count, fraction, seed)
   if (!dataset.labels.length)
     throw new ConfigError(
-      `--fraction-per-class: the images of ${dataset.name} (${dataset.split}) have no labels: take a share of all with --fraction alone`,
+      `\`fractionPerClass\`: the images of ${dataset.name} (${dataset.split}) have no labels: use \`fraction\` alone`,
     )
   return fractionIndicesPerClass(dataset.labels, fraction, seed)
 }
 
-/** Where a run stands in its images. */
-export interface Place {
+/** Where a run stands: steps and epochs done, and steps done in the current epoch. */
+export interface Position {
   step: number
   epoch: number
   stepInEpoch: number
 }
 
 /**
- * The images of each step, from where a run stands to its last step. An epoch drops the last partial batch.
+ * The images of each step, from a position to the last step. Every epoch has a new order and drops the last partial
+ * batch.
  *
  * @param indices of the images that the run trains on
- * @param perStep images a step
+ * @param perStep images per step
+ * @param steps of the whole run
  */
 export function* batchesOf(
   indices: Uint32Array,
   { seed, perStep, steps }: { seed: number; perStep: number; steps: number },
-  { step: from, epoch: fromEpoch, stepInEpoch }: Place,
+  { step: firstStep, epoch: firstEpoch, stepInEpoch }: Position,
 ): Generator<{ images: Uint32Array }> {
   const stepsPerEpoch = Math.floor(indices.length / perStep)
   let place = stepInEpoch
-  let epoch = fromEpoch
+  let epoch = firstEpoch
   let order = permutation(seed, epoch, indices.length)
-  for (let step = from; step < steps; step++, place++) {
+  for (let step = firstStep; step < steps; step++, place++) {
     if (place === stepsPerEpoch) {
       order = permutation(seed, ++epoch, indices.length)
       place = 0
@@ -46,8 +54,13 @@ export function* batchesOf(
   }
 }
 
-/** The rows of a step: micro-batch after micro-batch, view-major within each. */
-export function rowsOf(
+/**
+ * Draws the views of a step.
+ *
+ * @param images of the step
+ * @returns rows [accumulate · views · batch, ROW_FLOATS]: one micro-batch after another, each view-major
+ */
+export function viewRows(
   { height, width }: ImageDataset,
   { augmentation, seed, views, batch, accumulate }: PretrainConfig,
   images: Uint32Array,
@@ -66,8 +79,12 @@ export function rowsOf(
   return rows
 }
 
-/** The label of each row of a step. */
-export function labelsOf({ labels }: ImageDataset, { views, batch }: PretrainConfig, images: Uint32Array): Uint32Array {
+/** The label of each row of a step, in the order of `viewRows`. */
+export function rowLabels(
+  { labels }: ImageDataset,
+  { views, batch }: PretrainConfig,
+  images: Uint32Array,
+): Uint32Array {
   const rows = views * batch
   return Uint32Array.from(
     { length: views * images.length },

@@ -1,10 +1,6 @@
-/** The option of the command line that a field of the configuration comes from: `--weight-decay` for weightDecay. */
-export const optionOf = (field: PropertyKey): string =>
-  `--${String(field).replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
-
 /**
- * The name that a misspelt one was most likely meant to be: the same but for case and dashes, or else the one that
- * shares most of its beginning and end, if that is half of it.
+ * Finds the name that a misspelt name most likely stands for: the same name with other case and dashes, or else the one
+ * that shares the most characters at its beginning and end, if these are at least half of the misspelt name.
  */
 export function nearestName(given: string, names: readonly string[]): string | undefined {
   const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '')

@@ -1,0 +1,28 @@
+/** A RunStore in memory. */
+import type { RunStore } from '../../train/run/store.js'
+
+export function memoryStore(files = new Map<string, Uint8Array>()): RunStore {
+  const bytesOf = (data: string | Uint8Array): Uint8Array =>
+    typeof data === 'string' ? new TextEncoder().encode(data) : data.slice()
+  const textOf = (path: string): string | undefined => {
+    const bytes = files.get(path)
+    return bytes && new TextDecoder().decode(bytes)
+  }
+  return {
+    nameOf: (path) => (path === undefined ? 'memory' : `memory:${path}`),
+    readText: async (path) => textOf(path),
+    readBytes: async (path) => files.get(path),
+    list: async (path) => {
+      const inside = [...files.keys()].filter((name) => name.startsWith(`${path}/`))
+      return [...new Set(inside.map((name) => name.slice(path.length + 1).split('/')[0]))]
+    },
+    write: async (path, data) => void files.set(path, bytesOf(data)),
+    writeFolder: async (path, fill) => {
+      const written: [string, Uint8Array][] = []
+      await fill(async (name, data) => void written.push([`${path}/${name}`, bytesOf(data)]))
+      for (const [name, bytes] of written) files.set(name, bytes)
+    },
+    append: async (path, text) => void files.set(path, bytesOf((textOf(path) ?? '') + text)),
+    remove: async (path) => void files.delete(path),
+  }
+}

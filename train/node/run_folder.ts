@@ -1,0 +1,81 @@
+/** Runs in folders on disk. */
+import { appendFileSync, existsSync, readdirSync, statSync } from 'node:fs'
+import { readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ConfigError, type PretrainConfig } from '../config/config.js'
+import { openRun as openStoredRun, type Progress } from '../run/checkpoint.js'
+import { checkpointPath, CONFIG_FILE } from '../run/folder.js'
+import type { RunStore } from '../run/store.js'
+import { errorCode, unreadable, writeAtomically, writeFolderAtomically } from './files.js'
+
+/** A checkpoint of a run folder. */
+export interface Checkpoint extends Progress {
+  /** Path of its folder, which holds model.safetensors. */
+  folder: string
+}
+
+/** The files of a run in a folder, which need not exist yet. */
+export function runFolder(folder: string): RunStore {
+  const at = (path: string): string => join(folder, path)
+  return {
+    nameOf: (path) => (path === undefined ? folder : at(path)),
+    readText: async (path) => (await bytesOf(at(path)))?.toString('utf8'),
+    readBytes: (path) => bytesOf(at(path)),
+    list: async (path) => (existsSync(at(path)) ? readdir(at(path)) : []),
+    write: (path, data) => writeAtomically(at(path), data),
+    writeFolder: (path, fill) =>
+      writeFolderAtomically(
+        at(path),
+        (temporary) => fill((name, data) => writeFile(join(temporary, name), data, { flush: true })),
+        { finishOnSignal: true },
+      ),
+    append: async (path, text) => appendFileSync(at(path), text),
+    remove: (path) => rm(at(path), { force: true }),
+  }
+}
+
+async function bytesOf(file: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(file)
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '')) return undefined
+    throw new ConfigError(unreadable(file, error))
+  }
+}
+
+/**
+ * Opens a run's folder: its configuration and its newest checkpoint.
+ *
+ * @throws ConfigError in one line if the folder holds no run
+ */
+export async function openRun(
+  folder: string,
+): Promise<{ folder: string; config: PretrainConfig; latest?: Checkpoint }> {
+  checkHoldsRun(folder)
+  const { config, latest } = await openStoredRun(runFolder(folder))
+  if (!latest) return { folder, config }
+  const { name, ...progress } = latest
+  return { folder, config, latest: { ...progress, folder: join(folder, checkpointPath(name)) } }
+}
+
+const MOST_LISTED = 5
+
+/** Throws a ConfigError if a folder holds no run; the message lists the runs in its subfolders. */
+export function checkHoldsRun(folder: string): void {
+  if (existsSync(join(folder, CONFIG_FILE))) return
+  const within = runsWithin(folder)
+  const listed = within.slice(0, MOST_LISTED).join(', ') + (within.length > MOST_LISTED ? ', …' : '')
+  throw new ConfigError(
+    `${folder} holds no run (it has no ${CONFIG_FILE}): name ${within.length ? `one of those in it: ${listed}` : 'a folder that pretraining wrote'}`,
+  )
+}
+
+/** The runs in a folder's subfolders, in order. A quickstart leaves them one level down, a sweep two. */
+function runsWithin(folder: string, depth = 2): string[] {
+  if (depth === 0 || !existsSync(folder) || !statSync(folder).isDirectory()) return []
+  const subfolders = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  return subfolders
+    .map(({ name }) => join(folder, name))
+    .sort()
+    .flatMap((inner) => (existsSync(join(inner, CONFIG_FILE)) ? [inner] : runsWithin(inner, depth - 1)))
+}

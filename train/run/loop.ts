@@ -1,0 +1,127 @@
+/** The training loop: for each epoch, for each batch, draw views and step. */
+import type { Engine, Variable } from '../../engine/index.js'
+import type { PretrainConfig } from '../config/config.js'
+import type { ImageDataset } from '../data/dataset.js'
+import type { ImageFeed } from '../feed/image_feed.js'
+import { batchesOf, rowLabels, viewRows } from '../feed/batches.js'
+import type { TrainingStep } from '../step/index.js'
+import type { Progress } from './checkpoint.js'
+import type { CheckpointReadings } from './checkpoint_readings.js'
+import type { TrainingClock } from './clock.js'
+import { learningRate, scheduleOf, targetRate, type RunLength } from './schedule.js'
+import type { StepRecorder, SubmittedStep } from './step_recorder.js'
+
+/** A run that is ready for its next step. */
+export interface PreparedRun {
+  readonly engine: Engine
+  readonly dataset: ImageDataset
+  readonly config: PretrainConfig
+  /** The images of the data set that the run trains on. */
+  readonly indices: Uint32Array
+  readonly length: RunLength
+  readonly feed: ImageFeed
+  readonly trainingStep: TrainingStep
+  /** Changes with every step. */
+  readonly progress: Progress
+  readonly clock: TrainingClock
+  readonly recorder: StepRecorder
+  readonly readings: CheckpointReadings
+  /** With adaptiveLambda: λ in the graph, and its value. */
+  readonly lambda?: { readonly variable: Variable; value: number }
+  /** With BYOL: the target follows at a rate that changes. */
+  readonly hasTarget: boolean
+  /** With a probe: steps take labels. */
+  readonly hasProbe: boolean
+  /** Saves the run. */
+  save(): Promise<void>
+  /** Why the run should stop before its last step; undefined if it should not. */
+  stopRequested(): 'signal' | 'time' | undefined
+}
+
+export interface LoopResult {
+  stopped: 'done' | 'signal' | 'time'
+  /** With streaming: seconds that steps waited for their images, and the share of the training time. */
+  waitSeconds?: number
+  waitShare?: number
+}
+
+/** Trains from where a run stands to its end, or until it should stop, and saves it then. */
+export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
+  const { engine, config, indices, length, feed, progress, clock, recorder } = run
+  const { imagesPerStep: perStep, stepsPerEpoch, steps } = length
+  const begun = clock.now()
+  let waitedMs = 0
+  let savedAt = progress.step
+  let stopped: LoopResult['stopped'] = 'done'
+  for await (const { images, waitMs } of feed.batches(
+    batchesOf(indices, { seed: config.seed, perStep, steps }, progress),
+  )) {
+    waitedMs += waitMs
+    const submitted = await step(run, images)
+    await recorder.record({ ...submitted, ...(feed.streams && { waitMs }) })
+    if (progress.stepInEpoch === stepsPerEpoch) {
+      progress.epoch++
+      progress.stepInEpoch = 0
+      await adaptLambda(run)
+      if (progress.epoch % config.checkpointEvery === 0) {
+        await between(run, () => checkpoint(run))
+        savedAt = progress.step
+      }
+    }
+    stopped = run.stopRequested() ?? 'done'
+    if (stopped !== 'done') break
+  }
+  await settle(run)
+  await engine.idle()
+  const waited = feed.streams && { waitSeconds: waitedMs / 1000, waitShare: waitedMs / (clock.now() - begun) }
+  if (progress.step === steps) stopped = 'done'
+  // An interrupted run saves, but skips readings.
+  if (savedAt !== progress.step) await (stopped === 'done' ? checkpoint(run) : run.save())
+  return { stopped, ...waited }
+}
+
+/** Draws the views of a batch, submits the step and counts it. */
+async function step(
+  { dataset, config, length, feed, trainingStep, progress, lambda, hasTarget, hasProbe }: PreparedRun,
+  images: Uint32Array,
+): Promise<SubmittedStep> {
+  const { epoch } = progress
+  const lr = learningRate(progress.step, scheduleOf(config, length))
+  const rows = feed.place(viewRows(dataset, config, images, epoch))
+  const labels = hasProbe ? rowLabels(dataset, config, images) : undefined
+  await trainingStep.run({
+    rows,
+    rate: Float32Array.of(lr),
+    ...(hasTarget && { targetRate: Float32Array.of(targetRate(progress.step, length.steps, config.targetRate)) }),
+    ...(labels && { labels }),
+  })
+  progress.step++
+  progress.stepInEpoch++
+  return { step: progress.step, epoch, lr, lambda: lambda?.value, labels }
+}
+
+/** With adaptiveLambda: sets λ for the next epoch. */
+async function adaptLambda(run: PreparedRun): Promise<void> {
+  const { engine, readings, lambda } = run
+  if (!lambda) return
+  await between(run, async () => {
+    lambda.value = await readings.adaptedLambda(lambda.value)
+    engine.write(lambda.variable, Float32Array.of(lambda.value))
+  })
+}
+
+async function checkpoint({ save, readings, progress, clock }: PreparedRun): Promise<void> {
+  await save()
+  await readings.atCheckpoint(progress, clock.secondsHere)
+}
+
+/** Work between steps, after all submitted steps have been read. It does not count as training. */
+async function between(run: PreparedRun, work: () => Promise<void>): Promise<void> {
+  await settle(run)
+  await run.clock.exclude(work)
+}
+
+async function settle({ recorder, progress, clock }: PreparedRun): Promise<void> {
+  await recorder.settle()
+  progress.seconds = clock.seconds
+}

@@ -1,0 +1,38 @@
+/** Where a run keeps its files: a folder on Node, the origin private file system in a browser. */
+
+/** Paths are relative to the run and use '/'. A failure is an error of one line that names the file. */
+export interface RunStore {
+  /** The name of a file, or without a path of the run itself, for messages. */
+  nameOf(path?: string): string
+  /** The text of a file; undefined if there is no such file. */
+  readText(path: string): Promise<string | undefined>
+  /** The bytes of a file; undefined if there is no such file. */
+  readBytes(path: string): Promise<Uint8Array | undefined>
+  /** The names in a folder, in any order; none if there is no such folder. */
+  list(path: string): Promise<string[]>
+  /** Writes a file whole or not at all. Makes missing folders. */
+  write(path: string, data: string | Uint8Array): Promise<void>
+  /** Writes a folder of files whole or not at all, in place of an existing one. */
+  writeFolder(path: string, fill: (write: WriteInto) => Promise<void>): Promise<void>
+  /** Adds text at the end of a file. Calls take effect in their order. */
+  append(path: string, text: string): Promise<void>
+  /** Removes a file if it exists. */
+  remove(path: string): Promise<void>
+}
+
+/** Writes one file of a new folder. */
+export type WriteInto = (name: string, data: string | Uint8Array) => Promise<void>
+
+/**
+ * Parses JSON.
+ *
+ * @param name of the file, for the message
+ * @throws Error in one line that names the file
+ */
+export function parseJson(text: string, name: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new Error(`${name}: not valid JSON (${(error as Error).message})`, { cause: error })
+  }
+}
