@@ -1,6 +1,6 @@
 /**
  * Batch normalisation (Ioffe & Szegedy 2015) over all dimensions except the last, for the whole batch or for groups of
- * rows. A residual addition and a ReLU after it are options of the same op. one_layer.md explains this file.
+ * rows. A residual addition and a ReLU after it are options of the same op. engine/one_layer.md explains this file.
  */
 import { defineOp, ShapeError, show, type Value } from '../value.js'
 import {
