@@ -1,28 +1,15 @@
-/** Reverse-mode automatic differentiation as a walk over the graph that builds more graph. */
-import { add } from './ops/binary.js'
-import { constant } from './sources.js'
-import { ShapeError, show, type Node, type Value } from './value.js'
-
-/** All nodes that `values` depend on, in the order in which they were made (a topological order). */
-export function reachable(values: Iterable<Value>): Node[] {
-  const seen = new Set<Node>()
-  const stack = [...values].map((v) => v.node)
-  while (stack.length) {
-    const node = stack.pop()!
-    if (seen.has(node)) continue
-    seen.add(node)
-    for (const v of node.inputs) stack.push(v.node)
-  }
-  return [...seen].sort((a, b) => a.id - b.id)
-}
+/** Reverse-mode automatic differentiation: one walk over the graph, which adds the nodes of the gradients to it. */
+import { add } from './ops/elementwise.js'
+import { constant } from './leaves.js'
+import { reachable, ShapeError, show, type Node, type Value } from './value.js'
 
 /**
- * The gradients of the scalar `loss` in each of `targets`, as graph Values of the targets' shapes.
+ * The gradients of the scalar `loss` with respect to each of `targets`, as graph Values of the targets' shapes.
  *
  * @param loss one element, f32
  * @param targets inputs, Variables or intermediate Values
- * @param seed what multiplies the loss (a loss scale); 1 by default
- * @throws where the loss is no scalar, does not depend on a target, or passes an op without a gradient
+ * @param seed [1], a factor on the loss (such as a loss scale); 1 by default
+ * @throws if the loss is not a scalar, does not depend on a target, or depends on it through an op without a gradient
  */
 export function gradients(loss: Value, targets: readonly Value[], seed: Value = constant([1])): Value[] {
   if (loss.size !== 1) throw new ShapeError(`gradients: the loss must be a scalar, not ${show(loss.shape)}`)
@@ -30,15 +17,15 @@ export function gradients(loss: Value, targets: readonly Value[], seed: Value = 
 }
 
 /**
- * As `gradients`, from given gradients in several values: the vector-Jacobian product.
- * This is how a backward pass goes on from gradients that another program computed.
+ * As `gradients`, but starts from given gradients in several values: the vector-Jacobian product. With it a backward
+ * pass continues from gradients that another program has computed.
  */
 export function backward(
   seeds: readonly (readonly [value: Value, gradient: Value])[],
   targets: readonly Value[],
 ): Value[] {
   const nodes = reachable(seeds.map(([value]) => value))
-  // Only nodes between the targets and the loss are differentiated.
+  // Only the nodes between the targets and the loss are differentiated.
   const wanted = new Set<Node>(targets.map((t) => t.node))
   const needed = new Set<Node>()
   for (const node of nodes) if (wanted.has(node) || node.inputs.some((v) => needed.has(v.node))) needed.add(node)

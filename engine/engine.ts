@@ -1,19 +1,21 @@
-/** One device and what lives on it: pipelines, Variables' buffers, read-back, and failures as one line each. */
-import { KernelLibrary, PipelineCache } from './kernel.js'
-import { Emit, type Choice, type Plan, type ProgramSpec, type Target, type VariantTable } from './lowering.js'
+/** The engine: one device with its pipelines, the buffers of Variables, read-back, and failures as one-line errors. */
+import { READ_BACK_USAGE, STORAGE_USAGE, upload } from './bindings.js'
+import { KernelLibrary } from './kernel.js'
+import { lower } from './lower.js'
+import { PipelineCache } from './pipelines.js'
+import type { Plan, ProgramSpec, Target, Tunable, VariantTable } from './plan.js'
 import { Program } from './program.js'
-import { type TypedArray, type Variable } from './sources.js'
+import { type TypedArray, type Variable } from './leaves.js'
+import { targetOf } from './target.js'
 import type { DType } from './value.js'
 
 export class EngineError extends Error {
   override name = 'EngineError'
 }
 
-const READ_USAGE = 0x01 | 0x08 // MAP_READ | COPY_DST
-const STORAGE_USAGE = 0x80 | 0x04 | 0x08 // STORAGE | COPY_SRC | COPY_DST
 const RUNS_IN_FLIGHT = 2
 
-/** Counts of what the engine has made so far: a replayed step adds to none of them. */
+/** How many objects the engine has made so far. Replaying a program makes none. */
 export interface Counters {
   buffers: number
   bindGroups: number
@@ -25,10 +27,12 @@ export class Engine {
   readonly pipelines: PipelineCache
   readonly target: Target
   readonly description: string
-  /** Which variant computes which product; what is not in it goes by the variants' own estimates. */
+  /** The variant of each product. For products not listed here the cost model decides. */
   variants: VariantTable = new Map()
-  /** Asked before a graph is recorded for the choices that `variants` does not hold; without one nothing is measured. */
-  tuner?: (choices: readonly Choice[]) => Promise<VariantTable>
+  /**
+   * Called before a graph is recorded, for the tunables that `variants` does not list. Without it nothing is measured.
+   */
+  tuner?: (tunables: readonly Tunable[]) => Promise<VariantTable>
   private readonly variables = new Map<unknown, GPUBuffer>()
   private readonly staging: GPUBuffer[] = []
   private readonly inFlight: Promise<unknown>[] = []
@@ -39,16 +43,16 @@ export class Engine {
   private turn: Promise<void> = Promise.resolve()
 
   /**
-   * @param device any GPUDevice, the engine's own or handed to it
-   * @param info the adapter's, from `adapter.info`
-   * @param sources the kernels' texts by file name without `.wgsl`
+   * @param device any GPUDevice; `close` destroys it
+   * @param info the adapter's `info`
+   * @param shaderTexts the kernels' texts by file name without `.wgsl`
    */
   constructor(
     readonly device: GPUDevice,
     readonly info: GPUAdapterInfo,
-    sources: Readonly<Record<string, string>>,
+    shaderTexts: Readonly<Record<string, string>>,
   ) {
-    this.library = new KernelLibrary(sources)
+    this.library = new KernelLibrary(shaderTexts)
     this.pipelines = new PipelineCache(device, this.library)
     this.description = info.description || info.device || info.vendor || 'unnamed adapter'
     this.target = targetOf(device, info)
@@ -62,10 +66,10 @@ export class Engine {
     return { ...this.made, pipelines: this.pipelines.count }
   }
 
-  /** What every wait for the device goes through: a platform may let its thread rest meanwhile. */
+  /** Wraps every wait for the device. A platform may replace it, to let its thread sleep meanwhile. */
   waitFor: <T>(done: Promise<T>) => Promise<T> = (done) => done
 
-  /** Throws the first failure that the device reported since, if any. */
+  /** Throws the first failure that the device has reported, if any. */
   check(): void {
     if (this.failure) throw this.failure
     if (this.closed) throw new EngineError('the engine is closed')
@@ -75,9 +79,9 @@ export class Engine {
     this.failure ??= new EngineError(`GPU error on ${this.description}: ${oneLine(message)}`)
   }
 
-  /** Runs `work` inside error scopes, so that what goes wrong while building is an exception here. */
+  /** Runs `work` inside error scopes: errors of the device while building become one EngineError. */
   async guarded<T>(what: string, work: () => Promise<T>): Promise<T> {
-    // Error scopes are a stack of the device: two programs that build at once would pop each other's.
+    // A device has one stack of error scopes: two programs built at once would pop each other's scopes.
     const before = this.building
     let done!: () => void
     this.building = new Promise((resolve) => (done = resolve))
@@ -110,24 +114,24 @@ export class Engine {
     return result as T
   }
 
-  /** Lowers a graph without building it: dispatches, buffers and peak bytes. */
+  /** Lowers a graph without building it: gives its dispatches, storages and peak bytes. */
   plan(spec: ProgramSpec): Plan {
-    return new Emit(this.target, this.library, this.variants).run(spec)
+    return lower(spec, this)
   }
 
   /**
-   * Records a graph as a Program: chooses kernels, plans memory, builds pipelines and bind groups.
+   * Records a graph as a Program: chooses variants, plans memory, builds pipelines and bind groups.
    *
-   * @param onProgress told of each distinct pipeline that is ready
-   * @throws EngineError in one line where the device refuses, memory is short or a kernel does not compile
+   * @param onProgress called when each distinct pipeline is ready
+   * @throws EngineError in one line if the device refuses, memory is short or a kernel does not compile
    */
   async compile(spec: ProgramSpec, onProgress?: (done: number, total: number) => void): Promise<Program> {
     return (await this.compileTogether([spec], onProgress))[0]
   }
 
   /**
-   * As `compile`, for programs that share the memory of their intermediate results: it is what the largest needs,
-   * not the sum. Inputs and outputs stay each program's own, so that the programs may run in any order.
+   * As `compile`, for several programs that share the memory of their temporaries: the programs need as much as the
+   * largest of them, not the sum. Each program keeps its own inputs and outputs, so they may run in any order.
    */
   async compileTogether(
     specs: readonly ProgramSpec[],
@@ -136,7 +140,7 @@ export class Engine {
     this.check()
     let plans = specs.map((spec) => this.plan(spec))
     if (this.tuner) {
-      const open = new Map(plans.flatMap(({ choices }) => [...choices].filter(([key]) => !this.variants.has(key))))
+      const open = new Map(plans.flatMap(({ tunables }) => [...tunables].filter(([key]) => !this.variants.has(key))))
       if (open.size) this.variants = new Map([...this.variants, ...(await this.tuner([...open.values()]))])
       plans = specs.map((spec) => this.plan(spec))
     }
@@ -153,7 +157,7 @@ export class Engine {
     return this.device.createBindGroup(descriptor)
   }
 
-  /** The buffer of a Variable, or of its whole arena, made and filled with initial values on first use. */
+  /** The buffer of a Variable, or of its whole arena. It is made on first use, and filled with the initial values. */
   bufferOf(variable: Variable): GPUBuffer {
     const owner = variable.arena?.arena ?? variable
     let buffer = this.variables.get(owner)
@@ -168,15 +172,14 @@ export class Engine {
     return buffer
   }
 
-  /** Sets a Variable from the CPU. */
+  /** Sets a Variable from an array of exactly its size. */
   write(variable: Variable, data: TypedArray): void {
     if (data.length !== variable.size)
-      throw new EngineError(`variable '${variable.name}' holds ${variable.size} numbers; given ${data.length}`)
-    const buffer = this.bufferOf(variable)
-    this.device.queue.writeBuffer(buffer, variable.arena?.offset ?? 0, data.buffer, data.byteOffset, data.byteLength)
+      throw new EngineError(`variable '${variable.name}' has ${variable.size} numbers, not ${data.length}`)
+    upload(this.device, this.bufferOf(variable), variable.arena?.offset ?? 0, data)
   }
 
-  /** Reads a Variable's present value. */
+  /** Reads a Variable's current value. */
   async read(variable: Variable): Promise<Float32Array> {
     return this.readBuffer(
       this.bufferOf(variable),
@@ -186,21 +189,21 @@ export class Engine {
     )
   }
 
-  /** Frees a Variable's buffer (its whole arena's); using it again starts from its initial value. */
+  /** Frees a Variable's buffer, or its arena's. The next use starts from the initial values. */
   release(variable: Variable): void {
     const owner = variable.arena?.arena ?? variable
     this.variables.get(owner)?.destroy()
     this.variables.delete(owner)
   }
 
-  /** Copies a range out through a pooled staging buffer. u32 comes as Uint32Array, the rest as Float32Array. */
+  /** Reads a range of a buffer through a reused staging buffer: u32 as Uint32Array, the rest as Float32Array. */
   readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: 'u32'): Promise<Uint32Array>
   readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: 'f32'): Promise<Float32Array>
   async readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: DType): Promise<TypedArray> {
     this.check()
     const k = this.staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
     const staging =
-      k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_USAGE, 'read-back')
+      k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_BACK_USAGE, 'read-back')
     const encoder = this.device.createCommandEncoder()
     encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
     this.device.queue.submit([encoder.finish()])
@@ -217,7 +220,7 @@ export class Engine {
     return dtype === 'u32' ? new Uint32Array(copy) : new Float32Array(copy)
   }
 
-  /** Waits until fewer than two runs are in flight; whoever asked first goes first. */
+  /** Waits until fewer than two runs are in flight, in the order of the calls. */
   slot(): Promise<void> {
     this.turn = this.turn.then(async () => {
       while (this.inFlight.length >= RUNS_IN_FLIGHT) await this.inFlight.shift()
@@ -230,52 +233,18 @@ export class Engine {
     this.inFlight.push(this.waitFor(this.device.queue.onSubmittedWorkDone()))
   }
 
-  /** Waits until all that was submitted is done. */
+  /** Waits until all submitted work is done. */
   async idle(): Promise<void> {
     this.inFlight.length = 0
     await this.waitFor(this.device.queue.onSubmittedWorkDone())
     this.check()
   }
 
-  /** Frees everything the engine made, and the device. */
+  /** Destroys the device, and with it everything that the engine made. */
   close(): void {
     this.closed = true
     this.device.destroy()
   }
-}
-
-/** Whether a driver runs on the processor. */
-export function adapterClassOf({ vendor, architecture, device, description }: GPUAdapterInfo): Target['adapterClass'] {
-  const name = `${vendor} ${architecture} ${device} ${description}`.toLowerCase()
-  return /llvmpipe|lavapipe|swiftshader|basic render/.test(name) ? 'cpu' : 'gpu'
-}
-
-/** What lowering needs to know of a device. */
-export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
-  return {
-    adapterClass: adapterClassOf(info),
-    maxBindingBytes: Math.floor(Math.min(device.limits.maxStorageBufferBindingSize, 2 ** 31 - 4) / 256) * 256,
-    maxBufferBytes: device.limits.maxBufferSize,
-    maxWorkgroupsPerDimension: device.limits.maxComputeWorkgroupsPerDimension,
-    subgroups: device.features.has('subgroups') && (info.subgroupMinSize ?? 0) >= 8,
-    f16: device.features.has('shader-f16'),
-    subgroupMatrix: offersMatrices(device, info),
-    subgroupSize: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
-    maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
-    maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
-  }
-}
-
-/** 16×16×16 matrix units, f16 in and f32 out; an extension of Dawn's that the types do not know yet. */
-function offersMatrices(device: GPUDevice, info: GPUAdapterInfo): boolean {
-  const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: Record<string, unknown>[] }
-  return (
-    device.features.has('chromium-experimental-subgroup-matrix') &&
-    device.features.has('shader-f16') &&
-    [...subgroupMatrixConfigs].some(
-      (c) => c.M === 16 && c.N === 16 && c.K === 16 && c.componentType === 'f16' && c.resultComponentType === 'f32',
-    )
-  )
 }
 
 const oneLine = (message: string): string => message.replace(/\s+/g, ' ').trim()

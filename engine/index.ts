@@ -1,5 +1,7 @@
 /// <reference types="@webgpu/types" preserve="true" />
-/** The engine: graph, autograd, Variables, programs and ops. Runs wherever there is a GPUDevice. */
+/** The engine: graph, autograd, Variables, programs and ops. It runs wherever there is a GPUDevice. */
+import type { LoweringContext } from './lowering_context.js'
+
 export {
   ShapeError,
   apply,
@@ -22,30 +24,23 @@ export {
   type Assignment,
   type Initial,
   type TypedArray,
-} from './sources.js'
+} from './leaves.js'
 export { backward, gradients } from './autograd.js'
-export {
-  part,
-  type DispatchRequest,
-  type Emit,
-  type Plan,
-  type ProgramSpec,
-  type Slice,
-  type Target,
-  type VariantTable,
-  variantsOf,
-} from './lowering.js'
+export { part, variantsOf, type DispatchRequest, type Plan, type ProgramSpec, type Slice } from './plan.js'
+export { type Target, type Tunable, type VariantTable } from './plan.js'
+export { type LoweringContext }
 export { measureVariants } from './tuning.js'
-export { Engine, EngineError, adapterClassOf, targetOf, type Counters } from './engine.js'
+export { Engine, EngineError, type Counters } from './engine.js'
+export { adapterClassOf, targetOf } from './target.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
 export { sharedPeakBytes } from './memory.js'
-export { fetchKernels } from './shader_source.js'
+export { fetchKernels } from './shader_texts.js'
 export * from './random.js'
 
 export { cast } from './ops/cast.js'
-export { affine, exp, log, relu, scale, sqrt, square } from './ops/unary.js'
-export { add, divide, expand, multiply, multiplyWhere, subtract } from './ops/binary.js'
+export { add, divide, expand, multiply, multiplyWhere, subtract } from './ops/elementwise.js'
+export { affine, exp, log, relu, scale, sqrt, square } from './ops/elementwise.js'
 export { mean, sum } from './ops/reduce.js'
 export { filled, placeRows, reshape, sliceRows, stopGradient } from './ops/layout.js'
 export { matmul, type MatmulOptions } from './ops/matmul.js'
@@ -70,3 +65,6 @@ export { lars } from './ops/lars.js'
 export { clipByGlobalNorm } from './ops/clip.js'
 export { ema } from './ops/ema.js'
 export { gradientAccumulation, type GradientAccumulation } from './ops/gradient_accumulation.js'
+
+/** @deprecated The name is now `LoweringContext`. */
+export type Emit = LoweringContext

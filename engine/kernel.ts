@@ -1,16 +1,16 @@
 /**
- * Kernels: WGSL files that compile as shipped, and are specialised by replacing the defaults of one
- * marked block and, where a kernel has several ways of doing a part of its work, by swapping snippets.
- * Their uniform Params and their buffers go by the names in the shader, which is parsed for them here,
- * so that a binding number is written down in one place only.
+ * Kernels: .wgsl files, which compile as shipped. A kernel is specialised by replacing the defaults of one marked block
+ * and, if it has alternatives for a part of its work, by swapping snippets. Code uses the names that the shader gives
+ * to its buffers and to the fields of its uniform Params. They are parsed here, so that binding numbers stand in the
+ * shader only.
  *
  *   // @specialize          // @snippet weights = shuffled     /* @snippet weights = direct
  *   const PIXELS = 4u;      fn weight(…) -> vec4f { … }        fn weight(…) -> vec4f { … }
  *   alias In = vec4f;       // @end                            @end *\/
- *   // @end                 (the default)                      (another, a comment in the file as shipped)
+ *   // @end                 (the default)                      (an alternative: a comment in the file as shipped)
  */
 
-/** Replacements for the `const` and `alias` lines of a kernel's `@specialize` block, and snippets by name. */
+/** Replacements for the `const` and `alias` lines of a kernel's `@specialize` block, and its snippets by name. */
 export type Constants = Readonly<Record<string, number | boolean | string>>
 
 interface Field {
@@ -47,7 +47,7 @@ export class Kernel {
     )
   }
 
-  /** The words of the uniform Params, in the order of the struct. */
+  /** The words of the uniform Params, in the order of the struct, padded to 16 bytes. */
   packParams(values: Readonly<Record<string, number>>): Uint32Array {
     const words = new DataView(new ArrayBuffer(Math.max(16, Math.ceil(this.fields.length / 4) * 16)))
     this.fields.forEach(({ name, type }, i) => {
@@ -55,7 +55,7 @@ export class Kernel {
       if (value === undefined) throw new Error(`${this.name}.wgsl: Params.${name} is not given`)
       if (type === 'f32') words.setFloat32(4 * i, value, true)
       else if (!Number.isInteger(value))
-        throw new Error(`${this.name}.wgsl: Params.${name} = ${value} is no whole number`)
+        throw new Error(`${this.name}.wgsl: Params.${name} = ${value} is not a whole number`)
       else if (type === 'i32') words.setInt32(4 * i, value, true)
       else words.setUint32(4 * i, value, true)
     })
@@ -64,7 +64,7 @@ export class Kernel {
     return new Uint32Array(words.buffer)
   }
 
-  /** The shader's text with the given constants and snippets in place of the defaults. */
+  /** The shader's text with the given constants and snippets instead of the defaults. */
   specialize(constants: Constants): string {
     let text = this.source
     for (const [name, value] of Object.entries(constants)) {
@@ -84,8 +84,8 @@ export class Kernel {
 }
 
 /**
- * Puts the snippets `name = choice` in the places of the default ones; a place that has none is left empty.
- * Undefined where the kernel has no snippet `name`.
+ * Replaces the snippets `name = …` by their alternatives `name = choice`. Where there is no such alternative, nothing
+ * remains. Returns undefined if the kernel has no snippet `name`.
  */
 function swapSnippet(text: string, name: string, choice: string): string | undefined {
   const places = new RegExp(
@@ -103,7 +103,7 @@ function swapSnippet(text: string, name: string, choice: string): string | undef
   return found ? swapped : undefined
 }
 
-/** A specialisation asks the device for what its own text uses, and for nothing else. */
+/** Adjusts the `enable` lines: a specialisation enables only the features that its own text uses. */
 function enableWhatIsUsed(text: string): string {
   const code = text.replace(/\/\*[^]*?\*\//g, '').replace(/\/\/.*$/gm, '')
   const body = code.replace(/^enable .*$/gm, '')
@@ -113,12 +113,12 @@ function enableWhatIsUsed(text: string): string {
   return text
 }
 
-/** All kernels by file name, without `.wgsl`. */
+/** Kernels by file name, without `.wgsl`. */
 export class KernelLibrary {
   private readonly kernels = new Map<string, Kernel>()
 
-  constructor(sources: Readonly<Record<string, string>>) {
-    for (const [name, source] of Object.entries(sources)) this.kernels.set(name, new Kernel(name, source))
+  constructor(texts: Readonly<Record<string, string>>) {
+    for (const [name, source] of Object.entries(texts)) this.kernels.set(name, new Kernel(name, source))
   }
 
   get names(): string[] {
@@ -129,61 +129,5 @@ export class KernelLibrary {
     const kernel = this.kernels.get(name)
     if (!kernel) throw new Error(`no kernel '${name}.wgsl' among ${this.names.join(', ')}`)
     return kernel
-  }
-}
-
-/** A key that two dispatches share exactly when one pipeline serves both. */
-export const pipelineKey = (kernel: string, constants: Constants): string =>
-  kernel + JSON.stringify(Object.entries(constants).sort(([a], [b]) => (a < b ? -1 : 1)))
-
-/**
- * Builds pipelines on a device, one a specialisation, however many programs ask for it.
- * Bind group layouts are explicit: an operand that a specialisation ignores stays in the layout.
- */
-export class PipelineCache {
-  private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>()
-  private readonly layouts = new Map<string, GPUBindGroupLayout>()
-  /** Pipelines made so far. */
-  get count(): number {
-    return this.pipelines.size
-  }
-
-  constructor(
-    private readonly device: GPUDevice,
-    private readonly library: KernelLibrary,
-  ) {}
-
-  layout(name: string): GPUBindGroupLayout {
-    let layout = this.layouts.get(name)
-    if (!layout) {
-      const kernel = this.library.get(name)
-      const visibility = 4 // GPUShaderStage.COMPUTE, spelled out because Node has no such global
-      const entries: GPUBindGroupLayoutEntry[] = kernel.storageBindings.map(({ binding, write }) => ({
-        binding,
-        visibility,
-        buffer: { type: write ? 'storage' : 'read-only-storage' },
-      }))
-      if (kernel.paramsBinding !== undefined)
-        entries.push({ binding: kernel.paramsBinding, visibility, buffer: { type: 'uniform' } })
-      this.layouts.set(name, (layout = this.device.createBindGroupLayout({ label: name, entries })))
-    }
-    return layout
-  }
-
-  pipeline(name: string, constants: Constants): Promise<GPUComputePipeline> {
-    const key = pipelineKey(name, constants)
-    let pipeline = this.pipelines.get(key)
-    if (!pipeline) {
-      const module = this.device.createShaderModule({ label: key, code: this.library.get(name).specialize(constants) })
-      pipeline = this.device.createComputePipelineAsync({
-        label: key,
-        layout: this.device.createPipelineLayout({ bindGroupLayouts: [this.layout(name)] }),
-        compute: { module, entryPoint: 'main' },
-      })
-      this.pipelines.set(key, pipeline)
-      // One that failed is not kept: the next program that asks shall hear the error itself.
-      pipeline.catch(() => this.pipelines.delete(key))
-    }
-    return pipeline
   }
 }

@@ -1,21 +1,23 @@
-/** Which physical buffer each temporary lives in, from when it is first and last used. */
-import { resolve, type Dispatch, type Storage, type Target } from './lowering.js'
+/** The memory plan: which buffer of a pool each temporary uses, given the dispatches that use it first and last. */
+import { resolve, type Dispatch, type Storage, type Target } from './plan.js'
 
 export interface MemoryPlan {
-  /** Sizes of the pooled buffers, in bytes, from the largest down. */
+  /** Sizes of the pool's buffers in bytes, in descending order. */
   readonly pool: readonly number[]
-  /** The pooled buffer of each temporary storage. */
+  /** The index of each temporary's buffer in the pool. */
   readonly slot: ReadonlyMap<Storage, number>
-  /** Pool + inputs + constants + outputs: what the program needs beside its Variables. */
+  /** Bytes of the pool, inputs, constants and outputs: what the program needs beside its Variables. */
   readonly peakBytes: number
-  /** The Variables (whole arenas) that it reads or writes. */
+  /** Bytes of the Variables, as whole arenas, that the program reads or writes. */
   readonly variableBytes: number
 }
 
 /**
- * Liveness planning over whole buffers, since WebGPU tracks usage per buffer and two temporaries of
- * one dispatch must never share one. Storages are placed from the largest down, each into the
- * first buffer that is free for its whole life; a buffer is as large as its first tenant.
+ * Plans memory by liveness, in whole buffers: WebGPU tracks usage by buffer, so two temporaries of one dispatch must
+ * not share one. The largest storage is placed first. Each storage gets the first buffer that is free for its whole
+ * life; a new buffer has the size of the first storage in it.
+ *
+ * @throws Error if a dispatch reads and writes one storage, or a buffer is larger than the adapter allows
  */
 export function assignStorages(
   dispatches: readonly Dispatch[],
@@ -68,14 +70,17 @@ export function assignStorages(
   }
 }
 
-/** Sizes of the buffers that programs need which take turns in one pool: at each place, the largest of theirs. */
+/** Sizes of the buffers of a pool that several programs share: at each index, the largest size that a program needs. */
 export function sharedPool(plans: readonly { readonly memory: MemoryPlan }[]): number[] {
-  // Every plan's pool descends in size, so that large buffers meet large ones.
+  // The sizes of each pool descend, so large buffers are matched with large ones.
   const length = Math.max(0, ...plans.map(({ memory }) => memory.pool.length))
   return Array.from({ length }, (_, i) => Math.max(...plans.map(({ memory }) => memory.pool[i] ?? 0)))
 }
 
-/** Bytes that programs compiled together need beside their Variables: one pool, and each one's inputs, constants and outputs. */
+/**
+ * Bytes that programs compiled together need beside their Variables: one shared pool, and the inputs, constants and
+ * outputs of each.
+ */
 export function sharedPeakBytes(plans: readonly { readonly memory: MemoryPlan }[]): number {
   const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0)
   return total(sharedPool(plans)) + total(plans.map(({ memory }) => memory.peakBytes - total(memory.pool)))

@@ -1,29 +1,31 @@
-/** How long each dispatch of a program takes, by the device's own clock where it offers one. */
+/** Profiling: how long each dispatch of a program takes, by the device's own clock if it has one. */
 import type { Constants } from './kernel.js'
-import type { Dispatch } from './lowering.js'
+import type { Dispatch } from './plan.js'
 import type { Program } from './program.js'
-import type { TypedArray } from './sources.js'
+import type { TypedArray } from './leaves.js'
 
-/** One dispatch of the program, in order. */
+/** One dispatch of the program. */
 export interface DispatchProfile {
-  /** The op that asked for it. */
+  /** The name of the op that recorded it. */
   readonly op: string
   readonly kernel: string
   readonly constants: Constants
   readonly workgroups: readonly [number, number, number]
-  /** Size of all that it binds: the least it can move, where it touches everything once. */
+  /** Bytes of all its bindings: what it moves at least, if it uses all of them. */
   readonly bytes: number
-  /** Median over the rounds. */
+  /** The median over the rounds. */
   readonly microseconds: number
-  /** When it began in the last round, in microseconds since the first dispatch of that round. */
+  /** Microseconds from the beginning of the last round's first dispatch to the beginning of this one. */
   readonly start: number
-  /** How long it took in the last round, in microseconds. */
+  /** Microseconds that it took in the last round. */
   readonly duration: number
 }
 
 export interface Profile {
   readonly label: string
-  /** 'timestamps': the device's clock around each dispatch. 'submissions': wall time of each dispatch submitted alone. */
+  /**
+   * 'timestamps': the device's clock around each dispatch. 'submissions': wall time of each dispatch submitted alone.
+   */
   readonly method: 'timestamps' | 'submissions'
   readonly rounds: number
   readonly dispatches: readonly DispatchProfile[]
@@ -37,11 +39,11 @@ const RESOLVE_USAGE = 0x200 | 0x04 // QUERY_RESOLVE | COPY_SRC
 type Timeline = { begin: number; end: number }[]
 
 /**
- * Replays a program with every dispatch timed on its own. Updates take effect as in `rounds` runs; results stay
- * those of the last.
+ * Replays a program with each dispatch timed. It warms up with one run first. Updates take effect in all these runs,
+ * and outputs are those of the last.
  *
  * @param inputs as `program.run` takes them
- * @throws EngineError where the device fails
+ * @throws EngineError if the device fails
  */
 export async function profile(
   program: Program,
@@ -80,7 +82,7 @@ export async function profile(
   }
 }
 
-/** One compute pass a dispatch, with the device's clock written before and after it. */
+/** Times each dispatch in a compute pass of its own, by the device's clock before and after it. */
 class DeviceClock {
   private readonly sets: GPUQuerySet[]
   private readonly resolved: GPUBuffer
@@ -110,14 +112,14 @@ class DeviceClock {
         program.encode(pass, i, i + 1)
         pass.end()
       }
-      // 2,048 dispatches' timestamps are 32 KiB, so that every set resolves to an aligned offset.
+      // The timestamps of 2,048 dispatches are 32 KiB, so every set resolves to an aligned offset.
       sets.forEach((set, k) => encoder.resolveQuerySet(set, 0, set.count, resolved, 16 * DISPATCHES_PER_SET * k))
     })
     const words = await engine.readBuffer(resolved, 0, 16 * dispatches, 'u32')
     const nanoseconds = new BigUint64Array(words.buffer, words.byteOffset, 2 * dispatches)
     const first = nanoseconds[0]
     const microseconds = Array.from(nanoseconds, (t) => Number(BigInt.asIntN(64, t - first)) / 1000)
-    // A clock that ticks slowly may show an end before its beginning by a tick.
+    // With a coarse clock, the end may appear one tick before the beginning.
     return Array.from({ length: dispatches }, (_, i) => ({
       begin: microseconds[2 * i],
       end: Math.max(microseconds[2 * i], microseconds[2 * i + 1]),
@@ -130,7 +132,7 @@ class DeviceClock {
   }
 }
 
-/** Without the device's clock: each dispatch is submitted alone and waited for, which adds the way there and back. */
+/** Without the device's clock: submits each dispatch alone and waits for it, which adds the time of a round trip. */
 async function timeSubmissions(program: Program, inputs: Readonly<Record<string, TypedArray>>): Promise<Timeline> {
   const { engine, dispatches } = program
   // The inputs are written before the first dispatch.
@@ -151,7 +153,7 @@ async function timeSubmissions(program: Program, inputs: Readonly<Record<string,
   return timeline
 }
 
-/** Bytes of a dispatch's bindings, each storage range counted once. */
+/** Bytes of a dispatch's bindings. */
 const bytesOf = ({ bindings }: Dispatch): number => bindings.reduce((sum, { bytes }) => sum + bytes, 0)
 
 function median(values: readonly number[]): number {
@@ -173,8 +175,8 @@ export interface TraceEvent {
 }
 
 /**
- * The last round of a profile as a file for chrome://tracing or Perfetto (Trace Event Format, JSON object form):
- * one complete event a dispatch, of category its kernel.
+ * The last round of a profile as a file for chrome://tracing or Perfetto (Trace Event Format, JSON object form): one
+ * complete event for each dispatch, with its kernel as the category.
  */
 export function traceEvents(profile: Profile): {
   traceEvents: TraceEvent[]

@@ -1,8 +1,9 @@
-/** A graph recorded once: pipelines, buffers and bind groups are made here, and runs only replay them. */
+/** Programs: a plan on a device. Pipelines, buffers and bind groups are made once, and each run replays them. */
+import { bindGroupEntries, layOutParams, STORAGE_USAGE, UNIFORM_USAGE, upload } from './bindings.js'
 import type { Engine } from './engine.js'
-import { part, resolve, type Plan, type Slice, type Storage } from './lowering.js'
+import { part, resolve, type Plan, type Slice, type Storage } from './plan.js'
 import { sharedPool } from './memory.js'
-import { type TypedArray } from './sources.js'
+import { type TypedArray } from './leaves.js'
 import { show } from './value.js'
 
 interface Recorded {
@@ -11,12 +12,9 @@ interface Recorded {
   readonly workgroups: readonly [number, number, number]
 }
 
-const STORAGE_USAGE = 0x80 | 0x04 | 0x08 // STORAGE | COPY_SRC | COPY_DST
-const UNIFORM_USAGE = 0x40 | 0x08 // UNIFORM | COPY_DST
-
 /**
- * The buffers of temporaries, for programs that take turns in them: each run is one submission, and what
- * it leaves there nobody reads. They are made when first asked for, and freed with the last program.
+ * The buffers of temporaries, which several programs may share: each run is one submission, and no run reads what
+ * another left there. Each buffer is made on first use. All are freed with the last program.
  */
 class Pool {
   private readonly buffers: (GPUBuffer | undefined)[] = []
@@ -58,7 +56,7 @@ export class Program {
     this.pool = pool.enter()
   }
 
-  /** Bytes that the program needs beside its Variables; known before anything ran. */
+  /** Bytes that the program needs beside its Variables. */
   get peakBytes(): number {
     return this.plan.memory.peakBytes
   }
@@ -104,55 +102,24 @@ export class Program {
       else if (storage.kind === 'variable') this.buffers.set(storage, engine.bufferOf(storage.variable!))
       else if (storage.kind !== 'temporary') {
         const buffer = make(storage.bytes, storage.label)
-        if (storage.data)
-          engine.device.queue.writeBuffer(
-            buffer,
-            0,
-            storage.data.buffer,
-            storage.data.byteOffset,
-            storage.data.byteLength,
-          )
+        if (storage.data) upload(engine.device, buffer, 0, storage.data)
         this.buffers.set(storage, buffer)
       }
     }
 
-    // One uniform buffer holds the Params of every dispatch; equal Params share their place.
-    const places = new Map<string, number>()
-    let bytes = 0
-    const place = plan.dispatches.map((d) => {
-      const key = d.params.join()
-      if (!places.has(key)) {
-        places.set(key, bytes)
-        bytes += Math.ceil(d.params.byteLength / 256) * 256
-      }
-      return places.get(key)!
-    })
-    const uniforms = make(Math.max(256, bytes), 'params', UNIFORM_USAGE)
-    const words = new Uint32Array(Math.max(64, bytes / 4))
-    plan.dispatches.forEach((d, i) => words.set(d.params, place[i] / 4))
-    engine.device.queue.writeBuffer(uniforms, 0, words)
+    const { words, offsets } = layOutParams(plan.dispatches)
+    const params = make(words.byteLength, 'params', UNIFORM_USAGE)
+    upload(engine.device, params, 0, words)
 
-    this.recorded = plan.dispatches.map((d, i) => {
-      const kernel = engine.library.get(d.kernel)
-      const entries: GPUBindGroupEntry[] = kernel.storageBindings.map(({ binding }, j) => ({
-        binding,
-        resource: this.locate(d.bindings[j]),
-      }))
-      if (kernel.paramsBinding !== undefined)
-        entries.push({
-          binding: kernel.paramsBinding,
-          resource: { buffer: uniforms, offset: place[i], size: d.params.byteLength },
-        })
-      return {
-        pipeline: pipelines[i],
-        bindGroup: engine.createBindGroup({
-          label: `${d.op} (${d.kernel})`,
-          layout: engine.pipelines.layout(d.kernel),
-          entries,
-        }),
-        workgroups: d.workgroups,
-      }
-    })
+    this.recorded = plan.dispatches.map((d, i) => ({
+      pipeline: pipelines[i],
+      bindGroup: engine.createBindGroup({
+        label: `${d.op} (${d.kernel})`,
+        layout: engine.pipelines.layout(d.kernel),
+        entries: bindGroupEntries(engine.library, d, { buffer: params, offset: offsets[i] }, (s) => this.locate(s)),
+      }),
+      workgroups: d.workgroups,
+    }))
   }
 
   private locate(slice: Slice): GPUBufferBinding & { buffer: GPUBuffer; offset: number; size: number } {
@@ -161,10 +128,11 @@ export class Program {
   }
 
   /**
-   * Replays the program. Returns once it is submitted, and waits only where two runs are in flight
-   * already, so that the queue is never empty and never endless.
+   * Replays the program, and returns when it is submitted. If two runs are in flight already, it waits first, so that
+   * the queue neither runs empty nor grows without limit.
    *
    * @param inputs one array for each `input` of the graph, of exactly its size
+   * @throws Error that names a missing, unknown or wrong input; EngineError if the device has failed
    */
   async run(inputs: Readonly<Record<string, TypedArray>> = {}): Promise<void> {
     await this.replay(inputs, (encoder) => {
@@ -174,10 +142,7 @@ export class Program {
     })
   }
 
-  /**
-   * As `run`, with the commands that `record` encodes in place of one compute pass over all dispatches: the
-   * profiler's way in.
-   */
+  /** As `run`, but `record` encodes the commands. The profiler uses it to time each dispatch. */
   async replay(
     inputs: Readonly<Record<string, TypedArray>>,
     record: (encoder: GPUCommandEncoder) => void,
@@ -196,18 +161,17 @@ export class Program {
     for (const name of Object.keys(inputs))
       if (!plan.inputs.has(name)) throw new Error(`${plan.label}: has no input '${name}'`)
     await engine.slot()
-    // From here to the submission nothing waits, so that no other run can come between inputs and dispatches.
+    // Nothing awaits from here to the submission: another run must not come between the inputs and the dispatches.
     for (const [name, { slice }] of plan.inputs) {
       const { buffer, offset } = this.locate(slice)
-      const data = inputs[name]
-      engine.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength)
+      upload(engine.device, buffer, offset, inputs[name])
     }
     const encoder = engine.device.createCommandEncoder({ label: plan.label })
     record(encoder)
     engine.submit(encoder.finish())
   }
 
-  /** Records the dispatches from number `first` up to, not including, `last` into a pass; all of them by default. */
+  /** Encodes the dispatches from index `first` up to but not including `last`; all of them by default. */
   encode(pass: GPUComputePassEncoder, first = 0, last = this.recorded.length): void {
     let pipeline: GPUComputePipeline | undefined
     for (const step of this.recorded.slice(first, last)) {
@@ -217,7 +181,10 @@ export class Program {
     }
   }
 
-  /** An output of the latest run that was submitted: f32 as Float32Array, u32 as Uint32Array. Does not stall the queue. */
+  /**
+   * Reads an output of the latest submitted run, f32 as Float32Array and u32 as Uint32Array, without stalling the
+   * queue.
+   */
   async read(name: string): Promise<Float32Array> {
     const output = this.plan.outputs.get(name)
     if (!output)
@@ -226,7 +193,7 @@ export class Program {
     return this.engine.readBuffer(buffer, offset, output.value.bytes, output.value.dtype as 'f32')
   }
 
-  /** Frees the program's own buffers, and the pool's unless another program uses it; Variables stay. */
+  /** Frees the program's own buffers, and the pool unless another program uses it. Variables stay. */
   destroy(): void {
     this.pool?.leave()
     this.pool = undefined

@@ -1,7 +1,7 @@
 /**
- * Counter-based random numbers: Philox-4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random
- * numbers: as easy as 1, 2, 3", SC 2011). Every draw is a pure function of a key and a counter, so
- * any view of any step can be made again, in any order, and a resumed run needs no generator state.
+ * Counter-based random numbers: Philox-4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1,
+ * 2, 3", SC 2011). Every draw is a pure function of a key and a counter, so any view of any step can be drawn again, in
+ * any order, and a resumed run needs no generator state.
  */
 
 const MULTIPLIER_0 = 0xd2511f53
@@ -10,7 +10,9 @@ const WEYL_0 = 0x9e3779b9
 const WEYL_1 = 0xbb67ae85
 const ROUNDS = 10
 
-/** High 32 bits of the 64-bit product of two u32, from 16-bit halves so that no step passes 2^53. */
+/**
+ * The high 32 bits of the 64-bit product of two u32, from 16-bit halves, so that no intermediate result exceeds 2^53.
+ */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff
   const aHigh = a >>> 16
@@ -22,8 +24,8 @@ function multiplyHigh(a: number, b: number): number {
 }
 
 /**
- * Philox-4x32-10: four random u32 for a 64-bit key and a 128-bit counter (words least significant
- * first, taken modulo 2^32). `out` (4 words) is filled and returned; it is allocated when absent.
+ * Philox-4x32-10: four random u32 for a 64-bit key and a 128-bit counter, both with the least significant word first.
+ * Fills and returns `out` (4 words), which is a new array by default.
  */
 export function philox(
   key: ArrayLike<number>,
@@ -55,21 +57,21 @@ export function philox(
   return out
 }
 
-/** Maps a u32 to [0, 1): all 32 bits, exact in a double. */
+/** Maps a u32 to [0, 1). It uses all 32 bits, and the result is exact in a double. */
 export function uniform(word: number): number {
   return (word >>> 0) * 2 ** -32
 }
 
-/** What a stream is for. Streams of different purposes never share a key, whatever their indices. */
+/** What a stream is for. Streams of different purposes never share a key. */
 export const Purpose = { views: 1, order: 2, weights: 3, subset: 4, readout: 5 } as const
 export type Purpose = (typeof Purpose)[keyof typeof Purpose]
 
 /**
- * The random numbers of one place in a run: a function of (seed, purpose, a, b, c), where the three
- * indices are u32 and mean what the purpose says: (epoch, image, view) for views, (epoch) for the
- * data order, (variable) for initial weights. A stream holds 2^34 words before it repeats.
+ * A stream of random numbers: a function of (seed, purpose, a, b, c). The three indices are u32, and their meaning
+ * depends on the purpose: (epoch, image, view) for views, (epoch) for the data order, (variable) for initial weights. A
+ * stream has 2^34 words before it repeats.
  *
- * @throws RangeError when the seed is not an integer in [0, 2^53)
+ * @throws RangeError if the seed is not an integer in [0, 2^53)
  */
 export class RandomStream {
   readonly #key = new Uint32Array(2)
@@ -82,12 +84,12 @@ export class RandomStream {
       throw new RangeError(`seed: ${seed} is not an integer from 0 to 2^53 - 1`)
     }
     this.#key[0] = seed % 2 ** 32
-    // A seed has at most 53 bits: 21 of the key's upper word, which leaves 11 for the purpose.
+    // A seed has at most 53 bits. It uses 21 bits of the key's upper word, and 11 remain for the purpose.
     this.#key[1] = Math.floor(seed / 2 ** 32) + purpose * 2 ** 21
     this.seek(a, b, c)
   }
 
-  /** Moves to the start of the stream of other indices, keeping seed and purpose. */
+  /** Moves to the start of the stream with other indices and the same seed and purpose. */
   seek(a: number, b = 0, c = 0): this {
     this.#counter[0] = 0
     this.#counter[1] = c
@@ -112,7 +114,7 @@ export class RandomStream {
     return low + (high - low) * uniform(this.word())
   }
 
-  /** The next integer, uniform in [0, count); its bias is below count / 2^32. */
+  /** The next integer, uniform in [0, count), with a bias below count / 2^32. */
   integer(count: number): number {
     return Math.floor(uniform(this.word()) * count)
   }
@@ -122,14 +124,14 @@ export class RandomStream {
     return uniform(this.word()) < probability
   }
 
-  /** The next standard normal number (Box and Muller's transform; two words each). */
+  /** The next standard normal number (Box–Muller transform, from two words). */
   normal(): number {
     const radius = Math.sqrt(-2 * Math.log(1 - uniform(this.word())))
     return radius * Math.cos(2 * Math.PI * uniform(this.word()))
   }
 }
 
-/** The order in which an epoch visits `count` images: a permutation of 0 … count - 1 (Fisher and Yates). */
+/** The order in which an epoch visits `count` images: a permutation of 0 … count − 1 (Fisher–Yates shuffle). */
 export function permutation(seed: number, epoch: number, count: number): Uint32Array {
   const stream = new RandomStream(seed, Purpose.order, epoch)
   const order = Uint32Array.from({ length: count }, (_, index) => index)

@@ -1,4 +1,4 @@
-/** Layers: Variables under torchvision's names, and the function of graph Values that they serve. */
+/** Layers. Each one creates Variables under torchvision's names and returns a function of graph Values. */
 import {
   Arena,
   RandomStream,
@@ -15,62 +15,69 @@ import {
   type Variable,
 } from '../engine/index.js'
 
-/** How PyTorch lays a tensor out, against how the engine does. */
+/** Layouts in PyTorch and in the engine: conv OIHW and HWIO, linear [out, in] and [in, out], vector [n] in both. */
 export type Layout = 'vector' | 'conv' | 'linear'
 
 /** One entry of the state dict. */
 export interface Entry {
   readonly variable: Variable
   readonly layout: Layout
-  /** The shape under PyTorch: conv OIHW, linear [out, in], vector [n]. */
+  /** The shape in PyTorch: conv OIHW, linear [out, in], vector [n]. */
   readonly torchShape: readonly number[]
   readonly trainable: boolean
 }
 
-/** How a forward pass is to be taken. */
+/** Options of a forward pass. */
 export interface Mode {
-  /** Batch statistics (true) or running statistics (false). */
+  /** Batch-norm uses batch statistics (true) or running statistics (false). */
   readonly training: boolean
-  /** Runs of rows (views) that batch-norm treats each on its own; 1: jointly. */
+  /** Equal groups of consecutive rows (views) that batch-norm normalises separately. Default 1: all rows together. */
   readonly groups?: number
-  /** Where training puts the updates of the running statistics. */
+  /** Training appends the updates of the running statistics to this list. */
   readonly updates?: Assignment[]
 }
 
-/** The Variables of a network, by state-dict name, in the order in which they were made. */
+/** The Variables of a network by state-dict name, in order of creation. */
 export class StateDict {
   readonly entries = new Map<string, Entry>()
 
   /**
-   * @param seed of the initial weights: each tensor's are a function of (seed, its place in the network)
-   * @param prefix before the names of the Variables, though not of the entries: tells two copies of a network apart
+   * @param seed of the initial weights: those of a tensor are a function of (seed, index of the tensor in the network)
+   * @param prefix of the Variables' names, but not of the state-dict names; it distinguishes two copies of a network
    */
   constructor(
     readonly seed: number,
     readonly prefix = '',
   ) {}
 
-  /** Parameters that gradients are taken in. */
+  /** The trainable parameters. */
   get parameters(): Variable[] {
     return [...this.entries.values()].filter((e) => e.trainable).map((e) => e.variable)
   }
 
-  /** Everything, running statistics included. */
+  /** All Variables, running statistics included. */
   get variables(): Variable[] {
     return [...this.entries.values()].map((e) => e.variable)
   }
 
-  /** Number of trained numbers, without the stem's padding channel. */
+  /** Number of trainable scalars, without the padding channel of the stem. */
   get parameterCount(): number {
     return [...this.entries.values()].filter((e) => e.trainable).reduce((n, e) => n + sizeOf(e.torchShape), 0)
   }
 
-  /** Lays all parameters into one buffer, so that the optimiser updates them with one dispatch. Call once, when complete. */
+  /** Puts all parameters into one buffer, so that the optimiser needs one dispatch. Call it once, at the end. */
   seal(): this {
     new Arena(this.parameters)
     return this
   }
 
+  /**
+   * Adds a Variable.
+   *
+   * @param shape in the engine's layout
+   * @param draw makes the generator of the initial values from the tensor's random stream
+   * @throws Error where the name exists
+   */
   add(
     name: string,
     shape: readonly number[],
@@ -80,25 +87,28 @@ export class StateDict {
     trainable = true,
   ): Variable {
     if (this.entries.has(name)) throw new Error(`state dict: '${name}' exists already`)
-    const place = this.entries.size
-    const made = variable(`${this.prefix}${name}`, shape, () => {
-      const next = draw(new RandomStream(this.seed, Purpose.weights, place))
+    const index = this.entries.size
+    const added = variable(`${this.prefix}${name}`, shape, () => {
+      const next = draw(new RandomStream(this.seed, Purpose.weights, index))
       const data = new Float32Array(sizeOf(shape))
       const padding = layout === 'conv' ? shape[2] - torchShape[1] : 0
       const [inner, channels] = [shape[3] ?? 1, shape[2] ?? 1]
       for (let i = 0; i < data.length; i++)
-        // A padding channel of the stem stays zero: it multiplies zeros.
+        // The padding channel of the stem stays zero, as in the images.
         data[i] = padding && Math.floor(i / inner) % channels >= torchShape[1] ? 0 : next()
       return data
     })
-    this.entries.set(name, { variable: made, layout, torchShape, trainable })
-    return made
+    this.entries.set(name, { variable: added, layout, torchShape, trainable })
+    return added
   }
 }
 
 const always = (value: number) => () => () => value
 
-/** 2-D convolution without bias; weights from N(0, 2 / fan_out) as torchvision's ResNets (He et al. 2015). */
+/**
+ * 2-D convolution without bias, [N, H, W, from] → [N, H', W', to]; weights from N(0, 2 / fan_out) as in torchvision's
+ * ResNets (He et al. 2015).
+ */
 export function convLayer(
   dict: StateDict,
   name: string,
@@ -110,7 +120,7 @@ export function convLayer(
     padding = 0,
   }: { from: number; to: number; kernel: number; stride?: number; padding?: number },
 ): (x: Value) => Value {
-  // Images come with a fourth, zero channel, so that every load is a whole vec4.
+  // Images have a fourth channel of zeros, so that every load is a whole vec4.
   const padded = from === 3 ? 4 : from
   const deviation = Math.sqrt(2 / (kernel * kernel * to))
   const w = dict.add(
@@ -123,7 +133,7 @@ export function convLayer(
   return (x) => conv2d(x, w, { stride, padding })
 }
 
-/** Fully connected layer, [N, from] → [N, to]; weights and bias from U(±1 / √from) as PyTorch's default. */
+/** Fully connected layer, [N, from] → [N, to]; weights and bias from U(±1 / √from), PyTorch's default. */
 export function linearLayer(
   dict: StateDict,
   name: string,
@@ -136,7 +146,7 @@ export function linearLayer(
   return (x) => matmul(x, w, { bias: b })
 }
 
-/** Batch-norm over all dimensions but the last, with ReLU and residual fused where asked. */
+/** Batch-norm over all dimensions but the last; the returned function can fuse a residual and a ReLU. */
 export function batchNormLayer(
   dict: StateDict,
   name: string,

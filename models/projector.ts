@@ -1,4 +1,4 @@
-/** The paper's projector: Linear (no bias) – BatchNorm – ReLU – Linear, hidden width equal to the output's; or deeper. */
+/** The paper's projector: Linear (no bias) – BatchNorm – ReLU – Linear, all of one width. It may also be deeper. */
 import type { Value } from '../engine/index.js'
 import { batchNormLayer, linearLayer, StateDict, type Mode } from './layers.js'
 
@@ -9,23 +9,28 @@ export interface Projector {
 }
 
 export interface ProjectorOptions {
-  /** Width of the backbone's features. */
+  /** Width of the features of the backbone. */
   features: number
   /** Projector width d. */
   dim: number
   /** Linear layers: 2 in the paper, 3 in the original Barlow Twins and VICReg. */
   depth?: number
   seed?: number
-  /** Before the names of its Variables. */
+  /** Prefix of the Variables' names. */
   prefix?: string
 }
 
-/** Names count as PyTorch's Sequential does: every hidden layer takes three places, Linear, BatchNorm and ReLU. */
+/**
+ * Builds a projector. State-dict names follow PyTorch's Sequential: each hidden layer takes three indices (Linear,
+ * BatchNorm, ReLU).
+ *
+ * @throws Error where the width or the depth is not a positive whole number
+ */
 export function projector({ features, dim, depth = 2, seed = 0, prefix = '' }: ProjectorOptions): Projector {
   if (!Number.isInteger(dim) || dim < 1) throw new Error(`projector width ${dim} must be a whole number of at least 1`)
   if (!Number.isInteger(depth) || depth < 1)
     throw new Error(`projector depth ${depth} must be a whole number of at least 1`)
-  // Its weights are drawn apart from the backbone's: same seed, other places.
+  // A seed of its own, so that its weights differ from those of the backbone.
   const dict = new StateDict(seed + 2 ** 32, prefix)
   const hidden = Array.from({ length: depth - 1 }, (_, i) => {
     const linear = linearLayer(dict, `projector.${3 * i}`, { from: i ? dim : features, to: dim, bias: false })

@@ -13,24 +13,24 @@ export type Stem = 'cifar' | 'imagenet'
 
 export interface ResNetOptions {
   arch: Architecture
-  /** Channels of the first stage; 64 in the literature. Multiples of 4 are fast: others are padded at every layer. */
+  /** Channels of the first stage; 64 in the literature. Widths that are no multiple of 4 are padded, and slower. */
   width?: number
   /** 'cifar': 3×3, stride 1, no pooling. 'imagenet': 7×7, stride 2, then a 3×3 max-pool of stride 2. */
   stem?: Stem
-  /** ReLU after the stem's batch-norm; the paper's research code has none, by accident. */
+  /** ReLU after the batch-norm of the stem. The paper's research code has none, by accident. */
   stemRelu?: boolean
-  /** Starts the last batch-norm scale of every block at 0, so that blocks begin as identities (Goyal et al. 2017). */
+  /** Sets the last batch-norm scale of every block to 0 at first, so that blocks start as identities (Goyal et al. 2017). */
   zeroInitResidual?: boolean
   /** Seed of the initial weights. */
   seed?: number
-  /** Before the names of its Variables; the state dict's names stay torchvision's. */
+  /** Prefix of the Variables' names; the state-dict names stay torchvision's. */
   prefix?: string
 }
 
-/** A backbone: its Variables and the function they serve. */
+/** A backbone: its Variables and its forward function. */
 export interface Backbone {
   readonly dict: StateDict
-  /** Width of the features: 8·width, or 32·width for ResNet-50. */
+  /** Width of the features: 8 · width, or 32 · width for ResNet-50. */
   readonly features: number
   readonly options: Required<ResNetOptions>
   /** x: [N, H, W, 4] (RGB normalised, the fourth channel zero) → [N, features] */
@@ -52,7 +52,7 @@ function basicBlock(dict: StateDict, name: string, from: number, planes: number,
   }
 }
 
-/** conv1×1 – bn – relu – conv3×3 (the stride is here) – bn – relu – conv1×1 to 4·planes – bn – (+ shortcut) – relu */
+/** conv1×1 – bn – relu – conv3×3 (with the stride) – bn – relu – conv1×1 to 4·planes – bn – (+ shortcut) – relu */
 function bottleneckBlock(
   dict: StateDict,
   name: string,
@@ -85,9 +85,9 @@ function shortcutOf(dict: StateDict, name: string, from: number, to: number, str
 }
 
 /**
- * A ResNet without its classifier.
+ * Builds a ResNet without its classifier.
  *
- * @throws where the width is no positive whole number
+ * @throws Error where the architecture is unknown or the width is not a positive whole number
  */
 export function resnet(options: ResNetOptions): Backbone {
   const full: Required<ResNetOptions> = {

@@ -3,8 +3,8 @@
  * each tensor's dtype, shape and byte range, then the tensors' bytes without gaps.
  * Format: https://huggingface.co/docs/safetensors (section "Format").
  *
- * Bytes in, bytes out: no file system here, so that weights load in a browser too. Typed arrays
- * are used as they are, which is right on little-endian machines, and WebGPU has no others.
+ * It maps bytes to tensors and back, without a file system, so it also works in a browser. Typed arrays
+ * are used without swapping bytes: the format is little-endian, as are all machines with WebGPU.
  */
 
 const ELEMENT_BYTES = {
@@ -23,7 +23,7 @@ const ELEMENT_BYTES = {
   F64: 8,
 } as const
 
-/** Element types of the format that are read and written here. */
+/** The element types that are read and written here. */
 export type SafetensorsDtype = keyof typeof ELEMENT_BYTES
 
 /** One named tensor: `data` holds the elements in row-major order (F16 and BF16 as their 16 bits). */
@@ -33,13 +33,13 @@ export interface SafetensorsTensor {
   data: ArrayBufferView
 }
 
-/** What a file holds; `tensors` is in order of name. */
+/** The content of a file; `tensors` is sorted by name. */
 export interface SafetensorsFile {
   tensors: Record<string, SafetensorsTensor>
   metadata: Record<string, string>
 }
 
-/** The format's own limit on the header, against files that would exhaust memory. */
+/** The format limits the header to this size, so that a bad file cannot exhaust memory. */
 const MAX_HEADER_BYTES = 100_000_000
 const METADATA_KEY = '__metadata__'
 
@@ -48,9 +48,9 @@ const METADATA_KEY = '__metadata__'
  * same bytes: header keys are sorted by name, data by element size (widest first, so that every
  * tensor is aligned) and then by name.
  *
- * @param tensors by name; `data` must hold exactly the bytes that dtype and shape ask for
+ * @param tensors by name; `data` must hold exactly the bytes that dtype and shape need
  * @param metadata free text by key, stored under `__metadata__`
- * @throws when a tensor's bytes do not fit its dtype and shape, naming the tensor
+ * @throws Error that names the tensor, where its bytes do not fit its dtype and shape
  */
 export function encodeSafetensors(
   tensors: Record<string, SafetensorsTensor>,
@@ -94,7 +94,7 @@ export function encodeSafetensors(
     const begin = offsets.get(name)!
     entries.push([name, { dtype, shape, data_offsets: [begin, begin + data.byteLength] }])
   }
-  // Spaces up to a multiple of 8 keep the data aligned; the format allows them.
+  // Padding with spaces to a multiple of 8 keeps the data aligned; the format allows it.
   const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)))
   const headerBytes = Math.ceil(json.length / 8) * 8
 
@@ -111,12 +111,12 @@ export function encodeSafetensors(
 
 /**
  * Reads a safetensors file. Tensors are views of `bytes` where the alignment allows it, so the
- * caller keeps `bytes` unchanged while it uses them.
+ * caller must not change `bytes` while it uses them.
  *
  * @param bytes the whole file
  * @param source named in errors, usually the file's path
- * @throws one line, when the file is cut short, its header is not valid, a dtype is unknown, or
- *   byte ranges overlap, leave gaps or leave the file
+ * @throws Error in one line, where the file is truncated, its header is invalid, a dtype is unknown, or
+ *   byte ranges overlap, leave gaps or exceed the file
  */
 export function decodeSafetensors(bytes: Uint8Array, source = 'safetensors file'): SafetensorsFile {
   const fail = (problem: string): never => {
@@ -124,7 +124,7 @@ export function decodeSafetensors(bytes: Uint8Array, source = 'safetensors file'
   }
   if (bytes.length < 8) fail(`${bytes.length} bytes are too short for a safetensors file`)
   const headerBytes = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true))
-  if (headerBytes > MAX_HEADER_BYTES) fail(`not a safetensors file (it announces a header of ${headerBytes} bytes)`)
+  if (headerBytes > MAX_HEADER_BYTES) fail(`not a safetensors file (its header would have ${headerBytes} bytes)`)
   if (8 + headerBytes > bytes.length) {
     fail(`truncated: the header should end at byte ${8 + headerBytes}, the file has ${bytes.length} bytes`)
   }
@@ -163,8 +163,8 @@ export function decodeSafetensors(bytes: Uint8Array, source = 'safetensors file'
 }
 
 /**
- * A tensor's elements as f32, whatever its dtype; 64-bit integers and floats are rounded.
- * An F32 tensor is returned as a view, not copied, where its alignment allows.
+ * Converts a tensor of any dtype to f32; values that f32 cannot hold are rounded.
+ * An aligned F32 tensor is returned as a view, not as a copy.
  */
 export function toFloat32(tensor: SafetensorsTensor): Float32Array {
   const elements = typedArray(tensor.dtype, tensor.data)
@@ -267,7 +267,7 @@ const ARRAY_OF = {
   F64: Float64Array,
 } as const
 
-/** Elements over the bytes of `view`; files made elsewhere may be misaligned, and are then copied. */
+/** The elements in the bytes of `view`. Misaligned tensors, from other writers, are copied. */
 function typedArray(dtype: SafetensorsDtype, view: ArrayBufferView): InstanceType<(typeof ARRAY_OF)[SafetensorsDtype]> {
   const elementBytes = ELEMENT_BYTES[dtype]
   const aligned = view.byteOffset % elementBytes === 0

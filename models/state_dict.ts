@@ -1,38 +1,39 @@
-/** Between the engine's layouts and torchvision's: names, OIHW convolutions, [out, in] linear layers. */
+/** Converts between the engine's layouts and torchvision's state dicts (OIHW convolutions, [out, in] linear layers). */
 import { sizeOf, type Engine } from '../engine/index.js'
 import type { Entry, StateDict } from './layers.js'
 import { toFloat32, type SafetensorsTensor } from './safetensors.js'
 
-/** From the engine's HWIO (stem padded to 4 channels) or [in, out] to PyTorch's layout. */
+/** Converts from the engine's HWIO (stem padded to 4 channels) or [in, out] to PyTorch's layout. */
 export function toTorch({ layout, torchShape, variable }: Entry, data: Float32Array): Float32Array {
   if (layout === 'vector') return data
   const out = new Float32Array(sizeOf(torchShape))
-  visit(layout, torchShape, variable.shape, (torch, own) => (out[torch] = data[own]))
+  forEachElement(layout, torchShape, variable.shape, (torch, engine) => (out[torch] = data[engine]))
   return out
 }
 
-/** The inverse of `toTorch`. */
+/** The inverse of `toTorch`; the padding channel of the stem is 0. */
 export function fromTorch({ layout, torchShape, variable }: Entry, data: Float32Array): Float32Array {
   if (layout === 'vector') return data
   const out = new Float32Array(variable.size)
-  visit(layout, torchShape, variable.shape, (torch, own) => (out[own] = data[torch]))
+  forEachElement(layout, torchShape, variable.shape, (torch, engine) => (out[engine] = data[torch]))
   return out
 }
 
-function visit(
+/** Calls `pair` with the index of each element in PyTorch's layout and in the engine's. */
+function forEachElement(
   layout: 'conv' | 'linear',
   torchShape: readonly number[],
   shape: readonly number[],
-  see: (torch: number, own: number) => void,
+  pair: (torch: number, engine: number) => void,
 ): void {
   const [O, I, H, W] = layout === 'conv' ? torchShape : [...torchShape, 1, 1]
   const channels = layout === 'conv' ? shape[2] : I
   let torch = 0
   for (let o = 0; o < O; o++)
-    for (let i = 0; i < I; i++) for (let p = 0; p < H * W; p++) see(torch++, (p * channels + i) * O + o)
+    for (let i = 0; i < I; i++) for (let p = 0; p < H * W; p++) pair(torch++, (p * channels + i) * O + o)
 }
 
-/** The present values of a network under torchvision's names, ready for a safetensors file. */
+/** Reads the current values of a network into tensors with torchvision's names and layouts. */
 export async function exportStateDict(engine: Engine, dict: StateDict): Promise<Record<string, SafetensorsTensor>> {
   const tensors: Record<string, SafetensorsTensor> = {}
   for (const [name, entry] of dict.entries)
@@ -45,11 +46,12 @@ export async function exportStateDict(engine: Engine, dict: StateDict): Promise<
 }
 
 /**
- * Loads a torchvision-named state dict. Classifiers (`fc.`), batch counters and what belongs to other parts of a
- * checkpoint are passed over; everything of this network must be there, in its shape.
+ * Loads a state dict with torchvision's names. Classifiers (`fc.`), batch counters and other parts of a checkpoint are
+ * ignored. Every tensor of this network must exist with the right shape.
  *
- * @param source what the messages call the file
- * @throws in one line, before anything is written, where a tensor is missing or of another shape
+ * @param source names the file in error messages
+ * @throws Error in one line, before anything is written, where a tensor is missing, has another shape, or belongs to
+ *   another backbone
  */
 export function importStateDict(
   engine: Engine,
@@ -60,21 +62,18 @@ export function importStateDict(
   const loaded: [Entry, Float32Array][] = []
   for (const [name, entry] of dict.entries) {
     const tensor = tensors[name]
-    if (!tensor)
-      throw new Error(`${source}: has no tensor '${name}': it holds another architecture than the one asked for`)
+    if (!tensor) throw new Error(`${source}: has no tensor '${name}': the file holds another architecture`)
     if (tensor.shape.join() !== entry.torchShape.join())
       throw new Error(
-        `${source}: '${name}' is [${tensor.shape.join(', ')}], the network wants [${entry.torchShape.join(', ')}]: ` +
-          'it holds another architecture, width or stem than the one asked for',
+        `${source}: '${name}' is [${tensor.shape.join(', ')}], the network needs [${entry.torchShape.join(', ')}]: ` +
+          'the file holds another architecture, width or stem',
       )
     loaded.push([entry, toFloat32(tensor)])
   }
-  const strangers = Object.keys(tensors).filter(
+  const unexpected = Object.keys(tensors).filter(
     (name) => /^(conv1|bn1|layer\d)/.test(name) && !name.endsWith('num_batches_tracked') && !dict.entries.has(name),
   )
-  if (strangers.length && dict.entries.has('conv1.weight'))
-    throw new Error(
-      `${source}: holds '${strangers[0]}', which the network lacks: it holds another architecture than the one asked for`,
-    )
+  if (unexpected.length && dict.entries.has('conv1.weight'))
+    throw new Error(`${source}: holds '${unexpected[0]}', which the network lacks: the file holds another architecture`)
   for (const [entry, data] of loaded) engine.write(entry.variable, fromTorch(entry, data))
 }

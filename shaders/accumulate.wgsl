@@ -1,7 +1,7 @@
-// accumulate.wgsl: total ← value where index = 0, else total ← total + value, in place.
-//
-// A sum over the runs of a program, which the run of index 0 begins anew whatever total held before.
-// total, value: count4 vec4s; index: [1]. One invocation: vec4s a grid apart.
+// accumulate.wgsl: running sum over the runs of a program, in place.
+// total, value: count4 vec4s; index: [1], the number of the run.
+//   total ← value where index = 0, else total ← total + value
+// The run with index 0 starts a new sum. Threads use a grid-stride loop over vec4s.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

@@ -1,11 +1,9 @@
 // adam.wgsl: one step of Adam (Kingma & Ba 2015) or, with DECOUPLED, AdamW (Loshchilov & Hutter 2019), in place.
-//
+// parameters (p), m, v, gradients (g): count4 vec4s; rate, step (t, counted from 1), factor: [1].
 //   g ← g + decay · p  (Adam: L2 in the gradient);   p ← p − rate · decay · p  (AdamW)
 //   m ← β₁ m + (1 − β₁) g;   v ← β₂ v + (1 − β₂) g²
 //   p ← p − rate · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + epsilon)
-//
-// With SCALED, g is factor · gradients to begin with, and where factor is 0 all of them stay as they are.
-// parameters, m, v, gradients: count4 vec4s. rate and step (t, counted from 1) are one number each, on the GPU; so is factor.
+// With SCALED, g starts as factor · gradients; factor = 0 skips the step. Threads use a grid-stride loop over vec4s.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
@@ -13,7 +11,7 @@ const DECOUPLED = false;
 const SCALED = false;
 // @end
 
-// What cancels in single precision is taken in double before it comes here: 1 − β (as rest) and ln β.
+// rest = 1 − β and log_beta = ln β come from f64, because they cancel in f32.
 struct Params {
   count4: u32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, log_beta1: f32, log_beta2: f32, epsilon: f32, decay: f32,
 }

@@ -1,27 +1,28 @@
 // augment.wgsl: views of images: crop and resize, flip, colour jitter, greyscale, solarise, normalise.
-// Blur comes between the last but two: then augment_blur.wgsl ends what is begun here with FINISH = false.
 //
-//   images  bytes [shard_images, source_height, source_width, 3], packed, red first; the data set's
-//           images from first_image on. A data set larger than a binding comes in several shards, one
-//           dispatch each: a dispatch makes the views whose image lies in its shard, and only those.
-//   rows    [views] Row: what happens to each view, and to which image (index in the whole data set)
-//   views   [views, size, size, 4] f32, NHWC, the fourth channel 0
+//   images  bytes [shard_images, source_height, source_width, 3], packed, red first: the images of the data
+//           set from first_image on. A data set larger than a binding has several shards, with one dispatch
+//           each. A dispatch makes only the views whose image lies in its shard.
+//   rows    [views] Row: the parameters of each view, and the index of its image in the whole data set
+//   views   [views, size, size, 4] f32, NHWC; the fourth channel is 0
 //
-// One workgroup a view, in a grid of x and y. With values in [0, 1] and grey = .2989 R + .587 G + .114 B:
-//   1 crop      output pixel (i, j) reads the source interval that row.crop maps [i, i + 1) x [j, j + 1)
-//               to; each axis by itself is
-//                 enlarged: bilinear at the interval's middle, between the two nearest pixel centres,
-//                           clamped to the crop box (half-pixel centres, corners not aligned);
-//                 shrunk:   the mean over the interval, its partly covered pixels weighted by the share.
+// Values are in [0, 1]; grey = .2989 R + .587 G + .114 B. The steps are
+//   1 crop      row.crop maps output pixel (i, j), that is [i, i + 1) x [j, j + 1), to an interval of the
+//               source. Each axis is resized separately:
+//                 enlarge: bilinear at the middle of the interval, between the two nearest pixel centres,
+//                          clamped to the crop box (half-pixel centres, corners not aligned);
+//                 shrink:  mean over the interval; pixels at its ends are weighted by the covered share.
 //               A flip is a negative scale: the same interval, read from the other end.
 //   2 brightness  x = clip(brightness x)
 //   3 contrast    x = clip(contrast x + (1 - contrast) mean), mean = the mean grey of the view after 2
 //   4 saturation  x = clip(saturation x + (1 - saturation) grey(x))
-//   5 hue         x = clip(hue x), a rotation of RGB about the grey axis; then HSV's hue moved by hsv_hue turns
+//   5 hue         x = clip(hue x), a rotation of RGB about the grey axis; then the HSV hue moves by hsv_hue turns
 //   6 greyscale   x = grey(x);   7 solarise  x = 1 - x where x >= solarize_from
-//   8 normalise   (x - mean) / std, channel by channel; 7 and 8 only with FINISH
-// Factors of 1 and the identity leave a value's bits as they are, so there are no flags for steps left out.
-// The mean is summed in a fixed order: the same rows give the same bits.
+//   8 normalise   (x - mean) / std for each channel
+// With FINISH = false steps 7 and 8 are left out: augment_blur.wgsl blurs first, then does them.
+// A factor of 1 and the identity matrix keep the bits of a value, so steps need no flags.
+//
+// One workgroup makes one view; the grid uses x and y. The mean is summed in a fixed order: equal rows give equal bits.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
@@ -43,7 +44,7 @@ struct Params {
   std_blue: f32,
 }
 
-// 32 floats; the matrices' columns are padded to four.
+// 32 floats; matrix columns are padded to four.
 struct Row {
   image: f32,
   brightness: f32,
@@ -51,7 +52,7 @@ struct Row {
   saturation: f32,
   greyscale: f32,
   solarize_from: f32,
-  blur: f32, // standard deviation; for augment_blur.wgsl
+  blur: f32, // standard deviation, for augment_blur.wgsl
   hsv_hue: f32,
   crop: mat3x3f, // from output to source pixel coordinates (x, y, 1)
   hue: mat3x3f,
@@ -66,18 +67,18 @@ const GREY = vec3f(0.2989, 0.5870, 0.1140);
 
 var<workgroup> partial_sums: array<f32, WORKGROUP_SIZE>;
 
-// The source pixels under one output pixel along one axis, and how they are weighted.
+// The source pixels under one output pixel along one axis, and their weights.
 struct Taps {
   first: i32,
   last: i32,
   middle: f32,
-  width: f32, // of the interval in source pixels; 0 asks for bilinear weights
-  low: i32, // the crop box, both ends included
+  width: f32, // width of the interval in source pixels; 0 means bilinear weights
+  low: i32, // the crop box is low … high, both included
   high: i32,
 }
 
 fn taps_at(index: u32, scale: f32, offset: f32) -> Taps {
-  // Crop boxes are whole pixels: rounding takes away what f32 lost.
+  // Crop boxes are whole pixels, so rounding removes the f32 error.
   let start = i32(round(offset));
   let end = i32(round(offset + scale * f32(params.size)));
   let middle = offset + scale * (f32(index) + 0.5);
@@ -107,8 +108,8 @@ fn tap_weight(taps: Taps, pixel: i32) -> f32 {
   return max(0.0, covered) / taps.width;
 }
 
-// Three bytes from any byte offset, as [0, 1]. They lie in one word or in two; where in one, `next` is
-// that same word, and the shift (taken modulo 32) puts nothing wrong into the low 24 bits.
+// Three bytes at any byte offset, as values in [0, 1]. They lie in one word or in two. If they lie in one, `next` is
+// that word, and its shifted bits only reach the unused high byte (or are equal, where the shift is 0).
 fn load_pixel(byte: u32) -> vec3f {
   let shift = 8u * (byte % 4u);
   let word = images[byte / 4u];
@@ -132,13 +133,13 @@ fn crop_pixel(first_byte: u32, column: u32, line: u32, crop: mat3x3f) -> vec3f {
   return sum;
 }
 
-// Written out, since the built-in mix may round where the factor is 1.
+// Not the built-in mix, which may round even with factor 1.
 fn blend(color: vec3f, other: vec3f, factor: f32) -> vec3f {
   return factor * color + (1.0 - factor) * other;
 }
 
-// Saturation and value stay. In sixths of a turn from red, with t of the turned hue, a channel whose own hue is at c
-// has value - chroma (distance of t from c, less 1, within [0, 1]).
+// Moves the hue; saturation and value stay. Hues count in sixths of a turn from red. For the new hue t, the channel whose
+// pure colour has hue c gets value - chroma * clamp(distance(t, c) - 1, 0, 1).
 fn turn_hue(color: vec3f, turns: f32) -> vec3f {
   let value = max(color.r, max(color.g, color.b));
   let chroma = value - min(color.r, min(color.g, color.b));
@@ -174,8 +175,8 @@ fn main(
   let pixels = params.size * params.size;
   let first_pixel = view * pixels;
 
-  // The output holds the cropped view meanwhile, whatever its size. Every invocation comes back to the
-  // pixels it wrote itself, so only the sum has to be waited for.
+  // The output buffer holds the cropped view between the two passes. Each thread reads back only the pixels
+  // that it wrote itself, so only the sum needs barriers.
   var grey_sum = 0.0;
   for (var p = lane; p < pixels; p += WORKGROUP_SIZE) {
     let cropped = crop_pixel(first_byte, p % params.size, p / params.size, row.crop);

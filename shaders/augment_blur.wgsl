@@ -1,12 +1,10 @@
-// augment_blur.wgsl: Gaussian blur of views that augment.wgsl has begun, then solarise and normalise.
-//
+// augment_blur.wgsl: Gaussian blur of the views from augment.wgsl, then solarise and normalise.
 //   x, y   [views, size, size, 4] f32, NHWC
 //   rows   [views, 32] f32, the rows of augment.wgsl
-//
-// The Gaussian is separable: one pass along the lines, then one down the columns (DOWN), which also ends the views as
-// augment.wgsl does with FINISH. One invocation: one pixel,
-//   y(p) = sum_k w(k) x(p + k) / sum_k w(k),   w(k) = exp(-k^2 / (2 sigma^2)),   |k| <= reach,
-// mirrored at the edges without repeating the edge pixel. A row whose sigma is 0 is left as it is.
+//   y(p) = sum_k w(k) x(p + k) / sum_k w(k),   w(k) = exp(-k^2 / (2 sigma^2)),   |k| <= reach
+// The edges are mirrored without repeating the edge pixel. A row with sigma = 0 is not blurred.
+// The Gaussian is separable: the first pass runs along the lines, the second (DOWN) along the columns. The second pass
+// also solarises and normalises, as augment.wgsl does with FINISH. One thread computes one pixel.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

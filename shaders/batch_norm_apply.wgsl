@@ -1,13 +1,13 @@
-// batch_norm_apply.wgsl: y = x · gain + offset (+ residual), then ReLU if asked.
-//
-// x, residual, y: [groups, rows, C]; gain, offset: [groups, C]; C a multiple of 4. In evaluation there is one group.
-// One invocation: one vec4 of channels down a strip of rows, so that gain and offset are loaded once.
+// batch_norm_apply.wgsl: normalise with known gain and offset, optionally with residual and ReLU.
+// x, residual, y: [groups, rows, C]; gain, offset: [groups, C]; C is a multiple of 4. Evaluation has one group.
+//   y = x · gain + offset (+ residual with RESIDUAL), then ReLU with RELU
+// One thread handles one vec4 of channels in a strip of rows, so it loads gain and offset once.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
 const RELU = false;
 const RESIDUAL = false;
-alias T = vec4f;    // vec4h: stored in f16
+alias T = vec4f;    // vec4h for f16 storage
 // @end
 
 struct Params { rows: u32, channels4: u32, strip: u32, first_group: u32 }
@@ -22,7 +22,7 @@ struct Params { rows: u32, channels4: u32, strip: u32, first_group: u32 }
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));

@@ -1,6 +1,7 @@
-// batch_norm_fold.wgsl: gain = scale / √(variance + epsilon), offset = shift − mean · gain, from given statistics.
-//
-// All [C], C a multiple of 4. One invocation: one vec4 of channels.
+// batch_norm_fold.wgsl: gain and offset of batch-norm from known statistics, for evaluation.
+// mean, variance, scale, shift, gain, offset: [C]; C is a multiple of 4.
+//   gain = scale / √(variance + epsilon),  offset = shift − mean · gain
+// One thread handles one vec4 of channels.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

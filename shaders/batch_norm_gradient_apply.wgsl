@@ -1,13 +1,13 @@
-// batch_norm_gradient_apply.wgsl: second pass of batch-norm's gradient: dx = gain · g + slope · x + constant.
-//
-// dy, x, dx: [groups, rows, C]; gain, offset: [groups, C]; line: [groups, 2, C] (slope, constant); C a multiple of 4.
-// With MASK, g = dy where x · gain + offset > 0 (a fused ReLU without residual), else g = dy.
-// One invocation: one vec4 of channels down a strip of rows.
+// batch_norm_gradient_apply.wgsl: second pass of the batch-norm gradient.
+// dy, x, dx: [groups, rows, C]; gain, offset: [groups, C]; line: [groups, 2, C] (slope, constant); C is a multiple of 4.
+//   dx = gain · g + slope · x + constant
+//   g = dy or, with MASK (a fused ReLU without residual), dy where x · gain + offset > 0, else 0
+// One thread handles one vec4 of channels in a strip of rows.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
 const MASK = false;
-alias T = vec4f;    // vec4h: stored in f16
+alias T = vec4f;    // vec4h for f16 storage
 // @end
 
 struct Params { rows: u32, channels4: u32, strip: u32, first_group: u32 }
@@ -23,7 +23,7 @@ struct Params { rows: u32, channels4: u32, strip: u32, first_group: u32 }
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));

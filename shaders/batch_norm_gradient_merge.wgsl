@@ -1,12 +1,14 @@
-// batch_norm_gradient_merge.wgsl: joins the sums of batch-norm's gradient and prepares its second pass.
+// batch_norm_gradient_merge.wgsl: combines the sums of the batch-norm gradient and prepares its second pass.
+//
+// partial: [groups, strips, 2, C]; mean, variance, gain: [groups, C]; line: [groups, 2, C];
+// d_scale, d_shift: [C]; C is a multiple of 4.
 //
 //   r = 1 / √(variance + epsilon)
 //   d_scale[c] = Σ_groups r · Σ g (x − mean),   d_shift[c] = Σ_groups Σ g
 //   dx = gain · g − gain · Σg / n − (x − mean) · gain · r² · Σ g (x − mean) / (n − correction)
-//      = gain · g + slope · x + constant        with slope[g, c], constant[g, c] written here
+//      = gain · g + slope · x + constant,   where line holds slope[g, c] and constant[g, c]
 //
-// partial: [groups, strips, 2, C]; the rest [groups, C]; d_scale, d_shift: [C]; C a multiple of 4.
-// One invocation: one vec4 of channels, all groups in order.
+// One thread handles one vec4 of channels of all groups, in order.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

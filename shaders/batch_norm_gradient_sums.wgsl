@@ -1,17 +1,17 @@
-// batch_norm_gradient_sums.wgsl: first pass of batch-norm's gradient.
-//
-//   g = dy, or dy where the fused ReLU let y through;  partial[group, s, 0, c] = Σ g,  partial[group, s, 1, c] = Σ g · (x − mean)
-//
-// over the rows of strip s. x, dy, y: [groups, rows, C]; C a multiple of 4. With MASK_FROM_Y the ReLU's mask is read
-// off y (a residual was added); with MASK it is found again from x · gain + offset. With KEEP, g is written to masked.
-// One invocation: one vec4 of channels of one strip.
+// batch_norm_gradient_sums.wgsl: first pass of the batch-norm gradient.
+// x, dy, y, masked: [groups, rows, C]; mean, gain, offset: [groups, C]; partial: [groups, strips, 2, C];
+// C is a multiple of 4. The sums run over the rows of strip s.
+//   g = dy or, with a fused ReLU, dy where the output of the ReLU is positive, else 0
+//   partial[group, s, 0, c] = Σ g,  partial[group, s, 1, c] = Σ g · (x − mean)
+// MASK computes the ReLU's mask again from x · gain + offset. MASK_FROM_Y reads it from y, where a residual was added.
+// KEEP writes g to masked. One thread handles one vec4 of channels of one strip.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
 const MASK = false;
 const MASK_FROM_Y = false;
 const KEEP = false;
-alias T = vec4f;    // vec4h: stored in f16
+alias T = vec4f;    // vec4h for f16 storage
 // @end
 
 struct Params { rows: u32, channels4: u32, strip: u32, strips: u32, first_strip: u32, first_group: u32 }

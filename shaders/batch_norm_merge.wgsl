@@ -1,10 +1,9 @@
-// batch_norm_merge.wgsl: joins the strips' statistics and prepares what normalising needs.
-//
+// batch_norm_merge.wgsl: combines the statistics of strips into mean, variance, gain and offset.
+// partial: [groups, strips, 2, C] from batch_norm_statistics.wgsl; scale, shift: [C]; the outputs: [groups, C].
 //   mean[g, c], variance[g, c] = Σ (x − mean)² / (n − correction)
 //   gain[g, c] = scale[c] / √(variance + epsilon),  offset[g, c] = shift[c] − mean · gain    so that y = x · gain + offset
-//
-// partial is [groups, strips, 2, C] from batch_norm_statistics.wgsl; strips join pairwise in order (Chan et al. 1979).
-// One invocation: one vec4 of channels of one group.
+// Strips are merged one after another in a fixed order (Chan et al. 1979). One thread handles one vec4 of channels of
+// one group.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

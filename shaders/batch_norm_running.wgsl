@@ -1,10 +1,9 @@
-// batch_norm_running.wgsl: running statistics, updated once a group, in the groups' order.
-//
-//   mean ← (1 − momentum) · mean + momentum · batch_mean[g];   variance likewise, with n / (n − 1) · batch_variance[g]
-//
-// Statistics that are not finite leave what was there: they come of an f16 overflow, in a step that is skipped.
-//
-// running: [C] in place; batch: [groups, C]. One invocation: one channel.
+// batch_norm_running.wgsl: update of the running statistics, one update for each group in order, in place.
+// running: [C]; batch: [groups, C], the batch statistics.
+//   running ← (1 − momentum) · running + momentum · factor · batch[g]
+//   factor = 1 for the mean, n / (n − 1) for the variance
+// A result that is not finite is not stored: it comes from an f16 overflow, in a step that is skipped.
+// One thread handles one channel.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
@@ -22,6 +21,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var g = 0u; g < params.groups; g++) {
     value += params.momentum * (batch[g * params.channels + id.x] * params.factor - value);
   }
-  // By the exponent's bits: WGSL lets a compiler assume that there is no infinity.
+  // Tests the exponent bits: WGSL lets a compiler assume that no value is infinite.
   if ((bitcast<u32>(value) & 0x7f800000u) != 0x7f800000u) { running[id.x] = value; }
 }

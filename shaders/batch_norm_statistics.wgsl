@@ -1,18 +1,15 @@
-// batch_norm_statistics.wgsl: mean and summed squared deviation of strips of rows, for batch-norm and standardise.
-//
+// batch_norm_statistics.wgsl: mean and squared deviation of strips of rows, for batch-norm and standardising.
+// x: [groups, rows, C] (rows = images × pixels); partial: [groups, strips, 2, C]; C is a multiple of 4.
 //   partial[g, s, 0, c] = mean, partial[g, s, 1, c] = Σ (x − mean)²  over the rows of strip s of group g
-//
-// x is [groups, rows, C] (rows = images × pixels), C a multiple of 4. Deviations are taken from the strip's first row,
-// never as Σx² − n·mean², which cancels. batch_norm_merge.wgsl joins the strips in a fixed order.
-//
-// One invocation: one vec4 of channels of one strip.
+// Deviations are taken from the first row of the strip, because Σx² − n·mean² cancels. batch_norm_merge.wgsl combines
+// the strips in a fixed order. One thread handles one vec4 of channels of one strip.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
-alias T = vec4f;    // vec4h: stored in f16
+alias T = vec4f;    // vec4h for f16 storage
 // @end
 
-// rows: of a group within this dispatch; strips: of the whole group; workgroup.y: group, from first_group on.
+// rows: rows of a group in this dispatch; strips: strips of the whole group; workgroup.y counts groups from first_group.
 struct Params { rows: u32, channels4: u32, strip: u32, strips: u32, first_strip: u32, first_group: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<T>;

@@ -1,13 +1,13 @@
-// binary.wgsl: y = f(a, b) elementwise on vec4s of equal shape, f chosen by OPERATION.
-//
+// binary.wgsl: elementwise function of two tensors of equal shape.
+// a, b, y: count4 vec4s. binary_broadcast.wgsl and binary_rows.wgsl take unequal shapes.
+//   y = f(a, b), where OPERATION chooses f
 //   0: a + b    1: a − b    2: a · b    3: a / b    5: a where b > 0, else 0 (the gradient of ReLU)
-//
-// One invocation: vec4s a grid apart. binary_broadcast.wgsl is for operands of unequal shape.
+// Threads use a grid-stride loop over vec4s.
 
 // @specialize
 const WORKGROUP_SIZE = 256u;
 const OPERATION = 0u;
-alias T = vec4f;    // vec4h: stored in f16
+alias T = vec4f;    // vec4h for f16 storage
 // @end
 
 struct Params { count4: u32 }
@@ -20,7 +20,7 @@ struct Params { count4: u32 }
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));

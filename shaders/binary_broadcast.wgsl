@@ -1,9 +1,9 @@
-// binary_broadcast.wgsl: y = f(a, b) elementwise with NumPy's broadcasting over up to four dimensions.
-//
-//   0: a + b    1: a − b    2: a · b    3: a / b    4: a (broadcast alone)
-//
-// y is [s0, s1, s2, s3], row-major; a stride of 0 repeats an operand along that dimension. One invocation: elements a
-// grid apart.
+// binary_broadcast.wgsl: elementwise function of two tensors with NumPy broadcasting, up to four dimensions.
+// y: [s0, s1, s2, s3], row-major; a and b are read with the strides a0 … a3 and b0 … b3. Stride 0 repeats an operand
+// along that dimension.
+//   y = f(a, b), where OPERATION chooses f
+//   0: a + b    1: a − b    2: a · b    3: a / b    4: a (broadcast only)
+// Threads use a grid-stride loop over elements.
 
 // @specialize
 const WORKGROUP_SIZE = 256u;

@@ -1,11 +1,10 @@
-// binary_rows.wgsl: y = f(a, b) elementwise with NumPy's broadcasting, on rows of whole vec4s.
-//
-//   0: a + b    1: a − b    2: a · b    3: a / b    4: a (broadcast alone)
-//
-// y is [rows, columns4] vec4s, row-major, and row r = (r0 · s1 + r1) · s2 + r2. Where a row of an operand begins is
-// r0 · stride0 + r1 · stride1 + r2 · stride2, in numbers (0 repeats it); along a row it has vec4s of its own or, with
-// A_REPEATS or B_REPEATS, one number for all.
-// binary_broadcast.wgsl is for rows that are no whole vec4s. One workgroup: rows a grid apart, WORKGROUP_SIZE vec4s of them.
+// binary_rows.wgsl: elementwise function of two tensors with NumPy broadcasting, for rows of whole vec4s.
+// y: [rows, columns4] vec4s, row-major, with row index r = (r0 · s1 + r1) · s2 + r2. A row of an operand starts at number
+// r0 · stride0 + r1 · stride1 + r2 · stride2; stride 0 repeats it. With A_REPEATS or B_REPEATS the operand has one number
+// a row, else a vec4 for each vec4 of y. binary_broadcast.wgsl takes other rows.
+//   y = f(a, b), where OPERATION chooses f
+//   0: a + b    1: a − b    2: a · b    3: a / b    4: a (broadcast only)
+// One workgroup handles WORKGROUP_SIZE vec4s of a row at a time, with a grid-stride loop over rows and columns.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

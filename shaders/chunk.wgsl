@@ -1,9 +1,9 @@
-// chunk.wgsl: chunk[i] = x[index · chunk_size + i] or, with STORE, x[index · chunk_size + i] = chunk[i].
-//
-// Takes equal chunks of rows out of x, or puts them there, one a run, at a place that only the GPU knows.
-// source and destination are x and the chunk or, with STORE, the chunk and x; index: [1]. Words of 32 bits.
-// Bound are the `count` words of the chunk from word `first` and the `size` words of x from word `base`.
-// One invocation: elements of the chunk a grid apart.
+// chunk.wgsl: copies one of many equal chunks of rows out of a tensor x or, with STORE, into it.
+// source, destination: x and the chunk or, with STORE, the chunk and x, in 32-bit words; index: [1], the number of the
+// chunk, known only on the GPU. The bindings hold `count` words of the chunk from word `first` and `size` words of x
+// from word `base`.
+//   chunk[i] = x[index · chunk_size + i] or, with STORE, x[index · chunk_size + i] = chunk[i]
+// Threads use a grid-stride loop over words of the chunk.
 
 // @specialize
 const WORKGROUP_SIZE = 256u;
@@ -18,7 +18,7 @@ struct Params { count: u32, first: u32, chunk_size: u32, base: u32, size: u32 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
-  // Before the part of x that is bound, the difference wraps around and is larger than any size.
+  // For words before the bound part of x the difference wraps around, so it is larger than any size.
   let start = index[0] * params.chunk_size + params.first - params.base;
   for (var i = id.x; i < params.count; i += workgroups.x * WORKGROUP_SIZE) {
     let at = start + i;

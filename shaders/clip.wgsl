@@ -1,10 +1,8 @@
-// clip.wgsl: what brings gradients of the squared norm Σ sums down to the norm `most`, as a factor.
-//
+// clip.wgsl: factor that clips gradients to the norm `most`.
+// sums: [count], partial sums of squares of the unscaled gradients; given, norm, factor, applied: [1].
 //   norm = √(Σ sums),   factor = given · min(1, most / (norm + 1e-6)),   applied = 1
-//
-// With SCALED, `given` is what unscales the gradients (the sums are of unscaled ones), or 0 where the step is skipped;
-// else it is 1. Where it is 0 or the norm is not finite, factor = applied = 0: the step is to be skipped.
-// sums: [count]; given, norm, factor, applied: [1]. A single workgroup.
+// With SCALED, `given` is the factor that unscales the gradients, or 0 to skip the step; otherwise it counts as 1.
+// If given is 0 or the norm is not finite, factor = applied = 0, which skips the step. A single workgroup runs.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
@@ -32,7 +30,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   }
   if (lane != 0u) { return; }
   let square = partial[0];
-  // By its exponent's bits: WGSL lets a compiler assume that there is no infinity.
+  // Tests the exponent bits: WGSL lets a compiler assume that no value is infinite.
   let finite = (bitcast<u32>(square) & 0x7f800000u) != 0x7f800000u;
   var unscale = 1.0;
   if (SCALED) { unscale = given[0]; }

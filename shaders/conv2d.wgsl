@@ -1,17 +1,19 @@
 // conv2d.wgsl: convolution as an implicit GEMM in registers.
 //
+// x: [N, H, W, C], y: [N, Ho, Wo, O], w: [kh, kw, C, O] (NHWC and HWIO), bias: [O]; C and O are multiples of 4. Pixels
+// of x outside the image count as zero.
+//
 //   y[n, i·step + y0, j·step + x0, o] = Σ_{t,u,c} x[n, i·stride + origin_y + t·direction, j·stride + origin_x + u·direction, c]
 //                                               · w[ky0 + t·tap_step, kx0 + u·tap_step, c, o]  (+ bias[o])
 //
-// Activations NHWC, weights HWIO; x outside the image counts as zero. C and O are multiples of 4.
 // Forward:        step = 1, origin = −padding, direction = +1, ky0 = kx0 = 0, tap_step = 1.
-// Input gradient: w transposed to [kh, kw, O, C]; one dispatch for each parity class (y0, x0) of the image, so that
+// Input gradient: w transposed to [kh, kw, O, C]. Each parity class (y0, x0) of the image has its own dispatch, so that
 //                 a stride never multiplies zeros: step = stride of the layer, stride = 1, direction = −1.
 //
-// An invocation holds PIXELS output pixels × 4·CHANNELS output channels in registers, and the lanes of a subgroup share
-// one block of channels. weights = shuffled: each loads a different vec4 of the weights, and shuffles hand them round;
-// loads are what a software driver is slow at, and with CHANNELS = 8 this needs 8 vec4 loads for 128 vec4 products.
-// weights = direct: each loads its own, where subgroups are absent or smaller than 8 lanes.
+// A thread holds PIXELS output pixels × 4·CHANNELS output channels in registers. The lanes of a subgroup compute the same
+// channels. weights = shuffled: each lane loads a different vec4 of the weights, and shuffles exchange them. Loads are slow
+// on software drivers; with CHANNELS = 8 a thread makes 8 vec4 loads for 128 vec4 products.
+// weights = direct: each lane loads all its weights itself, for adapters without subgroups of at least 8 lanes.
 enable subgroups;
 
 // @specialize
@@ -19,12 +21,12 @@ const WORKGROUP_SIZE = 64u;
 const PIXELS = 4u;
 const CHANNELS = 4u;
 const HAS_BIAS = false;
-alias In = vec4f;    // vec4h: activations stored in f16
+alias In = vec4f;    // vec4h for f16 activations
 alias Out = vec4f;
 // @end
 
 struct Params {
-  images: u32,        // N in this dispatch
+  images: u32,        // N of this dispatch
   in_height: u32, in_width: u32, in_channels4: u32,      // C / 4
   out_height: u32, out_width: u32, out_channels4: u32,   // O / 4
   grid_height: u32, grid_width: u32,                     // i and j run over this grid
@@ -38,7 +40,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> y: array<Out>;
 
-// The weights that four input channels, from row `row` of w on, meet in a block of output channels.
+// The weights of four input channels (four rows of w from `row` on) for 4·CHANNELS output channels.
 // @snippet weights = shuffled
 alias Held = array<vec4f, CHANNELS / 2u>;
 fn hold(row: u32, channel: u32, lane: u32) -> Held {
@@ -66,15 +68,15 @@ fn weight(held: ptr<function, Held>, k: u32, v: u32) -> vec4f {
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
 }
 @end */
 
-// Adds four input channels' part to `WIDTH` vec4s of output channels, those from `first` on. Vec4 by vec4: few sums are
-// then in registers at a time, however many there are.
+// Adds the products of four input channels to `WIDTH` vec4s of output channels, from `first` on. The outer loop runs over
+// these vec4s, so that few sums are in registers at a time.
 const WIDTH = min(CHANNELS, 4u);
 alias Block = array<array<vec4f, PIXELS>, WIDTH>;
 fn accumulate(sum: ptr<function, Block>, a: ptr<function, array<vec4f, PIXELS>>, held: ptr<function, Held>, first: u32) {
@@ -96,7 +98,7 @@ fn main(
 ) {
   let channel = workgroup.y * CHANNELS;
   // @snippet weights = shuffled
-  let lane = subgroup_lane % 8u;   // eight lanes hold one another's weights, whatever the size of the subgroup
+  let lane = subgroup_lane % 8u;   // groups of eight lanes exchange weights, whatever the subgroup size
   // @end
   /* @snippet weights = direct
   let lane = 0u;
@@ -115,7 +117,7 @@ fn main(
   }
 
   var sum: Block;
-  var more: Block;   // of CHANNELS = 8: one loop over all would be too long for drivers to unroll
+  var more: Block;   // second half for CHANNELS = 8: drivers do not unroll one loop over both halves
   for (var t = 0u; t < params.taps_y; t++) {
     for (var u = 0u; u < params.taps_x; u++) {
       var inside: array<bool, PIXELS>;

@@ -1,31 +1,33 @@
-// conv2d_matrix.wgsl: convolution, and with it the matrix product, on matrix units: f16 factors, f32 sums.
+// conv2d_matrix.wgsl: convolution and matrix product on matrix units, with f16 factors and f32 sums.
+//
+// x: [N, H, W, C], y: [N, Ho, Wo, O], w: [kh, kw, C, O] (NHWC and HWIO), bias: [O]; C and O are multiples of 4.
+// conv2d.wgsl explains the index parameters, conv2d_tiled.wgsl the batches and splits.
 //
 //   y[n, i·step + y0, j·step + x0, o] = Σ_{t,u,c} x[n, i·stride + origin_y + t·direction, j·stride + origin_x + u·direction, c]
 //                                               · w[ky0 + t·tap_step, kx0 + u·tap_step, c, o]  (+ bias[o])
 //
-// Walk, batches and splits are those of conv2d_tiled.wgsl. x and w are rounded to f16 while they are staged, if they are not
-// stored so; sums, bias and what is added to them are f32.
+// x and w are rounded to f16 while they are staged, unless they are stored in f16. Sums and bias are f32.
 //
-// A workgroup is four subgroups of LANES invocations, two by two; a subgroup sums ROWS × COLUMNS matrices of 16×16, that is a
-// workgroup a tile of 32·ROWS rows × 32·COLUMNS columns. For every 32 of the depth it stages that many rows and columns once
-// (128×128: 16 KiB for 524,288 multiplications), and a subgroup then loads ROWS + COLUMNS matrices for ROWS·COLUMNS products.
-// Rows in workgroup memory are 8 numbers longer than they need be, so that those of a matrix lie in different banks. The
-// next block is on its way from memory to registers while the present one is multiplied.
+// A workgroup has 2 × 2 subgroups of LANES threads. A subgroup sums ROWS × COLUMNS matrices of 16×16, so a workgroup
+// computes a tile of 32·ROWS rows × 32·COLUMNS columns. For every block of 32 in the depth it stages the rows and columns
+// of the tile once in workgroup memory (128×128: 16 KiB for 524,288 multiplications). A subgroup then loads
+// ROWS + COLUMNS matrices for ROWS·COLUMNS products. Rows in workgroup memory have 8 numbers of padding, so that the rows
+// of a matrix lie in different banks. While a block is multiplied, the next one is loaded from memory into registers.
 enable f16, subgroups, chromium_experimental_subgroup_matrix;
 
 // @specialize
 const LANES = 32u;
 const ROWS = 2u;
 const COLUMNS = 2u;
-const AT_ONCE = 1u;         // matrices of a row that leave through workgroup memory at once: a divisor of COLUMNS
+const AT_ONCE = 1u;         // matrices of a row stored through workgroup memory at a time; divides COLUMNS
 const HAS_BIAS = false;
-alias In = vec4h;          // vec4f: stored in f32
+alias In = vec4h;          // vec4f for f32 storage
 alias Weight = vec4f;
 alias Out = vec4h;
 // @end
 
 struct Params {
-  images: u32,        // N in this dispatch
+  images: u32,        // N of this dispatch
   in_height: u32, in_width: u32, in_channels4: u32,      // C / 4
   out_height: u32, out_width: u32, out_channels4: u32,   // O / 4
   grid_height: u32, grid_width: u32,                     // i and j run over this grid
@@ -41,12 +43,12 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> y: array<Out>;
 
-const DEPTH = 32u;   // of a block
+const DEPTH = 32u;   // depth of a block
 const DEPTH4 = DEPTH / 4u;
 const INVOCATIONS = 4u * LANES;
 const TILE_ROWS = 32u * ROWS;
 const TILE_COLUMNS4 = 8u * COLUMNS;
-const LOADS_X = TILE_ROWS * DEPTH4 / INVOCATIONS;      // vec4s of a block that an invocation brings
+const LOADS_X = TILE_ROWS * DEPTH4 / INVOCATIONS;      // vec4s of a block that one thread loads
 const LOADS_W = TILE_COLUMNS4 * DEPTH / INVOCATIONS;
 const LEFT_ROW = DEPTH + 8u;
 const RIGHT_ROW = 4u * TILE_COLUMNS4 + 8u;
@@ -61,10 +63,10 @@ alias Sum = subgroup_matrix_result<f32, 16, 16>;
 var<workgroup> left: array<f16, TILE_ROWS * LEFT_ROW>;     // left[m][k]
 var<workgroup> right: array<f16, DEPTH * RIGHT_ROW>;       // right[k][o]
 var<workgroup> strips: array<f32, 64u * OUT_ROW>;          // 16 × 4·STRIP4 results of each subgroup
-var<workgroup> pixels: array<u32, TILE_ROWS>;              // of y, where each row of the tile goes
+var<workgroup> pixels: array<u32, TILE_ROWS>;              // the pixel of y for each row of the tile
 
 // @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
@@ -74,7 +76,7 @@ fn stored(v: vec4f) -> vec4h {
 fn stored(v: vec4f) -> vec4f { return v; }
 @end */
 
-// Four channels (c / 4) at tap (t, u): a place in the depth.
+// A position in the depth: four channels (c / 4) at tap (t, u).
 struct Place { t: u32, u: u32, c4: u32 }
 
 fn place(depth4: u32) -> Place {
@@ -82,7 +84,7 @@ fn place(depth4: u32) -> Place {
   return Place(tap / params.taps_x, tap % params.taps_x, depth4 % params.in_channels4);
 }
 
-// Counts up by less than a whole depth: additions and carries, where dividing in every block would cost far more.
+// Moves on by less than a whole depth, with additions and carries: divisions in every block cost far more.
 fn advanced(at: Place, by: Place) -> Place {
   var c4 = at.c4 + by.c4;
   var u = at.u + by.u;
@@ -100,7 +102,7 @@ fn main(
   @builtin(subgroup_id) subgroup: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  // Tiles are counted along the columns first, so that those which run together read the same rows.
+  // Tile numbers run along the columns first, so that tiles that run at the same time read the same rows.
   let column_tiles = (params.out_channels4 + TILE_COLUMNS4 - 1u) / TILE_COLUMNS4;
   let tile = workgroup.y * workgroups.x + workgroup.x;
   let first_row = tile / column_tiles * TILE_ROWS;
@@ -114,11 +116,11 @@ fn main(
   let begin4 = split * params.depth4_per_split;
   let end4 = min(begin4 + params.depth4_per_split, depth4);
 
-  // What this invocation brings of x: four channels, its place in the depth counted up from block to block, of LOADS_X rows.
+  // This thread loads from x: four channels of LOADS_X rows, at a position in the depth that moves on from block to block.
   let x4 = local % DEPTH4;
-  var row: array<i32, LOADS_X>;      // in the image, for tap (0, 0)
+  var row: array<i32, LOADS_X>;      // row in the image, for tap (0, 0)
   var column: array<i32, LOADS_X>;
-  var image: array<u32, LOADS_X>;    // its first row of pixels
+  var image: array<u32, LOADS_X>;    // first row of pixels of the image
   for (var l = 0u; l < LOADS_X; l++) {
     let m = first_row + local / DEPTH4 + l * (INVOCATIONS / DEPTH4);
     let pixel = m % grid;
@@ -126,7 +128,7 @@ fn main(
     column[l] = i32(pixel % params.grid_width * params.stride) + params.origin_x;
     image[l] = (batch * params.images + m / grid) * params.in_height;
   }
-  // What it brings of w: one vec4 of columns, of LOADS_W successive k's (a multiple of 4).
+  // It loads from w: one vec4 of columns at LOADS_W successive k (a multiple of 4).
   let w_k = local / TILE_COLUMNS4 * LOADS_W;
   let w_column4 = first_column4 + local % TILE_COLUMNS4;
   let w_rows = batch * params.kernel_height * params.kernel_width;
@@ -143,7 +145,7 @@ fn main(
   let sub_row = subgroup / 2u * 16u * ROWS;
   let sub_column = subgroup % 2u * 16u * COLUMNS;
   let blocks = (max(end4, begin4) - begin4 + DEPTH4 - 1u) / DEPTH4;
-  // Turn b brings block b, and multiplies block b − 1.
+  // Iteration b loads block b and multiplies block b − 1.
   for (var b = 0u; b <= blocks; b++) {
     let from4 = begin4 + b * DEPTH4;
     for (var l = 0u; l < LOADS_X; l++) {
@@ -192,7 +194,7 @@ fn main(
     workgroupBarrier();
   }
 
-  // A matrix reaches memory through workgroup memory alone: AT_ONCE of every subgroup's at a time.
+  // Results reach memory through workgroup memory, AT_ONCE matrices of every subgroup at a time.
   for (var l = local; l < TILE_ROWS; l += INVOCATIONS) {
     let m = first_row + l;
     let pixel = m % grid;

@@ -1,17 +1,19 @@
 // conv2d_row.wgsl: 3×3 convolution of stride 1 as an implicit GEMM in registers, where taps share their loads.
 //
+// x: [N, H, W, C], y: [N, Ho, Wo, O], w: [3, 3, C, O] (NHWC and HWIO), bias: [O]; C and O are multiples of 4. Pixels of x
+// outside the image count as zero.
+//
 //   y[n, i, j, o] = Σ_{t,u,c} x[n, i + origin_y + t, j + origin_x + u, c] · w[t, u, c, o]  (+ bias[o]),   t, u in 0 … 2
 //
-// Activations NHWC, weights HWIO; x outside the image counts as zero. C and O are multiples of 4.
-// Input gradient: w transposed to [3, 3, O, C] and, with REVERSED, read from its last tap to its first.
+// Input gradient: w transposed to [3, 3, O, C]; REVERSED reads its taps from last to first.
 //
-// An invocation holds PIXELS neighbours of one row of y × 4·CHANNELS output channels, and the three taps of a row of the
-// kernel meet PIXELS + 2 pixels of x that are loaded once: a third fewer loads than conv2d.wgsl has.
+// A thread holds PIXELS neighbouring pixels of one row of y × 4·CHANNELS output channels. The three taps of a kernel row
+// share PIXELS + 2 pixels of x, each loaded once: a third fewer loads than conv2d.wgsl, weights included.
 // weights: as in conv2d.wgsl.
-// ends = loaded: of those pixels the first and the last are loaded like the others.
-// ends = shuffled: they come from the lanes beside, which hold them already. Asks that x is as wide as y (origin_x = −1),
-//   that eight lanes hold whole rows (8·PIXELS is a multiple of the width, the width one of PIXELS), and that the lanes of
-//   a subgroup follow local_invocation_index.
+// ends = loaded: the first and the last of these pixels are loaded like the others.
+// ends = shuffled: they come from the neighbouring lanes, which hold them. This needs x as wide as y (origin_x = −1), whole
+//   rows in eight lanes (8·PIXELS is a multiple of the width, which is a multiple of PIXELS), and subgroup lanes that
+//   follow local_invocation_index.
 enable subgroups;
 
 // @specialize
@@ -20,12 +22,12 @@ const PIXELS = 4u;
 const CHANNELS = 4u;
 const HAS_BIAS = false;
 const REVERSED = false;
-alias In = vec4f;    // vec4h: activations stored in f16
+alias In = vec4f;    // vec4h for f16 activations
 alias Out = vec4f;
 // @end
 
 struct Params {
-  images: u32,        // N in this dispatch
+  images: u32,        // N of this dispatch
   in_height: u32, in_width: u32, in_channels4: u32,      // C / 4
   out_height: u32, out_width: u32, out_channels4: u32,   // O / 4
   origin_y: i32, origin_x: i32,
@@ -36,7 +38,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> y: array<Out>;
 
-// The weights that four input channels, from row `row` of w on, meet in a block of output channels.
+// The weights of four input channels (four rows of w from `row` on) for 4·CHANNELS output channels.
 // @snippet weights = shuffled
 alias Held = array<vec4f, CHANNELS / 2u>;
 fn hold(row: u32, channel: u32, lane: u32) -> Held {
@@ -64,7 +66,7 @@ fn weight(held: ptr<function, Held>, k: u32, v: u32) -> vec4f {
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
@@ -81,7 +83,7 @@ fn main(
 ) {
   let channel = workgroup.y * CHANNELS;
   // @snippet weights = shuffled
-  let lane = subgroup_lane % 8u;   // eight lanes hold one another's weights, whatever the size of the subgroup
+  let lane = subgroup_lane % 8u;   // groups of eight lanes exchange weights, whatever the subgroup size
   // @end
   /* @snippet weights = direct
   let lane = 0u;

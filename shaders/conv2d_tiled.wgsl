@@ -1,31 +1,33 @@
-// conv2d_tiled.wgsl: convolution, and with it the matrix product, as an implicit GEMM in workgroup memory.
+// conv2d_tiled.wgsl: convolution and matrix product as an implicit GEMM in workgroup memory.
+//
+// x: [N, H, W, C], y: [N, Ho, Wo, O], w: [kh, kw, C, O] (NHWC and HWIO), bias: [O]; C and O are multiples of 4.
+// conv2d.wgsl explains the index parameters.
 //
 //   y[n, i·step + y0, j·step + x0, o] = Σ_{t,u,c} x[n, i·stride + origin_y + t·direction, j·stride + origin_x + u·direction, c]
 //                                               · w[ky0 + t·tap_step, kx0 + u·tap_step, c, o]  (+ bias[o])
 //
-// The walk is that of conv2d.wgsl, where it is explained. As a product: rows m = (n, i, j), depth k = (t, u, c), columns o.
-// A matrix product c = a·b is the 1×1 convolution of an image of M × 1 pixels and K channels; `batches` of them lie one
-// behind another in x, w and y. Where the sum over k is cut in splits, y holds the parts [splits, batches, …], summed
-// afterwards, in order, by reduce4.wgsl.
+// As a product it has rows m = (n, i, j), depth k = (t, u, c) and columns o. A matrix product c = a·b is the 1×1
+// convolution of an image of M × 1 pixels and K channels; `batches` products lie one after another in x, w and y. If the
+// sum over k is cut into splits, y is [splits, batches, …], and reduce4.wgsl adds the splits in order.
 //
-// A workgroup computes a tile of 4·ROWS4·THREADS_Y rows × 4·COLUMNS4·THREADS_X columns, an invocation 4·ROWS4 × 4·COLUMNS4
-// of it in registers. For every 16 of the depth it stages that many rows and columns once (128×128: 16 KiB for 262,144
-// multiplications), and an invocation then reads ROWS4 + COLUMNS4 vec4s for 16·ROWS4·COLUMNS4 multiplications. The next
-// block is on its way from memory to registers while the present one is multiplied.
+// A workgroup computes a tile of 4·ROWS4·THREADS_Y rows × 4·COLUMNS4·THREADS_X columns, a thread 4·ROWS4 × 4·COLUMNS4 of
+// it in registers. For every block of 16 in the depth the workgroup stages the rows and columns of the tile once in
+// workgroup memory (128×128: 16 KiB for 262,144 multiplications). A thread then reads ROWS4 + COLUMNS4 vec4s for
+// 16·ROWS4·COLUMNS4 multiplications. While a block is multiplied, the next one is loaded from memory into registers.
 
 // @specialize
-const THREADS_X = 16u;     // with THREADS_Y: 64 to 256 invocations
+const THREADS_X = 16u;     // THREADS_X · THREADS_Y: 64 to 256
 const THREADS_Y = 16u;
 const ROWS4 = 1u;
 const COLUMNS4 = 1u;
 const HAS_BIAS = false;
-alias In = vec4f;          // vec4h: stored in f16
+alias In = vec4f;          // vec4h for f16 storage
 alias Weight = vec4f;
 alias Out = vec4f;
 // @end
 
 struct Params {
-  images: u32,        // N in this dispatch
+  images: u32,        // N of this dispatch
   in_height: u32, in_width: u32, in_channels4: u32,      // C / 4
   out_height: u32, out_width: u32, out_channels4: u32,   // O / 4
   grid_height: u32, grid_width: u32,                     // i and j run over this grid
@@ -41,15 +43,15 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> y: array<Out>;
 
-const DEPTH = 16u;   // of a block
+const DEPTH = 16u;   // depth of a block
 const DEPTH4 = DEPTH / 4u;
 const INVOCATIONS = THREADS_X * THREADS_Y;
 const TILE_ROWS4 = ROWS4 * THREADS_Y;
 const TILE_COLUMNS4 = COLUMNS4 * THREADS_X;
-const LOADS_X = TILE_ROWS4 * DEPTH / INVOCATIONS;      // vec4s of a block that an invocation brings
+const LOADS_X = TILE_ROWS4 * DEPTH / INVOCATIONS;      // vec4s of a block that one thread loads
 const LOADS_W = TILE_COLUMNS4 * DEPTH / INVOCATIONS;
 
-// left[m][k / 4], as in memory: an invocation reads four k's of a row at once. k / 4 is turned by m / 2, so that eight
+// left[m][k / 4], as in memory: a thread reads four k of a row at once. k / 4 is XORed with m / 2, so that eight
 // successive rows lie in different banks.
 var<workgroup> left: array<vec4f, 4u * TILE_ROWS4 * DEPTH4>;
 var<workgroup> right: array<vec4f, DEPTH * TILE_COLUMNS4>;   // right[k][o / 4]
@@ -58,14 +60,14 @@ var<workgroup> right: array<vec4f, DEPTH * TILE_COLUMNS4>;   // right[k][o / 4]
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
 }
 @end */
 
-// Four channels (c / 4) at tap (t, u): a place in the depth.
+// A position in the depth: four channels (c / 4) at tap (t, u).
 struct Place { t: u32, u: u32, c4: u32 }
 
 fn place(depth4: u32) -> Place {
@@ -73,7 +75,7 @@ fn place(depth4: u32) -> Place {
   return Place(tap / params.taps_x, tap % params.taps_x, depth4 % params.in_channels4);
 }
 
-// Counts up by less than a whole depth: additions and carries, where dividing in every block would cost far more.
+// Moves on by less than a whole depth, with additions and carries: divisions in every block cost far more.
 fn advanced(at: Place, by: Place) -> Place {
   var c4 = at.c4 + by.c4;
   var u = at.u + by.u;
@@ -89,7 +91,7 @@ fn main(
   @builtin(num_workgroups) workgroups: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  // Tiles are counted along the columns first, so that those which run together read the same rows.
+  // Tile numbers run along the columns first, so that tiles that run at the same time read the same rows.
   let column_tiles = (params.out_channels4 + TILE_COLUMNS4 - 1u) / TILE_COLUMNS4;
   let tile = workgroup.y * workgroups.x + workgroup.x;
   let first_row = tile / column_tiles * TILE_ROWS4 * 4u;
@@ -103,11 +105,11 @@ fn main(
   let begin4 = split * params.depth4_per_split;
   let end4 = min(begin4 + params.depth4_per_split, depth4);
 
-  // What this invocation brings of x: four channels, its place in the depth counted up from block to block, of LOADS_X rows.
+  // This thread loads from x: four channels of LOADS_X rows, at a position in the depth that moves on from block to block.
   let x4 = local % DEPTH4;
-  var row: array<i32, LOADS_X>;      // in the image, for tap (0, 0)
+  var row: array<i32, LOADS_X>;      // row in the image, for tap (0, 0)
   var column: array<i32, LOADS_X>;
-  var image: array<u32, LOADS_X>;    // its first row of pixels
+  var image: array<u32, LOADS_X>;    // first row of pixels of the image
   for (var l = 0u; l < LOADS_X; l++) {
     let m = first_row + local / DEPTH4 + l * (INVOCATIONS / DEPTH4);
     let pixel = m % grid;
@@ -115,7 +117,7 @@ fn main(
     column[l] = i32(pixel % params.grid_width * params.stride) + params.origin_x;
     image[l] = (batch * params.images + m / grid) * params.in_height;
   }
-  // What it brings of w: one vec4 of columns, of LOADS_W successive k's.
+  // It loads from w: one vec4 of columns at LOADS_W successive k.
   let w_k = local / TILE_COLUMNS4 * LOADS_W;
   let w_column4 = first_column4 + local % TILE_COLUMNS4;
   let w_rows = batch * params.kernel_height * params.kernel_width;
@@ -130,7 +132,7 @@ fn main(
   let tx = local % THREADS_X;
   let ty = local / THREADS_X;
   let blocks = (max(end4, begin4) - begin4 + DEPTH4 - 1u) / DEPTH4;
-  // Turn b brings block b, and multiplies block b − 1.
+  // Iteration b loads block b and multiplies block b − 1.
   for (var b = 0u; b <= blocks; b++) {
     let from4 = begin4 + b * DEPTH4;
     for (var l = 0u; l < LOADS_X; l++) {

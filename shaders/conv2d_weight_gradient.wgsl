@@ -1,19 +1,21 @@
-// conv2d_weight_gradient.wgsl: the gradient of a convolution in its weights, split along its long sum.
+// conv2d_weight_gradient.wgsl: gradient of a convolution in its weights, in registers, with the sum cut into splits.
+//
+// x: [N, H, W, C], dy: [N, Ho, Wo, O], partial: [splits, kh, kw, C, O] (NHWC and HWIO); C and O are multiples of 4.
 //
 //   partial[s, ky, kx, c, o] = Σ over the output pixels (n, i, j) of split s of
 //                              x[n, i·stride + ky − padding, j·stride + kx − padding, c] · dy[n, i, j, o]
 //
-// Activations NHWC, weights HWIO, C and O multiples of 4. The splits are summed afterwards, in order, by reduce.wgsl.
+// reduce.wgsl adds the splits in order.
 //
-// An invocation owns one vec4 of input channels at one tap and 4·CHANNELS output channels, and the lanes of a subgroup
-// share the output channels. gradients = shuffled: eight of them load dy for four pixels at once and hand it
-// round. gradients = direct: each loads its own, where subgroups are absent or smaller than 8 lanes.
+// A thread computes one vec4 of input channels at one tap × 4·CHANNELS output channels. The lanes of a subgroup use the
+// same output channels. gradients = shuffled: eight lanes load dy for four pixels together, and shuffles exchange it.
+// gradients = direct: each lane loads all of it itself, for adapters without subgroups of at least 8 lanes.
 enable subgroups;
 
 // @specialize
 const WORKGROUP_SIZE = 32u;
 const CHANNELS = 4u;
-alias In = vec4f;    // vec4h: activations stored in f16
+alias In = vec4f;    // vec4h for f16 activations
 // @end
 
 struct Params {
@@ -21,14 +23,14 @@ struct Params {
   out_height: u32, out_width: u32, out_channels4: u32,
   stride: u32, padding: u32, kernel_height: u32, kernel_width: u32,
   pixels_per_split: u32,   // a multiple of 8
-  first_split: u32,        // where this dispatch's splits begin in partial
+  first_split: u32,        // first split of this dispatch in partial
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<In>;
 @group(0) @binding(2) var<storage, read> dy: array<In>;
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4f>;
 
-// dy at four pixels from `pixel` on, 4·CHANNELS output channels wide; zero from `end` on.
+// dy of four pixels from `pixel` on, for 4·CHANNELS output channels; zero from `end` on.
 // @snippet gradients = shuffled
 alias Held = array<vec4f, CHANNELS / 2u>;
 fn hold(pixel: u32, end: u32, channel: u32, lane: u32) -> Held {
@@ -54,8 +56,8 @@ fn gradient(held: ptr<function, Held>, k: u32, v: u32) -> vec4f {
 }
 @end */
 
-// Adds four pixels' part to `WIDTH` vec4s of output channels, those from `first` on. Vec4 by vec4: four sums are then
-// in registers at a time, however many there are.
+// Adds the products of four pixels to `WIDTH` vec4s of output channels, from `first` on. The outer loop runs over these
+// vec4s, so that only four sums are in registers at a time.
 const WIDTH = min(CHANNELS, 4u);
 alias Block = array<array<vec4f, 4>, WIDTH>;
 fn accumulate(sum: ptr<function, Block>, a: ptr<function, array<vec4f, 4>>, held: ptr<function, Held>, first: u32) {
@@ -76,13 +78,13 @@ fn main(
   // @end
 ) {
   // @snippet gradients = shuffled
-  let lane = subgroup_lane % 8u;   // eight lanes hold one another's gradients, whatever the size of the subgroup
+  let lane = subgroup_lane % 8u;   // groups of eight lanes exchange gradients, whatever the subgroup size
   // @end
   /* @snippet gradients = direct
   let lane = 0u;
   @end */
   let rows = params.kernel_height * params.kernel_width * params.in_channels4;
-  // Lanes beyond the last row do the last one's work again, since their neighbours need their loads.
+  // Threads beyond the last row repeat the work of the last row, because their neighbours need their loads.
   let row = min(workgroup.x * WORKGROUP_SIZE + local, rows - 1u);
   let tap = row / params.in_channels4;
   let ky = i32(tap / params.kernel_width) - i32(params.padding);
@@ -93,12 +95,12 @@ fn main(
   let begin = workgroup.z * params.pixels_per_split;
   let end = min(begin + params.pixels_per_split, pixels);
 
-  // The output pixel (n, i, j), counted up: dividing at every pixel would cost more than the products.
+  // The output pixel (n, i, j), moved on by additions: divisions at every pixel cost more than the products.
   var j = begin % params.out_width;
   var i = begin / params.out_width % params.out_height;
   var n = begin / params.out_width / params.out_height;
   var sum: Block;
-  var more: Block;   // of CHANNELS = 8: one loop over all would be too long for drivers to unroll
+  var more: Block;   // second half for CHANNELS = 8: drivers do not unroll one loop over both halves
   for (var pixel = begin; pixel < end; pixel += 4u) {
     var a: array<vec4f, 4>;
     for (var k = 0u; k < 4u; k++) {

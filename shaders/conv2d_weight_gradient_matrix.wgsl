@@ -1,25 +1,26 @@
-// conv2d_weight_gradient_matrix.wgsl: the gradient of a convolution in its weights, and with it the matrix product with a
-// transposed left operand, on matrix units: f16 factors, f32 sums.
+// conv2d_weight_gradient_matrix.wgsl: gradient of a convolution in its weights, and product aᵀ·b, on matrix units.
+//
+// x: [batches, N, H, W, C], dy: [batches, N, Ho, Wo, O], dw: [splits, batches, kh, kw, C, O]; C and O are multiples of 4.
+// conv2d_weight_gradient_tiled.wgsl explains rows, depth, batches and splits.
 //
 //   dw[s, z, ky, kx, c, o] = Σ over the output pixels (n, i, j) of split s of
 //                            x[z, n, i·stride + ky − padding, j·stride + kx − padding, c] · dy[z, n, i, j, o]
 //
-// Rows, depth, batches and splits are those of conv2d_weight_gradient_tiled.wgsl. x and dy are rounded to f16 while they are
-// staged, if they are not stored so; the sums are f32.
+// x and dy are rounded to f16 while they are staged, unless they are stored in f16. Sums are f32.
 //
-// A workgroup is four subgroups of LANES invocations, two by two; a subgroup sums ROWS × COLUMNS matrices of 16×16, that is a
-// workgroup a tile of 32·ROWS rows × 32·COLUMNS columns. For every 32 pixels it stages that many rows and columns once
-// (128×128: 16 KiB for 524,288 multiplications), as they lie in memory: the left matrices are read by columns. Rows in
-// workgroup memory are 8 numbers longer than they need be, so that those of a matrix lie in different banks. The next block
-// is on its way from memory to registers while the present one is multiplied.
+// A workgroup has 2 × 2 subgroups of LANES threads. A subgroup sums ROWS × COLUMNS matrices of 16×16, so a workgroup
+// computes a tile of 32·ROWS rows × 32·COLUMNS columns. For every block of 32 pixels it stages the rows and columns of the
+// tile once in workgroup memory (128×128: 16 KiB for 524,288 multiplications), in their order in memory; left matrices are
+// read by columns. Rows in workgroup memory have 8 numbers of padding, so that the rows of a matrix lie in different
+// banks. While a block is multiplied, the next one is loaded from memory into registers.
 enable f16, subgroups, chromium_experimental_subgroup_matrix;
 
 // @specialize
 const LANES = 32u;
 const ROWS = 2u;
 const COLUMNS = 2u;
-const AT_ONCE = 1u;         // matrices of a row that leave through workgroup memory at once: a divisor of COLUMNS
-alias In = vec4h;          // vec4f: stored in f32
+const AT_ONCE = 1u;         // matrices of a row stored through workgroup memory at a time; divides COLUMNS
+alias In = vec4h;          // vec4f for f32 storage
 alias Gradient = vec4h;
 alias Out = vec4f;
 // @end
@@ -30,7 +31,7 @@ struct Params {
   stride: u32, padding: u32, kernel_height: u32, kernel_width: u32,
   batches: u32,
   pixels_per_split: u32,   // a multiple of 32
-  first_split: u32,        // where this dispatch's splits begin in dw
+  first_split: u32,        // first split of this dispatch in dw
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<In>;
@@ -41,7 +42,7 @@ const DEPTH = 32u;   // pixels of a block
 const INVOCATIONS = 4u * LANES;
 const TILE_ROWS4 = 8u * ROWS;
 const TILE_COLUMNS4 = 8u * COLUMNS;
-const LOADS_X = TILE_ROWS4 * DEPTH / INVOCATIONS;      // vec4s of a block that an invocation brings
+const LOADS_X = TILE_ROWS4 * DEPTH / INVOCATIONS;      // vec4s of a block that one thread loads
 const LOADS_DY = TILE_COLUMNS4 * DEPTH / INVOCATIONS;
 const LEFT_ROW = 4u * TILE_ROWS4 + 8u;
 const RIGHT_ROW = 4u * TILE_COLUMNS4 + 8u;
@@ -60,7 +61,7 @@ var<workgroup> strips: array<f32, 64u * OUT_ROW>;          // 16 × 4·STRIP4 re
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
@@ -75,7 +76,7 @@ fn pixel_of(k: u32) -> Pixel {
   return Pixel(line / params.out_height, line % params.out_height, k % params.out_width);
 }
 
-// Counts up: additions and carries, where dividing at every pixel would cost far more.
+// Moves on with additions and carries: divisions at every pixel cost far more.
 fn advanced(at: Pixel, by: Pixel) -> Pixel {
   var j = at.j + by.j;
   var i = at.i + by.i;
@@ -93,7 +94,7 @@ fn main(
   @builtin(subgroup_id) subgroup: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  // Tiles are counted along the columns first, so that those which run together read the same pixels of x.
+  // Tile numbers run along the columns first, so that tiles that run at the same time read the same pixels of x.
   let column_tiles = (params.out_channels4 + TILE_COLUMNS4 - 1u) / TILE_COLUMNS4;
   let tile = workgroup.y * workgroups.x + workgroup.x;
   let first_row4 = tile / column_tiles * TILE_ROWS4;
@@ -106,7 +107,7 @@ fn main(
   let begin = split * params.pixels_per_split;
   let end = min(begin + params.pixels_per_split, pixels);
 
-  // What this invocation brings of x: four channels at one tap, for LOADS_X successive pixels of each block.
+  // This thread loads from x: four channels at one tap, for LOADS_X successive pixels of each block.
   let x_row4 = first_row4 + local % TILE_ROWS4;
   let x_k = local / TILE_ROWS4 * LOADS_X;
   let tap = x_row4 / params.in_channels4;
@@ -114,7 +115,7 @@ fn main(
   let ky = i32(tap / params.kernel_width) - i32(params.padding);
   let kx = i32(tap % params.kernel_width) - i32(params.padding);
   let first_image = batch * params.images;
-  // What it brings of dy: one vec4 of channels, of LOADS_DY successive pixels.
+  // It loads from dy: one vec4 of channels of LOADS_DY successive pixels.
   let dy_k = local / TILE_COLUMNS4 * LOADS_DY;
   let dy_column4 = first_column4 + local % TILE_COLUMNS4;
 
@@ -128,7 +129,7 @@ fn main(
   let sub_row = subgroup / 2u * 16u * ROWS;
   let sub_column = subgroup % 2u * 16u * COLUMNS;
   let blocks = (end - begin + DEPTH - 1u) / DEPTH;
-  // Turn b brings block b, and multiplies block b − 1.
+  // Iteration b loads block b and multiplies block b − 1.
   for (var b = 0u; b <= blocks; b++) {
     let first = begin + b * DEPTH;
     for (var l = 0u; l < LOADS_X; l++) {
@@ -174,7 +175,7 @@ fn main(
     workgroupBarrier();
   }
 
-  // A matrix reaches memory through workgroup memory alone: AT_ONCE of every subgroup's at a time.
+  // Results reach memory through workgroup memory, AT_ONCE matrices of every subgroup at a time.
   let first_out = ((params.first_split + split) * params.batches + batch) * rows4 * 4u;
   let strip = subgroup * 16u * OUT_ROW;
   for (var g = 0u; g < ROWS; g++) {

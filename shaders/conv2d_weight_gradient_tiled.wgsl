@@ -1,24 +1,26 @@
-// conv2d_weight_gradient_tiled.wgsl: the gradient of a convolution in its weights, and with it the matrix product with a
-// transposed left operand, in workgroup memory.
+// conv2d_weight_gradient_tiled.wgsl: gradient of a convolution in its weights, and product aᵀ·b, in workgroup memory.
+//
+// x: [batches, N, H, W, C], dy: [batches, N, Ho, Wo, O], dw: [splits, batches, kh, kw, C, O] (NHWC and HWIO); C and O are
+// multiples of 4.
 //
 //   dw[s, z, ky, kx, c, o] = Σ over the output pixels (n, i, j) of split s of
 //                            x[z, n, i·stride + ky − padding, j·stride + kx − padding, c] · dy[z, n, i, j, o]
 //
-// Activations NHWC, weights HWIO, C and O multiples of 4. As a product: rows m = (ky, kx, c), depth k = (n, i, j), columns o.
-// c = aᵀ·b is the gradient for a 1×1 kernel over an image of K × 1 pixels; `batches` of them (z) lie one behind another.
-// Where the sum over k is cut in splits, dw holds the parts, summed afterwards, in order, by reduce4.wgsl.
+// As a product it has rows m = (ky, kx, c), depth k = (n, i, j) and columns o. c = aᵀ·b is the gradient for a 1×1 kernel
+// over an image of K × 1 pixels; `batches` products (z) lie one after another. reduce4.wgsl adds the splits in order.
 //
-// A workgroup computes a tile of 4·ROWS4·THREADS_Y rows × 4·COLUMNS4·THREADS_X columns, an invocation 4·ROWS4 × 4·COLUMNS4
-// of it in registers. For every 16 pixels it stages that many rows and columns once (128×128: 16 KiB for 262,144
-// multiplications), both as they lie in memory, and an invocation then reads ROWS4 + COLUMNS4 vec4s for 16·ROWS4·COLUMNS4
-// multiplications. The next block is on its way from memory to registers while the present one is multiplied.
+// A workgroup computes a tile of 4·ROWS4·THREADS_Y rows × 4·COLUMNS4·THREADS_X columns, a thread 4·ROWS4 × 4·COLUMNS4 of
+// it in registers. For every block of 16 pixels the workgroup stages the rows and columns of the tile once in workgroup
+// memory (128×128: 16 KiB for 262,144 multiplications), in their order in memory. A thread then reads ROWS4 + COLUMNS4
+// vec4s for 16·ROWS4·COLUMNS4 multiplications. While a block is multiplied, the next one is loaded from memory into
+// registers.
 
 // @specialize
-const THREADS_X = 16u;     // with THREADS_Y: 64 to 256 invocations
+const THREADS_X = 16u;     // THREADS_X · THREADS_Y: 64 to 256
 const THREADS_Y = 16u;
 const ROWS4 = 1u;
 const COLUMNS4 = 1u;
-alias In = vec4f;          // vec4h: stored in f16
+alias In = vec4f;          // vec4h for f16 storage
 alias Gradient = vec4f;
 alias Out = vec4f;
 // @end
@@ -29,7 +31,7 @@ struct Params {
   stride: u32, padding: u32, kernel_height: u32, kernel_width: u32,
   batches: u32,
   pixels_per_split: u32,   // a multiple of 16
-  first_split: u32,        // where this dispatch's splits begin in dw
+  first_split: u32,        // first split of this dispatch in dw
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<In>;
@@ -40,7 +42,7 @@ const DEPTH = 16u;   // pixels of a block
 const INVOCATIONS = THREADS_X * THREADS_Y;
 const TILE_ROWS4 = ROWS4 * THREADS_Y;
 const TILE_COLUMNS4 = COLUMNS4 * THREADS_X;
-const LOADS_X = TILE_ROWS4 * DEPTH / INVOCATIONS;      // vec4s of a block that an invocation brings
+const LOADS_X = TILE_ROWS4 * DEPTH / INVOCATIONS;      // vec4s of a block that one thread loads
 const LOADS_DY = TILE_COLUMNS4 * DEPTH / INVOCATIONS;
 
 var<workgroup> left: array<vec4f, DEPTH * TILE_ROWS4>;       // left[k][m / 4]
@@ -50,7 +52,7 @@ var<workgroup> right: array<vec4f, DEPTH * TILE_COLUMNS4>;   // right[k][o / 4]
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
@@ -65,7 +67,7 @@ fn pixel_of(k: u32) -> Pixel {
   return Pixel(line / params.out_height, line % params.out_height, k % params.out_width);
 }
 
-// Counts up: additions and carries, where dividing at every pixel would cost far more.
+// Moves on with additions and carries: divisions at every pixel cost far more.
 fn advanced(at: Pixel, by: Pixel) -> Pixel {
   var j = at.j + by.j;
   var i = at.i + by.i;
@@ -81,7 +83,7 @@ fn main(
   @builtin(num_workgroups) workgroups: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  // Tiles are counted along the columns first, so that those which run together read the same pixels of x.
+  // Tile numbers run along the columns first, so that tiles that run at the same time read the same pixels of x.
   let column_tiles = (params.out_channels4 + TILE_COLUMNS4 - 1u) / TILE_COLUMNS4;
   let tile = workgroup.y * workgroups.x + workgroup.x;
   let first_row4 = tile / column_tiles * TILE_ROWS4;
@@ -94,7 +96,7 @@ fn main(
   let begin = split * params.pixels_per_split;
   let end = min(begin + params.pixels_per_split, pixels);
 
-  // What this invocation brings of x: four channels at one tap, for LOADS_X successive pixels of each block.
+  // This thread loads from x: four channels at one tap, for LOADS_X successive pixels of each block.
   let x_row4 = first_row4 + local % TILE_ROWS4;
   let x_k = local / TILE_ROWS4 * LOADS_X;
   let tap = x_row4 / params.in_channels4;
@@ -102,7 +104,7 @@ fn main(
   let ky = i32(tap / params.kernel_width) - i32(params.padding);
   let kx = i32(tap % params.kernel_width) - i32(params.padding);
   let first_image = batch * params.images;
-  // What it brings of dy: one vec4 of channels, of LOADS_DY successive pixels.
+  // It loads from dy: one vec4 of channels of LOADS_DY successive pixels.
   let dy_k = local / TILE_COLUMNS4 * LOADS_DY;
   let dy_column4 = first_column4 + local % TILE_COLUMNS4;
 
@@ -116,7 +118,7 @@ fn main(
   let tx = local % THREADS_X;
   let ty = local / THREADS_X;
   let blocks = (end - begin + DEPTH - 1u) / DEPTH;
-  // Turn b brings block b, and multiplies block b − 1.
+  // Iteration b loads block b and multiplies block b − 1.
   for (var b = 0u; b <= blocks; b++) {
     let first = begin + b * DEPTH;
     for (var l = 0u; l < LOADS_X; l++) {

@@ -1,4 +1,7 @@
-// copy.wgsl: destination[i] = source[i] for count words of 32 bits.
+// copy.wgsl: copies `count` 32-bit words.
+// source, destination: [count].
+//   destination[i] = source[i]
+// Threads use a grid-stride loop over words.
 
 // @specialize
 const WORKGROUP_SIZE = 256u;

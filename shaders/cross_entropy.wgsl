@@ -1,11 +1,10 @@
 // cross_entropy.wgsl: softmax cross-entropy with label smoothing, and its gradient in the logits.
-//
+// logits, dlogits: [rows, columns], where only the first `classes` columns count and the rest is padding;
+// labels, g, loss: [rows].
 //   target[r, c] = (1 − smoothing) · [c = label[r]] + smoothing / classes
 //   loss[r] = −Σ_c target[r, c] · log softmax(logits[r, :])[c]
-//   with GRADIENT: dlogits[r, c] = g[r] · (softmax(logits[r, :])[c] − target[r, c])
-//
-// logits: [rows, columns], of which the first `classes` count and the rest is filling, with no gradient; labels, g, loss: [rows].
-// A label that is no class (0xffffffff, say) masks its row: no loss, no gradient. One invocation: one row.
+//   with GRADIENT: dlogits[r, c] = g[r] · (softmax(logits[r, :])[c] − target[r, c]), 0 in the padding
+// A label that is not a class (for example 0xffffffff) masks its row: loss and gradient are 0. One thread handles one row.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

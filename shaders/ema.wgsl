@@ -1,6 +1,7 @@
-// ema.wgsl: average ← rate · average + (1 − rate) · value, in place.
-//
-// average, value: count4 vec4s; rate: [1], between 0 (a copy) and 1 (left as it is). One invocation: vec4s a grid apart.
+// ema.wgsl: exponential moving average, in place.
+// average, value: count4 vec4s; rate: [1], from 0 (copies value) to 1 (keeps average).
+//   average ← rate · average + (1 − rate) · value
+// Threads use a grid-stride loop over vec4s.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

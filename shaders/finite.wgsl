@@ -1,9 +1,9 @@
-// finite.wgsl: overflow[s] = 1 where segment s of x holds an infinity or no number at all, else 0.
-//
-// x: tensors side by side, each from a multiple of 256 bytes on; what lies between them is not looked at.
-// segments: [S, 3], where each begins, in vec4s, how many numbers it has, and of which tensor; overflow: [S]. Bound is x
-// from vec4 `base4` on. Exponents' bits are compared, not numbers: WGSL lets a compiler assume that there is no infinity.
-// One workgroup: one segment, from `first` on.
+// finite.wgsl: finds segments of tensors with an infinity or NaN.
+// x: tensors side by side, each aligned to 256 bytes; the gaps are ignored. The binding starts at vec4 `base4`.
+// segments: [S, 3] = (first vec4, count of numbers, index of the tensor); overflow: [S].
+//   overflow[s] = 1 where segment s of x holds an infinity or NaN, else 0
+// Exponent bits are compared, because WGSL lets a compiler assume that no value is infinite.
+// One workgroup handles one segment, from `first` on.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

@@ -1,7 +1,8 @@
-// gather.wgsl: y[i, :] = table[index[i], :]; with GRADIENT: dtable[r, :] = Σ over the i with index[i] = r of dy[i, :].
-//
-// table: [entries, columns], index: [count], y: [count, columns]. One invocation: one element of the result, so that
-// the gradient's sums run in a fixed order.
+// gather.wgsl: rows of a table by index, and the gradient of that.
+// table, dtable: [entries, columns]; index: [count]; y, dy: [count, columns].
+//   y[i, :] = table[index[i], :]
+//   with GRADIENT: dtable[r, :] = Σ dy[i, :] over the i with index[i] = r
+// One thread computes one element of the result, so that the sums of the gradient run in a fixed order.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
@@ -10,7 +11,7 @@ const GRADIENT = false;
 
 struct Params { entries: u32, count: u32, columns: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;   // table, or dy
+@group(0) @binding(1) var<storage, read> x: array<f32>;   // table; with GRADIENT: dy
 @group(0) @binding(2) var<storage, read> index: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 

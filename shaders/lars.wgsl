@@ -1,13 +1,14 @@
-// lars.wgsl: one step of LARS (You et al. 2017), in place, given each tensor's trust q.
+// lars.wgsl: one step of LARS (You et al. 2017), in place, with the trust ratio of each tensor.
 //
-//   v ← momentum · v + q · (g + decay · p);   p ← p − rate · v
+// parameters (p), buffer (v), gradients (g): tensors side by side, each aligned to 256 bytes; the bindings start at vec4
+// `base4`.
+// segments: [S, 3] = (first vec4, count of numbers, index of the tensor); trust: [T]; rate, factor: [1].
+// tensors: [T, 3] = (first segment, count of segments, 1 if adapted or 0 if exempt).
 //
-// With SCALED, g is factor · gradients, and where factor is 0 all of them stay as they are. No decay where the tensor is
-// exempt.
-// parameters, buffer (v), gradients: tensors side by side, each from a multiple of 256 bytes on; bound from vec4 `base4` on.
-// segments: [S, 3], where each begins, in vec4s, how many numbers it has, and of which tensor; tensors: [T, 3], whose last
-// says whether the tensor is adapted (1) or exempt (0); trust: [T]; rate, factor: [1].
-// One workgroup: one segment, from `first` on.
+//   v ← momentum · v + trust · (g + decay · p);   p ← p − rate · v
+//
+// An exempt tensor has no decay. With SCALED, g is factor · gradients; factor = 0 skips the step.
+// One workgroup handles one segment, from `first` on.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

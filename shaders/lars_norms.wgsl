@@ -1,10 +1,10 @@
-// lars_norms.wgsl: norms[s] = (Σ p², Σ (g + decay · p)²) over segment s of a tensor of parameters p and gradients g.
-//
-// With SCALED, g is factor · gradients. No decay where the tensor is exempt.
-// parameters, gradients: tensors side by side, each from a multiple of 256 bytes on; what lies between them is not looked
-// at. segments: [S, 3], where each begins, in vec4s, how many numbers it has, and of which tensor; norms: [S].
-// tensors: [T, 3], first segment, count of segments, and whether the tensor is adapted (1) or exempt (0); factor: [1].
-// Bound are parameters and gradients from vec4 `base4` on. One workgroup: one segment, from `first` on.
+// lars_norms.wgsl: squared norms of parameters p and gradients g, for LARS.
+// parameters, gradients: tensors side by side, each aligned to 256 bytes; the gaps are ignored. The bindings start at
+// vec4 `base4`.
+// segments: [S, 3] = (first vec4, count of numbers, index of the tensor); norms: [S]; factor: [1].
+// tensors: [T, 3] = (first segment, count of segments, 1 if adapted or 0 if exempt).
+//   norms[s] = (Σ p², Σ (g + decay · p)²) over segment s
+// An exempt tensor has no decay. With SCALED, g is factor · gradients. One workgroup handles one segment, from `first` on.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

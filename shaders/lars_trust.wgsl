@@ -1,8 +1,8 @@
-// lars_trust.wgsl: trust[t] = coefficient · ‖p‖ / ‖g‖ for every tensor t of parameters p and gradients g.
-//
-// 1 where either norm is 0 and where the tensor is exempt. norms: [S], (Σ p², Σ g²) of each segment, g with its decay.
-// tensors: [T, 3], first segment, count of segments, and whether the tensor is adapted (1) or exempt (0); trust: [T].
-// One invocation: one tensor.
+// lars_trust.wgsl: trust ratio of each tensor, for LARS.
+// norms: [S] = (Σ p², Σ g²) of each segment, with decay in g; trust: [T].
+// tensors: [T, 3] = (first segment, count of segments, 1 if adapted or 0 if exempt).
+//   trust[t] = coefficient · ‖p‖ / ‖g‖, or 1 where a norm is 0 or the tensor is exempt
+// One thread handles one tensor.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

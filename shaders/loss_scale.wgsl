@@ -1,10 +1,9 @@
-// loss_scale.wgsl: dynamic loss scaling (Micikevicius et al. 2018), one step of it, in place.
-//
-//   where no overflow[s]:  factor = 1 / scale, applied = 1, clean ← clean + 1, and after `interval` of these steps
-//                          scale ← 2 scale, clean ← 0
-//   else:                  factor = applied = 0, scale ← scale / 2, clean ← 0, skipped ← skipped + 1
-//
-// overflow: [count]; state: [3], scale, clean and skipped; factor and applied: [1]. A single workgroup.
+// loss_scale.wgsl: one step of dynamic loss scaling (Micikevicius et al. 2018), in place.
+// overflow: [count]; state: [3] = (scale, clean, skipped); factor, applied: [1].
+//   no overflow[s]:  factor = 1 / scale, applied = 1, clean ← clean + 1;
+//                    after `interval` such steps scale ← 2 scale, clean ← 0
+//   else:            factor = applied = 0, scale ← scale / 2, clean ← 0, skipped ← skipped + 1
+// A single workgroup runs.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

@@ -1,13 +1,15 @@
 // matmul.wgsl: batched matrix product in registers.
 //
-//   c[z, m, n] = Σ_k A[z, m, k] · b[z, k, n]  (+ bias[n]),   A = a or, with TRANSPOSE_A, its transpose (a is [z, k, m])
+// a: [z, M, K] or, with TRANSPOSE_A, [z, K, M]; b: [z, K, N]; bias: [N]; c: [z, M, N]; row-major. N is a multiple of 4, and
+// so is the last dimension of a.
 //
-// Row-major. N is a multiple of 4, and so is the dimension along which a is contiguous (K, or M with TRANSPOSE_A).
-// With splits > 1 the sum over k is cut: c is then [splits, z, m, n], summed afterwards, in order, by reduce.wgsl.
+//   c[z, m, n] = Σ_k A[z, m, k] · b[z, k, n]  (+ bias[n]),   A = a or, with TRANSPOSE_A, its transpose
 //
-// An invocation holds 4 rows × 4·CHANNELS columns in registers, and the lanes of a subgroup share the columns.
-// right = shuffled: each loads a different vec4 of b, and shuffles hand them round.
-// right = direct: each loads its own, where subgroups are absent or smaller than 8 lanes.
+// With splits > 1 the sum over k is cut, c is [splits, z, M, N], and reduce.wgsl adds the splits in order.
+//
+// A thread holds 4 rows × 4·CHANNELS columns in registers. The lanes of a subgroup compute the same columns.
+// right = shuffled: each lane loads a different vec4 of b, and shuffles exchange them.
+// right = direct: each lane loads all of them itself, for adapters without subgroups of at least 8 lanes.
 enable subgroups;
 
 // @specialize
@@ -15,7 +17,7 @@ const WORKGROUP_SIZE = 32u;
 const CHANNELS = 4u;
 const TRANSPOSE_A = false;
 const HAS_BIAS = false;
-alias Left = vec4f;    // vec4h: stored in f16
+alias Left = vec4f;    // vec4h for f16 storage
 alias Right = vec4f;
 alias Out = vec4f;
 // @end
@@ -23,9 +25,8 @@ alias Out = vec4f;
 struct Params {
   rows: u32, columns4: u32, depth: u32,   // M, N / 4, K
   batches: u32, splits: u32, depth_per_split: u32,   // depth_per_split is a multiple of 4
-  // Where this product is a block of a larger one: a row of a has a_columns numbers, of which it takes those from
-  // a_first on, a row of c has c_columns4 vec4s, of which it writes those from c_first4 on, and its splits come after
-  // first_split others.
+  // This product may be a block of a larger one. A row of a has a_columns numbers, and the block reads from a_first on.
+  // A row of c has c_columns4 vec4s, and the block writes from c_first4 on. Its splits start at first_split.
   a_columns: u32, a_first: u32, c_columns4: u32, c_first4: u32, first_split: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -34,7 +35,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> c: array<Out>;
 
-// Four rows of b from k on, 4·CHANNELS columns wide.
+// Four rows of b from k on, for 4·CHANNELS columns.
 // @snippet right = shuffled
 alias Held = array<vec4f, CHANNELS / 2u>;
 fn hold(batch: u32, k: u32, column: u32, lane: u32) -> Held {
@@ -64,15 +65,15 @@ fn right(held: ptr<function, Held>, d: u32, v: u32) -> vec4f {
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
 }
 @end */
 
-// Adds to a block of 4 rows × `WIDTH` vec4s of the result, those from `first` on. Column by column: four sums are then
-// in registers at a time, however many there are.
+// Adds to 4 rows × `WIDTH` vec4s of the result, from `first` on. The outer loop runs over these vec4s, so that only four
+// sums are in registers at a time.
 const WIDTH = min(CHANNELS, 4u);
 alias Block = array<array<vec4f, 4>, WIDTH>;
 fn accumulate(sum: ptr<function, Block>, four: ptr<function, array<vec4f, 4>>, held: ptr<function, Held>, first: u32) {
@@ -97,7 +98,7 @@ fn main(
   // @end
 ) {
   // @snippet right = shuffled
-  let lane = subgroup_lane % 8u;   // eight lanes hold one another's columns, whatever the size of the subgroup
+  let lane = subgroup_lane % 8u;   // groups of eight lanes exchange columns, whatever the subgroup size
   // @end
   /* @snippet right = direct
   let lane = 0u;
@@ -110,7 +111,7 @@ fn main(
   let end = min(begin + params.depth_per_split, params.depth);
 
   var sum: Block;
-  var more: Block;   // of CHANNELS = 8: one loop over all would be too long for drivers to unroll
+  var more: Block;   // second half for CHANNELS = 8: drivers do not unroll one loop over both halves
   for (var k = begin; k < end; k += 4u) {
     // four[i]: row row + i along k; with TRANSPOSE_A, rows row … row + 3 at depth k + i.
     var four: array<vec4f, 4>;

@@ -1,10 +1,11 @@
-// max_pool.wgsl: y[n, i, j, c] = max over the window of x, and which tap it was (the first of equals).
-//
-// x: [N, H, W, C], y and tap: [N, Ho, Wo, C], NHWC; outside the image counts as −∞. One invocation: one element of y.
+// max_pool.wgsl: max-pooling, with the tap of each maximum.
+// x: [N, H, W, C], y and tap: [N, Ho, Wo, C], NHWC; pixels outside the image count as −∞.
+//   y[n, i, j, c] = max over the window of x;   tap[n, i, j, c] = its index in the window, the first among equals
+// One thread computes one element of y at a time, in a grid-stride loop.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
-alias T = f32;    // f16: stored so
+alias T = f32;    // f16 for f16 storage
 // @end
 
 struct Params {

@@ -1,13 +1,14 @@
-// max_pool_gradient.wgsl: dx[n, h, w, c] = Σ dy over the windows whose maximum was taken at (h, w).
-//
-// dy, tap: [N, Ho, Wo, C], dx: [N, H, W, C], NHWC; tap from max_pool.wgsl. One invocation: one element of dx, or four
-// neighbouring channels, so that nothing is written by two. It visits the windows that hold it, and no others.
+// max_pool_gradient.wgsl: gradient of max-pooling.
+// dy, tap: [N, Ho, Wo, C], dx: [N, H, W, C], NHWC; tap comes from max_pool.wgsl.
+//   dx[n, h, w, c] = Σ dy over the windows whose maximum lies at (h, w)
+// One thread computes one element of dx, or four neighbouring channels, from the windows that contain it. No element is
+// written by two threads.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
-alias T = f32;    // f16: stored so; vec4f: four channels, `channels` counts fours
-alias V = f32;    // vec4f: likewise
-alias U = u32;    // vec4u: likewise
+alias T = f32;    // f16 for f16 storage; vec4f: four channels, and `channels` counts vec4s
+alias V = f32;    // vec4f for four channels
+alias U = u32;    // vec4u for four channels
 // @end
 
 struct Params {
@@ -23,14 +24,14 @@ struct Params {
 fn stored(v: V) -> T { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: f32) -> f16 {
   let infinity = 0x7c00u;
   return select(f16(v), bitcast<vec2h>(infinity).x, (bitcast<u32>(v) & 0x7fffffffu) > 0x477fe000u);
 }
 @end */
 
-// The windows along one dimension that hold a padded place: first, and one past the last.
+// The windows along one dimension that contain a padded coordinate: first, and one past the last.
 fn windows(place: u32, count: u32) -> vec2u {
   let beyond = select(0u, (place - params.size) / params.stride + 1u, place >= params.size);
   return vec2u(beyond, min(place / params.stride + 1u, count));

@@ -1,7 +1,8 @@
-// normalize_rows.wgsl: y[r, :] = x[r, :] / max(‖x[r, :]‖₂, epsilon), and the reciprocal that it multiplied by.
-//
-// With GRADIENT: dx[r, :] = s · (g − y (y·g)) where the norm is above epsilon, else s · g (s: the reciprocal).
-// x, y, g: [rows, columns]; reciprocal: [rows]. One invocation: one row.
+// normalize_rows.wgsl: L2 normalisation of rows, and its gradient.
+// x, y, g, dx: [rows, columns]; reciprocal: [rows].
+//   reciprocal[r] = 1 / max(‖x[r, :]‖₂, epsilon),   y[r, :] = reciprocal[r] · x[r, :]
+//   with GRADIENT: dx[r, :] = s · (g − y (y·g)), or s · g where the norm is at most epsilon;   s = reciprocal[r]
+// One thread handles one row.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

@@ -1,9 +1,8 @@
-// nt_xent.wgsl: softmax cross-entropy of each row against its partner, its own column left out, and its gradient.
-//
+// nt_xent.wgsl: softmax cross-entropy of each row against its partner, without its own column, and its gradient.
+// s, ds: [batch, size, size], with `count` rows in total; g: [count]; result: loss [count], or ds.
 //   loss[z, r] = log Σ_{c≠r} exp s[z, r, c] − s[z, r, p],   p = (r + size / 2) mod size
 //   with GRADIENT: ds[z, r, c] = g[z, r] · (exp s[z, r, c] / Σ_{c'≠r} exp s[z, r, c'] − [c = p]) for c ≠ r, else 0
-//
-// s, ds: [batch, size, size], in all `count` rows; g: [count]; result: loss [count], or ds. One invocation: one row.
+// One thread handles one row.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

@@ -1,10 +1,8 @@
-// orthogonality.wgsl: how far square matrices are from target · I, and the gradient of that.
-//
-//   rows[z, k] = on · (c[z, k, k] − target)² + off · Σ_{l≠k} c[z, k, l]²          (their sum is the loss)
-//   with GRADIENT: dc[z, k, l] = g · (2 · on · (c[z, k, k] − target) for k = l, else 2 · off · c[z, k, l])
-//
-// c, dc: [batch, size, size], in all `count` rows; result: rows [count], or dc; g: one number.
-// One invocation: one row (loss) or one element (gradient).
+// orthogonality.wgsl: squared distance of square matrices from goal · I, with weights, and its gradient.
+// c, dc: [batch, size, size], with `count` rows in total; result: rows [count], or dc; g: [1].
+//   rows[z, k] = on · (c[z, k, k] − goal)² + off · Σ_{l≠k} c[z, k, l]²          (their sum is the loss)
+//   with GRADIENT: dc[z, k, l] = g · (2 · on · (c[z, k, k] − goal) for k = l, else 2 · off · c[z, k, l])
+// One thread handles one row (loss) or one element (gradient).
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

@@ -1,10 +1,11 @@
-// pad.wgsl: crops or zero-fills the last two dimensions: y[b, r, c] = x[b, r, c] where it exists, else 0.
-//
-// x: [batch, in_rows, in_columns], y: [batch, out_rows, out_columns], row-major. One invocation: one element of y.
+// pad.wgsl: crops or zero-pads the last two dimensions.
+// x: [batch, in_rows, in_columns], y: [batch, out_rows, out_columns], row-major.
+//   y[b, r, c] = x[b, r, c] where it exists, else 0
+// Threads use a grid-stride loop over the elements of y.
 
 // @specialize
 const WORKGROUP_SIZE = 256u;
-alias T = f32;    // f16: stored so
+alias T = f32;    // f16 for f16 storage
 // @end
 
 struct Params { count: u32, in_rows: u32, in_columns: u32, out_rows: u32, out_columns: u32 }

@@ -1,11 +1,12 @@
-// reduce.wgsl: y[s, o, i] = factor · Σ over r of split s of x[o, r, i].
-//
-// x: [outer, length, inner], row-major. A long sum is cut into splits, which a second dispatch sums in order
-// (outer = 1, length = splits, inner = the rest); first_split is where this dispatch's begin in y. One invocation: one element of y.
+// reduce.wgsl: sum along one dimension, in splits.
+// x: [outer, length, inner], y: [splits, outer, inner], row-major.
+//   y[s, o, i] = factor · Σ over r of split s of x[o, r, i]
+// A long sum is cut into splits, and a second dispatch adds them in order (outer = 1, length = splits). first_split is the
+// first split of this dispatch in y. Threads use a grid-stride loop over the elements of y.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
-alias In = f32;    // f16: stored so
+alias In = f32;    // f16 for f16 storage
 // @end
 
 struct Params { outer: u32, length: u32, inner: u32, splits: u32, length_per_split: u32, first_split: u32, factor: f32 }

@@ -1,10 +1,11 @@
-// reduce4.wgsl: reduce.wgsl on vec4s, where inner is a multiple of 4: y[s, o, i] = factor · Σ over r of split s of x[o, r, i].
-//
-// x: [outer, length, 4·inner4], row-major. One invocation: one vec4 of y.
+// reduce4.wgsl: sum along one dimension, in splits: reduce.wgsl on vec4s.
+// x: [outer, length, 4·inner4], y: [splits, outer, 4·inner4], row-major.
+//   y[s, o, i] = factor · Σ over r of split s of x[o, r, i]
+// Threads use a grid-stride loop over the vec4s of y.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
-alias In = vec4f;    // vec4h: stored in f16
+alias In = vec4f;    // vec4h for f16 storage
 // @end
 
 struct Params { outer: u32, length: u32, inner4: u32, splits: u32, length_per_split: u32, first_split: u32, factor: f32 }

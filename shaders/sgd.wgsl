@@ -1,9 +1,7 @@
 // sgd.wgsl: one step of stochastic gradient descent with momentum, in place.
-//
+// parameters (p), buffer (b), gradients (g): count4 vec4s; rate, factor: [1].
 //   g ← g + decay · p;   b ← momentum · b + g;   p ← p − rate · (b, or with NESTEROV g + momentum · b)
-//
-// With SCALED, g is factor · gradients to begin with, and where factor is 0 all of them stay as they are.
-// parameters, buffer (b), gradients: count4 vec4s; rate, factor: one number each, on the GPU.
+// With SCALED, g starts as factor · gradients; factor = 0 skips the step. Threads use a grid-stride loop over vec4s.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

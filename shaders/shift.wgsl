@@ -1,11 +1,12 @@
-// shift.wgsl: y[i] = x[i − place + skip] where that lies in the part of x that is asked for, else 0.
-//
-// Takes rows out of a tensor (skip > 0) or puts them into a larger one (place > 0, zero elsewhere), at any offset.
-// x: [size], y: [count], of words. One invocation: elements of y a grid apart.
+// shift.wgsl: copies a range of elements to another offset, with zeros around it.
+// x: [size], y: [count].
+//   y[i] = x[i − place + skip] where i ≥ place and that index is below size, else 0
+// skip > 0 takes rows out of a tensor; place > 0 puts them into a larger one. Both may be any offset. Threads use a
+// grid-stride loop over the elements of y.
 
 // @specialize
 const WORKGROUP_SIZE = 256u;
-alias T = u32;    // any 32 bits; f16: numbers of 16
+alias T = u32;    // any 32-bit type, or f16
 // @end
 
 struct Params { count: u32, size: u32, skip: u32, place: u32 }

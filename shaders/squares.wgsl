@@ -1,8 +1,8 @@
-// squares.wgsl: sums[s] = Σ x² over segment s; with SCALED, x is factor · x.
-//
-// x: tensors side by side, each from a multiple of 256 bytes on; what lies between them is not looked at.
-// segments: [S, 3], where each begins, in vec4s, how many numbers it has, and of which tensor; sums: [S]; factor: [1].
-// Bound is x from vec4 `base4` on. One workgroup: one segment, from `first` on.
+// squares.wgsl: sums of squares of segments of tensors.
+// x: tensors side by side, each aligned to 256 bytes; the gaps are ignored. The binding starts at vec4 `base4`.
+// segments: [S, 3] = (first vec4, count of numbers, index of the tensor); sums: [S]; factor: [1].
+//   sums[s] = Σ x² over segment s; with SCALED, x is factor · x
+// One workgroup handles one segment, from `first` on.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

@@ -1,10 +1,11 @@
-// transpose.wgsl: y[b, c, r] = x[b, r, c].
-//
-// x: [batch, rows, columns], row-major. One invocation: one element of y.
+// transpose.wgsl: transposes the last two dimensions.
+// x: [batch, rows, columns], y: [batch, columns, rows], row-major.
+//   y[b, c, r] = x[b, r, c]
+// Threads use a grid-stride loop over the elements of y.
 
 // @specialize
 const WORKGROUP_SIZE = 256u;
-alias T = f32;    // f16: stored so
+alias T = f32;    // f16 for f16 storage
 // @end
 
 struct Params { count: u32, rows: u32, columns: u32 }

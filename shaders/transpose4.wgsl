@@ -1,13 +1,14 @@
-// transpose4.wgsl: y[b, c, r] = x[b, r, c] on blocks of 4×4, where rows and columns are multiples of 4.
-//
-// x: [batch, rows, columns], row-major. One invocation: one block, four loads and four stores.
+// transpose4.wgsl: transposes the last two dimensions in blocks of 4×4.
+// x: [batch, rows, columns], y: [batch, columns, rows], row-major; rows and columns are multiples of 4.
+//   y[b, c, r] = x[b, r, c]
+// A thread transposes one block at a time, with four loads and four stores.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
-alias T = vec4f;    // vec4h: stored in f16
+alias T = vec4f;    // vec4h for f16 storage
 // @end
 
-struct Params { count16: u32, rows4: u32, columns4: u32 }   // blocks in all, and in each direction
+struct Params { count16: u32, rows4: u32, columns4: u32 }   // all blocks, and blocks along each dimension
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<T>;
 @group(0) @binding(2) var<storage, read_write> y: array<T>;

@@ -1,13 +1,13 @@
-// unary.wgsl: y[i] = f(x[i]) for f chosen by OPERATION, on vec4s.
-//
-//   0: a·x + b (a = 1, b = 0: from one way to store to the other)    1: max(x, 0)    2: x²    3: √x    4: exp x    5: ln x
-//
-// count4: number of vec4s, the last one padded. One invocation: vec4s a grid apart.
+// unary.wgsl: elementwise function of one tensor.
+// x, y: count4 vec4s, the last one padded.
+//   y = f(x), where OPERATION chooses f
+//   0: a·x + b (a = 1, b = 0 converts between f32 and f16)    1: max(x, 0)    2: x²    3: √x    4: exp x    5: ln x
+// Threads use a grid-stride loop over vec4s.
 
 // @specialize
 const WORKGROUP_SIZE = 256u;
 const OPERATION = 0u;
-alias In = vec4f;    // vec4h: stored in f16
+alias In = vec4f;    // vec4h for f16 storage
 alias Out = vec4f;
 // @end
 
@@ -20,7 +20,7 @@ struct Params { count4: u32, a: f32, b: f32 }
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));

@@ -1,13 +1,12 @@
-// winograd_input.wgsl: the images' side of Winograd convolution F(4×4, 3×3) (Lavin & Gray 2016).
-//
-//   V[ξ, t, c] = (Bᵀ d B)[ξ],   d: the 6×6 pixels of x from (4·i + origin_y, 4·j + origin_x) on,   ξ: 36 places
-//
-// x: [N, H, W, C], V: [36, T, C] with the tiles t = (n, i, j) counted in order; C a multiple of 4, x outside the image
-// counts as zero. One invocation: one tile of four channels. Bᵀ is applied to each column of pixels as it is loaded.
+// winograd_input.wgsl: input transform of Winograd convolution F(4×4, 3×3) (Lavin & Gray 2016).
+// x: [N, H, W, C]; v: [36, T, C], with tiles t = (n, i, j) in order; C is a multiple of 4. Pixels of x outside the image
+// count as zero.
+//   v[ξ, t, c] = (Bᵀ d B)[ξ],   d = the 6×6 pixels of x from (4·i + origin_y, 4·j + origin_x) on,   ξ = 0 … 35
+// One thread handles one tile of four channels. It applies Bᵀ to each column of pixels when it loads the column.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
-alias In = vec4f;    // vec4h: activations stored in f16
+alias In = vec4f;    // vec4h for f16 activations
 // @end
 
 struct Params {
@@ -45,7 +44,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     var d: Six;
     for (var i = 0u; i < 6u; i++) {
       let r = top + i32(i);
-      d[i] = vec4f();   // a software driver was seen to keep the last column's
+      d[i] = vec4f();   // explicit, because one software driver kept the value of the previous column
       if (r >= 0 && r < i32(params.in_height) && s >= 0 && s < i32(params.in_width)) {
         d[i] = vec4f(x[((image + u32(r)) * params.in_width + u32(s)) * params.channels4 + c]);
       }

@@ -1,14 +1,12 @@
-// winograd_output.wgsl: the results' side of Winograd convolution F(4×4, 3×3).
-//
-//   the 4×4 pixels of y from (4·i, 4·j) on = Aᵀ M[·, t, o] A  (+ bias[o])
-//
-// y: [N, Ho, Wo, O], M: [36, T, O], tiles t = (n, i, j) in order; O a multiple of 4.
-// One invocation: one tile of four channels.
+// winograd_output.wgsl: output transform of Winograd convolution F(4×4, 3×3).
+// m: [36, T, O], with tiles t = (n, i, j) in order; y: [N, Ho, Wo, O]; O is a multiple of 4.
+//   the 4×4 pixels of y from (4·i, 4·j) on = Aᵀ m[·, t, o] A  (+ bias[o])
+// One thread handles one tile of four channels.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
 const HAS_BIAS = false;
-alias Out = vec4f;    // vec4h: activations stored in f16
+alias Out = vec4f;    // vec4h for f16 activations
 // @end
 
 struct Params { images: u32, out_height: u32, out_width: u32, channels4: u32, tiles_y: u32, tiles_x: u32 }
@@ -21,7 +19,7 @@ struct Params { images: u32, out_height: u32, out_width: u32, channels4: u32, ti
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
 /* @snippet store = f16
-// What f16 cannot hold becomes an infinity, by its bits: WGSL leaves open what the conversion would give.
+// Overflow becomes +∞, written as bits: WGSL does not define the result of such a conversion.
 fn stored(v: vec4f) -> vec4h {
   let infinity = vec2u(0x7c007c00u);
   return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));

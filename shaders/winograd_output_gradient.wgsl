@@ -1,13 +1,12 @@
-// winograd_output_gradient.wgsl: the results' side of Winograd convolution F(4×4, 3×3) in the gradient of its weights.
-//
-//   M[·, t, o] = A dy Aᵀ,   dy: the 4×4 pixels from (4·i, 4·j) on; outside the image it counts as zero
-//
-// dy: [N, Ho, Wo, O], M: [36, T, O], tiles t = (n, i, j) in order; O a multiple of 4.
-// One invocation: one tile of four channels.
+// winograd_output_gradient.wgsl: transposed output transform of Winograd F(4×4, 3×3), for the gradient of the weights.
+// dy: [N, Ho, Wo, O]; m: [36, T, O], with tiles t = (n, i, j) in order; O is a multiple of 4. Pixels of dy outside the
+// image count as zero.
+//   m[·, t, o] = A d Aᵀ,   d = the 4×4 pixels of dy from (4·i, 4·j) on
+// One thread handles one tile of four channels.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
-alias In = vec4f;     // vec4h: activations stored in f16
+alias In = vec4f;     // vec4h for f16 activations
 // @end
 
 struct Params { images: u32, out_height: u32, out_width: u32, channels4: u32, tiles_y: u32, tiles_x: u32 }
@@ -42,7 +41,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var j = 0u; j < 4u; j++) {
     var g: Four;
     for (var i = 0u; i < 4u; i++) {
-      g[i] = vec4f();   // a software driver was seen to keep the last column's
+      g[i] = vec4f();   // explicit, because one software driver kept the value of the previous column
       if (top + i < params.out_height && left + j < params.out_width) {
         g[i] = vec4f(dy[(corner + i * params.out_width + j) * params.channels4 + o]);
       }

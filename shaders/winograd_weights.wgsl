@@ -1,9 +1,9 @@
-// winograd_weights.wgsl: the weights' side of Winograd convolution F(4×4, 3×3), and its transpose for their gradient.
-//
-//   GRADIENT = false:  U[ξ, c, o] = (G w Gᵀ)[ξ],      w: [3, 3, C, O], both its axes turned round with FLIP
-//   GRADIENT = true:   w[ky, kx, c, o] = (Gᵀ U G)[ky, kx]
-//
-// source: w and destination: U, or with GRADIENT the other way round. U: [36, C, O], O a multiple of 4. One invocation: four output channels.
+// winograd_weights.wgsl: weight transform of Winograd convolution F(4×4, 3×3), and its transpose for their gradient.
+// w: [3, 3, C, O]; U: [36, C, O]; O is a multiple of 4. source is w and destination is U; with GRADIENT, source is U and
+// destination is w.
+//   U[ξ, c, o] = (G w Gᵀ)[ξ]; FLIP reverses both spatial axes of w
+//   with GRADIENT: w[ky, kx, c, o] = (Gᵀ U G)[ky, kx]
+// One thread handles four output channels.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;

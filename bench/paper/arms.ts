@@ -1,13 +1,13 @@
 /**
- * The runs that experiments have in common: the same arm is the same run, made once. Each is a recipe of the paper with
- * what the scale changes of it.
+ * The runs of the experiments. Each is a recipe of the paper with the changes of its scale. Two arms with the same
+ * configuration share their runs.
  */
 import { overlay, type PartialConfig } from '../../train/config/config.js'
 import { readRecipe, recipeNames } from '../../train/node/recipes.js'
 import type { Arm, Setup } from './experiment.js'
 import { protocolOf } from './scales.js'
 
-/** @param name a recipe's, without its data set */
+/** @param name name of a recipe without its data set */
 function configOf(setup: Setup, name: string, batch: number | undefined): PartialConfig {
   const { changes } = protocolOf(setup)
   const recipe = readRecipe(`${setup.dataset}-${name}`)
@@ -17,13 +17,13 @@ function configOf(setup: Setup, name: string, batch: number | undefined): Partia
 
 const lossOf = ({ objective }: PartialConfig): string => (objective === 'vicreg' ? 'VICReg' : 'Barlow Twins')
 
-/** `Barlow Twins, d = 256`: a loss and a width whose views are varied. */
+/** `Barlow Twins, d = 256`: the loss and the projector width of a family of recipes. */
 export function titleOf(setup: Setup, family: string): string {
   const recipe = readRecipe(`${setup.dataset}-${family}`)
   return `${lossOf(recipe)}, d = ${recipe.projectorDim}`
 }
 
-/** A run of the tables by views, read at every checkpoint. */
+/** A run of the comparison of views, read at every checkpoint. */
 export function viewsArm(setup: Setup, name: string): Arm {
   const { viewsBatch, viewsReadout, views } = protocolOf(setup)
   const config = configOf(setup, name, viewsBatch)
@@ -42,57 +42,61 @@ export function viewsArm(setup: Setup, name: string): Arm {
   }
 }
 
-/** Those of a family that the paper has. */
+/** The recipes of a family with these endings, as far as the paper has them. */
 function armsOf(setup: Setup, family: string, endings: readonly string[]): Arm[] {
-  const names = recipeNames()
-  const there = endings
+  const all = recipeNames()
+  return endings
     .map((ending) => `${family}-${ending}`)
-    .filter((name) => names.includes(`${setup.dataset}-${name}`))
-  return there.map((name) => viewsArm(setup, name))
+    .filter((name) => all.includes(`${setup.dataset}-${name}`))
+    .map((name) => viewsArm(setup, name))
 }
 
-/** Views at full data, fewest first. */
+/** 2, 4 and 8 views of all images. */
 export const viewsArms = (setup: Setup, family: string): Arm[] => armsOf(setup, family, ['v2', 'v4', 'v8'])
 
-/** Views times share of the data constant: 2 @ 100 %, 4 @ 50 %, 8 @ 25 %. */
+/** The product of views and share of the images is constant: 2 @ 100 %, 4 @ 50 %, 8 @ 25 %. */
 export const fractionArms = (setup: Setup, family: string): Arm[] =>
   armsOf(setup, family, ['v2', 'v4-half', 'v8-quarter'])
 
-/** The paper's baseline: two views and the scale's widest projector. */
+/** The paper's baseline: two views and the widest projector of the scale. */
 export const baselineArm = (setup: Setup): Arm => viewsArm(setup, protocolOf(setup).baseline)
 
-/** Two views with a projector of some width, and λ as the paper has it for that width or as its baseline keeps it. */
+/**
+ * Two views with one projector width.
+ *
+ * @param which `best`: the λ that the paper found best for this width; `fixed`: the baseline's λ for all widths
+ */
 export function projectorArm(setup: Setup, name: string, which: 'best' | 'fixed'): Arm {
   const { projectorBatch, projectorReadout } = protocolOf(setup)
   const config = configOf(setup, which === 'fixed' ? `${name}-fixed` : name, projectorBatch)
   return {
-    name: `${lossOf(config)}, d = ${config.projectorDim}, ${which === 'fixed' ? 'fixed' : "the width's"} λ = ${config.lambda}`,
+    name: `${lossOf(config)}, d = ${config.projectorDim}, ${which} λ = ${config.lambda}`,
     config,
     readout: projectorReadout,
   }
 }
 
-/** Of each width and loss the arm with its own λ, then the one with the shared λ. */
+/** For each loss and width the arm with its best λ, then the arm with the fixed λ. */
 export const projectorArms = (setup: Setup): Arm[] =>
   protocolOf(setup).projector.flatMap((name) =>
     (['best', 'fixed'] as const).map((which) => projectorArm(setup, name, which)),
   )
 
-/** Augmentations as the research code has them by accident, where it has. */
-const accidents: Partial<Record<Setup['dataset'], string>> = {
+/** Augmentations with the research code's mistake in the normalisation, on the data sets that have it. */
+const RESEARCH_AUGMENTATION: Partial<Record<Setup['dataset'], string>> = {
   stl10: 'stl-research-code',
   imagenet100: 'imagenet100-research-code',
 }
 
-/** Two views as the research code has them by accident, as it was meant, and the usual run, which is in between. */
+/** Two views: with the research code's deviations, without any of them, and the default of the other experiments. */
 export function fidelityArms(setup: Setup): [research: Arm, clean: Arm, usual: Arm] {
   const { views, projectorReadout } = protocolOf(setup)
   const { config } = viewsArm(setup, `${views[0]}-v2`)
-  const recipe = accidents[setup.dataset]
+  const recipe = RESEARCH_AUGMENTATION[setup.dataset]
   const arm = (name: string, changes: PartialConfig): Arm => ({
     name,
     config: overlay(config, changes),
-    // The one figure of it that is known is of one clean view, whatever the comparison of views is read with.
+    // The only known figure of the research code is read with one clean view.
     readout: projectorReadout,
   })
   return [

@@ -1,16 +1,18 @@
-/** `npm run paper -- EXPERIMENT --scale tiny`: the paper's experiments; see `--help`. */
+/** `npm run paper -- EXPERIMENT`: the paper's experiments; see `--help`. */
 import { join } from 'node:path'
 import { Argument, Command, Option } from 'commander'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
 import { abortOnSignal } from '../../train/cli/interrupt.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
 import { progressOf, stoppedCleanly } from '../runs/progress.js'
-import { table } from '../speed/report.js'
+import { table } from '../report/text.js'
 import { namedSplits } from '../runs/runs.js'
+import { boundText, intervalText } from './claims.js'
 import { datasets, scales, type Dataset, type Result, type Scale, type Setup } from './experiment.js'
 import { experiments, experimentsFor } from './experiments/index.js'
 import { perform } from './perform.js'
-import { boundText, figuresTable, intervalText, paperReport, readResults, writeResult } from './report.js'
+import { paperPage } from './page.js'
+import { figuresTable, readResults, writeResult } from './results.js'
 
 interface Options {
   scale: Scale
@@ -25,26 +27,26 @@ const names = experiments.map(({ name }) => name)
 const command = withAdapter(
   new Command('paper')
     .description(
-      'Run an experiment of the paper and hold its figures against ours. Runs are cached: what is finished is never ' +
-        'repeated, and what is interrupted goes on.',
+      'Run an experiment of the paper and compare its claims with our results. Runs are cached: finished runs are ' +
+        'never repeated, interrupted runs continue.',
     )
-    .addArgument(new Argument('<experiment>', 'which one').choices([...names, 'all']))
+    .addArgument(new Argument('<experiment>', 'which experiment').choices([...names, 'all']))
     .addOption(
-      new Option('--scale <scale>', 'tiny: a processor; small: one consumer GPU; full: the paper’s own protocol')
+      new Option('--scale <scale>', 'tiny: for a processor; small: for one consumer GPU; full: the paper’s protocol')
         .choices(scales)
         .default('tiny'),
     )
     .addOption(
-      new Option('--dataset <name>', 'what to pretrain on; all but cifar10 at full scale alone')
+      new Option('--dataset <name>', 'data set to pretrain on; all but cifar10 need --scale full')
         .choices(datasets)
         .default('cifar10'),
     )
-    .option('--data-dir <folder>', 'where the data set is; imagenet100: a folder with train/ and val/')
+    .option('--data-dir <folder>', 'folder of the data set; for imagenet100 a folder with train/ and val/')
     .option(
       '--out <folder>',
-      'where results, pictures and report.html go (runs/paper-SCALE; other data sets: runs/paper-SCALE-DATASET)',
+      'folder for results, plots and report.html (runs/paper-SCALE; other data sets: runs/paper-SCALE-DATASET)',
     )
-    .option('--cache <folder>', 'where runs are kept (runs/ in the folder that --out has of itself)'),
+    .option('--cache <folder>', 'folder for the cached runs (runs/ in the default folder of --out)'),
 )
 
 function summary(result: Result): string {
@@ -85,11 +87,11 @@ await runCommand(async () => {
         progress.end()
         console.log(`${summary(result)}\n`)
         for (const path of await writeResult(out, result)) console.error(`wrote ${path}`)
-        // Whatever is there already stands in the page too.
-        await writeAtomically(join(out, 'report.html'), await paperReport(await readResults(out, names)))
+        // The page shows all results of the folder, earlier ones too.
+        await writeAtomically(join(out, 'report.html'), await paperPage(await readResults(out, names)))
       },
     )
   })
   progress.end()
-  if (!signal.aborted) console.log(`All of it with pictures: ${join(out, 'report.html')}`)
+  if (!signal.aborted) console.log(`All results with plots: ${join(out, 'report.html')}`)
 })

@@ -1,29 +1,28 @@
-/** Accuracy against epochs and against time, of runs that were read at every checkpoint. */
+/** Accuracy against epochs and against time, for runs that were read at every checkpoint. */
+import { meanPoint, type ChartSeries } from '../report/charts.js'
+import { finite, mean } from '../report/statistics.js'
+import { meanAndSpread } from '../report/text.js'
 import type { Reading } from '../runs/runs.js'
-import type { ChartSeries } from '../runs/charts.js'
-import { finals, known, meanAndSpread, viewsRead, type ArmResult, type Table } from './experiment.js'
-import { mean } from '../runs/intervals.js'
+import { epochsOf, finalAccuracies, minutesOf, viewsRead } from './arm_results.js'
+import type { ArmResult, Table } from './experiment.js'
 
-/** A line through the means over seeds at each checkpoint, in %, with whiskers from least to most. */
+/** A line through the mean accuracy over seeds at each checkpoint, in %. Whiskers: smallest and largest of the seeds. */
 export function curveOf({ arm, seeds }: ArmResult, x: 'epoch' | 'minutes'): ChartSeries {
   const lists = seeds.map(({ readings }) => readings).filter((list) => list.length > 0)
   const count = Math.max(0, ...lists.map((list) => list.length))
   const points = Array.from({ length: count }, (_, i) => {
     const at = lists.flatMap((list) => list.slice(i, i + 1))
-    const values = at.map(({ top1 }) => 100 * top1)
-    return {
-      x: mean(at.map(({ epoch, seconds }) => (x === 'epoch' ? epoch : seconds / 60))),
-      y: mean(values),
-      low: Math.min(...values),
-      high: Math.max(...values),
-    }
+    return meanPoint(
+      mean(at.map(({ epoch, seconds }) => (x === 'epoch' ? epoch : seconds / 60))),
+      at.map(({ top1 }) => 100 * top1),
+    )
   })
   return { name: arm.name, points }
 }
 
 /**
- * Linear accuracy in % after so many seconds of training, between checkpoints by linear interpolation; the last one's
- * beyond the run's end.
+ * Linear accuracy in % after a time of training, in seconds. Interpolates linearly between checkpoints, and returns the
+ * last accuracy for times after the end of the run.
  *
  * @returns NaN before the first checkpoint
  */
@@ -38,10 +37,10 @@ export function accuracyAt(readings: readonly Reading[], seconds: number): numbe
 }
 
 /**
- * Seconds of training until a linear accuracy (in %) is first reached, between checkpoints by linear interpolation; the
- * first checkpoint's where that has it already.
+ * Seconds of training until the linear accuracy first reaches a value in %. Interpolates linearly between checkpoints,
+ * and returns the time of the first checkpoint if that has the accuracy already.
  *
- * @returns Infinity where it never is
+ * @returns Infinity if no checkpoint reaches it
  */
 export function secondsTo(readings: readonly Reading[], accuracy: number): number {
   const at = readings.findIndex(({ top1 }) => 100 * top1 >= accuracy)
@@ -52,31 +51,22 @@ export function secondsTo(readings: readonly Reading[], accuracy: number): numbe
   return a.seconds + share * (b.seconds - a.seconds)
 }
 
-/** Minutes of training, by seed. */
-export const minutesOf = ({ seeds }: ArmResult): number[] =>
-  seeds.map(({ readings }) => (readings.at(-1)?.seconds ?? NaN) / 60)
-
-/** An accuracy of the last checkpoint in %, by seed; NaN where there is none. */
-export const lastOf = ({ seeds }: ArmResult, which: 'top1' | 'knn20'): number[] =>
-  seeds.map(({ readings }) => 100 * (readings.at(-1)?.[which] ?? NaN))
-
-/** The axis of accuracies, with how they were read. */
+/** The axis of accuracies; its title says how many views were read. */
 export const accuracyAxis = (results: readonly ArmResult[]): { title: string } => ({
   title: `linear top-1, %, ${viewsRead(results)}`,
 })
 
 /** Final accuracies and times of arms. */
 export function finalTable(results: readonly ArmResult[]): Table {
-  const epochs = ({ seeds }: ArmResult): number[] => seeds.map(({ readings }) => readings.at(-1)?.epoch ?? NaN)
   return {
     header: ['', 'linear top-1, %', 'kNN-20, %', 'epochs', 'minutes', 'seeds', 'views read'],
     rows: results.map((result) => [
       result.arm.name,
-      meanAndSpread(finals(result)),
-      meanAndSpread(lastOf(result, 'knn20')),
-      meanAndSpread(known(epochs(result)).slice(0, 1), 0),
+      meanAndSpread(finalAccuracies(result)),
+      meanAndSpread(finalAccuracies(result, 'knn20')),
+      meanAndSpread(finite(epochsOf(result)).slice(0, 1), 0),
       meanAndSpread(minutesOf(result)),
-      String(known(finals(result)).length),
+      String(finite(finalAccuracies(result)).length),
       String(result.arm.readout.views),
     ]),
   }

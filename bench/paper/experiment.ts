@@ -1,55 +1,47 @@
-/** What an experiment of the paper is: stated beforehand, run, and held against the paper. */
+/** What an experiment of the paper is: stated in advance, run, and compared with the paper. */
 import type { Engine } from '../../engine/index.js'
 import type { PartialConfig } from '../../train/config/config.js'
+import type { Bound, Interval, Verdict } from '../report/intervals.js'
 import type { Reading, ReadoutSpec } from '../runs/runs.js'
-import {
-  deviation,
-  interval,
-  mean,
-  together,
-  verdictOf,
-  type Bound,
-  type Interval,
-  type Verdict,
-} from '../runs/intervals.js'
 
 export const scales = ['tiny', 'small', 'full'] as const
 export type Scale = (typeof scales)[number]
 
-/** Data sets that the paper has runs on; all but the first at full scale alone. */
+/** Data sets that the paper pretrains on. All but the first are for full scale only. */
 export const datasets = ['cifar10', 'stl10', 'imagenet100'] as const
 export type Dataset = (typeof datasets)[number]
 
-/** At which scale, and on what. */
+/** Scale and data set of an experiment. */
 export interface Setup {
   scale: Scale
   dataset: Dataset
-  /** Folder of the data set in its official format; ImageNet-100 has no other place. */
+  /** Folder of the data set in its official format; required for ImageNet-100. */
   dataDir?: string
 }
 
-/** Runs that differ in their seed alone. */
+/** Runs that differ only in their seed. */
 export interface Arm {
   name: string
-  /** All but the seed. */
+  /** Everything but the seed. */
   config: PartialConfig
   readout: ReadoutSpec
-  /** Read at every checkpoint, not at the end alone. */
+  /** Read every checkpoint, not only the last. */
   curve?: boolean
 }
 
-/** What came of one arm's runs, seed by seed; a seed whose run failed, or is not at hand, has no readings. */
+/** The readings of an arm by seed. A seed has no readings if its run failed or is not in the cache. */
 export interface ArmResult {
   arm: Arm
   seeds: { seed: number; readings: Reading[]; error?: string }[]
 }
 
-/** A statement of the paper as a statistic with a value for each seed. */
+/** A statement of the paper as a statistic with one value for each seed. */
 export interface Claim {
   statement: string
   unit: string
-  /** NaN where a run of that seed failed. */
+  /** NaN if a run of the seed failed. */
   perSeed: number[]
+  /** Where the paper expects the statistic. */
   bound: Bound
 }
 
@@ -58,9 +50,9 @@ export interface JudgedClaim extends Claim {
   verdict: Verdict
 }
 
-/** A Vega-Lite specification with what it shows. */
+/** A Vega-Lite specification. */
 export interface Plot {
-  /** Of its file. */
+  /** Part of the file's name. */
   name: string
   title: string
   spec: object
@@ -71,15 +63,15 @@ export interface Table {
   rows: string[][]
 }
 
-/** A figure of the paper beside ours. */
+/** A figure of the paper, or of another source, beside ours. */
 export interface PaperFigure {
   what: string
   paper: string
   ours: string
-  /** Views that each image was read with, where known. */
+  /** Views averaged for each image in the readout, if known. */
   paperViews?: number
   ourViews?: number
-  /** Why the two do not compare; empty where they do, absent where that is no question. */
+  /** Why the two cannot be compared. Empty if they can; absent if the question does not arise. */
   differs?: string[]
 }
 
@@ -88,17 +80,18 @@ export interface Analysis {
   table: Table
   figures: PaperFigure[]
   plots: Plot[]
-  /** What a reader must know to take the figures rightly. */
+  /** What a reader must know to interpret the figures. */
   notes: string[]
 }
 
+/** What `Experiment.run` works with. */
 export interface Context extends Setup {
   engine: Engine
   seeds: number[]
-  /** Runs and reads out, or finds in the cache. */
+  /** Trains and reads out, or takes the readings from the cache. */
   runs(arms: readonly Arm[]): Promise<ArmResult[]>
-  /** What the cache has of these, without running anything. */
-  atHand(arms: readonly Arm[]): Promise<ArmResult[]>
+  /** The readings of these arms that are in the cache; runs nothing. */
+  cached(arms: readonly Arm[]): Promise<ArmResult[]>
   onProgress(what: string, done: number, total: number): void
   signal: AbortSignal
 }
@@ -106,17 +99,18 @@ export interface Context extends Setup {
 export interface Experiment {
   name: string
   title: string
-  /** What the paper says, in a sentence. */
+  /** What the paper says, in one sentence. */
   claim: string
-  /** What is held equal between the arms, and how the statistic is taken. */
+  /** What is equal for all arms, and how the statistic is computed. */
   protocol: string
+  /** Number of seeds. */
   seeds: Record<Scale, number>
-  /** The runs that it makes; none where the paper has none. */
+  /** The runs that the experiment makes; empty if the paper has none for the setup. */
   arms(setup: Setup): Arm[]
   run(context: Context): Promise<Analysis>
 }
 
-/** As it is written to its JSON file. */
+/** The content of an experiment's JSON file. */
 export interface Result extends Omit<Analysis, 'claims'> {
   experiment: string
   title: string
@@ -129,52 +123,8 @@ export interface Result extends Omit<Analysis, 'claims'> {
   verdict: Verdict
   adapter: string
   date: string
-  /** Runs that failed, each with its line. */
+  /** One line for each run that failed. */
   failures: string[]
-  /** The numbers behind the table, seed by seed. */
+  /** The readings behind the table, by seed. */
   runs: { arm: string; seed: number; readings: Reading[] }[]
-}
-
-/** The claim with its interval over the seeds that have a value. */
-export function judge(claim: Claim): JudgedClaim {
-  const values = claim.perSeed.filter((v) => Number.isFinite(v))
-  const over = values.length ? interval(values) : { mean: NaN, low: -Infinity, high: Infinity }
-  return { ...claim, interval: over, verdict: verdictOf(over, claim.bound) }
-}
-
-export const verdictOfAll = (claims: readonly JudgedClaim[]): Verdict => together(claims.map(({ verdict }) => verdict))
-
-/** The results of these arms, in their order. */
-export const resultsOf = (results: readonly ArmResult[], arms: readonly Arm[]): ArmResult[] =>
-  arms.map(({ name }) => results.find(({ arm }) => arm.name === name)!)
-
-/** `16 views`: what each image was read with. Figures of different numbers do not compare. */
-export function viewsRead(results: readonly { arm: Arm }[]): string {
-  const counts = [...new Set(results.map(({ arm }) => arm.readout.views))].sort((a, b) => a - b)
-  return `${counts.join(' or ')} view${counts.length === 1 && counts[0] === 1 ? '' : 's'}`
-}
-
-/** Seeds that a statistic has no value for. */
-export const seedsWithout = ({ perSeed }: Pick<Claim, 'perSeed'>, seeds: readonly number[]): number[] =>
-  seeds.filter((_, i) => !Number.isFinite(perSeed[i]))
-
-/** `seeds 1 and 3`, `seed 2`. */
-export const seedList = (seeds: readonly number[]): string =>
-  `seed${seeds.length > 1 ? 's' : ''} ${seeds.join(', ').replace(/, (\d+)$/, ' and $1')}`
-
-/** Final linear accuracy of each seed in %, NaN where there is none. */
-export const finals = ({ seeds }: ArmResult): number[] =>
-  seeds.map(({ readings }) => 100 * (readings.at(-1)?.top1 ?? NaN))
-
-/** a − b seed by seed. */
-export const differences = (a: readonly number[], b: readonly number[]): number[] => a.map((v, i) => v - b[i])
-
-export const known = (values: readonly number[]): number[] => values.filter((v) => Number.isFinite(v))
-
-/** `86.43 ± 0.72`: mean and standard deviation over the seeds that have a value; a dash where none has. */
-export function meanAndSpread(values: readonly number[], digits = 2): string {
-  const list = known(values)
-  if (list.length === 0) return '–'
-  const centre = mean(list).toFixed(digits)
-  return list.length === 1 ? centre : `${centre} ± ${deviation(list).toFixed(digits)}`
 }

@@ -1,22 +1,10 @@
-/** Performs experiments over one cache of runs: what is the same run is made once. */
+/** Performs experiments over one cache of runs: experiments that need the same run share it. */
 import type { Engine } from '../../engine/index.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config/config.js'
 import { counted } from '../../train/report/text.js'
-import { adaptersOf, keyOf, rowsOf, Runs, type RunRequest, type Splits } from '../runs/runs.js'
-import {
-  judge,
-  seedList,
-  seedsWithout,
-  verdictOfAll,
-  type Arm,
-  type ArmResult,
-  type Context,
-  type Experiment,
-  type JudgedClaim,
-  type Result,
-  type Scale,
-  type Setup,
-} from './experiment.js'
+import { adaptersOf, keyOf, rowsOf, Runs, type RunRequest, type RunResult, type Splits } from '../runs/runs.js'
+import { judge, seedList, seedsWithout, verdictOfAll } from './claims.js'
+import type { Analysis, Arm, ArmResult, Context, Experiment, JudgedClaim, Result, Scale, Setup } from './experiment.js'
 
 export interface PerformOptions extends Setup {
   engine: Engine
@@ -26,7 +14,7 @@ export interface PerformOptions extends Setup {
   signal: AbortSignal
   /** Called within a run or a simulation. */
   onProgress(label: string, what: string, done: number, total: number): void
-  /** Called before each run that is to be made, with how many rows are trained so far of all that are needed. */
+  /** Called before each run, with the training rows that are done and those of all runs. */
   onRun(label: string, rows: { done: number; total: number }): void
   onMessage(line: string): void
 }
@@ -40,121 +28,151 @@ const requestOf = (arm: Arm, seed: number): RunRequest => ({
 const seedsOf = (experiment: Experiment, scale: Scale): number[] =>
   Array.from({ length: experiment.seeds[scale] }, (_, i) => i + 1)
 
-/** Performs each experiment, and hands over its result as soon as it is there. */
+/** Performs the experiments, and passes on each result when it is complete. */
 export async function perform(
-  list: readonly Experiment[],
+  experiments: readonly Experiment[],
   options: PerformOptions,
   onResult: (result: Result) => Promise<void>,
 ): Promise<void> {
-  const { engine, scale, dataset, dataDir, cache, splits, signal } = options
-  let label = ''
-  const runs = new Runs({
-    engine,
-    root: cache,
-    splits,
-    signal,
-    onProgress: (what, done, total) => options.onProgress(label, what, done, total),
-  })
-  const work = await workLeft(list, options, runs)
-  const total = [...work.values()].reduce((a, b) => a + b, 0)
-  if (work.size)
-    options.onMessage(`${counted(work.size, 'run')} to make, ${total.toLocaleString('en')} rows to train on`)
-  let done = 0
+  const shared = new SharedRuns(options)
+  await shared.plan(experiments)
+  for (const experiment of experiments) await onResult(await performOne(experiment, shared, options))
+}
 
-  for (const experiment of list) {
-    const seeds = seedsOf(experiment, scale)
-    const made = new Map<string, ArmResult>()
-    const gather = async (arms: readonly Arm[], make: boolean): Promise<ArmResult[]> => {
-      const results: ArmResult[] = arms.map((arm) => ({ arm, seeds: [] }))
-      // Seed by seed: when it is stopped midway, whole seeds are at hand.
-      for (const seed of seeds)
-        for (const result of results) {
-          const request = requestOf(result.arm, seed)
-          label = `${experiment.name}: ${result.arm.name}, seed ${seed}`
-          const key = keyOf(request.config)
-          if (make && !(await runs.isDone(request))) options.onRun(label, { done, total })
-          const found = make ? await runs.run(request) : await runs.found(request)
-          done += work.get(key) ?? 0
-          work.delete(key)
-          if (found && 'error' in found) {
-            result.seeds.push({ seed, readings: [], error: found.error })
-            if (make) options.onMessage(`${label}: ${found.error}`)
-          } else result.seeds.push({ seed, readings: found?.readings ?? [] })
-        }
-      for (const result of results) made.set(result.arm.name, result)
-      return results
-    }
-    const context: Context = {
-      engine,
-      scale,
-      dataset,
-      dataDir,
-      seeds,
-      runs: (arms) => gather(arms, true),
-      atHand: (arms) => gather(arms, false),
-      onProgress: (what, at, of) => options.onProgress(`${experiment.name}: ${what}`, '', at, of),
-      signal,
-    }
-    const { claims, notes, ...rest } = await experiment.run(context)
-    const judged = claims.map(judge)
-    const { name, title, claim, protocol } = experiment
-    const readings = [...made.values()].flatMap((result) => result.seeds.flatMap((own) => own.readings))
-    // Those of the runs, which the cache may have from before; what makes no runs is of this engine.
-    const adapters = readings.length ? adaptersOf(readings) : [engine.description]
-    await onResult({
-      experiment: name,
-      title,
-      claim,
-      protocol,
-      scale,
-      dataset,
-      seeds,
-      verdict: verdictOfAll(judged),
-      claims: judged,
-      ...rest,
-      notes: [...notes, ...judged.flatMap((c) => survivors(c, seeds)), ...mixed(adapters)],
-      adapter: adapters.join('; '),
-      date: new Date().toISOString(),
-      failures: [...made.values()].flatMap(({ arm, seeds: of }) =>
-        of.flatMap(({ seed, error }) => (error ? [`${arm.name}, seed ${seed}: ${error}`] : [])),
-      ),
-      runs: [...made.values()].flatMap(({ arm, seeds: of }) =>
-        of.flatMap(({ seed, readings }) => (readings.length ? [{ arm: arm.name, seed, readings }] : [])),
-      ),
-    })
+async function performOne(experiment: Experiment, shared: SharedRuns, options: PerformOptions): Promise<Result> {
+  const { engine, scale, dataset, dataDir, signal } = options
+  const seeds = seedsOf(experiment, scale)
+  const used = new Map<string, ArmResult>()
+  const gather = async (arms: readonly Arm[], train: boolean): Promise<ArmResult[]> => {
+    const results = await shared.gather(experiment.name, arms, seeds, train)
+    for (const result of results) used.set(result.arm.name, result)
+    return results
+  }
+  const context: Context = {
+    engine,
+    scale,
+    dataset,
+    dataDir,
+    seeds,
+    runs: (arms) => gather(arms, true),
+    cached: (arms) => gather(arms, false),
+    onProgress: (what, done, total) => options.onProgress(`${experiment.name}: ${what}`, '', done, total),
+    signal,
+  }
+  const analysis = await experiment.run(context)
+  return resultOf(experiment, context, analysis, [...used.values()])
+}
+
+function resultOf(
+  { name, title, claim, protocol }: Experiment,
+  { engine, scale, dataset, seeds }: Context,
+  { claims, notes, ...rest }: Analysis,
+  results: readonly ArmResult[],
+): Result {
+  const judged = claims.map(judge)
+  const bySeed = results.flatMap(({ arm, seeds: list }) => list.map((one) => ({ arm: arm.name, ...one })))
+  const readings = bySeed.flatMap((one) => one.readings)
+  // Cached runs may come from other adapters. Experiments without runs use this engine directly.
+  const adapters = readings.length ? adaptersOf(readings) : [engine.description]
+  return {
+    experiment: name,
+    title,
+    claim,
+    protocol,
+    scale,
+    dataset,
+    seeds,
+    verdict: verdictOfAll(judged),
+    claims: judged,
+    ...rest,
+    notes: [...notes, ...judged.flatMap((c) => missingSeeds(c, seeds)), ...severalAdapters(adapters)],
+    adapter: adapters.join('; '),
+    date: new Date().toISOString(),
+    failures: bySeed.flatMap(({ arm, seed, error }) => (error ? [`${arm}, seed ${seed}: ${error}`] : [])),
+    runs: bySeed.flatMap(({ arm, seed, readings }) => (readings.length ? [{ arm, seed, readings }] : [])),
   }
 }
 
-/** Says of a statistic that not every seed has a value for whose it is; nothing where all have. */
-function survivors(claim: JudgedClaim, seeds: readonly number[]): string[] {
+/** A note for a statistic that has no value for some seeds. */
+function missingSeeds(claim: JudgedClaim, seeds: readonly number[]): string[] {
   const without = seedsWithout(claim, seeds)
   if (without.length === 0) return []
   const left = seeds.length - without.length
-  const follows =
+  const consequence =
     left < 2
-      ? 'fewer than two seeds are left, and nothing follows'
-      : `it is over the ${left} seeds that are left, which may be the luckier ones`
-  return [`${claim.statement}: there is no value of ${seedList(without)}, and ${follows}.`]
+      ? 'Fewer than two seeds remain, so there is no verdict.'
+      : `The interval is over the remaining ${left} seeds, which may be a favourable selection.`
+  return [`${claim.statement}: no value for ${seedList(without)}. ${consequence}`]
 }
 
-const mixed = (adapters: readonly string[]): string[] =>
+const severalAdapters = (adapters: readonly string[]): string[] =>
   adapters.length > 1
-    ? [`The runs were made on more than one adapter (${adapters.join('; ')}): their minutes do not compare.`]
+    ? [`The runs used more than one adapter (${adapters.join('; ')}): their minutes cannot be compared.`]
     : []
 
-/** Rows to train on, by run that is not done. */
-async function workLeft(
-  list: readonly Experiment[],
-  { splits, ...setup }: PerformOptions,
-  runs: Runs,
-): Promise<Map<string, number>> {
-  const work = new Map<string, number>()
-  for (const experiment of list)
-    for (const arm of experiment.arms(setup))
-      for (const seed of seedsOf(experiment, setup.scale)) {
-        const request = requestOf(arm, seed)
-        if (!(await runs.isDone(request)))
-          work.set(keyOf(request.config), rowsOf(request.config, (await splits(request.config)).pretraining.count))
+/** The cached runs of several experiments, with the progress over all of them. */
+class SharedRuns {
+  private readonly runs: Runs
+  /** Training rows of each run that is not done, by the key of its configuration. */
+  private readonly work = new Map<string, number>()
+  private total = 0
+  private done = 0
+  private label = ''
+
+  constructor(private readonly options: PerformOptions) {
+    const { engine, cache, splits, signal } = options
+    this.runs = new Runs({
+      engine,
+      root: cache,
+      splits,
+      signal,
+      onProgress: (what, done, total) => options.onProgress(this.label, what, done, total),
+    })
+  }
+
+  /** Counts the runs that are not done. */
+  async plan(experiments: readonly Experiment[]): Promise<void> {
+    const { splits, ...setup } = this.options
+    for (const experiment of experiments)
+      for (const arm of experiment.arms(setup))
+        for (const seed of seedsOf(experiment, setup.scale)) {
+          const request = requestOf(arm, seed)
+          if (await this.runs.isDone(request)) continue
+          const { pretraining } = await splits(request.config)
+          this.work.set(keyOf(request.config), rowsOf(request.config, pretraining.count))
+        }
+    this.total = [...this.work.values()].reduce((a, b) => a + b, 0)
+    const { size } = this.work
+    if (size) setup.onMessage(`${counted(size, 'run')} to make, ${this.total.toLocaleString('en')} rows to train on`)
+  }
+
+  /**
+   * The results of arms.
+   *
+   * @param train false to take only what is in the cache
+   */
+  async gather(title: string, arms: readonly Arm[], seeds: readonly number[], train: boolean): Promise<ArmResult[]> {
+    const results: ArmResult[] = arms.map((arm) => ({ arm, seeds: [] }))
+    // Seed by seed, so that an interrupted experiment leaves complete seeds.
+    for (const seed of seeds)
+      for (const { arm, seeds: list } of results) {
+        this.label = `${title}: ${arm.name}, seed ${seed}`
+        const found = await this.resultOf(requestOf(arm, seed), train)
+        if (found && 'error' in found) {
+          list.push({ seed, readings: [], error: found.error })
+          if (train) this.options.onMessage(`${this.label}: ${found.error}`)
+        } else list.push({ seed, readings: found?.readings ?? [] })
       }
-  return work
+    return results
+  }
+
+  private async resultOf(request: RunRequest, train: boolean): Promise<RunResult | undefined> {
+    const key = keyOf(request.config)
+    const { done, total } = this
+    if (train && !(await this.runs.isDone(request))) this.options.onRun(this.label, { done, total })
+    const found = train ? await this.runs.run(request) : await this.runs.found(request)
+    this.done += this.work.get(key) ?? 0
+    this.work.delete(key)
+    return found
+  }
 }

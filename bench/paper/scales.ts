@@ -1,27 +1,28 @@
-/** What each scale runs: the paper's protocol, and what of it one consumer GPU or a processor can do. */
+/** What each scale runs: the paper's protocol, or as much of it as one consumer GPU or a processor can run. */
 import type { PartialConfig } from '../../train/config/config.js'
 import { recipeNames } from '../../train/node/recipes.js'
 import type { ReadoutSpec } from '../runs/runs.js'
 import type { Dataset, Scale, Setup } from './experiment.js'
 
-/** Recipes of the paper are named here without their data set: `bt-d256-v4-half`. */
+/** Names of recipes leave out the data set: `bt-d256-v4-half`. */
 export interface Protocol {
-  /** In a line, for readers. */
+  /** One line for readers. */
   summary: string
-  /** What is changed of the recipes; a fraction multiplies theirs. */
+  /** Changes to the recipes. A fraction multiplies the recipe's fraction. */
   changes: PartialConfig
-  /** Images of a step where the projector is varied, and where views are; the recipes' own where absent. */
+  /** Batch of the runs that vary the projector; the recipe's batch if absent. */
   projectorBatch?: number
+  /** Batch of the runs that vary the views; the recipe's batch if absent. */
   viewsBatch?: number
-  /** Recipes by projector width, the narrowest of each loss first; each has another with the λ that all widths share. */
+  /** Recipes by projector width, the narrowest of each loss first. Each has a second recipe with the fixed λ. */
   projector: readonly string[]
-  /** What views are varied of, the main one first: each has recipes `-v2`, `-v4` and so on. */
+  /** Families of recipes `-v2`, `-v4` and so on that vary the views, the main family first. */
   views: readonly string[]
-  /** The recipe of two views with the widest projector. */
+  /** The recipe with two views and the widest projector. */
   baseline: string
   projectorReadout: ReadoutSpec
   viewsReadout: ReadoutSpec
-  /** Accuracy that `time-to` waits for, in %, where the paper has one. */
+  /** Accuracy in % to which `time-to` measures the time; absent if the paper has none. */
   target?: number
 }
 
@@ -32,13 +33,13 @@ const part: ReadoutSpec = { views: 1, seeds: 1, epochs: 100, knn: true, trainPer
 const smaller: Record<Exclude<Scale, 'full'>, Protocol> = {
   tiny: {
     summary:
-      'ResNet-18 of width 8, views of 16 px, 10,000 images of CIFAR-10 (20 %), 4 epochs of batches of 128; read with 5,000 labelled training and 5,000 test images',
+      'ResNet-18 of width 8, views of 16 px, 10,000 images of CIFAR-10 (20 %), 4 epochs, batch 128; readout with 5,000 labelled training images and 5,000 test images',
     changes: {
       arch: 'resnet18',
       width: 8,
       zeroInitResidual: true,
       precision: 'f32',
-      // The run's seed chooses the images that are left.
+      // The seed of a run chooses its images.
       fraction: 0.2,
       epochs: 4,
       checkpointEvery: 1,
@@ -54,7 +55,7 @@ const smaller: Record<Exclude<Scale, 'full'>, Protocol> = {
     target: 33,
   },
   small: {
-    summary: 'ResNet-18 of width 64, CIFAR-10 at 32 px, 20 epochs of batches of 256 (projector) and 128 (views)',
+    summary: 'ResNet-18 of width 64, CIFAR-10 at 32 px, 20 epochs, batch 256 (projector) and 128 (views)',
     changes: { arch: 'resnet18', zeroInitResidual: true, precision: 'f32', epochs: 20, checkpointEvery: 2 },
     projectorBatch: 256,
     viewsBatch: 128,
@@ -67,34 +68,35 @@ const smaller: Record<Exclude<Scale, 'full'>, Protocol> = {
   },
 }
 
-/** The paper's own: all of a data set's recipes as they stand. */
+/** The paper's own protocol: all recipes of a data set, unchanged. */
 const full: Record<Dataset, Omit<Protocol, 'changes' | 'projector' | 'projectorReadout'>> = {
   cifar10: {
-    summary: 'ResNet-50, CIFAR-10 at 32 px, 100 epochs of batches of 512 (projector) and 128 (views): the paper’s own',
+    summary: 'ResNet-50, CIFAR-10 at 32 px, 100 epochs, batch 512 (projector) and 128 (views): the paper’s protocol',
     views: ['bt-d256', 'bt-d8192', 'vicreg-d256'],
     baseline: 'bt-d8192-v2',
     viewsReadout: averaged,
     target: 80,
   },
   stl10: {
-    summary: 'ResNet-50, the unlabelled images of STL-10 at 64 px, 100 epochs of batches of 64: the paper’s own',
+    summary: 'ResNet-50, the unlabelled images of STL-10 at 64 px, 100 epochs, batch 64: the paper’s protocol',
     views: ['bt-d256'],
     baseline: 'bt-d256-v2',
     viewsReadout: averaged,
   },
   imagenet100: {
     summary:
-      'ResNet-18, ImageNet-100 at 128 px, 100 epochs of batches of 2 × 256 (projector) and 2 × 128 (views): the paper’s own',
+      'ResNet-18, ImageNet-100 at 128 px, 100 epochs, batch 2 × 256 (projector) and 2 × 128 (views): the paper’s protocol',
     views: ['bt-d512'],
     baseline: 'bt-d512-v2',
     viewsReadout: whole,
   },
 }
 
-const byWidth = (dataset: Dataset): string[] =>
+/** The recipes that vary the projector width. */
+const projectorRecipes = (dataset: Dataset): string[] =>
   recipeNames().flatMap((name) => new RegExp(`^${dataset}-([a-z]+-d\\d+)$`).exec(name)?.slice(1) ?? [])
 
 export const protocolOf = ({ scale, dataset }: Pick<Setup, 'scale' | 'dataset'>): Protocol =>
   scale === 'full'
-    ? { ...full[dataset], changes: {}, projector: byWidth(dataset), projectorReadout: whole }
+    ? { ...full[dataset], changes: {}, projector: projectorRecipes(dataset), projectorReadout: whole }
     : smaller[scale]

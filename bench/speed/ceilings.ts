@@ -1,32 +1,32 @@
-/** What the adapter can do at most, measured in the same run: multiply-adds of each dtype, and bytes copied. */
+/** Ceilings of the adapter, measured: multiply-adds of each dtype, and bytes copied. */
 import type { Engine } from '../../engine/index.js'
 
 export interface Ceilings {
-  /** GFLOP/s of independent f32 multiply-adds that touch no memory. */
+  /** GFLOP/s of independent f32 multiply-adds without memory access. */
   f32: number
-  /** The same in f16, where the adapter has it. */
+  /** The same in f16; absent if the adapter has no f16. */
   f16?: number
-  /** GFLOP/s of 16×16×16 subgroup-matrix products, f16 in, f32 out, where the adapter has them. */
+  /** GFLOP/s of 16×16×16 subgroup-matrix products with f16 inputs and f32 sums; absent if the adapter has none. */
   subgroupMatrix?: number
-  /** GB/s of a copy, reads and writes counted. */
+  /** GB/s of a copy, counting reads and writes. */
   copy: number
 }
 
 const STORAGE = 0x80
-/** Workgroups that share a copy: few on a CPU, many on a GPU. */
+/** Numbers of workgroups to try for a copy: few are best on a CPU, many on a GPU. */
 const COPY_GROUPS = [16, 64, 256, 4096, 32768]
 /** A measurement lasts about this long. */
 const SECONDS = 0.06
 const ITERATIONS = 512
-/** How often the body of the loop stands in the shader: f16 is emulated on CPU drivers, and long bodies spill. */
+/** Loop unrollings to try. CPU drivers emulate f16, and a long loop body spills registers there. */
 const UNROLLED = [1, 4]
-/** Vectors of four that each invocation keeps in flight: what hides latency and fits in registers differs by adapter. */
+/** Independent vec4 sums per invocation to try: how many hide latency and fit in registers depends on the adapter. */
 const ACCUMULATORS = [2, 3, 8]
 
 const lines = (count: number, line: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => line(i)).join('\n')
 
-/** `fused`: as `fma`; a driver without that instruction may do better with a product and a sum. */
+/** Multiply-adds on registers. `fused` uses `fma`; drivers without that instruction can be faster without it. */
 export const fmaShader = (dtype: 'f32' | 'f16', accumulators: number, fused: boolean, unrolled: number): string => `
 ${dtype === 'f16' ? 'enable f16;' : ''}
 @group(0) @binding(0) var<storage, read_write> result: array<vec4<f32>>;
@@ -34,7 +34,7 @@ ${dtype === 'f16' ? 'enable f16;' : ''}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let seed = ${dtype}(id.x & 7u) * ${dtype}(0.125);
-  // The same in all four lanes: two registers, which leaves the others to the sums.
+  // Equal values in all four lanes take only two registers, so more remain for the sums.
   let factor = vec4<${dtype}>(seed + ${dtype}(0.125));
   let addend = vec4<${dtype}>(seed + ${dtype}(0.5));
 ${lines(accumulators, (i) => `  var a${i} = vec4<${dtype}>(seed + ${dtype}(${i}));`)}
@@ -47,7 +47,7 @@ ${lines(unrolled * accumulators, (k) => {
   result[id.x] = vec4<f32>(${Array.from({ length: accumulators }, (_, i) => `a${i}`).join(' + ')});
 }`
 
-/** Four independent 16×16 sums a subgroup, from operands that stay in registers. */
+/** Four independent 16×16 sums per subgroup, with operands that stay in registers. */
 export const matrixShader = (subgroupSize: number): string => `
 enable f16;
 enable chromium_experimental_subgroup_matrix;
@@ -65,7 +65,7 @@ ${lines(4, (i) => `    c${i} = subgroupMatrixMultiplyAccumulate(left, right, c${
 ${lines(4, (i) => `  subgroupMatrixStore<row_major>(&result, group.x * 1024u + ${256 * i}u, c${i}, 16u);`)}
 }`
 
-/** Invocations stride over the buffers, neighbours side by side. */
+/** A copy with a grid-stride loop: neighbouring invocations copy neighbouring vectors. */
 export const copyShader = `
 @group(0) @binding(0) var<storage, read_write> to: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> source: array<vec4<f32>>;
@@ -75,7 +75,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   for (var i = id.x; i < arrayLength(&to); i += 64u * groups.x) { to[i] = source[i]; }
 }`
 
-/** Measures all that the adapter offers. Takes about a second for each dtype. */
+/** Measures all ceilings of the adapter. Takes about a second for each dtype. */
 export async function measureCeilings(engine: Engine): Promise<Ceilings> {
   const cpu = engine.target.adapterClass === 'cpu'
   const groups = cpu ? 64 : 16384
@@ -88,7 +88,7 @@ export async function measureCeilings(engine: Engine): Promise<Ceilings> {
       }
     return best
   }
-  // As large as activations are; on a GPU larger than its caches.
+  // About the size of activations; on a GPU larger than its caches.
   const bytes = (cpu ? 4 : 256) * 2 ** 20
   const copy = async (): Promise<number> => {
     let best = 0
@@ -109,7 +109,7 @@ export async function measureCeilings(engine: Engine): Promise<Ceilings> {
   return ceilings
 }
 
-/** Seconds of one dispatch: the best of three runs of many. */
+/** Seconds of one dispatch: many dispatches in a pass, the best of three passes. */
 async function time(engine: Engine, code: string, bytes: readonly number[], groups: number): Promise<number> {
   const { device } = engine
   return engine.guarded('ceilings', async () => {

@@ -1,17 +1,16 @@
-/** `npm run bench -- kernels | losses | step | readout | peers | trace`: see `--help`. */
+/** `npm run bench -- BENCHMARK`: measures the engine on this machine; see `--help`. */
 import { Argument, Command } from 'commander'
-import type { Engine } from '../../engine/index.js'
-import { profile, traceEvents } from '../../engine/profiling.js'
-import { ConfigError } from '../../train/config/config.js'
 import { number, openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
-import { writeAtomically } from '../../train/node/files.js'
+import { ConfigError } from '../../train/config/config.js'
+import { originOf } from '../report/origin.js'
 import { benchKernels } from './kernels.js'
 import { benchLosses } from './losses.js'
+import { render, writeMeasurement, type Measurement } from './measurement.js'
 import { benchPeers } from './peers.js'
+import { benchPrecision } from './precision.js'
 import { benchReadout } from './readout.js'
-import { originOf, render, writeReport, type Report } from './report.js'
-import { benchSteps, workloads } from './step.js'
-import { compileWorkload, nameOf } from './workload.js'
+import { benchSteps } from './step.js'
+import { writeTrace } from './trace.js'
 
 interface Options {
   json?: string
@@ -21,79 +20,97 @@ interface Options {
   rounds?: number
   quick?: boolean
   lendRest?: boolean
+  dataDir?: string
   adapter?: string
 }
 
+const MEASURE = ['json', 'plots', 'only', 'rounds', 'quick'] as const satisfies (keyof Options)[]
+
+/** What each benchmark measures, and the options it takes beside --adapter. */
+const BENCHMARKS = {
+  peers: {
+    says: 'the same work on this engine, tfjs, jax-js and PyTorch, after their results agree',
+    takes: [...MEASURE, 'lendRest'],
+  },
+  kernels: { says: "each kernel relative to the adapter's ceilings, measured in the same run", takes: MEASURE },
+  step: { says: 'whole steps: images/s, time by kernel, memory, seconds to the first step', takes: MEASURE },
+  losses: { says: 'each objective by number of views and projector width', takes: MEASURE },
+  readout: { says: "the paper's linear probe and kNN at the size of CIFAR-10", takes: MEASURE },
+  precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'dataDir'] },
+  trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'rounds'] },
+} as const satisfies Record<string, { says: string; takes: readonly (keyof Options)[] }>
+
+type Name = keyof typeof BENCHMARKS
+const names = Object.keys(BENCHMARKS) as Name[]
+
 const command = withAdapter(
   new Command('bench')
-    .description('Measure the engine on this machine; prints a Markdown table.')
-    .addArgument(
-      new Argument(
-        '<what>',
-        'kernels, losses, step, readout, peers (side by side) or trace (a file of one step)',
-      ).choices(['kernels', 'losses', 'step', 'readout', 'peers', 'trace']),
+    .description('Measure the engine on this machine, and print tables in Markdown.')
+    .addArgument(new Argument('<benchmark>', 'what to measure').choices(names))
+    .option('--json <file>', 'write everything measured to this file, and SVG plots beside it')
+    .option('--plots <folder>', 'write the plots to this folder')
+    .option('--out <file>', 'trace: the file to write (trace.json)')
+    .option('--only <text>', 'only cases whose names contain this text')
+    .option(
+      '--rounds <count>',
+      'rounds that medians are taken over (9; 3 for readout and with --quick)',
+      number('--rounds'),
     )
-    .option('--json <file>', 'write everything measured there, and SVG plots beside it')
-    .option('--plots <folder>', 'write the plots there')
-    .option('--out <file>', 'trace: the Chrome-trace file to write (trace.json)')
-    .option('--only <text>', 'only cases whose names contain this')
-    .option('--rounds <count>', 'rounds that medians are taken over (9; quick and readout: 3)', number('--rounds'))
-    .option('--lend-rest', "peers, on a CPU driver: let the WebGPU peers' threads rest while they wait, as ours does")
-    .option('--quick', 'fewer cases and rounds: 3 to 5 minutes on a CPU driver'),
+    .option(
+      '--lend-rest',
+      'peers, on a CPU driver: the threads of the WebGPU peers sleep while they wait, as ours does',
+    )
+    .option('--data-dir <folder>', 'precision: CIFAR-10 in its official format (default: fetched into the cache)')
+    .option('--quick', 'fewer cases and rounds: 3 to 5 minutes on a CPU driver')
+    .addHelpText(
+      'after',
+      ['', 'Benchmarks:', ...names.map((name) => `  ${name.padEnd(10)} ${BENCHMARKS[name].says}`)].join('\n'),
+    ),
 )
 
-type Subject = 'kernels' | 'losses' | 'step' | 'readout' | 'peers' | 'trace'
+const flagOf = (option: string): string => `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+
+/** @throws ConfigError if an option is given that the benchmark does not take */
+function checkOptions(name: Name, { adapter: _, ...given }: Options): void {
+  const takes: readonly string[] = BENCHMARKS[name].takes
+  const wrong = Object.keys(given).find((option) => !takes.includes(option))
+  const list = takes
+    .map(flagOf)
+    .join(', ')
+    .replace(/, (\S+)$/, ' and $1')
+  if (wrong !== undefined) throw new ConfigError(`${flagOf(wrong)} is not for ${name}: it takes ${list}`)
+}
 
 await runCommand(async () => {
-  const {
-    json,
-    plots,
-    out,
-    only,
-    quick = false,
-    lendRest = false,
-    adapter,
-    ...options
-  } = parseOptions<Options>(command)
-  const [what] = command.processedArgs as [Subject]
-  const rounds = options.rounds ?? (quick || what === 'readout' ? 3 : 9)
+  const options = parseOptions<Options>(command)
+  const [name] = command.processedArgs as [Name]
+  checkOptions(name, options)
+  const { json, plots, out = 'trace.json', only, quick = false, lendRest = false, dataDir, adapter } = options
+  const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
   if (!Number.isInteger(rounds) || rounds < 1)
     throw new ConfigError(`--rounds ${rounds}: must be a whole number of at least 1`)
-  if (lendRest && what !== 'peers') throw new ConfigError('--lend-rest is for peers')
-  if (out !== undefined && what !== 'trace') throw new ConfigError('--out is for trace: the others take --json')
-  if (what === 'trace')
-    for (const [name, given] of Object.entries({ only, json, plots, quick: quick || undefined }))
-      if (given !== undefined) throw new ConfigError(`--${name} is not for trace: it takes --out and --rounds`)
   const engine = await openWithNote(adapter)
-  const origin = originOf(engine, rounds)
   const onMessage = (line: string): void => console.error(line)
-  if (what === 'trace') {
-    const path = out ?? 'trace.json'
-    console.log(`${path}: ${await trace(engine, path, rounds)}`)
+  const origin = originOf(engine, name === 'precision' ? undefined : rounds)
+  const shared = { origin, rounds, quick, only, onMessage }
+
+  if (name === 'trace') {
+    console.log(`${out}: ${await writeTrace(engine, out, rounds)}`)
     return
   }
-  const report = await measure(what)
-  console.log(render(report))
-  for (const path of await writeReport(report, { json, plots })) console.error(`wrote ${path}`)
+  const measurement = await measure(name)
+  console.log(render(measurement))
+  for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
 
-  async function measure(subject: Exclude<Subject, 'trace'>): Promise<Report> {
-    const how = { engine, origin, rounds, quick, only, onMessage }
-    if (subject === 'kernels') return benchKernels(how)
-    if (subject === 'losses') return benchLosses(how)
-    if (subject === 'readout') return benchReadout(how)
-    if (subject === 'step') return benchSteps(how)
-    // The peers' processes have devices of their own, and the machine to themselves.
+  function measure(name: Exclude<Name, 'trace'>): Promise<Measurement> {
+    if (name === 'kernels') return benchKernels({ engine, ...shared })
+    if (name === 'losses') return benchLosses({ engine, ...shared })
+    if (name === 'readout') return benchReadout({ engine, ...shared })
+    if (name === 'step') return benchSteps({ engine, ...shared })
+    if (name === 'precision') return benchPrecision({ engine, origin, dataDir, onMessage })
+    // The peers' processes have their own devices and need the whole machine.
     const { adapterClass, f16 } = engine.target
     engine.close()
-    return benchPeers({ origin, adapterClass, f16, rounds, quick, lendRest, only, onMessage })
+    return benchPeers({ ...shared, adapterClass, f16, lendRest })
   }
 })
-
-/** One step of the smallest workload as a Chrome-trace file; says what is in it. */
-async function trace(engine: Engine, path: string, rounds: number): Promise<string> {
-  const [workload] = workloads(engine.target.adapterClass, engine.target.f16, true)
-  const { program, inputs } = await compileWorkload(engine, workload)
-  const measured = await profile(program, inputs(0), { rounds })
-  await writeAtomically(path, JSON.stringify(traceEvents(measured)))
-  return `${measured.dispatches.length} dispatches of ${nameOf(workload)}, by ${measured.method}; open it in chrome://tracing or Perfetto`
-}

@@ -1,35 +1,38 @@
-/** Every objective's loss and gradient, against the number of views and the projector's width. */
-import { gradients, variable, type Engine, type Variable } from '../../engine/index.js'
+/** Speed of every objective's loss and gradient, by number of views and projector width. */
+import { gradients, variable, type Engine } from '../../engine/index.js'
 import { objectiveNames, objectives, resolveObjective, type ObjectiveName } from '../../train/objectives/index.js'
-import { lossesPlot } from './plots.js'
-import { figure, mebibytes, table, type MeasureOptions, type Report } from './report.js'
-import { summarize, type Summary } from './statistics.js'
+import { summarize, type Summary } from '../report/statistics.js'
+import { figure, mebibytes, table } from '../report/text.js'
+import { lossesPlot } from './losses_plot.js'
+import type { Measurement, MeasureOptions } from './measurement.js'
+import { randomValues } from './random_data.js'
 
-/** A round repeats a case for about this long, so that waiting for the device weighs little. */
+/** A round repeats a case for about this long, so that waiting for the device is a small part of the time. */
 const ROUND_SECONDS = 0.05
 const MOST_REPEATS = 100
-/** Images: the paper's batch where it varies the views. */
+/** Images in a batch: the paper's number where it varies the views. */
 const BATCH = 128
 
 /** A loss with its gradient in the projections [views · batch, width]. */
 export interface LossCase {
   objective: ObjectiveName
   views: number
+  /** Of the projector. */
   width: number
 }
 
 export interface LossResult extends LossCase {
   batch: number
-  /** Loss and gradient, seconds. */
+  /** Of the loss and its gradient. */
   seconds: Summary
   dispatches: number
-  /** Beside the projections. */
+  /** Without the projections. */
   peakBytes: number
 }
 
 const nameOf = ({ objective, views, width }: LossCase): string => `${objective}, ${views} views, d = ${width}`
 
-/** What an adapter class computes in moments. */
+/** All cases for an adapter class. */
 export function lossCases(adapterClass: 'cpu' | 'gpu', quick: boolean): LossCase[] {
   const views = quick ? [2, 8] : [2, 4, 8]
   const widths = quick ? [64, 256] : [64, 256, 1024, ...(adapterClass === 'gpu' ? [4096, 8192] : [])]
@@ -40,8 +43,9 @@ export function lossCases(adapterClass: 'cpu' | 'gpu', quick: boolean): LossCase
   )
 }
 
-/** Measures every case; its program is freed before the next. */
-export async function benchLosses({ engine, origin, rounds, quick, only, onMessage }: MeasureOptions): Promise<Report> {
+/** Measures every case. */
+export async function benchLosses(options: MeasureOptions): Promise<Measurement> {
+  const { engine, origin, rounds, quick, only, onMessage } = options
   const results: LossResult[] = []
   for (const c of lossCases(engine.target.adapterClass, quick)) {
     if (only && !nameOf(c).includes(only)) continue
@@ -49,7 +53,7 @@ export async function benchLosses({ engine, origin, rounds, quick, only, onMessa
     results.push(result)
     onMessage(`${nameOf(c)}: ${figure(1000 * result.seconds.median)} ms`)
   }
-  if (!results.length) throw new Error(`--only '${only}': no objective is called that`)
+  if (!results.length) throw new Error(`--only '${only}': no objective's case has this text in its name`)
   return {
     kind: 'losses',
     origin,
@@ -59,43 +63,38 @@ export async function benchLosses({ engine, origin, rounds, quick, only, onMessa
   }
 }
 
-/** Projections on which no loss is degenerate: rows of numbers in [−1, 1), the same ones at every call. */
-const projections = (name: string, rows: number, width: number): Variable =>
-  variable(name, [rows, width], () => {
-    const data = new Float32Array(rows * width)
-    // A full period of a linear congruence: quick to make.
-    for (let i = 0, state = 1; i < data.length; i++)
-      data[i] = (state = (Math.imul(state, 1664525) + 1013904223) | 0) / 2 ** 31
-    return data
-  })
-
+/** Compiles and times one case, and frees it. */
 async function measure(engine: Engine, c: LossCase, rounds: number): Promise<LossResult> {
   const { objective, views, width } = c
-  const [z, t] = ['projections', 'targets'].map((name) => projections(name, views * BATCH, width))
+  const rows = views * BATCH
+  // No loss is degenerate on random projections.
+  const [z, t] = ['projections', 'targets'].map((name) =>
+    variable(name, [rows, width], () => randomValues(rows * width)),
+  )
   const options = resolveObjective(objective, views)
   const loss = objectives[objective].build({ projection: z, prediction: z, target: t }, views, options)
   const [gradient] = gradients(loss, [z])
   const program = await engine.compile({ label: nameOf(c), outputs: { loss, gradient } })
   try {
-    const seconds = async (times: number): Promise<number> => {
+    const secondsPerRun = async (times: number): Promise<number> => {
       const started = performance.now()
       for (let i = 0; i < times; i++) await program.run()
       await engine.idle()
       return (performance.now() - started) / 1000 / times
     }
-    await seconds(1)
-    const repeats = Math.max(1, Math.min(MOST_REPEATS, Math.ceil(ROUND_SECONDS / (await seconds(1)))))
-    const times: number[] = []
-    for (let round = 0; round < rounds; round++) times.push(await seconds(repeats))
+    await secondsPerRun(1)
+    const repeats = Math.max(1, Math.min(MOST_REPEATS, Math.ceil(ROUND_SECONDS / (await secondsPerRun(1)))))
+    const seconds: number[] = []
+    for (let round = 0; round < rounds; round++) seconds.push(await secondsPerRun(repeats))
     const { dispatches, peakBytes } = program
-    return { ...c, batch: BATCH, seconds: summarize(times), dispatches, peakBytes }
+    return { ...c, batch: BATCH, seconds: summarize(seconds), dispatches, peakBytes }
   } finally {
     program.destroy()
     for (const v of [z, t]) engine.release(v)
   }
 }
 
-/** One row an objective and number of views, one column a width. */
+/** One row for each objective and number of views, one column for each width. */
 function markdown(results: readonly LossResult[]): string {
   const widths = [...new Set(results.map(({ width }) => width))]
   const rows = new Map<string, LossResult[]>()
@@ -106,15 +105,15 @@ function markdown(results: readonly LossResult[]): string {
   const cells = [...rows].map(([name, list]) => {
     const widest = list[list.length - 1]
     const times = widths.map((width) => {
-      const at = list.find((r) => r.width === width)
-      return at ? figure(1000 * at.seconds.median) : ''
+      const found = list.find((r) => r.width === width)
+      return found ? figure(1000 * found.seconds.median) : ''
     })
     return [name, ...times, String(widest.dispatches), mebibytes(widest.peakBytes)]
   })
   return [
     '## Losses',
-    `Milliseconds of the loss and its gradient in the projections, ${BATCH} images, by projector width d; dispatches and ` +
-      'memory at the largest.',
+    `Milliseconds of the loss and its gradient in the projections of ${BATCH} images, by projector width d. Dispatches ` +
+      'and memory are those of the largest width.',
     table(['objective', ...widths.map((d) => `d = ${d}`), 'dispatches', 'memory'], cells),
   ].join('\n\n')
 }

@@ -1,39 +1,48 @@
-/**
- * f16 against f32 in training: the mean loss of steps 151 to 200, seed by seed, with speed and memory.
- *
- *     node engine/node/launch.mjs bench/speed/precision.ts [--data-dir <folder>] [--adapter <name>]
- */
-import { Command } from 'commander'
+/** f16 against f32 in training: the mean loss of steps 151 to 200 for each seed, with speed and memory. */
+import type { Engine } from '../../engine/index.js'
 import { ConfigError, resolveConfig } from '../../train/config/config.js'
-import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
 import { loadDataset } from '../../train/node/data/index.js'
 import { pretrain } from '../../train/run/pretrain.js'
-import { figure, mebibytes, originOf, table } from './report.js'
+import type { Origin } from '../report/origin.js'
+import { mean } from '../report/statistics.js'
+import { figure, mebibytes, table } from '../report/text.js'
+import type { Measurement } from './measurement.js'
 
 const SEEDS = [1, 2, 3]
 const [FIRST, LAST] = [151, 200]
 const PRECISIONS = ['f32', 'f16'] as const
 
-const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length
+interface PrecisionRun {
+  precision: (typeof PRECISIONS)[number]
+  seed: number
+  /** Mean over steps FIRST to LAST. */
+  loss: number
+  /** Steps skipped because a gradient overflowed; f16 only. */
+  skipped?: number
+  imagesPerSecond: number
+  /** Without the weights. */
+  peakBytes: number
+}
 
-const command = withAdapter(
-  new Command('precision')
-    .description('Train in f32 and in f16 and compare the losses.')
-    .option(
-      '--data-dir <folder>',
-      'folder that holds CIFAR-10 in its official format (default: fetched into the cache)',
-    ),
-)
-
-await runCommand(async () => {
-  const { dataDir, adapter } = parseOptions<{ dataDir?: string; adapter?: string }>(command)
-  const dataset = await loadDataset('cifar10', 'train', { dataDir })
-  const engine = await openWithNote(adapter)
+/**
+ * Trains on CIFAR-10 with both precisions.
+ *
+ * @param options.dataDir folder of CIFAR-10 in its official format; fetched into the cache by default
+ * @throws ConfigError if the adapter has no f16
+ */
+export async function benchPrecision(options: {
+  engine: Engine
+  origin: Origin
+  dataDir?: string
+  onMessage(line: string): void
+}): Promise<Measurement> {
+  const { engine, origin, dataDir, onMessage } = options
   if (!engine.target.f16)
     throw new ConfigError(`${engine.description} has no f16 (shader-f16): choose another --adapter`)
+  const dataset = await loadDataset('cifar10', 'train', { dataDir })
   const scale =
     engine.target.adapterClass === 'cpu' ? { width: 8, size: 16, batch: 64 } : { width: 64, size: 32, batch: 128 }
-  const runs: { precision: string; seed: number; loss: number; skipped?: number; rate: number; bytes: number }[] = []
+  const runs: PrecisionRun[] = []
   for (const seed of SEEDS)
     for (const precision of PRECISIONS) {
       const config = resolveConfig({
@@ -49,22 +58,34 @@ await runCommand(async () => {
       })
       const { losses, skipped, imagesPerSecond, peakBytes } = await pretrain({ engine, dataset, config })
       const loss = mean(losses.slice(FIRST - 1, LAST))
-      runs.push({ precision, seed, loss, skipped, rate: imagesPerSecond, bytes: peakBytes })
-      console.error(`seed ${seed}, ${precision}: ${figure(loss)}`)
+      runs.push({ precision, seed, loss, skipped, imagesPerSecond, peakBytes })
+      onMessage(`seed ${seed}, ${precision}: ${figure(loss)}`)
     }
-  const of = (precision: string) => runs.filter((run) => run.precision === precision)
-  const [f32, f16] = PRECISIONS.map((precision) => mean(of(precision).map(({ loss }) => loss)))
-  const rows = runs.map(({ precision, seed, loss, skipped, rate, bytes }) => [
-    `seed ${seed}, ${precision}`,
-    loss.toFixed(4),
-    skipped === undefined ? '' : String(skipped),
-    figure(rate),
-    mebibytes(bytes),
-  ])
-  console.log(table(['', `mean loss, steps ${FIRST}–${LAST}`, 'skipped', 'images/s', 'beside the weights'], rows))
-  const { adapter: name, driver, date, cpu } = originOf(engine, 1)
-  console.log(
-    `\nf16 / f32 over ${SEEDS.length} seeds: ${(f16 / f32).toFixed(4)}; ResNet-18, width ${scale.width}, ${scale.size} px, ` +
-      `batch ${scale.batch}, 2 views.\n_${name} (${driver}); ${date.slice(0, 10)}; ${cpu}_`,
+  const [f32, f16] = PRECISIONS.map((precision) =>
+    mean(runs.filter((run) => run.precision === precision).map(({ loss }) => loss)),
   )
-})
+  return {
+    kind: 'precision',
+    origin,
+    results: { scale, runs, lossRatio: f16 / f32 },
+    markdown: [
+      '## f16 against f32',
+      `ResNet-18, width ${scale.width}, ${scale.size} px, batch ${scale.batch}, 2 views. Mean loss with f16 / with f32 ` +
+        `over ${SEEDS.length} seeds: ${(f16 / f32).toFixed(4)}.`,
+      precisionTable(runs),
+    ].join('\n\n'),
+    plots: {},
+  }
+}
+
+const precisionTable = (runs: readonly PrecisionRun[]): string =>
+  table(
+    ['run', `mean loss, steps ${FIRST}–${LAST}`, 'skipped steps', 'images/s', 'memory without the weights'],
+    runs.map(({ precision, seed, loss, skipped, imagesPerSecond, peakBytes }) => [
+      `seed ${seed}, ${precision}`,
+      loss.toFixed(4),
+      skipped === undefined ? '' : String(skipped),
+      figure(imagesPerSecond),
+      mebibytes(peakBytes),
+    ]),
+  )

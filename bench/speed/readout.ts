@@ -1,20 +1,24 @@
-/** What it takes to read features out: the paper's linear probe and nearest neighbours at the size of CIFAR-10. */
+/** Speed of the readout: the paper's linear probe and nearest neighbours at the size of CIFAR-10. */
 import { knn } from '../../train/readout/knn.js'
 import type { LabelledFeatures } from '../../train/readout/labelled_features.js'
 import { linearProbe } from '../../train/readout/linear_probe.js'
-import { figure, table, type MeasureOptions, type Report } from './report.js'
-import { summarize, type Summary } from './statistics.js'
+import { summarize, type Summary } from '../report/statistics.js'
+import { figure, medianText, table } from '../report/text.js'
+import type { Measurement, MeasureOptions } from './measurement.js'
+import { randomValues } from './random_data.js'
 
 export interface ReadoutCase {
   what: 'linear probe' | 'kNN'
-  /** Training features, test features and their width. */
+  /** Number of training features. */
   train: number
+  /** Number of test features. */
   test: number
+  /** Of the features. */
   width: number
   classes: number
-  /** Of the probe. */
+  /** Of the linear probe. */
   epochs?: number
-  /** Neighbours. */
+  /** Numbers of neighbours. */
   ks?: number[]
 }
 
@@ -23,7 +27,7 @@ export interface ReadoutResult extends ReadoutCase {
   seconds: Summary
 }
 
-/** CIFAR-10 with a ResNet-18's features, and the paper's 200 epochs; a tenth of both with `quick`. */
+/** CIFAR-10 with the features of a ResNet-18 and the paper's 200 epochs; a tenth of the images and epochs if `quick`. */
 export function readoutCases(quick: boolean): ReadoutCase[] {
   const sizes = { train: quick ? 5_000 : 50_000, test: quick ? 1_000 : 10_000, width: 512, classes: 10 }
   return [
@@ -37,26 +41,17 @@ const nameOf = ({ what, train, test, width, epochs, ks }: ReadoutCase): string =
   (epochs ? `, ${epochs} epochs` : '') +
   (ks ? `, k = ${ks.join(' and ')}` : '')
 
-/** Features that say something of their class, the same ones at every call. */
+/** Random features that depend on their class. */
 function features(count: number, { width, classes }: ReadoutCase, seed: number): LabelledFeatures {
-  const values = new Float32Array(count * width)
-  // A full period of a linear congruence: quick to make.
-  for (let i = 0, state = seed; i < values.length; i++)
-    values[i] = (state = (Math.imul(state, 1664525) + 1013904223) | 0) / 2 ** 31
+  const values = randomValues(count * width, seed)
   const labels = Uint32Array.from({ length: count }, (_, i) => i % classes)
   labels.forEach((label, i) => (values[i * width + label] += 1))
   return { features: values, labels }
 }
 
-/** Measures each case from features to accuracies, compilation included: what a user waits for. */
-export async function benchReadout({
-  engine,
-  origin,
-  rounds,
-  quick,
-  only,
-  onMessage,
-}: MeasureOptions): Promise<Report> {
+/** Measures each case with its compilation, because a user waits for that too. */
+export async function benchReadout(options: MeasureOptions): Promise<Measurement> {
+  const { engine, origin, rounds, quick, only, onMessage } = options
   const results: ReadoutResult[] = []
   for (const c of readoutCases(quick)) {
     if (only && !nameOf(c).includes(only)) continue
@@ -68,14 +63,12 @@ export async function benchReadout({
       else await linearProbe(engine, train, test, { classes: c.classes, seeds: [1], epochs: c.epochs })
       times.push((performance.now() - started) / 1000)
     }
-    results.push({ ...c, seconds: summarize(times) })
-    onMessage(`${nameOf(c)}: ${figure(summarize(times).median)} s`)
+    const seconds = summarize(times)
+    results.push({ ...c, seconds })
+    onMessage(`${nameOf(c)}: ${figure(seconds.median)} s`)
   }
-  if (!results.length) throw new Error(`--only '${only}': no readout is called that`)
-  const rows = results.map((r) => [
-    nameOf(r),
-    `${figure(r.seconds.median)} [${figure(r.seconds.low)}–${figure(r.seconds.high)}]`,
-  ])
+  if (!results.length) throw new Error(`--only '${only}': no readout case has this text in its name`)
+  const rows = results.map((r) => [nameOf(r), medianText(r.seconds)])
   return {
     kind: 'readout',
     origin,

@@ -1,4 +1,4 @@
-/** `npm run sweep -- FILE.yaml`: a grid of pretraining runs with their readouts; see `--help`. */
+/** `npm run sweep -- FILE.yaml`: a grid of pretraining runs with readouts; see `--help`. */
 import { basename, extname, join } from 'node:path'
 import { Command } from 'commander'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
@@ -7,7 +7,8 @@ import { checkFolder, writeAtomically } from '../../train/node/files.js'
 import { progressOf, stoppedCleanly } from '../runs/progress.js'
 import { adaptersOf, namedSplits } from '../runs/runs.js'
 import { readSweep } from './file.js'
-import { performSweep, readingsOf, sweepPlots, sweepTable } from './perform.js'
+import { performSweep, readingsOf } from './perform.js'
+import { sweepPlots, sweepTable } from './report.js'
 
 interface Options {
   out?: string
@@ -17,15 +18,15 @@ interface Options {
 const command = withAdapter(
   new Command('sweep')
     .description(
-      'Pretrain and read out every point of a grid. Finished runs are never repeated, interrupted ones go on, and one ' +
-        'that fails leaves the rest alone.',
+      'Pretrain and read out every point of a grid. Finished runs are never repeated, interrupted runs continue, and ' +
+        'a run that fails does not stop the others.',
     )
     .argument(
       '<file>',
       'YAML: base (a pretraining configuration), grid (option: [values]), seeds, readout (views, seeds, epochs, knn, ' +
         'average, trainPerClass, testPerClass)',
     )
-    .option('--out <folder>', 'where runs, results.json, table.md and plots go (runs/sweeps/NAME)'),
+    .option('--out <folder>', 'folder for runs, results.json, table.md and plots (runs/sweeps/NAME)'),
 )
 
 await runCommand(async () => {
@@ -51,7 +52,7 @@ await runCommand(async () => {
     const date = new Date().toISOString()
     const markdown = `${sweepTable(sweep, runs)}\n`
     const { seeds, readout } = sweep
-    // Those of the runs: some may have been made on another than today's.
+    // Cached runs may come from other adapters than this one.
     const results = { adapters: adaptersOf(readingsOf(runs)), date, seeds, readout, runs }
     const files: Record<string, string> = {
       'table.md': markdown,

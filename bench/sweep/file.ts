@@ -1,4 +1,4 @@
-/** A sweep's file: what its runs share, the grid that they differ in, their seeds and how they are read. */
+/** The file of a sweep: a base configuration, a grid of options, the seeds and the readout. */
 import { readFile } from 'node:fs/promises'
 import { parse } from 'yaml'
 import { z } from 'zod'
@@ -26,34 +26,34 @@ const readout = z.strictObject({
 })
 
 const schema = z.strictObject({
-  /** Configuration of `npm run pretrain` that the runs share. */
+  /** Configuration of `npm run pretrain` that all runs share. */
   base: z.record(z.string(), z.unknown()).default({}),
-  /** Options with the values that each takes; dots lead into nested ones, as in `augmentation.size`. */
+  /** The values of each option. A dot leads into a nested option, as in `augmentation.size`. */
   grid: z.record(z.string(), z.array(z.unknown()).min(1)).default({}),
   seeds: z.array(z.number().int().min(0)).min(1).default([1]),
   readout: readout.prefault({}),
 })
 
-/** One point of the grid; its runs differ in their seed alone. */
+/** One point of the grid. Its runs differ only in their seed. */
 export interface Point {
-  /** The grid's options with their values here. */
+  /** The options of the grid with their values. */
   values: Record<string, unknown>
-  /** A configuration for each seed, or what is wrong with this point. */
+  /** A configuration for each seed, or the reason why the point is invalid. */
   configs: PretrainConfig[] | { error: string }
 }
 
 export interface Sweep {
-  /** Names of the grid's options. */
+  /** Names of the options of the grid. */
   options: string[]
   seeds: number[]
   readout: ReadoutSpec
   points: Point[]
 }
 
-/** All combinations, the last option running fastest. */
+/** All combinations; the last option varies fastest. */
 export function combinations(grid: Readonly<Record<string, readonly unknown[]>>): Record<string, unknown>[] {
   return Object.entries(grid).reduce<Record<string, unknown>[]>(
-    (list, [name, values]) => list.flatMap((values_) => values.map((value) => ({ ...values_, [name]: value }))),
+    (list, [name, values]) => list.flatMap((point) => values.map((value) => ({ ...point, [name]: value }))),
     [{}],
   )
 }
@@ -71,8 +71,8 @@ export function nested(flat: Readonly<Record<string, unknown>>): Record<string, 
 }
 
 /**
- * The configuration of a point, but for its seed. On a command line a recipe's name replaces the whole augmentation of
- * the file below; base and grid are one file, and what base changes holds for every recipe that the grid names.
+ * The configuration of a point, without its seed. If the grid names an augmentation recipe, the changes of the base to
+ * the augmentation apply to that recipe too. (On a command line a recipe replaces the whole augmentation of a file.)
  */
 function pointOf(base: PartialConfig, values: Readonly<Record<string, unknown>>): PartialConfig {
   const own = nested(values) as PartialConfig
@@ -82,18 +82,21 @@ function pointOf(base: PartialConfig, values: Readonly<Record<string, unknown>>)
 }
 
 /**
+ * Parses the text of a sweep's file.
+ *
  * @param text YAML
- * @param file its name, for errors
- * @throws ConfigError in one line: no YAML, an unknown field or option, or a grid without any point that can be run
+ * @param file name of the file, for errors
+ * @throws ConfigError in one line if the text is not valid YAML, if it has an unknown field or option, or if no point of
+ *   the grid is valid
  */
 export function parseSweep(text: string, file: string): Sweep {
-  let given: unknown
+  let content: unknown
   try {
-    given = parse(text)
+    content = parse(text)
   } catch (error) {
     throw new ConfigError(`${file}: not valid YAML (${(error as Error).message.split('\n')[0].replace(/:$/, '')})`)
   }
-  const result = schema.safeParse(given ?? {})
+  const result = schema.safeParse(content ?? {})
   if (!result.success) {
     const [issue] = result.error.issues
     const where = issue.path.length ? `${issue.path.join('.')}: ` : ''
@@ -106,17 +109,17 @@ export function parseSweep(text: string, file: string): Sweep {
         : `${file}: ${where}${issue.message}`,
     )
   }
-  const { base, grid, seeds, readout: how } = result.data
+  const { base, grid, seeds, readout: spec } = result.data
   if ('seed' in base || 'seed' in grid) throw new ConfigError(`${file}: seed: list the seeds under 'seeds'`)
   const points = combinations(grid).map((values): Point => {
     try {
       const config = pointOf(base as PartialConfig, values)
       const configs = seeds.map((seed) => resolveConfig({ ...config, seed }))
-      if (how.average && configs[0].emaRate === undefined)
-        throw new ConfigError('readout.average: the run keeps no moving average to read; give base or grid an emaRate')
+      if (spec.average && configs[0].emaRate === undefined)
+        throw new ConfigError('readout.average: the runs keep no moving average; set emaRate in base or grid')
       return { values, configs }
     } catch (error) {
-      // An option that does not exist is the file's mistake, and no point's.
+      // An unknown option makes the whole file invalid, not only this point.
       if (!(error instanceof ConfigError) || error instanceof UnknownOptionError)
         throw new ConfigError(`${file}: ${(error as Error).message}`)
       return { values, configs: { error: error.message } }
@@ -124,10 +127,10 @@ export function parseSweep(text: string, file: string): Sweep {
   })
   const errors = points.flatMap(({ configs }) => ('error' in configs ? [configs.error] : []))
   if (errors.length === points.length) throw new ConfigError(`${file}: ${errors[0]}`)
-  return { options: Object.keys(grid), seeds, readout: how, points }
+  return { options: Object.keys(grid), seeds, readout: spec, points }
 }
 
-/** @throws ConfigError in one line where the file cannot be read or is no sweep */
+/** @throws ConfigError in one line if the file cannot be read or is not a valid sweep */
 export async function readSweep(file: string): Promise<Sweep> {
   let text: string
   try {

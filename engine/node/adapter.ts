@@ -3,31 +3,31 @@ import type { DriverKind } from './drivers.mjs'
 
 export { AdapterError }
 
-/** Which driver serves an adapter; `note` is one line for the user. */
+/** The driver of an adapter; `note` is one line for the user. */
 export interface DriverChoice {
   kind: DriverKind
   description: string
   note: string
 }
 
-/** Unsafe APIs are subgroup matrices; f16 is hidden on NVIDIA, and timestamps are rounded to 65 µs, by default. */
+/** Dawn's defaults exclude subgroup matrices (an unsafe API) and f16 on NVIDIA, and round timestamps to 65 µs. */
 const defaultToggles = [
   'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia',
   'disable-dawn-features=timestamp_quantization',
 ]
 
-/** Dawn's instances by flags. They must stay referenced: once one is collected, its objects crash the process. */
+/** Dawn's instances by flags. They stay referenced because the objects of a collected instance crash the process. */
 const instances = new Map<string, GPU>()
 
 /**
- * A WebGPU adapter on the best driver of this machine: a hardware GPU, else a software driver of the system,
- * else lavapipe or SwiftShader, fetched into the cache folder once. WebGPU's globals (`GPUBufferUsage` and so
- * on) are defined on return. An adapter gives one device; ask again for another.
+ * A WebGPU adapter on the best driver of this machine: a hardware GPU, else a software driver of the system, else
+ * lavapipe or SwiftShader, which is fetched into the cache folder once. It also defines WebGPU's globals, such as
+ * `GPUBufferUsage`. An adapter gives one device only: for another device, request another adapter.
  *
  * @param options.name a driver kind ('hardware', 'system', 'lavapipe', 'swiftshader') or part of an adapter's
  *   description; `WEBGPU_SSL_ADAPTER` by default
- * @param options.toggles flags for Dawn in place of the default ones
- * @throws AdapterError where no adapter can serve, with the remedy
+ * @param options.toggles flags for Dawn instead of the default ones
+ * @throws AdapterError if there is no such adapter, with the remedy
  */
 export async function requestAdapter(
   options: { name?: string; toggles?: string[] } = {},
@@ -41,11 +41,11 @@ export async function requestAdapter(
   const key = flags.join(' ')
   const gpu = instances.get(key) ?? create(flags)
   instances.set(key, gpu)
-  // Dawn throws where none of its adapters has the name that was asked for.
+  // Dawn throws if no adapter has the requested name.
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null)
   if (!adapter) {
     forgetVerdict(home)
-    throw new AdapterError(`The adapter ${description} was offered before and is gone: start again to look anew.`)
+    throw new AdapterError(`The adapter ${description} is no longer available: start again to search for another one.`)
   }
   return { gpu, adapter, driver: { kind, description, note } }
 }

@@ -1,17 +1,17 @@
-/** What every command of the command line shares, the doctor's too. */
+/** What all commands share, including the doctor. */
 import { CommanderError, type Command } from 'commander'
 
-/** Adds the option that every command on the GPU takes. */
+/** Adds the option of every command that uses an adapter. */
 export const withAdapter = (command: Command): Command =>
   command.option('--adapter <name>', "'hardware', 'system', 'lavapipe', 'swiftshader' or part of an adapter's name")
 
-/** Parses the command line; help and a wrong option end the command through `runCommand`, in one line. */
+/** Parses the command line. It throws for `--help` and for a wrong option, which `runCommand` handles. */
 export function parseOptions<T>(command: Command): T {
   command
     .configureOutput({ writeErr: () => undefined })
     .exitOverride((error) => {
       if (error.code !== 'commander.unknownOption') throw error
-      // Commander has its suggestion on a second line, in parentheses.
+      // Commander puts its suggestion in parentheses on a second line.
       const [line, suggestion] = error.message.split('\n')
       const near = suggestion ? `. ${suggestion.slice(1, -1)}` : ''
       throw new Error(`${line}${near} (--help lists all)`)
@@ -20,7 +20,7 @@ export function parseOptions<T>(command: Command): T {
   return command.opts() as T
 }
 
-/** Runs a command: what goes wrong is one line on stderr and exit code 1. `WEBGPU_SSL_DEBUG` adds the stack. */
+/** Runs a command. An error is one line on stderr and exit code 1. `WEBGPU_SSL_DEBUG` adds the stack. */
 export async function runCommand(main: () => Promise<void>): Promise<void> {
   try {
     await main()
@@ -34,6 +34,6 @@ export async function runCommand(main: () => Promise<void>): Promise<void> {
     console.error(process.env.WEBGPU_SSL_DEBUG ? stack : `error: ${line}`)
     process.exitCode = 1
   }
-  // Dawn keeps threads of its own; without this the process would linger.
+  // Dawn's threads would keep the process alive.
   process.exit()
 }

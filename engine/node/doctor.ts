@@ -1,4 +1,4 @@
-// npm run doctor: which WebGPU adapters this machine has or could fetch, which one is used, and what it offers.
+// npm run doctor: shows the WebGPU adapters that this machine has or can fetch, the one in use, and what it offers.
 import { Command } from 'commander'
 import { requestAdapter } from './adapter.js'
 import { parseOptions, runCommand, withAdapter } from './command.js'
@@ -16,7 +16,7 @@ const limitNames = [
   'minStorageBufferOffsetAlignment',
 ] as const
 
-/** The optional features the kernels can make use of. */
+/** The optional features that the kernels can use. */
 const featureNames = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix']
 
 const absent: Record<DriverKind, string> = {
@@ -25,14 +25,14 @@ const absent: Record<DriverKind, string> = {
   lavapipe:
     process.platform === 'linux'
       ? 'not here; fetched through apt when needed (Debian, Ubuntu; 55 MB)'
-      : 'for Linux alone',
+      : 'only for Linux',
   swiftshader:
     process.platform === 'linux' && process.arch === 'x64'
       ? 'not here; fetched through npm when needed (70 MB)'
-      : 'for 64-bit x86 Linux alone',
+      : 'only for 64-bit x86 Linux',
 }
 
-/** A count of bytes in the largest unit that fits. */
+/** A number of bytes in the largest unit that fits. */
 function bytes(count: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB']
   const unit = Math.min(3, Math.floor(Math.log2(count) / 10))
@@ -62,7 +62,7 @@ async function report(name: string | undefined): Promise<void> {
 
 const command = withAdapter(
   new Command('doctor').description(
-    'Say which WebGPU adapters this machine has or could fetch, which one is used, and what it offers.',
+    'Show the WebGPU adapters that this machine has or can fetch, the one in use, and what it offers.',
   ),
 )
 

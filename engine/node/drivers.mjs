@@ -1,7 +1,7 @@
-// Which driver serves WebGPU on this machine, best first: a hardware GPU; a software driver of the system that
-// Dawn accepts; Mesa's lavapipe out of apt; SwiftShader out of npm (fetch.mjs brings the last two).
-// What Dawn makes of a driver is only known by asking it, and a process can ask once, because drivers stay
-// loaded: a short child process asks, and its answer is kept in the cache folder until a driver file changes.
+// Chooses the driver for WebGPU on this machine, in this order: a hardware GPU; a software driver of the system that
+// Dawn accepts; Mesa's lavapipe from apt; SwiftShader from npm (fetch.mjs fetches the last two).
+// Whether Dawn accepts a driver is only known by asking it, and a process can ask only once, because drivers stay
+// loaded. So a short child process asks, and its answer is kept in the cache folder until a driver file changes.
 // Node built-ins only: the launcher runs this before `npm ci` has installed anything.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -20,7 +20,7 @@ import { fetchLavapipe, fetchSwiftShader } from './fetch.mjs'
 /** A chosen driver: its kind, the adapter's description, one line for the user.
  * @typedef {{ kind: DriverKind, home: DriverHome, name: string, description: string, note: string }} Driver */
 
-/** No adapter can serve the request; the message names the remedy. */
+/** There is no adapter for the request. The message names the remedy. */
 export class AdapterError extends Error {
   name = 'AdapterError'
 }
@@ -39,16 +39,16 @@ export function cacheFolder() {
   return process.env.WEBGPU_SSL_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'webgpu-ssl')
 }
 
-/** Whether an adapter answers to a user's `--adapter NAME`: a driver kind, or part of the adapter's name or
- * description in any case. @param {string} name @param {{ kind: DriverKind, name: string, description: string }} adapter */
+/** Whether an adapter matches a user's `--adapter NAME`: a driver kind, or part of the adapter's name or description,
+ * in upper or lower case. @param {string} name @param {{ kind: DriverKind, name: string, description: string }} adapter */
 export function matchesName(name, adapter) {
   const wanted = name.toLowerCase()
   if (/** @type {string[]} */ (driverKinds).includes(wanted)) return adapter.kind === wanted
   return `${adapter.name}\n${adapter.description}`.toLowerCase().includes(wanted)
 }
 
-/** One line: which adapter is used and what the next better one would bring. The factors are those of a 512³
- * f32 matmul on two cores. @param {DriverKind} kind @param {string} description @returns {string} */
+/** One line for the user: the adapter, and how much faster a better one is. The factors are those of a 512³ f32 matmul
+ * on two cores. @param {DriverKind} kind @param {string} description @returns {string} */
 export function adapterNote(kind, description) {
   if (kind === 'hardware') return `Adapter: ${description} (hardware GPU).`
   if (/swiftshader/i.test(description))
@@ -57,7 +57,7 @@ export function adapterNote(kind, description) {
   return `Adapter: ${description} (${origin}, on the CPU); a hardware GPU would be 100 times as fast or more.`
 }
 
-// ---------------------------------------------------------------- what Dawn makes of each home
+// ---------------------------------------------------------------- the adapters of each home
 
 /** @param {string} folder @returns {string[]} */
 function filesIn(folder) {
@@ -68,7 +68,7 @@ function filesIn(folder) {
     : []
 }
 
-/** The system's Vulkan drivers, by their manifests; containers with an NVIDIA GPU may have them under /usr/local/nvidia. */
+/** The manifests of the system's Vulkan drivers. Containers with an NVIDIA GPU may have them under /usr/local/nvidia. */
 function vulkanManifests() {
   return [
     '/etc',
@@ -80,7 +80,7 @@ function vulkanManifests() {
   ].flatMap((folder) => filesIn(join(folder, 'vulkan/icd.d')))
 }
 
-/** Device nodes of GPUs; none means that no hardware driver can find anything. */
+/** Device nodes of GPUs. Without any, no hardware driver can find a GPU. */
 function gpuNodes() {
   return [
     ...filesIn('/dev/dri').filter((path) => path.includes('renderD')),
@@ -88,7 +88,7 @@ function gpuNodes() {
   ]
 }
 
-/** Files whose change can change Dawn's answer, besides the fetched drivers. */
+/** Files of the system that can change Dawn's answer. */
 function machineFiles() {
   const loaders = [
     '/usr/lib',
@@ -103,8 +103,9 @@ function machineFiles() {
   ]
 }
 
-/** A key that changes whenever Dawn's answer about a home may: with the driver's files and their times, the
- * environment Vulkan's loader reads, and Dawn itself. Device nodes count by name, as each boot makes them anew.
+/** A key that changes whenever Dawn's answer about a home may change: it depends on the driver's files and their times,
+ * on the environment that Vulkan's loader reads, and on Dawn itself. Device nodes count by name only, because each boot
+ * makes new ones.
  * @param {DriverHome} home @param {string[]} files @param {NodeJS.ProcessEnv} environment @returns {string} */
 export function verdictKey(home, files, environment) {
   const variables = Object.entries(environment)
@@ -121,7 +122,7 @@ export function verdictKey(home, files, environment) {
     .slice(0, 16)
 }
 
-/** Where Dawn's package is, here or beside an installed copy of this one; '' before anything is installed. */
+/** The path of Dawn's package, which may also lie beside an installed copy of this package; '' if not installed. */
 function dawnPackage() {
   try {
     return createRequire(import.meta.url).resolve('webgpu/package.json')
@@ -148,17 +149,17 @@ function readJson(file) {
   }
 }
 
-/** Writes through a temporary name, so that a reader never sees half a file. @param {string} file @param {unknown} value */
+/** Writes under a temporary name first, so that no reader sees half a file. @param {string} file @param {unknown} value */
 function writeJson(file, value) {
   mkdirSync(cacheFolder(), { recursive: true })
   writeFileSync(`${file}.${process.pid}`, JSON.stringify(value, null, 2) + '\n')
   renameSync(`${file}.${process.pid}`, file)
 }
 
-/** As the process was started: activating a driver adds variables of its own, which must not change what is found. */
+/** The environment at the start of the process. Activating a driver adds variables, which must not change the answer. */
 const environment = { ...process.env }
 
-/** The adapters Dawn offers on one home's driver, best first; from the cache where there were any and nothing changed.
+/** The adapters that Dawn offers on one home's driver, best first. They come from the cache if nothing has changed.
  * @param {DriverHome} home @returns {Promise<AdapterReport[]>} */
 async function adaptersOf(home) {
   const file = join(cacheFolder(), `adapters-${home}.json`)
@@ -166,20 +167,20 @@ async function adaptersOf(home) {
   const known = readJson(file)
   if (known?.key === key && known.adapters.length > 0) return known.adapters
   const adapters = (await probeInChild(home)) ?? []
-  // None is not kept: a driver that was busy or just being installed may answer the next time.
+  // An empty list is not cached: a driver that is busy or is being installed may answer the next time.
   if (adapters.length > 0) writeJson(file, { key, adapters })
   return adapters
 }
 
-/** Forgets what is known of a home, for when its driver fails in spite of it. @param {DriverHome} home */
+/** Deletes the cached answer about a home, when its driver fails in spite of it. @param {DriverHome} home */
 export function forgetVerdict(home) {
   writeJson(join(cacheFolder(), `adapters-${home}.json`), {})
 }
 
-/** @param {DriverHome} home @returns {Promise<AdapterReport[] | undefined>} undefined when the child crashed or hung */
+/** @param {DriverHome} home @returns {Promise<AdapterReport[] | undefined>} undefined if the child crashed or hung */
 function probeInChild(home) {
   return new Promise((resolve) => {
-    // Dawn and Vulkan's loader write every driver they refuse to stderr; the answer on stdout is all we want.
+    // On stderr Dawn and Vulkan's loader list every driver that they refuse. Only the answer on stdout is used.
     const child = spawn(process.execPath, [fileURLToPath(import.meta.url), 'probe', home], {
       env: environment,
       stdio: ['ignore', 'pipe', 'ignore'],
@@ -200,18 +201,18 @@ function probeInChild(home) {
   })
 }
 
-/** Runs in the child: asks Dawn for every adapter it has on this home. @param {DriverHome} home */
+/** Runs in the child process: asks Dawn for all adapters of this home. @param {DriverHome} home */
 async function probe(home) {
   activateDriver(home)
   const { create } = await import('webgpu')
   /** @type {AdapterReport[]} */
   const reports = []
-  /** Dawn lists the names it knows only in the error about one it does not. */
+  /** Dawn lists the names of its adapters only in its error about an unknown name. */
   const names = await (async () => create(['adapter=\u0001']).requestAdapter())().then(
     () => [],
     (error) => [...String(error.message).matchAll(/name: '(.*)'$/gm)].map((match) => match[1]),
   )
-  // The default request comes first: Dawn's own preference among several GPUs.
+  // The default request comes first: it gives the GPU that Dawn prefers.
   for (const flags of [[], ...names.map((name) => [`adapter=${name}`])]) {
     const gpu = create(flags)
     const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' })
@@ -232,13 +233,13 @@ async function probe(home) {
 
 // ---------------------------------------------------------------- choosing
 
-/** Fetches a home's driver unless it is there. A failure is remembered for a day, so that a machine without a
- * network does not wait at every start; asking for the driver by name tries again.
- * @param {'lavapipe' | 'swiftshader'} home @param {boolean} insist @returns {Promise<string>} why it is not there, or '' */
+/** Fetches a home's driver unless it is there. A failure is remembered for a day, so that a machine without a network
+ * does not wait at every start. A request for the driver by name tries again.
+ * @param {'lavapipe' | 'swiftshader'} home @param {boolean} insist @returns {Promise<string>} the reason of a failure, else '' */
 async function ensureFetched(home, insist) {
   const folder = join(cacheFolder(), home)
   if (existsSync(join(folder, 'driver.json'))) return ''
-  if (process.platform !== 'linux') return 'fetched on Linux alone'
+  if (process.platform !== 'linux') return 'it is fetched only on Linux'
   const file = join(cacheFolder(), `unavailable-${home}.json`)
   const failure = readJson(file)
   if (failure && !insist && Date.now() - failure.time < dayInMs) return failure.reason
@@ -258,7 +259,7 @@ function toDriver(home, report) {
   return { kind, home, name: report.name, description: report.description, note: adapterNote(kind, report.description) }
 }
 
-/** The adapters of one home, hardware first; none where its driver has not been fetched.
+/** The adapters of one home, hardware first. The list is empty if its driver has not been fetched.
  * @param {DriverHome} home @returns {Promise<Driver[]>} */
 async function driversOf(home) {
   if (home !== 'machine' && !existsSync(join(cacheFolder(), home, 'driver.json'))) return []
@@ -266,21 +267,21 @@ async function driversOf(home) {
   return drivers.sort((a, b) => driverKinds.indexOf(a.kind) - driverKinds.indexOf(b.kind))
 }
 
-/** All adapters that are there without fetching anything, best first. @returns {Promise<Driver[]>} */
+/** All adapters that are available without fetching a driver, best first. @returns {Promise<Driver[]>} */
 export async function availableDrivers() {
   const found = []
   for (const home of homes) found.push(...(await driversOf(home)))
   return found
 }
 
-/** Whether a home's driver may be fetched for a request. A name that is no kind asks for an adapter that is
- * there. A GPU without a Vulkan loader, as in many containers, works with the loader that comes with lavapipe.
+/** Whether a home's driver may be fetched for a request. A name that is not a driver kind only selects among available
+ * adapters. A GPU without a Vulkan loader, as in many containers, works with the loader that comes with lavapipe.
  * @param {'lavapipe' | 'swiftshader'} home @param {string} wanted */
 function mayFetch(home, wanted) {
   return wanted === '' || wanted === home || (wanted === 'hardware' && home === 'lavapipe' && gpuNodes().length > 0)
 }
 
-/** Chooses a driver, fetching one where the machine has none. Throws `AdapterError` where none can serve.
+/** Chooses a driver, and fetches one if the machine has none. Throws `AdapterError` if there is none for the request.
  * @param {string} [name] a driver kind or part of an adapter's description; `WEBGPU_SSL_ADAPTER` by default
  * @returns {Promise<Driver>} */
 export async function chooseDriver(name = process.env.WEBGPU_SSL_ADAPTER) {
@@ -296,7 +297,7 @@ export async function chooseDriver(name = process.env.WEBGPU_SSL_ADAPTER) {
   }
   const why = reasons.length ? ` (${reasons.join('; ')})` : ''
   if (wanted)
-    throw new AdapterError(`No WebGPU adapter answers to '${name}'${why}: \`npm run doctor\` lists those there are.`)
+    throw new AdapterError(`No WebGPU adapter matches '${name}'${why}: \`npm run doctor\` lists the available ones.`)
   const remedy =
     process.platform === 'linux'
       ? 'install a Vulkan driver (Debian 13, Ubuntu 24.04 and later: apt install mesa-vulkan-drivers), or connect to the network once, so that a software driver can be fetched'
@@ -309,41 +310,41 @@ export async function chooseDriver(name = process.env.WEBGPU_SSL_ADAPTER) {
 /** @type {DriverHome | undefined} */
 let active
 
-/** Makes this process use a home's driver: must come before Dawn's first request for an adapter, and once.
- * Vulkan's loader is told of the driver by environment variables. The loader and every library the driver
- * needs are loaded here by full path, after which glibc resolves their sonames to the loaded copies; no
- * LD_LIBRARY_PATH and so no restart of the process is needed.
+/** Makes this process use a home's driver. Call it once, before Dawn's first request for an adapter. Environment
+ * variables tell Vulkan's loader about the driver. The loader and all libraries of the driver are loaded here by full
+ * path, after which glibc resolves their sonames to the loaded copies. So no LD_LIBRARY_PATH is needed, which would
+ * need a restart of the process.
  * @param {DriverHome} home */
 export function activateDriver(home) {
   if (active === home) return
   if (active)
-    throw new AdapterError(`This process already runs on the ${active} driver: start another one for ${home}.`)
+    throw new AdapterError(`This process already uses the ${active} driver: start another process for ${home}.`)
   active = home
   if (home === 'machine') return
   const folder = join(cacheFolder(), home)
-  // With a GPU at hand, the fetched loader is told of the system's drivers too.
+  // If there is a GPU, the fetched loader also gets the system's drivers.
   const manifests = [
     ...(home === 'lavapipe' && gpuNodes().length
       ? vulkanManifests().filter((path) => !/lvp|swiftshader/.test(path))
       : []),
     join(folder, 'icd.json'),
   ].join(':')
-  // The old and the new name of the same variable. Layers of the system may not fit a driver that is not its own.
+  // The first two are the old and the new name of one variable. The system's layers may not fit a fetched driver.
   Object.assign(process.env, {
     VK_ICD_FILENAMES: manifests,
     VK_DRIVER_FILES: manifests,
     VK_LOADER_LAYERS_DISABLE: '~implicit~',
     NODEVICE_SELECT: '1',
   })
-  const noDelete = 0x1000 // RTLD_NODELETE, which Node's constants lack: the library outlives dlopen's error below
+  const noDelete = 0x1000 // RTLD_NODELETE, missing in Node's constants: the library stays loaded after dlopen's error below
   for (const library of readJson(join(folder, 'driver.json'))?.preload ?? []) {
     try {
       process.dlopen({ exports: {} }, join(folder, 'lib', library), constants.dlopen.RTLD_NOW | noDelete)
     } catch (error) {
-      // Not being a Node module is expected of all of them.
+      // This error is expected: none of the libraries is a Node module.
       if (!/did not self-register/.test(/** @type {Error} */ (error).message))
         throw new AdapterError(
-          `The ${home} driver does not load (${/** @type {Error} */ (error).message}): delete ${folder} to have it fetched again.`,
+          `The ${home} driver does not load (${/** @type {Error} */ (error).message}): delete ${folder}, and it is fetched again.`,
         )
     }
   }

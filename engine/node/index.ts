@@ -1,4 +1,4 @@
-/** The Node entry: an engine on the best adapter of this machine, with the kernels read from their files. */
+/** The Node entry: an engine on the best adapter of this machine. It reads the kernels from their files. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { Engine } from '../engine.js'
 import { restUntil } from './rest.js'
@@ -14,7 +14,7 @@ export function readKernels(folder: URL = new URL('../../shaders/', import.meta.
   return Object.fromEntries(files.map((f) => [f.slice(0, -5), readFileSync(new URL(f, folder), 'utf8')]))
 }
 
-/** Features that the engine uses where an adapter has them. */
+/** Features that the engine uses if the adapter has them. */
 const wanted = [
   'subgroups',
   'shader-f16',
@@ -22,7 +22,9 @@ const wanted = [
   'chromium-experimental-subgroup-matrix',
 ] as GPUFeatureName[]
 
-/** A device with all that the adapter allows, since WebGPU's defaults are small. An adapter gives one device. */
+/**
+ * A device with the adapter's own limits, because WebGPU's default limits are small. An adapter gives one device only.
+ */
 export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   const { limits } = adapter
   return adapter.requestDevice({
@@ -38,21 +40,21 @@ export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   })
 }
 
-/** An engine, and which driver serves it. */
+/** An engine and its driver. */
 export type NodeEngine = Engine & { readonly driver: DriverChoice }
 
 /**
- * Opens the engine on the best adapter: hardware, else a software driver (fetched once where there is none).
+ * Opens the engine on the best adapter: hardware, else a software driver, which is fetched once if there is none.
  *
  * @param options.adapter 'hardware', 'system', 'lavapipe', 'swiftshader' or part of an adapter's description;
  *   `WEBGPU_SSL_ADAPTER` by default
- * @throws AdapterError in one line where no adapter can serve
+ * @throws AdapterError in one line if there is no such adapter
  */
 export async function openEngine(options: { adapter?: string } = {}): Promise<NodeEngine> {
   const { adapter, driver } = await requestAdapter({ name: options.adapter })
   const device = await requestDevice(adapter)
   const engine = Object.assign(new Engine(device, adapter.info, readKernels()), { driver })
-  // With hardware the processor has nothing better to do, and a program may take less than a sleep.
+  // Not on hardware: there the processor is free, and a program may take less time than a sleep.
   if (engine.target.adapterClass === 'cpu') engine.waitFor = restUntil
   return engine
 }

@@ -1,7 +1,8 @@
 // node engine/node/launch.mjs SCRIPT.ts [arguments…]    runs a script of this repository
 // node engine/node/launch.mjs --vitest [arguments…]     runs the tests
-// The first command in a fresh clone: installs the packages where they are missing or out of date, sees to a
-// WebGPU adapter, and hands over. Node built-ins only. Its own output goes to stderr; stdout is the script's.
+// It works as the first command in a fresh clone: it installs the packages if they are missing or out of date, finds or
+// fetches a WebGPU adapter, and starts the script. Node built-ins only. Its own output goes to stderr; stdout belongs to
+// the script.
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism, constants } from 'node:os'
@@ -18,8 +19,8 @@ export function nodeIsRecent(version) {
   return major > 20 || (major === 20 && minor >= 17)
 }
 
-/** Whether the installed packages are those of package-lock.json, by npm's own record of them: file times say
- * little after a checkout. Optional packages may be absent: they belong to other systems.
+/** Whether the installed packages are those of package-lock.json, by npm's own record; file times mean little after a
+ * checkout. Optional packages may be absent, because they belong to other systems.
  * @param {string} lockText package-lock.json @param {string} installedText node_modules/.package-lock.json, or '' */
 export function installIsCurrent(lockText, installedText) {
   if (!installedText) return false
@@ -38,8 +39,8 @@ export function adapterArgument(args) {
   return args[at].includes('=') ? args[at].slice('--adapter='.length) : args[at + 1]
 }
 
-/** Runs a command to its end and resolves with its exit code. A Ctrl-C in a terminal reaches the child by itself,
- * so it is passed on only without one; either way the child decides when to end.
+/** Runs a command to its end and resolves with its exit code. A Ctrl-C in a terminal reaches the child directly; without
+ * a terminal the signal is passed on. In both cases the child decides when to end.
  * @param {string} command @param {string[]} args @param {import('node:child_process').SpawnOptions} options @returns {Promise<number>} */
 function run(command, args, options) {
   return new Promise((resolve, reject) => {
@@ -66,22 +67,24 @@ async function installPackages() {
     stdio: ['ignore', 2, 2],
   })
   if (code !== 0)
-    throw new Error(`npm ci failed with exit code ${code}: see its message above; it needs the network once.`)
+    throw new Error(`npm ci failed with exit code ${code}: see its message above. It needs the network once.`)
 }
 
 /** @param {string[]} args @returns {Promise<number>} exit code */
 async function launch(args) {
   if (!nodeIsRecent(process.versions.node))
-    throw new Error(`Node 20.17 or later is needed, this is ${process.versions.node}: get it from https://nodejs.org.`)
+    throw new Error(
+      `Node 20.17 or later is needed, but this is ${process.versions.node}: get it from https://nodejs.org.`,
+    )
   const [target, ...rest] = args
   if (!target) throw new Error('Usage: node engine/node/launch.mjs SCRIPT.ts [arguments…] | --vitest [arguments…]')
   await installPackages()
   const name = adapterArgument(rest)
-  // The doctor's own work is to say what is wrong, and help needs no adapter.
+  // The doctor itself reports a missing adapter, and help needs none.
   const needsAdapter = !/doctor\.ts$/.test(target) && !rest.includes('--help') && !rest.includes('-h')
   if (needsAdapter) await chooseDriver(name)
   const env = {
-    // Pictures are decoded on libuv's pool, which has four threads whatever the cores.
+    // Images are decoded in libuv's thread pool, which has four threads by default, even on a machine with more cores.
     UV_THREADPOOL_SIZE: String(Math.max(4, availableParallelism())),
     ...process.env,
     ...(name && { WEBGPU_SSL_ADAPTER: name }),

@@ -1,25 +1,25 @@
 /**
- * Waiting without keeping a core busy. Dawn for Node looks for completion in a loop over the event loop that never
- * sleeps. On a software driver that loop takes a processor from the driver itself, so here the thread sleeps between
- * two looks, each time for a small share of what it has waited already, or of what it waited the time before: runs
- * mostly follow their like, and short ones would be over before the first sleep.
+ * Waiting without keeping a core busy. Dawn for Node polls for completion in every turn of the event loop and never
+ * sleeps. On a software driver this polling takes a processor from the driver itself. Here the thread therefore sleeps
+ * between two turns, for a small share of the time that it has waited so far or that it waited the last time, whichever
+ * is longer. The last time counts because most runs take about as long as the run before.
  */
 
-/** Of the time waited. */
+/** The share of the time waited. */
 const SHARE = 0.1
-/** Milliseconds: whatever else the event loop serves is late by this much at most. */
+/** Milliseconds. Everything else in the event loop is late by at most this much. */
 const LONGEST = 2
-/** Milliseconds: below it, going to sleep takes longer than the sleep. */
+/** Milliseconds. Below this, falling asleep takes longer than the sleep. */
 const SHORTEST = 0.05
 
 const cell = new Int32Array(new SharedArrayBuffer(4))
 let waiting = 0
 let since = 0
 let before = 0
-/** One turn after the other: a second row of them would sleep besides. */
+/** Whether `sleep` is scheduled. A second chain of sleeps would double the delay. */
 let turning = false
 
-/** @returns the promise, while which is pending the thread sleeps between its turns */
+/** Makes the thread sleep between turns of the event loop until the promise is settled. @returns the promise */
 export function restUntil<T>(done: Promise<T>): Promise<T> {
   if (waiting++ === 0) since = performance.now()
   if (!turning) setImmediate(sleep)

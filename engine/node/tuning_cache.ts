@@ -1,4 +1,4 @@
-/** Measured variants, kept in the cache folder: by adapter and driver, then by op and shapes. Measured once. */
+/** The cache of measured variants, a file in the cache folder: by adapter and driver, then by op and shapes. */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Engine } from '../engine.js'
@@ -6,22 +6,22 @@ import { measureVariants } from '../tuning.js'
 import { cacheFolder } from './drivers.mjs'
 
 interface CacheFile {
-  /** Grows when kernels change so much that old measurements mislead. */
+  /** Increased when kernels change so much that old measurements are misleading. */
   version: number
   adapters: Record<string, Record<string, string>>
 }
 
 const VERSION = 1
 
-/** Names the adapter and its driver, as far as they are told apart. */
+/** Identifies the adapter and its driver, as far as WebGPU's adapter info does. */
 const keyOf = ({ info }: Engine): string =>
   [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(' · ')
 
 /**
- * Lets the engine choose kernels by measurement: what was measured before is read from the cache folder, and what a
- * graph needs beyond is measured before it is recorded, and kept.
+ * Makes the engine choose variants by measurement. Earlier measurements are read from the cache. Missing ones are made
+ * before a graph is recorded, and added to the cache.
  *
- * @param onProgress told of each product that has been measured
+ * @param onProgress called when each product is measured
  * @param file the cache file; by default `variants.json` in the cache folder
  */
 export function tuneByMeasurement(
@@ -33,7 +33,7 @@ export function tuneByMeasurement(
   engine.variants = new Map([...Object.entries(read(file).adapters[key] ?? {}), ...engine.variants])
   engine.tuner = async (choices) => {
     const measured = await measureVariants(engine, choices, onProgress)
-    // Read anew: another process may have added to it meanwhile.
+    // Read again, because another process may have added to it meanwhile.
     const cache = read(file)
     cache.adapters[key] = { ...cache.adapters[key], ...Object.fromEntries(measured) }
     write(file, cache)
@@ -41,13 +41,13 @@ export function tuneByMeasurement(
   }
 }
 
-/** The cache; an empty one where there is none, or none that can be understood: it can always be measured again. */
+/** The cache, or an empty one if the file is missing or broken: everything can be measured again. */
 function read(file: string): CacheFile {
   try {
     const cache = JSON.parse(readFileSync(file, 'utf8')) as CacheFile
     if (cache.version === VERSION && typeof cache.adapters === 'object') return cache
   } catch {
-    // None yet, or a broken one.
+    // Missing or broken.
   }
   return { version: VERSION, adapters: {} }
 }

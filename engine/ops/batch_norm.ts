@@ -1,19 +1,19 @@
 /**
- * Batch normalisation (Ioffe & Szegedy 2015) over all dimensions but the last, jointly or by groups of
- * rows, with a residual addition and a ReLU fused behind it where a network asks for them.
+ * Batch normalisation (Ioffe & Szegedy 2015) over all dimensions except the last, for the whole batch or for groups of
+ * rows. A residual addition and a ReLU after it are options of the same op.
  */
-import { part, type Emit, type Slice } from '../lowering.js'
-import type { Assignment, Variable } from '../sources.js'
+import type { LoweringContext } from '../lowering_context.js'
+import { part, type Slice } from '../plan.js'
+import type { Assignment, Variable } from '../leaves.js'
 import { bytesOf, defineOp, ShapeError, show, type DType, type Value } from '../value.js'
-import { checkActivations, checkFloat, padded, resize, up } from './common.js'
+import { checkActivations, checkFloat, padded, resize, up, vec4Of } from './common.js'
 import { filled } from './layout.js'
-import { vec4Of } from './products/work.js'
 
 export interface BatchNormOptions {
-  /** The first dimension is cut into so many equal runs (views), each with statistics of its own. */
+  /** The number of equal parts (views) of the first dimension, each with its own statistics. */
   groups?: number
   epsilon?: number
-  /** max(·, 0) at the end. */
+  /** Applies max(·, 0) at the end. */
   relu?: boolean
   /** Added before the ReLU; of x's shape. */
   residual?: Value
@@ -28,7 +28,7 @@ interface Attributes {
   name: string
 }
 
-/** x seen as [groups, rows, channels], with channels padded to whole vec4s. */
+/** The sizes of x as [groups, rows, channels], and c4, the channels padded to whole vec4s. */
 function layout(x: Value, groups: number) {
   const channels = x.shape[x.shape.length - 1]
   const rows = x.size / channels / groups
@@ -36,7 +36,7 @@ function layout(x: Value, groups: number) {
 }
 
 interface Run {
-  /** Offset in bytes and size of the rows within the padded tensor. */
+  /** Offset and size in bytes within the padded tensor. */
   offset: number
   bytes: number
   rows: number
@@ -45,14 +45,21 @@ interface Run {
   firstStrip: number
 }
 
-/** The dispatches that cover [groups, rows, c4]: one where it can be bound, else one a run of rows. */
-function runsOf(emit: Emit, groups: number, rows: number, c4: number, strip: number, dtype: DType): Run[] {
+/** The dispatches that cover [groups, rows, c4]: one if it can be bound, else one for each run of rows. */
+function runsOf(
+  context: LoweringContext,
+  groups: number,
+  rows: number,
+  c4: number,
+  strip: number,
+  dtype: DType,
+): Run[] {
   const rowBytes = bytesOf[dtype] * c4
-  if (groups * rows * rowBytes <= emit.target.maxBindingBytes)
+  if (groups * rows * rowBytes <= context.target.maxBindingBytes)
     return [{ offset: 0, bytes: groups * rows * rowBytes, rows, groups, firstGroup: 0, firstStrip: 0 }]
   const runs: Run[] = []
   for (let group = 0; group < groups; group++)
-    for (const { start, count } of emit.rows(Math.ceil(rows / strip), strip * rowBytes)) {
+    for (const { start, count } of context.rows(Math.ceil(rows / strip), strip * rowBytes)) {
       const some = Math.min(count * strip, rows - start * strip)
       const offset = (group * rows + start * strip) * rowBytes
       if (offset % 256)
@@ -62,23 +69,23 @@ function runsOf(emit: Emit, groups: number, rows: number, c4: number, strip: num
   return runs
 }
 
-/** Rows a strip: one invocation walks down one, and the strips' statistics are merged. */
+/** Rows of a strip. One invocation sums one strip, and the statistics of the strips are then merged. */
 const stripOf = (rows: number): number => Math.max(16, Math.min(256, Math.ceil(rows / 64)))
 
-const workgroupsOf = (emit: Emit, run: Run, strip: number, c4: number): [number, number] => [
-  emit.grid((Math.ceil(run.rows / strip) * c4) / 4, 64),
+const workgroupsOf = (context: LoweringContext, run: Run, strip: number, c4: number): [number, number] => [
+  context.grid((Math.ceil(run.rows / strip) * c4) / 4, 64),
   run.groups,
 ]
 
 const cut = (x: Slice, run: Run): Slice => part(x, run.offset, run.bytes)
 
-/** A tensor with its channels filled up to whole vec4s. */
+/** Tensors with their channels padded to whole vec4s. */
 const widened =
-  (emit: Emit, channels: number, c4: number) =>
+  (context: LoweringContext, channels: number, c4: number) =>
   (v: Value): Slice =>
-    padded(emit, emit.of(v), [1, v.size / channels, channels], v.size / channels, c4, v.dtype)
+    padded(context, context.of(v), [1, v.size / channels, channels], v.size / channels, c4, v.dtype)
 
-/** x, and the residual where there is one, are activations of one type; the rest is f32. */
+/** Throws unless x and the residual are activations of one dtype, and the vectors f32. */
 function checkTypes(name: string, x: Value, residual: Value | undefined, vectors: Value[]): void {
   checkActivations(name, x)
   checkFloat(name, ...vectors)
@@ -86,9 +93,9 @@ function checkTypes(name: string, x: Value, residual: Value | undefined, vectors
     throw new ShapeError(`${name}: residual is ${residual.dtype} and x ${x.dtype}: cast one to the other`)
 }
 
-/** y = x·gain + offset (+ residual), ReLU. */
+/** y = x·gain + offset (+ residual), then the ReLU if asked for. */
 function applyLine(
-  emit: Emit,
+  context: LoweringContext,
   x: Slice,
   gain: Slice,
   offset: Slice,
@@ -101,12 +108,12 @@ function applyLine(
   dtype: DType,
 ): void {
   for (const run of runs)
-    emit.dispatch({
+    context.dispatch({
       kernel: 'batch_norm_apply',
       constants: { RELU: relu, RESIDUAL: !!residual, T: vec4Of(dtype), store: dtype },
       params: { rows: run.rows, channels4: c4 / 4, strip, first_group: run.firstGroup },
       buffers: { x: cut(x, run), gain, offset, residual: residual && cut(residual, run), y: cut(y, run) },
-      workgroups: workgroupsOf(emit, run, strip, c4),
+      workgroups: workgroupsOf(context, run, strip, c4),
     })
 }
 
@@ -146,19 +153,19 @@ const batchNormOp = defineOp<Attributes>({
     })
     return [dx, dscale, dshift, residual && (node.attributes.relu ? masked : g)]
   },
-  lower: (node, emit) => {
+  lower: (node, context) => {
     const [x, scale, shift, residual] = node.inputs
     const [y, mean, variance, gain, offset] = node.outputs
     const { groups, epsilon, correction, relu } = node.attributes
     const { channels, rows, c4 } = layout(x, groups)
     const strip = stripOf(rows)
     const strips = Math.ceil(rows / strip)
-    const runs = runsOf(emit, groups, rows, c4, strip, x.dtype)
-    const wide = widened(emit, channels, c4)
+    const runs = runsOf(context, groups, rows, c4, strip, x.dtype)
+    const wide = widened(context, channels, c4)
     const from = wide(x)
-    const partial = emit.temporary(4 * groups * strips * 2 * c4)
+    const partial = context.temporary(4 * groups * strips * 2 * c4)
     for (const run of runs)
-      emit.dispatch({
+      context.dispatch({
         kernel: 'batch_norm_statistics',
         constants: { T: vec4Of(x.dtype) },
         params: {
@@ -170,39 +177,39 @@ const batchNormOp = defineOp<Attributes>({
           first_group: run.firstGroup,
         },
         buffers: { x: cut(from, run), partial },
-        workgroups: workgroupsOf(emit, run, strip, c4),
+        workgroups: workgroupsOf(context, run, strip, c4),
       })
     const exact = c4 === channels
-    const statistic = (v: Value): Slice => (exact ? emit.of(v) : emit.temporary(4 * groups * c4))
+    const statistic = (v: Value): Slice => (exact ? context.of(v) : context.temporary(4 * groups * c4))
     const merged = {
       mean: statistic(mean),
       variance: statistic(variance),
       gain: statistic(gain),
       offset: statistic(offset),
     }
-    emit.dispatch({
+    context.dispatch({
       kernel: 'batch_norm_merge',
       params: { groups, rows, channels4: c4 / 4, strip, strips, epsilon, correction },
       buffers: { partial, scale: wide(scale), shift: wide(shift), ...merged },
       workgroups: [Math.ceil((groups * c4) / 4 / 64)],
     })
-    const target = exact ? emit.of(y) : emit.temporary(up(bytesOf[y.dtype] * groups * rows * c4, 16))
+    const target = exact ? context.of(y) : context.temporary(up(bytesOf[y.dtype] * groups * rows * c4, 16))
     const more = residual && wide(residual)
-    applyLine(emit, from, merged.gain, merged.offset, more, target, relu, runs, strip, c4, x.dtype)
+    applyLine(context, from, merged.gain, merged.offset, more, target, relu, runs, strip, c4, x.dtype)
     if (!exact) {
-      resize(emit, target, [1, groups * rows, c4], emit.of(y), groups * rows, channels, y.dtype)
+      resize(context, target, [1, groups * rows, c4], context.of(y), groups * rows, channels, y.dtype)
       for (const [v, slice] of [
         [mean, merged.mean],
         [variance, merged.variance],
         [gain, merged.gain],
         [offset, merged.offset],
       ] as const)
-        resize(emit, slice, [1, groups, c4], emit.of(v), groups, channels)
+        resize(context, slice, [1, groups, c4], context.of(v), groups, channels)
     }
   },
 })
 
-/** Inputs g, x, mean, variance, gain, offset (, y); outputs dx, dscale, dshift, and g behind the ReLU's mask. */
+/** Inputs g, x, mean, variance, gain, offset (, y); outputs dx, dscale, dshift, and g masked by the ReLU. */
 const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels: readonly number[] }>({
   name: 'batchNormGradient',
   infer: ([g], { channels }) => [
@@ -211,25 +218,25 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
     { shape: channels, dtype: 'f32' },
     { shape: g.shape, dtype: g.dtype },
   ],
-  lower: (node, emit) => {
+  lower: (node, context) => {
     const [g, x, mean, variance, gain, offset, y] = node.inputs
     const [dx, dscale, dshift, masked] = node.outputs
     const { groups, epsilon, correction, relu, residual } = node.attributes
     const { channels, rows, c4 } = layout(x, groups)
     const strip = stripOf(rows)
     const strips = Math.ceil(rows / strip)
-    const runs = runsOf(emit, groups, rows, c4, strip, x.dtype)
+    const runs = runsOf(context, groups, rows, c4, strip, x.dtype)
     const exact = c4 === channels
-    const wide = widened(emit, channels, c4)
+    const wide = widened(context, channels, c4)
     const result = (v: Value): Slice =>
-      exact ? emit.of(v) : emit.temporary(up((bytesOf[v.dtype] * v.size * c4) / channels, 16))
+      exact ? context.of(v) : context.temporary(up((bytesOf[v.dtype] * v.size * c4) / channels, 16))
     const [dy, from, m, v, a, b] = [wide(g), wide(x), wide(mean), wide(variance), wide(gain), wide(offset)]
     const out = y && wide(y)
     const keep = relu && residual ? result(masked) : undefined
     const mask = relu && !residual
-    const partial = emit.temporary(4 * groups * strips * 2 * c4)
+    const partial = context.temporary(4 * groups * strips * 2 * c4)
     for (const run of runs)
-      emit.dispatch({
+      context.dispatch({
         kernel: 'batch_norm_gradient_sums',
         constants: { MASK: mask, MASK_FROM_Y: !!out, KEEP: !!keep, T: vec4Of(x.dtype) },
         params: {
@@ -248,13 +255,13 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
           gain: a,
           offset: b,
           partial,
-          masked: keep ? cut(keep, run) : emit.temporary(256),
+          masked: keep ? cut(keep, run) : context.temporary(256),
         },
-        workgroups: workgroupsOf(emit, run, strip, c4),
+        workgroups: workgroupsOf(context, run, strip, c4),
       })
-    const line = emit.temporary(4 * groups * 2 * c4)
+    const line = context.temporary(4 * groups * 2 * c4)
     const [ds, dh] = [result(dscale), result(dshift)]
-    emit.dispatch({
+    context.dispatch({
       kernel: 'batch_norm_gradient_merge',
       params: { groups, rows, channels4: c4 / 4, strips, epsilon, correction },
       buffers: { partial, mean: m, variance: v, gain: a, line, d_scale: ds, d_shift: dh },
@@ -262,16 +269,24 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
     })
     const to = result(dx)
     for (const run of runs)
-      emit.dispatch({
+      context.dispatch({
         kernel: 'batch_norm_gradient_apply',
         constants: { MASK: mask, T: vec4Of(x.dtype), store: x.dtype },
         params: { rows: run.rows, channels4: c4 / 4, strip, first_group: run.firstGroup },
         buffers: { dy: cut(keep ?? dy, run), x: cut(from, run), gain: a, offset: b, line, dx: cut(to, run) },
-        workgroups: workgroupsOf(emit, run, strip, c4),
+        workgroups: workgroupsOf(context, run, strip, c4),
       })
     if (exact) return
     const narrow = (slice: Slice, value: Value): void =>
-      resize(emit, slice, [1, value.size / channels, c4], emit.of(value), value.size / channels, channels, value.dtype)
+      resize(
+        context,
+        slice,
+        [1, value.size / channels, c4],
+        context.of(value),
+        value.size / channels,
+        channels,
+        value.dtype,
+      )
     narrow(to, dx)
     narrow(ds, dscale)
     narrow(dh, dshift)
@@ -280,10 +295,10 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
 })
 
 /**
- * y = (x − mean) / √(variance + ε) · scale + shift (+ residual), then ReLU if asked; mean and (biased) variance are
- * the batch's, for each channel and group.
+ * y = (x − mean) / √(variance + ε) · scale + shift (+ residual), then the ReLU if asked for. mean and the biased
+ * variance are those of the batch, for each channel and group.
  *
- * @param x [N, …, C], at least 2 rows a group; f32, or f16 (then y is f16, and everything else stays f32)
+ * @param x [N, …, C], with at least 2 rows in each group. If it is f16, y and the residual are too; the rest is f32.
  * @param scale [C]
  * @param shift [C]
  * @returns y of x's shape, and the statistics mean and variance [groups, C]
@@ -300,9 +315,10 @@ export function batchNorm(
 }
 
 /**
- * (x − mean) / std of every column, std with divisor rows − 1 (`correction` 1) as the paper's code has it.
+ * (x − mean) / std of each column. The divisor of the variance is rows − correction, with 1 by default as in the
+ * paper's code.
  *
- * @param x [rows, columns]; with groups, each run of rows has statistics of its own
+ * @param x [rows, columns]; with groups, each group of rows has its own statistics
  */
 export function standardizeColumns(
   x: Value,
@@ -328,27 +344,27 @@ const inferenceOp = defineOp<{ epsilon: number; relu: boolean }>({
   },
   lower: (
     { inputs: [x, mean, variance, scale, shift, residual], outputs: [y], attributes: { epsilon, relu } },
-    emit,
+    context,
   ) => {
     const { channels, rows, c4 } = layout(x, 1)
     const strip = stripOf(rows)
-    const runs = runsOf(emit, 1, rows, c4, strip, x.dtype)
-    const wide = widened(emit, channels, c4)
-    const gain = emit.temporary(4 * c4)
-    const offset = emit.temporary(4 * c4)
-    emit.dispatch({
+    const runs = runsOf(context, 1, rows, c4, strip, x.dtype)
+    const wide = widened(context, channels, c4)
+    const gain = context.temporary(4 * c4)
+    const offset = context.temporary(4 * c4)
+    context.dispatch({
       kernel: 'batch_norm_fold',
       params: { channels4: c4 / 4, epsilon },
       buffers: { mean: wide(mean), variance: wide(variance), scale: wide(scale), shift: wide(shift), gain, offset },
       workgroups: [Math.ceil(c4 / 4 / 64)],
     })
-    const target = c4 === channels ? emit.of(y) : emit.temporary(up(bytesOf[y.dtype] * rows * c4, 16))
-    applyLine(emit, wide(x), gain, offset, residual && wide(residual), target, relu, runs, strip, c4, x.dtype)
-    if (c4 !== channels) resize(emit, target, [1, rows, c4], emit.of(y), rows, channels, y.dtype)
+    const target = c4 === channels ? context.of(y) : context.temporary(up(bytesOf[y.dtype] * rows * c4, 16))
+    applyLine(context, wide(x), gain, offset, residual && wide(residual), target, relu, runs, strip, c4, x.dtype)
+    if (c4 !== channels) resize(context, target, [1, rows, c4], context.of(y), rows, channels, y.dtype)
   },
 })
 
-/** Batch-norm with given statistics ([C] each), as in evaluation. Not differentiable. */
+/** Batch-norm with given statistics ([C] each), for evaluation. Not differentiable. */
 export function batchNormInference(
   x: Value,
   mean: Value,
@@ -364,23 +380,23 @@ export function batchNormInference(
 const runningOp = defineOp<{ momentum: number; factor: number }>({
   name: 'runningStatistics',
   infer: ([running]) => [{ shape: running.shape, dtype: 'f32' }],
-  lower: ({ inputs: [running, batch], outputs: [next], attributes: { momentum, factor } }, emit) => {
-    const slice = emit.inPlace(next, running)
+  lower: ({ inputs: [running, batch], outputs: [next], attributes: { momentum, factor } }, context) => {
+    const slice = context.inPlace(next, running)
     const channels = running.size
-    emit.dispatch({
+    context.dispatch({
       kernel: 'batch_norm_running',
       params: { groups: batch.size / channels, channels, momentum, factor },
-      buffers: { batch: emit.of(batch), running: slice },
+      buffers: { batch: context.of(batch), running: slice },
       workgroups: [Math.ceil(channels / 64)],
     })
   },
 })
 
 /**
- * Running statistics after a batch: r ← (1 − momentum) r + momentum · s once for each group, in order, with the
- * unbiased variance (n / (n − 1)), as PyTorch has it. Where that would not be finite, r stays.
+ * Running statistics after a batch: r ← (1 − momentum) r + momentum · s once for each group, in order. As in PyTorch,
+ * the variance in s is the unbiased one, n / (n − 1) times the batch's. If the result is not finite, r does not change.
  *
- * @param count rows behind each statistic
+ * @param count rows of each group
  */
 export function updateRunningStatistics(
   running: { mean: Variable; variance: Variable },

@@ -1,14 +1,14 @@
 /**
- * What a program needs that works through a large tensor chunk by chunk, one chunk a run: the chunk's
- * rows in and out of a Variable, and sums over the runs. Which chunk it is comes as an `input`, so that
- * one program serves them all.
+ * Ops for a program that processes a large tensor in chunks, one chunk in each run: reading a chunk of a Variable,
+ * writing one, and sums over the runs. The index of the chunk is an `input`, so that one program serves all chunks.
  */
-import { part, resolve, type Emit, type Slice } from '../lowering.js'
-import { align, assign, type Assignment, type Variable } from '../sources.js'
+import type { LoweringContext } from '../lowering_context.js'
+import { part, resolve, type Slice } from '../plan.js'
+import { align, assign, type Assignment, type Variable } from '../leaves.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkFloat } from './common.js'
 
-/** x is whole chunks of `rows` rows, and the index one u32. */
+/** Throws unless x consists of whole chunks of `rows` rows, and the index is one u32. */
 function checkChunks(name: string, x: Value, rows: number, index: Value): void {
   checkFloat(name, x)
   if (!Number.isInteger(rows) || rows < 1 || x.shape[0] % rows)
@@ -21,15 +21,22 @@ function checkIndex(name: string, index: Value): void {
     throw new ShapeError(`${name}: index ${show(index.shape)} ${index.dtype} must be one u32`)
 }
 
-/** Copies between x and a chunk of it: one dispatch for each pair of parts that can be bound. */
-function copyChunk(emit: Emit, x: Slice, chunk: Slice, index: Slice, sizes: CopySizes, store: boolean): void {
+/** Copies between x and a chunk of it, with one dispatch for each pair of parts that can be bound. */
+function copyChunk(
+  context: LoweringContext,
+  x: Slice,
+  chunk: Slice,
+  index: Slice,
+  sizes: CopySizes,
+  store: boolean,
+): void {
   const rowBytes = 4 * sizes.columns
   const cut = (slice: Slice, of: number, { start, count }: { start: number; count: number }): Slice =>
     count === of ? slice : part(slice, start * rowBytes, count * rowBytes)
-  for (const from of emit.rows(sizes.chunkRows, rowBytes))
-    for (const to of emit.rows(sizes.rows, rowBytes)) {
+  for (const from of context.rows(sizes.chunkRows, rowBytes))
+    for (const to of context.rows(sizes.rows, rowBytes)) {
       const [some, all] = [cut(chunk, sizes.chunkRows, from), cut(x, sizes.rows, to)]
-      emit.dispatch({
+      context.dispatch({
         kernel: 'chunk',
         constants: { STORE: store },
         params: {
@@ -40,7 +47,7 @@ function copyChunk(emit: Emit, x: Slice, chunk: Slice, index: Slice, sizes: Copy
           size: to.count * sizes.columns,
         },
         buffers: { index, source: store ? some : all, destination: store ? all : some },
-        workgroups: [emit.grid(from.count * sizes.columns, 256)],
+        workgroups: [context.grid(from.count * sizes.columns, 256)],
       })
     }
 }
@@ -63,14 +70,14 @@ const takeOp = defineOp<{ rows: number }>({
     checkChunks('takeChunk', x, rows, index)
     return [{ shape: [rows, ...x.shape.slice(1)], dtype: 'f32' }]
   },
-  lower: ({ inputs: [x, index], outputs: [y] }, emit) =>
-    copyChunk(emit, emit.of(x), emit.of(y), emit.of(index), sizesOf(x, y), false),
+  lower: ({ inputs: [x, index], outputs: [y] }, context) =>
+    copyChunk(context, context.of(x), context.of(y), context.of(index), sizesOf(x, y), false),
 })
 
 /**
- * Chunk number `index` of x: rows index · rows … (index + 1) · rows − 1 along the first dimension. Not differentiable.
+ * Chunk `index` of x: rows index · rows … (index + 1) · rows − 1 along the first dimension. Not differentiable.
  *
- * @param x whole chunks of `rows` rows, f32
+ * @param x f32; its first dimension is a multiple of `rows`
  * @param index [1] u32, below the number of chunks
  */
 export const takeChunk = (x: Value, rows: number, index: Value): Value => takeOp([x, index], { rows })[0]
@@ -84,14 +91,14 @@ const putOp = defineOp<object>({
     checkChunks('putChunk', x, chunk.shape[0], index)
     return [{ shape: x.shape, dtype: 'f32' }]
   },
-  lower: ({ inputs: [x, chunk, index], outputs: [next] }, emit) =>
-    copyChunk(emit, emit.inPlace(next, x), emit.of(chunk), emit.of(index), sizesOf(x, chunk), true),
+  lower: ({ inputs: [x, chunk, index], outputs: [next] }, context) =>
+    copyChunk(context, context.inPlace(next, x), context.of(chunk), context.of(index), sizesOf(x, chunk), true),
 })
 
 /**
- * Puts a chunk where `takeChunk` of the same index takes it from; the Variable's other rows stay.
+ * Writes the chunk that `takeChunk` of the same index reads. The Variable's other rows stay.
  *
- * @param chunk [rows, …], where rows divide the Variable's first dimension
+ * @param chunk [rows, …]; the Variable's first dimension is a multiple of `rows`
  * @param index [1] u32, below the number of chunks
  */
 export const putChunk = (target: Variable, chunk: Value, index: Value): Assignment =>
@@ -101,13 +108,13 @@ export const putChunk = (target: Variable, chunk: Value, index: Value): Assignme
 const accumulateOp = defineOp<object>({
   name: 'accumulate',
   infer: (inputs) => inputs.slice(0, (inputs.length - 1) / 2).map(({ shape }) => ({ shape, dtype: 'f32' })),
-  lower: ({ inputs, outputs }, emit) => {
+  lower: ({ inputs, outputs }, context) => {
     const values = inputs.slice(outputs.length, -1)
-    const index = emit.of(inputs[inputs.length - 1])
-    const totals = outputs.map((next, i) => emit.inPlace(next, inputs[i]))
-    for (const [total, value] of pairs(emit, totals, values))
-      for (const { start, count } of emit.rows(Math.ceil(total.bytes / 16), 16))
-        emit.dispatch({
+    const index = context.of(inputs[inputs.length - 1])
+    const totals = outputs.map((next, i) => context.inPlace(next, inputs[i]))
+    for (const [total, value] of pairs(context, totals, values))
+      for (const { start, count } of context.rows(Math.ceil(total.bytes / 16), 16))
+        context.dispatch({
           kernel: 'accumulate',
           params: { count4: count },
           buffers: {
@@ -115,13 +122,16 @@ const accumulateOp = defineOp<object>({
             value: part(value, 16 * start, 16 * count),
             total: part(total, 16 * start, 16 * count),
           },
-          workgroups: [emit.grid(count, 64)],
+          workgroups: [context.grid(count, 64)],
         })
   },
 })
 
-/** What to add to what: a single run of memory, gaps included, where the totals lie side by side in an arena. */
-function pairs(emit: Emit, totals: Slice[], values: readonly Value[]): [total: Slice, value: Slice][] {
+/**
+ * Which value to add to which total. If the totals are neighbours in an arena, all are one range of memory with its
+ * gaps.
+ */
+function pairs(context: LoweringContext, totals: Slice[], values: readonly Value[]): [total: Slice, value: Slice][] {
   const places = totals.map(resolve)
   const offsets = places.map(({ offset }) => offset - places[0].offset)
   const last = totals.length - 1
@@ -130,19 +140,19 @@ function pairs(emit: Emit, totals: Slice[], values: readonly Value[]): [total: S
     ({ storage }, i) =>
       storage === places[0].storage && (i === last || offsets[i + 1] === offsets[i] + align(places[i].bytes)),
   )
-  if (last > 0 && neighbours && emit.colocate(values, offsets, bytes))
+  if (last > 0 && neighbours && context.colocate(values, offsets, bytes))
     return [
       [
         { ...places[0], bytes },
-        { ...resolve(emit.of(values[0])), bytes },
+        { ...resolve(context.of(values[0])), bytes },
       ],
     ]
-  return totals.map((total, i) => [total, emit.of(values[i])])
+  return totals.map((total, i) => [total, context.of(values[i])])
 }
 
 /**
- * Sums over the runs of a program: the run of index 0 sets each total to its value, every other adds to it.
- * Totals in one arena take one dispatch.
+ * Sums over the runs of a program: the run of index 0 sets each total to its value, every other run adds to it. Totals
+ * in one arena take one dispatch.
  *
  * @param totals f32 Variables, of the values' sizes
  * @param index [1] u32

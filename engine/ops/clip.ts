@@ -1,8 +1,9 @@
 /**
- * Gradient clipping by the global norm (Pascanu et al. 2013, https://arxiv.org/abs/1211.5063; the constant is PyTorch's
- * clip_grad_norm_'s). The factor stays on the GPU, and the optimiser multiplies by it: no gradient is written again.
+ * Gradient clipping by the global norm (Pascanu et al. 2013, https://arxiv.org/abs/1211.5063; the constant in the
+ * divisor is that of PyTorch's clip_grad_norm_). The factor stays on the GPU. The optimiser multiplies by it when it
+ * reads the gradients, so they are not written again.
  */
-import { constant } from '../sources.js'
+import { constant } from '../leaves.js'
 import { defineOp, ShapeError, type Value } from '../value.js'
 import { checkFloat } from './common.js'
 import type { Unscaling } from './loss_scale.js'
@@ -12,35 +13,39 @@ import { extentsOf, segmentRuns, segmentTable } from './segments.js'
 const clipOp = defineOp<{ most: number; scaled: boolean }>({
   name: 'clipByGlobalNorm',
   infer: () => [one, one, one],
-  lower: ({ inputs, outputs: [factor, applied, norm], attributes: { most, scaled } }, emit) => {
+  lower: ({ inputs, outputs: [factor, applied, norm], attributes: { most, scaled } }, context) => {
     const gradients = inputs.slice(0, scaled ? -2 : -1)
     const [table, given] = inputs.slice(gradients.length)
     const { extents, bytes } = extentsOf(gradients)
-    emit.colocate(
+    context.colocate(
       gradients,
       extents.map(({ offset }) => offset),
       bytes,
     )
     const count = table.shape[0]
-    const sums = emit.temporary(Math.ceil(count / 4) * 16)
-    for (const { slices, base, first, segments } of segmentRuns(emit, [gradients.map((g) => emit.of(g))], extents))
-      emit.dispatch({
+    const sums = context.temporary(Math.ceil(count / 4) * 16)
+    for (const { slices, base, first, segments } of segmentRuns(
+      context,
+      [gradients.map((g) => context.of(g))],
+      extents,
+    ))
+      context.dispatch({
         kernel: 'squares',
         constants: { SCALED: scaled },
         params: { first, base4: base / 16 },
-        buffers: { x: slices[0], segments: emit.of(table), factor: given && emit.of(given), sums },
+        buffers: { x: slices[0], segments: context.of(table), factor: given && context.of(given), sums },
         workgroups: [segments],
       })
-    emit.dispatch({
+    context.dispatch({
       kernel: 'clip',
       constants: { SCALED: scaled },
       params: { count, most },
       buffers: {
         sums,
-        given: given && emit.of(given),
-        norm: emit.of(norm),
-        factor: emit.of(factor),
-        applied: emit.of(applied),
+        given: given && context.of(given),
+        norm: context.of(norm),
+        factor: context.of(factor),
+        applied: context.of(applied),
       },
       workgroups: [1],
     })
@@ -50,12 +55,12 @@ const clipOp = defineOp<{ most: number; scaled: boolean }>({
 const one = { shape: [1], dtype: 'f32' } as const
 
 /**
- * What an optimiser takes as `unscaling` so that the gradients' norm, over all of them together, is at most `most`. A
- * step whose norm is not finite is skipped.
+ * Scales the gradients so that the norm of all of them together is at most `most`. An optimiser takes the result as its
+ * `unscaling`. A step whose norm is not finite is skipped.
  *
  * @param most the largest norm, above 0
- * @param unscaling where the gradients are of a scaled loss: the norm is that of the unscaled ones
- * @returns the unscaling with the clipping in it, and the norm [1] before clipping
+ * @param unscaling for gradients of a scaled loss; the norm is then that of the unscaled gradients
+ * @returns the unscaling with the clipping included, and the norm [1] before clipping
  */
 export function clipByGlobalNorm(
   gradients: readonly Value[],

@@ -1,5 +1,6 @@
-/** What several ops share in their shape checks and lowerings. */
-import { part, type Emit, type Slice } from '../lowering.js'
+/** Shape checks and lowerings that several ops share. */
+import type { LoweringContext } from '../lowering_context.js'
+import { part, type Slice } from '../plan.js'
 import { bytesOf, ShapeError, show, type DType, type Value } from '../value.js'
 
 /** Throws unless `value` has one of the given ranks. */
@@ -14,17 +15,23 @@ export function checkFloat(op: string, ...values: Value[]): void {
     if (v.dtype !== 'f32') throw new ShapeError(`${op}: takes f32, not ${v.dtype} ${show(v.shape)}`)
 }
 
-/** Throws unless all may be stored activations: f32 or f16. */
+/** Throws unless all are f32 or f16, the dtypes of stored activations. */
 export function checkActivations(op: string, ...values: Value[]): void {
   for (const v of values)
     if (v.dtype === 'u32') throw new ShapeError(`${op}: takes f32 or f16, not ${v.dtype} ${show(v.shape)}`)
 }
 
+/** `n` rounded up to a multiple of `multiple`. */
 export const up = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple
 
-/** Zero-fills (or crops) the last two dimensions of [batch, rows, columns]; the slice itself where nothing changes. */
+/** The WGSL type of four stored numbers. */
+export const vec4Of = (dtype: DType): string => (dtype === 'f16' ? 'vec4h' : 'vec4f')
+
+/**
+ * Pads with zeros, or crops, the last two dimensions of [batch, rows, columns]. Returns x itself if nothing changes.
+ */
 export function padded(
-  emit: Emit,
+  context: LoweringContext,
   x: Slice,
   from: readonly [batch: number, rows: number, columns: number],
   rows: number,
@@ -32,14 +39,14 @@ export function padded(
   dtype: DType = 'f32',
 ): Slice {
   if (from[1] === rows && from[2] === columns) return x
-  const y = emit.temporary(up(bytesOf[dtype] * from[0] * rows * columns, 16))
-  resize(emit, x, from, y, rows, columns, dtype)
+  const y = context.temporary(up(bytesOf[dtype] * from[0] * rows * columns, 16))
+  resize(context, x, from, y, rows, columns, dtype)
   return y
 }
 
-/** The dispatches behind `padded`, into a slice of the caller's; a single matrix over the binding limit is cut by rows. */
+/** As `padded`, into the caller's slice y. A single matrix larger than a binding is cut by rows. */
 export function resize(
-  emit: Emit,
+  context: LoweringContext,
   x: Slice,
   [batch, inRows, inColumns]: readonly [number, number, number],
   y: Slice,
@@ -49,10 +56,10 @@ export function resize(
 ): void {
   const bytes = bytesOf[dtype]
   const cut = batch === 1 && inRows === rows
-  const runs = cut ? emit.rows(rows, bytes * inColumns, bytes * columns) : [{ start: 0, count: rows }]
+  const runs = cut ? context.rows(rows, bytes * inColumns, bytes * columns) : [{ start: 0, count: rows }]
   for (const { start, count } of runs) {
     const whole = count === rows
-    emit.dispatch({
+    context.dispatch({
       kernel: 'pad',
       constants: { T: dtype },
       params: {
@@ -66,45 +73,52 @@ export function resize(
         x: whole ? x : part(x, bytes * inColumns * start, bytes * inColumns * count),
         y: whole ? y : part(y, bytes * columns * start, bytes * columns * count),
       },
-      workgroups: [emit.grid(batch * count * columns, 256)],
+      workgroups: [context.grid(batch * count * columns, 256)],
     })
   }
 }
 
-/** y[b, c, r] = x[b, r, c] into scratch memory. */
+/** y[b, c, r] = x[b, r, c], in scratch memory. */
 export function transposed(
-  emit: Emit,
+  context: LoweringContext,
   x: Slice,
   batch: number,
   rows: number,
   columns: number,
   dtype: DType = 'f32',
 ): Slice {
-  const y = emit.temporary(up(bytesOf[dtype] * batch * rows * columns, 16))
+  const y = context.temporary(up(bytesOf[dtype] * batch * rows * columns, 16))
   const count = batch * rows * columns
   if (rows % 4 === 0 && columns % 4 === 0)
-    emit.dispatch({
+    context.dispatch({
       kernel: 'transpose4',
       constants: { T: dtype === 'f16' ? 'vec4h' : 'vec4f' },
       params: { count16: count / 16, rows4: rows / 4, columns4: columns / 4 },
       buffers: { x, y },
-      workgroups: [emit.grid(count / 16, 64)],
+      workgroups: [context.grid(count / 16, 64)],
     })
   else
-    emit.dispatch({
+    context.dispatch({
       kernel: 'transpose',
       constants: { T: dtype },
       params: { count, rows, columns },
       buffers: { x, y },
-      workgroups: [emit.grid(count, 256)],
+      workgroups: [context.grid(count, 256)],
     })
   return y
 }
 
-/** y[i] = factor · Σ_s x[s, i] over `splits` equal parts of `count` numbers, in order. */
-export function sumSplits(emit: Emit, x: Slice, y: Slice, splits: number, count: number, factor = 1): void {
+/** y[i] = factor · Σₛ x[s, i] over `splits` splits of `count` numbers, added in order. */
+export function sumSplits(
+  context: LoweringContext,
+  x: Slice,
+  y: Slice,
+  splits: number,
+  count: number,
+  factor = 1,
+): void {
   const vector = count % 4 === 0
-  emit.dispatch({
+  context.dispatch({
     kernel: vector ? 'reduce4' : 'reduce',
     params: {
       outer: 1,
@@ -116,26 +130,26 @@ export function sumSplits(emit: Emit, x: Slice, y: Slice, splits: number, count:
       factor,
     },
     buffers: { x, y },
-    workgroups: [emit.grid(vector ? count / 4 : count, 64)],
+    workgroups: [context.grid(vector ? count / 4 : count, 64)],
   })
 }
 
-/** Workgroups that keep an adapter busy; sums are split until there are about this many. */
-export const busyWorkgroups = (emit: Emit): number => (emit.target.adapterClass === 'cpu' ? 16 : 512)
+/** The number of workgroups that keep an adapter busy. Sums are split until there are about this many. */
+export const busyWorkgroups = (context: LoweringContext): number => (context.target.adapterClass === 'cpu' ? 16 : 512)
 
 /**
- * The register tile's width in vec4s of output channels: as wide as there are channels, so that none idle. A processor
- * with subgroups takes the widest, since its loads cost more than sums that do not all fit its registers (measured: a
- * quarter to two fifths faster than 4).
+ * The width of a register tile, in vec4s of output channels. It is not wider than there are channels. Software drivers
+ * with subgroups use the widest tile where the channels fill it: their loads cost more than sums that do not all fit
+ * the registers (measured: 25 to 40 % faster than a width of 4).
  */
-export const channelTile = (channels4: number, emit: Emit): number => {
-  const { adapterClass, subgroups } = emit.target
+export const channelTile = (channels4: number, context: LoweringContext): number => {
+  const { adapterClass, subgroups } = context.target
   if (adapterClass === 'cpu' && subgroups && channels4 % 8 === 0) return 8
   return channels4 <= 2 ? 2 : 4
 }
 
 /**
- * Invocations of a workgroup in the register-tiled products. A software driver runs one subgroup of 8 lanes at a time,
- * and a larger workgroup only leaves lanes idle at the edges; a GPU wants whole wavefronts.
+ * Invocations of a workgroup in the products by register tiles. A software driver runs one subgroup of 8 lanes at a
+ * time, so that a larger workgroup only leaves more lanes idle at the edges. A GPU needs whole wavefronts.
  */
-export const tileLanes = (emit: Emit): number => (emit.target.adapterClass === 'cpu' ? 8 : 64)
+export const tileLanes = (context: LoweringContext): number => (context.target.adapterClass === 'cpu' ? 8 : 64)

@@ -1,13 +1,13 @@
-/** Products of embeddings with embeddings, and how far they are from orthogonal. */
+/** Correlations of embeddings, and a loss for their distance from orthogonality. */
 import { defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkFloat, checkRank, sumSplits } from './common.js'
 import { matmul } from './matmul.js'
-import { scale } from './unary.js'
+import { scale } from './elementwise.js'
 
 /**
  * Aᵀ·B / rows: the cross-correlation of the columns of standardised embeddings. a: [B, d], b: [B, e] → [d, e].
  *
- * @throws ShapeError where there is a single row, of which columns have no correlation
+ * @throws ShapeError for a single row, since one observation has no correlation
  */
 export function crossCorrelation(a: Value, b: Value): Value {
   if (a.shape[0] !== b.shape[0])
@@ -19,7 +19,7 @@ export function crossCorrelation(a: Value, b: Value): Value {
   return scale(matmul(a, b, { transposeA: true }), 1 / a.shape[0])
 }
 
-/** Z·Zᵀ / divisor: the Gram matrix of rows. z: [B, d] → [B, B]. */
+/** Z·Zᵀ / divisor: the Gram matrix of the rows. z: [B, d] → [B, B]. */
 export const gram = (z: Value, divisor = 1): Value => scale(matmul(z, z, { transposeB: true }), 1 / divisor)
 
 interface Attributes {
@@ -28,11 +28,12 @@ interface Attributes {
   target: number
 }
 
-/** Throws unless c is a square matrix, or a batch of them. */
+/** Throws unless c is a square matrix, or a batch of square matrices. */
 export function checkSquare(op: string, c: Value): void {
   checkRank(op, 'matrix', c, 2, 3)
   const [rows, columns] = c.shape.slice(-2)
-  if (rows !== columns) throw new ShapeError(`${op}: takes a square matrix, or a batch of them, not ${show(c.shape)}`)
+  if (rows !== columns)
+    throw new ShapeError(`${op}: takes a square matrix, or a batch of square matrices, not ${show(c.shape)}`)
 }
 
 const orthogonalityOp = defineOp<Attributes>({
@@ -43,26 +44,26 @@ const orthogonalityOp = defineOp<Attributes>({
     return [{ shape: [1], dtype: 'f32' }]
   },
   gradient: ({ inputs: [c], attributes }, [g]) => [orthogonalityGradientOp([c, g!], attributes)[0]],
-  lower: ({ inputs: [c], outputs: [loss], attributes }, emit) => {
+  lower: ({ inputs: [c], outputs: [loss], attributes }, context) => {
     const size = c.shape[c.shape.length - 1]
     const count = c.size / size
-    const rows = emit.temporary(Math.ceil(count / 4) * 16)
-    emit.dispatch({
+    const rows = context.temporary(Math.ceil(count / 4) * 16)
+    context.dispatch({
       kernel: 'orthogonality',
       params: { count, size, on: attributes.onDiagonal, off: attributes.offDiagonal, goal: attributes.target },
-      buffers: { c: emit.of(c), result: rows },
-      workgroups: [emit.grid(count, 64)],
+      buffers: { c: context.of(c), result: rows },
+      workgroups: [context.grid(count, 64)],
     })
-    sumSplits(emit, rows, emit.of(loss), count, 1)
+    sumSplits(context, rows, context.of(loss), count, 1)
   },
 })
 
 const orthogonalityGradientOp = defineOp<Attributes>({
   name: 'orthogonalityLossGradient',
   infer: ([c]) => [{ shape: c.shape, dtype: 'f32' }],
-  lower: ({ inputs: [c, g], outputs: [dc], attributes }, emit) => {
+  lower: ({ inputs: [c, g], outputs: [dc], attributes }, context) => {
     const size = c.shape[c.shape.length - 1]
-    emit.dispatch({
+    context.dispatch({
       kernel: 'orthogonality',
       constants: { GRADIENT: true },
       params: {
@@ -72,15 +73,16 @@ const orthogonalityGradientOp = defineOp<Attributes>({
         off: attributes.offDiagonal,
         goal: attributes.target,
       },
-      buffers: { c: emit.of(c), g: emit.of(g), result: emit.of(dc) },
-      workgroups: [emit.grid(c.size, 64)],
+      buffers: { c: context.of(c), g: context.of(g), result: context.of(dc) },
+      workgroups: [context.grid(c.size, 64)],
     })
   },
 })
 
 /**
- * onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² of a square matrix, as a scalar [1]: with a
- * cross-correlation and target 1, the Barlow Twins loss (Zbontar et al. 2021). Of a batch of matrices, the sum.
+ * onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² of a square matrix, a scalar [1]. For a
+ * cross-correlation and target 1 it is the Barlow Twins loss (Zbontar et al. 2021). For a batch of matrices it is the
+ * sum of their losses.
  *
  * @param c [d, d] or [batch, d, d]
  */

@@ -5,7 +5,7 @@ import { mean } from './reduce.js'
 
 interface Attributes {
   smoothing: number
-  /** Columns of the logits that count: the first so many. */
+  /** The number of columns, from the first on, that are classes. */
   classes: number
 }
 
@@ -30,45 +30,47 @@ const crossEntropyOp = defineOp<Attributes>({
     crossEntropyGradientOp([logits, labels, g!], attributes)[0],
     undefined,
   ],
-  lower: ({ inputs: [logits, labels], outputs: [loss], attributes }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [logits, labels], outputs: [loss], attributes }, context) =>
+    context.dispatch({
       kernel: 'cross_entropy',
       params: { rows: logits.shape[0], columns: logits.shape[1], ...attributes },
-      buffers: { logits: emit.of(logits), labels: emit.of(labels), result: emit.of(loss) },
-      workgroups: [emit.grid(logits.shape[0], 64)],
+      buffers: { logits: context.of(logits), labels: context.of(labels), result: context.of(loss) },
+      workgroups: [context.grid(logits.shape[0], 64)],
     }),
 })
 
 const crossEntropyGradientOp = defineOp<Attributes>({
   name: 'crossEntropyGradient',
   infer: ([logits]) => [{ shape: logits.shape, dtype: 'f32' }],
-  lower: ({ inputs: [logits, labels, g], outputs: [d], attributes }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [logits, labels, g], outputs: [d], attributes }, context) =>
+    context.dispatch({
       kernel: 'cross_entropy',
       constants: { GRADIENT: true },
       params: { rows: logits.shape[0], columns: logits.shape[1], ...attributes },
-      buffers: { logits: emit.of(logits), labels: emit.of(labels), g: emit.of(g), result: emit.of(d) },
-      workgroups: [emit.grid(logits.shape[0], 64)],
+      buffers: { logits: context.of(logits), labels: context.of(labels), g: context.of(g), result: context.of(d) },
+      workgroups: [context.grid(logits.shape[0], 64)],
     }),
 })
 
-/** A label that takes its row out of the loss: for the last, partly filled batch. */
+/** A row with this label does not contribute to the loss. It marks the unused rows of a partly filled batch. */
 export const MASKED_LABEL = 0xffffffff
 
 export interface CrossEntropyOptions {
   /** Share of the target that is spread evenly over all classes; 0 by default. */
   labelSmoothing?: number
-  /** Columns of the logits that are classes, the first so many; the rest is filling. All by default. */
+  /** The number of columns, from the first on, that are classes; the rest is padding. All columns by default. */
   classes?: number
 }
 
-/** Cross-entropy of each row, [N]; rows whose label is no class (MASKED_LABEL) have none. logits: [N, C]; labels: [N] u32. */
+/**
+ * Cross-entropy of each row, [N]; 0 if the row's label is not a class (MASKED_LABEL). logits: [N, C]; labels: [N] u32.
+ */
 export const crossEntropyRows = (
   logits: Value,
   labels: Value,
   { labelSmoothing = 0, classes = logits.shape[1] }: CrossEntropyOptions = {},
 ): Value => crossEntropyOp([logits, labels], { smoothing: labelSmoothing, classes })[0]
 
-/** Mean cross-entropy over the N rows, a scalar [1], as PyTorch's cross_entropy. */
+/** Mean cross-entropy over the N rows, a scalar [1], like PyTorch's cross_entropy. */
 export const crossEntropy = (logits: Value, labels: Value, options: CrossEntropyOptions = {}): Value =>
   mean(crossEntropyRows(logits, labels, options))

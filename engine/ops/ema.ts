@@ -1,5 +1,5 @@
-/** Exponential moving averages of Variables: of weights for evaluation, or as the target network of BYOL. */
-import { assign, type Assignment, type Variable } from '../sources.js'
+/** Exponential moving averages of Variables, such as averaged weights for evaluation or the target network of BYOL. */
+import { assign, type Assignment, type Variable } from '../leaves.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkFloat } from './common.js'
 import { pieces } from './optimizers.js'
@@ -9,29 +9,29 @@ import { extentsOf } from './segments.js'
 const emaOp = defineOp<object>({
   name: 'ema',
   infer: (inputs) => inputs.slice(0, (inputs.length - 1) / 2).map(({ shape }) => ({ shape, dtype: 'f32' })),
-  lower: ({ inputs, outputs }, emit) => {
+  lower: ({ inputs, outputs }, context) => {
     const n = outputs.length
     const { extents } = extentsOf(outputs)
-    const averages = outputs.map((next, i) => emit.inPlace(next, inputs[i]))
-    const values = inputs.slice(n, -1).map((v) => emit.of(v))
+    const averages = outputs.map((next, i) => context.inPlace(next, inputs[i]))
+    const values = inputs.slice(n, -1).map((v) => context.of(v))
     const offsets = extents.map(({ offset }) => offset)
-    for (const { slices, count4 } of pieces(emit, [averages, values], offsets))
-      emit.dispatch({
+    for (const { slices, count4 } of pieces(context, [averages, values], offsets))
+      context.dispatch({
         kernel: 'ema',
         params: { count4 },
-        buffers: { average: slices[0], value: slices[1], rate: emit.of(inputs[2 * n]) },
-        workgroups: [emit.grid(count4, 64)],
+        buffers: { average: slices[0], value: slices[1], rate: context.of(inputs[2 * n]) },
+        workgroups: [context.grid(count4, 64)],
       })
   },
 })
 
 /**
- * average ← rate · average + (1 − rate) · value. Where both lie in arenas of one layout, one dispatch.
+ * average ← rate · average + (1 − rate) · value. It is one dispatch if both lie in arenas of the same layout.
  *
  * @param averages f32 Variables
- * @param values of the averages' sizes: Variables as they were before this program, or, for what they become in it, the
- *   `value` of their Assignments
- * @param rate [1], an `input` or a Variable: 0 copies, 1 leaves the averages as they are
+ * @param values of the averages' sizes. A Variable stands for its value before this program; for its value after the
+ *   program, use the `value` of its Assignment.
+ * @param rate [1], an `input` or a Variable: 0 copies the values, 1 leaves the averages unchanged
  */
 export function ema(averages: readonly Variable[], values: readonly Value[], rate: Value): Assignment[] {
   checkFloat('ema', ...averages, ...values, rate)

@@ -17,27 +17,30 @@ const gatherOp = defineOp<object>({
     gatherGradientOp([g!, index], { entries: table.shape[0] })[0],
     undefined,
   ],
-  lower: ({ inputs: [table, index], outputs: [y] }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [table, index], outputs: [y] }, context) =>
+    context.dispatch({
       kernel: 'gather',
       params: { entries: table.shape[0], count: index.size, columns: table.shape[1] },
-      buffers: { x: emit.of(table), index: emit.of(index), y: emit.of(y) },
-      workgroups: [emit.grid(y.size, 64)],
+      buffers: { x: context.of(table), index: context.of(index), y: context.of(y) },
+      workgroups: [context.grid(y.size, 64)],
     }),
 })
 
 const gatherGradientOp = defineOp<{ entries: number }>({
   name: 'gatherGradient',
   infer: ([g], { entries }) => [{ shape: [entries, g.shape[1]], dtype: 'f32' }],
-  lower: ({ inputs: [g, index], outputs: [d] }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [g, index], outputs: [d] }, context) =>
+    context.dispatch({
       kernel: 'gather',
       constants: { GRADIENT: true },
       params: { entries: d.shape[0], count: index.size, columns: d.shape[1] },
-      buffers: { x: emit.of(g), index: emit.of(index), y: emit.of(d) },
-      workgroups: [emit.grid(d.size, 64)],
+      buffers: { x: context.of(g), index: context.of(index), y: context.of(d) },
+      workgroups: [context.grid(d.size, 64)],
     }),
 })
 
-/** table[index[i], :] for every i. table: [entries, columns]; index: [count] u32, each below entries → [count, columns]. */
+/**
+ * table[index[i], :] for every i. table: [entries, columns]; index: [count] u32, each below `entries` → [count,
+ * columns].
+ */
 export const gather = (table: Value, index: Value): Value => gatherOp([table, index], {})[0]

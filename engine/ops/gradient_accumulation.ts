@@ -1,30 +1,30 @@
-/** Gradients of several micro-batches, averaged: a larger batch's in the memory of a small one. */
-import { Arena, constant, variable, type Assignment, type Variable } from '../sources.js'
+/** Gradient accumulation: the mean gradient of several micro-batches, in the memory of one. */
+import { Arena, constant, variable, type Assignment, type Variable } from '../leaves.js'
 import { ShapeError, type Value } from '../value.js'
 import { accumulate } from './chunks.js'
-import { scale } from './unary.js'
+import { scale } from './elementwise.js'
 
 export interface GradientAccumulation {
-  /** The gradients' mean, once all micro-batches have been added: what the optimiser takes, in a program of its own. */
+  /** The mean gradients, once all micro-batches are added. The optimiser reads them in a separate program. */
   readonly mean: readonly Variable[]
   /**
-   * What `gradients` takes as its seed, so that the sum over the micro-batches is their mean.
+   * The seed for `gradients`, such that the sum over the micro-batches is their mean.
    *
-   * @param lossScale [1], where the loss is scaled besides
+   * @param lossScale [1], if the loss is also scaled
    */
   seed(lossScale?: Value): Value
   /**
-   * Adds a micro-batch's gradients, of the seeded loss.
+   * Adds the gradients of a micro-batch, which are those of its loss with the `seed`.
    *
-   * @param index [1] u32, the number of the micro-batch; 0 begins a new mean
+   * @param index [1] u32, the index of the micro-batch; 0 begins a new mean
    */
   add(gradients: readonly Value[], index: Value): Assignment[]
 }
 
 /**
- * The mean over `count` micro-batches of the gradients of their losses. For losses that are means over independent images
- * that is the large batch's gradient. For objectives and batch-norms that compare the images of a batch with each other it
- * is not: each micro-batch is then a batch of its own, with statistics of its own.
+ * The mean over `count` micro-batches of the gradients of their losses. If the loss is a mean over independent images,
+ * this is the gradient of the large batch. It is not if the objective or batch-norm relates the images of a batch to
+ * each other: then each micro-batch is a batch with its own statistics.
  */
 export function gradientAccumulation(parameters: readonly Variable[], count: number): GradientAccumulation {
   if (!Number.isInteger(count) || count < 1)

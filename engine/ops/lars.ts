@@ -1,6 +1,9 @@
-/** LARS (You et al. 2017, https://arxiv.org/abs/1708.03888): a learning rate for each tensor, by its norm and its gradient's. */
-import type { Slice } from '../lowering.js'
-import { assign, constant, type Variable } from '../sources.js'
+/**
+ * LARS (You et al. 2017, https://arxiv.org/abs/1708.03888): a learning rate for each tensor, from the norms of the
+ * tensor and its gradient.
+ */
+import type { Slice } from '../plan.js'
+import { assign, constant, type Variable } from '../leaves.js'
 import { defineOp, type Node } from '../value.js'
 import { checkGradients, columnsOf, moments, type Optimizer } from './optimizers.js'
 import { extentsOf, segmentRuns, segmentTable } from './segments.js'
@@ -16,31 +19,35 @@ const larsOp = defineOp<LarsAttributes>({
   name: 'lars',
   infer: (inputs) =>
     inputs.slice(0, 2 * Math.floor((inputs.length - 3) / 3)).map(({ shape, dtype }) => ({ shape, dtype })),
-  lower: (node, emit) => {
+  lower: (node, context) => {
     const n = Math.floor((node.inputs.length - 3) / 3)
     const { momentum, weightDecay, coefficient } = node.attributes
     const [segments, tensors, rate, factor] = node.inputs.slice(3 * n)
-    const columns = columnsOf(node as Node, emit, n, 1)
+    const columns = columnsOf(node as Node, context, n, 1)
     const { extents } = extentsOf(node.inputs.slice(0, n))
-    const shared = { segments: emit.of(segments), tensors: emit.of(tensors), factor: factor && emit.of(factor) }
-    const norms: Slice = emit.temporary(Math.ceil(segments.shape[0] / 2) * 16)
-    for (const { slices, base, first, segments: count } of segmentRuns(emit, [columns[0], columns[2]], extents))
-      emit.dispatch({
+    const shared = {
+      segments: context.of(segments),
+      tensors: context.of(tensors),
+      factor: factor && context.of(factor),
+    }
+    const norms: Slice = context.temporary(Math.ceil(segments.shape[0] / 2) * 16)
+    for (const { slices, base, first, segments: count } of segmentRuns(context, [columns[0], columns[2]], extents))
+      context.dispatch({
         kernel: 'lars_norms',
         constants: { SCALED: !!factor },
         params: { first, base4: base / 16, decay: weightDecay },
         buffers: { parameters: slices[0], gradients: slices[1], norms, ...shared },
         workgroups: [count],
       })
-    const trust = emit.temporary(Math.ceil(n / 4) * 16)
-    emit.dispatch({
+    const trust = context.temporary(Math.ceil(n / 4) * 16)
+    context.dispatch({
       kernel: 'lars_trust',
       params: { count: n, coefficient },
       buffers: { norms, tensors: shared.tensors, trust },
       workgroups: [Math.ceil(n / 64)],
     })
-    for (const { slices, base, first, segments: count } of segmentRuns(emit, columns, extents))
-      emit.dispatch({
+    for (const { slices, base, first, segments: count } of segmentRuns(context, columns, extents))
+      context.dispatch({
         kernel: 'lars',
         constants: { SCALED: !!factor },
         params: { first, base4: base / 16, momentum, decay: weightDecay },
@@ -49,7 +56,7 @@ const larsOp = defineOp<LarsAttributes>({
           buffer: slices[1],
           gradients: slices[2],
           trust,
-          rate: emit.of(rate),
+          rate: context.of(rate),
           ...shared,
         },
         workgroups: [count],
@@ -62,8 +69,8 @@ const larsOp = defineOp<LarsAttributes>({
  *
  *   q = coefficient · ‖w‖ / ‖g + weightDecay · w‖,   v ← momentum · v + q · (g + weightDecay · w),   w ← w − rate · v
  *
- * q is 1 where either norm is 0. Tensors of one dimension (biases, batch-norm's scales and shifts) are exempt: their q is
- * 1 and they have no weight decay.
+ * q is 1 if either norm is 0. Tensors of one dimension (biases, scales and shifts of batch-norm) have q = 1 and no
+ * weight decay.
  */
 export function lars(
   parameters: readonly Variable[],

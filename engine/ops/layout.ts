@@ -1,7 +1,8 @@
-/** Views of the same bytes: no kernel runs unless an offset cannot be bound. */
+/** Other shapes and rows of the same bytes. No kernel runs, unless the rows begin at an offset that cannot be bound. */
 import { defineOp, ShapeError, show, sizeOf, type Value } from '../value.js'
-import { part, type Emit } from '../lowering.js'
-import { constant } from '../sources.js'
+import type { LoweringContext } from '../lowering_context.js'
+import { part } from '../plan.js'
+import { constant } from '../leaves.js'
 
 const reshapeOp = defineOp<{ shape: readonly number[] }>({
   name: 'reshape',
@@ -10,7 +11,7 @@ const reshapeOp = defineOp<{ shape: readonly number[] }>({
     return [{ shape, dtype: x.dtype }]
   },
   gradient: ({ inputs: [x] }, [g]) => [reshape(g!, x.shape)],
-  lower: ({ inputs: [x], outputs: [y] }, emit) => emit.alias(y, emit.of(x)),
+  lower: ({ inputs: [x], outputs: [y] }, context) => context.alias(y, context.of(x)),
 })
 
 /** The same numbers in another shape of equal size. */
@@ -19,14 +20,19 @@ export const reshape = (x: Value, shape: readonly number[]): Value =>
     ? x
     : reshapeOp([x], { shape: [...shape] })[0]
 
-/** y[i] = x[i − place + skip] where x has it, else 0; counted in elements. */
-function shift(emit: Emit, x: Value, y: Value, { skip = 0, place = 0 }: { skip?: number; place?: number }): void {
-  emit.dispatch({
+/** y[i] = x[i − place + skip] if x has this element, else 0. `skip` and `place` count elements. */
+function shift(
+  context: LoweringContext,
+  x: Value,
+  y: Value,
+  { skip = 0, place = 0 }: { skip?: number; place?: number },
+): void {
+  context.dispatch({
     kernel: 'shift',
     constants: { T: x.dtype === 'f16' ? 'f16' : 'u32' },
     params: { count: y.size, size: x.size, skip, place },
-    buffers: { x: emit.of(x), y: emit.of(y) },
-    workgroups: [emit.grid(y.size, 256)],
+    buffers: { x: context.of(x), y: context.of(y) },
+    workgroups: [context.grid(y.size, 256)],
   })
 }
 
@@ -38,13 +44,13 @@ const sliceOp = defineOp<{ start: number; count: number }>({
     return [{ shape: [count, ...x.shape.slice(1)], dtype: x.dtype }]
   },
   gradient: ({ inputs: [x], attributes: { start } }, [g]) => [placeRows(g!, x.shape[0], start)],
-  lower: ({ inputs: [x], outputs: [y], attributes: { start } }, emit) => {
+  lower: ({ inputs: [x], outputs: [y], attributes: { start } }, context) => {
     const row = x.bytes / x.shape[0]
-    const from = part(emit.of(x), start * row, y.bytes)
-    // A binding must start at a multiple of 256 bytes and hold whole vec4s: else the rows are copied.
-    if (from.offset % 256 === 0 && y.bytes % 16 === 0) return emit.alias(y, from)
-    // Shifted reads: the copy kernel cannot start at such an offset, so the whole is cropped by rows.
-    shift(emit, x, y, { skip: (start * x.size) / x.shape[0] })
+    const from = part(context.of(x), start * row, y.bytes)
+    // The rows share the bytes of x if a binding can begin there and has whole vec4s.
+    if (from.offset % 256 === 0 && y.bytes % 16 === 0) return context.alias(y, from)
+    // Otherwise they are copied. The kernel binds all of x, because it cannot bind it from that offset on.
+    shift(context, x, y, { skip: (start * x.size) / x.shape[0] })
   },
 })
 
@@ -56,23 +62,23 @@ const placeOp = defineOp<{ rows: number; start: number }>({
   name: 'placeRows',
   infer: ([x], { rows }) => [{ shape: [rows, ...x.shape.slice(1)], dtype: x.dtype }],
   gradient: ({ inputs: [x], attributes: { start } }, [g]) => [sliceRows(g!, start, x.shape[0])],
-  lower: ({ inputs: [x], outputs: [y], attributes: { start } }, emit) =>
-    shift(emit, x, y, { place: (start * x.size) / x.shape[0] }),
+  lower: ({ inputs: [x], outputs: [y], attributes: { start } }, context) =>
+    shift(context, x, y, { place: (start * x.size) / x.shape[0] }),
 })
 
-/** x at rows start … of a tensor of `rows` rows that is zero elsewhere: the gradient of `sliceRows`. */
+/** A tensor of `rows` rows that has x from row `start` on, and zeros elsewhere: the gradient of `sliceRows`. */
 export const placeRows = (x: Value, rows: number, start: number): Value => placeOp([x], { rows, start })[0]
 
 const stopOp = defineOp<object>({
   name: 'stopGradient',
   infer: ([x]) => [{ shape: x.shape, dtype: x.dtype }],
   gradient: () => [undefined],
-  lower: ({ inputs: [x], outputs: [y] }, emit) => emit.alias(y, emit.of(x)),
+  lower: ({ inputs: [x], outputs: [y] }, context) => context.alias(y, context.of(x)),
 })
 
-/** x itself, through which no gradient flows. */
+/** x itself, but no gradient flows through it. */
 export const stopGradient = (x: Value): Value => stopOp([x], {})[0]
 
-/** A tensor of one repeated number, for seeds and defaults. */
+/** A constant tensor of one repeated number. */
 export const filled = (shape: readonly number[], value: number): Value =>
   constant(new Float32Array(sizeOf(shape)).fill(value), shape)

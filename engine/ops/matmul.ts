@@ -1,9 +1,9 @@
 /** Matrix products, plain and batched, in all transpose combinations. */
-import { part } from '../lowering.js'
+import { part } from '../plan.js'
 import { bytesOf, defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkActivations, checkFloat, checkRank, padded, resize, transposed, up } from './common.js'
-import { matmulWays } from './products/matmul_ways.js'
-import { registerMatmul } from './products/register.js'
+import { matmulVariants } from './products/matmul_variants.js'
+import { registerMatmul } from './products/register_matmul.js'
 import { compute } from './products/work.js'
 import { sum } from './reduce.js'
 
@@ -12,7 +12,7 @@ export interface MatmulOptions {
   transposeA?: boolean
   /** b is [N, K] (or [batch, N, K]). */
   transposeB?: boolean
-  /** [N], added to every row. */
+  /** [N], added to each row. */
   bias?: Value
 }
 
@@ -21,7 +21,7 @@ interface Attributes {
   transposeB: boolean
 }
 
-/** Sizes of a product, whatever is transposed. */
+/** The sizes of a product: a is M×K and b is L×N after transposition, with K = L if they match. */
 function sizes(a: Value, b: Value, { transposeA, transposeB }: Attributes) {
   const [rowsA, columnsA] = a.shape.slice(-2)
   const [rowsB, columnsB] = b.shape.slice(-2)
@@ -55,46 +55,46 @@ const matmulOp = defineOp<Attributes>({
       bias && sum(g, g.shape.map((_, i) => i).slice(0, -1)),
     ]
   },
-  lower: (node, emit) => {
+  lower: (node, context) => {
     const [a, b, bias] = node.inputs
     const [c] = node.outputs
     const { transposeA, transposeB } = node.attributes
     const { batch, M, N, K } = sizes(a, b, node.attributes)
-    // The kernel reads vec4s along the contiguous dimensions; others are padded with zeros once.
+    // The kernels read vec4s along the contiguous dimensions, so other sizes are padded with zeros.
     const N4 = up(N, 4)
     const M4 = transposeA ? up(M, 4) : M
     const K4 = transposeA ? K : up(K, 4)
     const left = padded(
-      emit,
-      emit.of(a),
+      context,
+      context.of(a),
       [batch, transposeA ? K : M, transposeA ? M : K],
       transposeA ? K : M,
       transposeA ? M4 : K4,
       a.dtype,
     )
-    const addend = bias && padded(emit, emit.of(bias), [1, 1, N], 1, N4)
+    const addend = bias && padded(context, context.of(bias), [1, 1, N], 1, N4)
     const exact = M4 === M && N4 === N
-    const target = exact ? emit.of(c) : emit.temporary(up(bytesOf[c.dtype] * batch * M4 * N4, 16))
+    const target = exact ? context.of(c) : context.temporary(up(bytesOf[c.dtype] * batch * M4 * N4, 16))
     const dtypes = { a: a.dtype, b: b.dtype, c: c.dtype }
     const work = { a: left, bias: addend, c: target, batch, M: M4, K: K4, transposeA, dtypes }
     const rowBytes = bytesOf[b.dtype] * K
-    if (transposeB && batch === 1 && N * rowBytes > emit.target.maxBindingBytes) {
-      // Rows of b, which is [N, K] here and too large to bind, are columns of the product: one block after another.
+    if (transposeB && batch === 1 && N * rowBytes > context.target.maxBindingBytes) {
+      // b is [N, K] here and too large to bind. Its rows are columns of the product, which is computed in blocks.
       if (N % 4 || K % 4)
         throw new Error(
-          `matmul: a right operand of ${show(b.shape)}, transposed, is over the adapter's binding limit: use sizes that are multiples of 4`,
+          `matmul: a transposed right operand of ${show(b.shape)} is over the adapter's binding limit: use sizes that are multiples of 4`,
         )
-      for (const run of emit.rows(N / 4, 4 * rowBytes)) {
+      for (const run of context.rows(N / 4, 4 * rowBytes)) {
         const [first, count] = [4 * run.start, 4 * run.count]
-        const block = transposed(emit, part(emit.of(b), rowBytes * first, rowBytes * count), 1, count, K, b.dtype)
+        const block = transposed(context, part(context.of(b), rowBytes * first, rowBytes * count), 1, count, K, b.dtype)
         const some = addend && part(addend, 4 * first, 4 * count)
-        registerMatmul.lower({ ...work, b: block, bias: some, N: count, columns: { first, of: N } }, emit)
+        registerMatmul.lower({ ...work, b: block, bias: some, N: count, columns: { first, of: N } }, context)
       }
     } else {
-      const straight = transposeB ? transposed(emit, emit.of(b), batch, N, K, b.dtype) : emit.of(b)
-      compute({ ...work, b: padded(emit, straight, [batch, K, N], K4, N4, b.dtype), N: N4 }, matmulWays, emit)
+      const straight = transposeB ? transposed(context, context.of(b), batch, N, K, b.dtype) : context.of(b)
+      compute({ ...work, b: padded(context, straight, [batch, K, N], K4, N4, b.dtype), N: N4 }, matmulVariants, context)
     }
-    if (!exact) resize(emit, target, [batch, M4, N4], emit.of(c), M, N, c.dtype)
+    if (!exact) resize(context, target, [batch, M4, N4], context.of(c), M, N, c.dtype)
   },
 })
 

@@ -15,31 +15,31 @@ const normalizeOp = defineOp<{ epsilon: number }>({
   gradient: ({ outputs: [y, reciprocal], attributes }, [g]) => [
     normalizeGradientOp([y, g!, reciprocal], attributes)[0],
   ],
-  lower: ({ inputs: [x], outputs: [y, reciprocal], attributes: { epsilon } }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [x], outputs: [y, reciprocal], attributes: { epsilon } }, context) =>
+    context.dispatch({
       kernel: 'normalize_rows',
       params: { rows: x.shape[0], columns: x.shape[1], epsilon },
-      buffers: { x: emit.of(x), y: emit.of(y), reciprocal: emit.of(reciprocal) },
-      workgroups: [emit.grid(x.shape[0], 64)],
+      buffers: { x: context.of(x), y: context.of(y), reciprocal: context.of(reciprocal) },
+      workgroups: [context.grid(x.shape[0], 64)],
     }),
 })
 
 const normalizeGradientOp = defineOp<{ epsilon: number }>({
   name: 'l2NormalizeRowsGradient',
   infer: ([y]) => [{ shape: y.shape, dtype: 'f32' }],
-  lower: ({ inputs: [y, g, reciprocal], outputs: [dx], attributes: { epsilon } }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [y, g, reciprocal], outputs: [dx], attributes: { epsilon } }, context) =>
+    context.dispatch({
       kernel: 'normalize_rows',
       constants: { GRADIENT: true },
       params: { rows: y.shape[0], columns: y.shape[1], epsilon },
       buffers: {
-        x: emit.of(y),
-        g: emit.of(g),
-        given: emit.of(reciprocal),
-        y: emit.of(dx),
-        reciprocal: emit.temporary(256),
+        x: context.of(y),
+        g: context.of(g),
+        given: context.of(reciprocal),
+        y: context.of(dx),
+        reciprocal: context.temporary(256),
       },
-      workgroups: [emit.grid(y.shape[0], 64)],
+      workgroups: [context.grid(y.shape[0], 64)],
     }),
 })
 

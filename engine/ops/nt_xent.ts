@@ -10,38 +10,38 @@ const ntXentOp = defineOp<object>({
     checkSquare('ntXentRows', s)
     if (s.shape[s.shape.length - 1] % 2)
       throw new ShapeError(
-        `ntXentRows: similarities ${show(s.shape)} of an odd number of rows leave one without partner`,
+        `ntXentRows: similarities ${show(s.shape)} have an odd number of rows, so one row has no partner`,
       )
     return [{ shape: s.shape.slice(0, -1), dtype: 'f32' }]
   },
   gradient: ({ inputs: [s] }, [g]) => [ntXentGradientOp([s, g!], {})[0]],
-  lower: ({ inputs: [s], outputs: [loss] }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [s], outputs: [loss] }, context) =>
+    context.dispatch({
       kernel: 'nt_xent',
       params: { count: loss.size, size: s.size / loss.size },
-      buffers: { s: emit.of(s), result: emit.of(loss) },
-      workgroups: [emit.grid(loss.size, 64)],
+      buffers: { s: context.of(s), result: context.of(loss) },
+      workgroups: [context.grid(loss.size, 64)],
     }),
 })
 
 const ntXentGradientOp = defineOp<object>({
   name: 'ntXentRowsGradient',
   infer: ([s]) => [{ shape: s.shape, dtype: 'f32' }],
-  lower: ({ inputs: [s, g], outputs: [ds] }, emit) =>
-    emit.dispatch({
+  lower: ({ inputs: [s, g], outputs: [ds] }, context) =>
+    context.dispatch({
       kernel: 'nt_xent',
       constants: { GRADIENT: true },
       params: { count: g.size, size: s.size / g.size },
-      buffers: { s: emit.of(s), g: emit.of(g), result: emit.of(ds) },
-      workgroups: [emit.grid(g.size, 64)],
+      buffers: { s: context.of(s), g: context.of(g), result: context.of(ds) },
+      workgroups: [context.grid(g.size, 64)],
     }),
 })
 
 /**
- * log Σ_{c≠r} exp s[r, c] − s[r, p] for every row r, where p, half the rows away, is its partner: softmax cross-entropy
- * over all rows but r itself.
+ * log Σ_{c≠r} exp s[r, c] − s[r, p] for every row r, where p is its partner, half the rows away. It is a softmax
+ * cross-entropy over all rows except r itself.
  *
- * @param s similarities over the temperature, [2B, 2B] or [batch, 2B, 2B]; rows b and B + b are partners
+ * @param s similarities divided by the temperature, [2B, 2B] or [batch, 2B, 2B]; rows b and B + b are partners
  * @returns [2B] or [batch, 2B]
  */
 export const ntXentRows = (s: Value): Value => ntXentOp([s], {})[0]

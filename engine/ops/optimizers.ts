@@ -1,26 +1,33 @@
 /**
- * Optimisers as graph. Parameters, moments and gradients that lie in arenas of one layout are updated
- * by one dispatch for each binding-sized piece, however many tensors there are.
+ * Optimisers as ops of the graph. If parameters, moments and gradients lie in arenas of the same layout, one dispatch
+ * updates all tensors, or as many as fit a binding.
  */
-import { part, resolve, type Emit, type Slice } from '../lowering.js'
-import { Arena, assign, variable, type Assignment, type Variable } from '../sources.js'
+import type { LoweringContext } from '../lowering_context.js'
+import { part, resolve, type Slice } from '../plan.js'
+import { Arena, assign, variable, type Assignment, type Variable } from '../leaves.js'
 import { defineOp, ShapeError, type Node, type Value } from '../value.js'
-import { add } from './binary.js'
+import { add, affine } from './elementwise.js'
 import type { Unscaling } from './loss_scale.js'
 import { extentsOf } from './segments.js'
-import { affine } from './unary.js'
 
-/** Whole vec4s, gaps of an arena included: the gradient's gaps are never read by anyone else. */
+/** A range of memory that one dispatch updates, in whole vec4s. It may include the gaps of an arena. */
 export interface Piece {
   slices: Slice[]
   count4: number
 }
 
 /**
- * The runs of memory that the update walks over. `columns` are lists of equally many tensors (parameters, moments,
- * gradients); neighbours that lie at the same distances in every column are one run, gaps included.
+ * The pieces that an update consists of. Neighbouring tensors that lie at the same distances in every column belong to
+ * one piece, with the gaps between them.
+ *
+ * @param columns lists of equally many tensors (parameters, moments, gradients)
+ * @param offsets of the tensors in an arena, in bytes
  */
-export function pieces(emit: Emit, columns: readonly (readonly Slice[])[], offsets: readonly number[]): Piece[] {
+export function pieces(
+  context: LoweringContext,
+  columns: readonly (readonly Slice[])[],
+  offsets: readonly number[],
+): Piece[] {
   const places = columns.map((column) => column.map(resolve))
   const follows = (first: number, i: number): boolean =>
     places.every(
@@ -32,7 +39,7 @@ export function pieces(emit: Emit, columns: readonly (readonly Slice[])[], offse
   for (let first = 0, next: number; first < offsets.length; first = next) {
     for (next = first + 1; next < offsets.length && follows(first, next);) next++
     const bytes = offsets[next - 1] - offsets[first] + places[0][next - 1].bytes
-    for (const { start, count } of emit.rows(Math.ceil(bytes / 16), 16))
+    for (const { start, count } of context.rows(Math.ceil(bytes / 16), 16))
       list.push({
         slices: places.map((column) => part({ ...column[first], bytes }, 16 * start, 16 * count)),
         count4: count,
@@ -42,31 +49,31 @@ export function pieces(emit: Emit, columns: readonly (readonly Slice[])[], offse
 }
 
 /**
- * Lays the gradients out as the parameters are, where nothing hinders it, and takes parameters and states in place:
- * the columns [parameters, states…, gradients].
+ * The columns [parameters, states…, gradients] of an update. Parameters and states are updated in place. The gradients
+ * get the layout of the parameters, if they can be moved.
  *
  * @param node inputs: n parameters, n of each state, n gradients, …; outputs: parameters, states
  */
-export function columnsOf(node: Node, emit: Emit, n: number, states: number): Slice[][] {
+export function columnsOf(node: Node, context: LoweringContext, n: number, states: number): Slice[][] {
   const gradients = node.inputs.slice(n * (1 + states), n * (2 + states))
   const { extents, bytes } = extentsOf(node.inputs.slice(0, n))
-  emit.colocate(
+  context.colocate(
     gradients,
     extents.map(({ offset }) => offset),
     bytes,
   )
   const inPlace = Array.from({ length: 1 + states }, (_, s) =>
-    Array.from({ length: n }, (_, i) => emit.inPlace(node.outputs[s * n + i], node.inputs[s * n + i])),
+    Array.from({ length: n }, (_, i) => context.inPlace(node.outputs[s * n + i], node.inputs[s * n + i])),
   )
-  return [...inPlace, gradients.map((g) => emit.of(g))]
+  return [...inPlace, gradients.map((g) => context.of(g))]
 }
 
-/** The pieces that an update of n parameters and their states walks over. */
-function prepare(node: Node, emit: Emit, n: number, states: number): Piece[] {
+/** The pieces of an update of n parameters and their states. */
+function prepare(node: Node, context: LoweringContext, n: number, states: number): Piece[] {
   const { extents } = extentsOf(node.inputs.slice(0, n))
   return pieces(
-    emit,
-    columnsOf(node, emit, n, states),
+    context,
+    columnsOf(node, context, n, states),
     extents.map(({ offset }) => offset),
   )
 }
@@ -84,12 +91,12 @@ export const adamOp = defineOp<AdamAttributes>({
   name: 'adam',
   infer: (inputs) =>
     inputs.slice(0, 3 * Math.floor((inputs.length - 2) / 4)).map(({ shape, dtype }) => ({ shape, dtype })),
-  lower: (node, emit) => {
+  lower: (node, context) => {
     const n = Math.floor((node.inputs.length - 2) / 4)
     const { beta1, beta2, epsilon, weightDecay, decoupled } = node.attributes
     const [rate, step, factor] = node.inputs.slice(4 * n)
-    for (const { slices, count4 } of prepare(node as Node, emit, n, 2))
-      emit.dispatch({
+    for (const { slices, count4 } of prepare(node as Node, context, n, 2))
+      context.dispatch({
         kernel: 'adam',
         constants: { DECOUPLED: decoupled, SCALED: !!factor },
         params: {
@@ -108,11 +115,11 @@ export const adamOp = defineOp<AdamAttributes>({
           m: slices[1],
           v: slices[2],
           gradients: slices[3],
-          rate: emit.of(rate),
-          step: emit.of(step),
-          factor: factor && emit.of(factor),
+          rate: context.of(rate),
+          step: context.of(step),
+          factor: factor && context.of(factor),
         },
-        workgroups: [emit.grid(count4, 64)],
+        workgroups: [context.grid(count4, 64)],
       })
   },
 })
@@ -128,12 +135,12 @@ export const sgdOp = defineOp<SgdAttributes>({
   name: 'sgd',
   infer: (inputs) =>
     inputs.slice(0, 2 * Math.floor((inputs.length - 1) / 3)).map(({ shape, dtype }) => ({ shape, dtype })),
-  lower: (node, emit) => {
+  lower: (node, context) => {
     const n = Math.floor((node.inputs.length - 1) / 3)
     const { momentum, weightDecay, nesterov } = node.attributes
     const [rate, factor] = node.inputs.slice(3 * n)
-    for (const { slices, count4 } of prepare(node as Node, emit, n, 1))
-      emit.dispatch({
+    for (const { slices, count4 } of prepare(node as Node, context, n, 1))
+      context.dispatch({
         kernel: 'sgd',
         constants: { NESTEROV: nesterov, SCALED: !!factor },
         params: { count4, momentum, decay: weightDecay },
@@ -141,34 +148,33 @@ export const sgdOp = defineOp<SgdAttributes>({
           parameters: slices[0],
           buffer: slices[1],
           gradients: slices[2],
-          rate: emit.of(rate),
-          factor: factor && emit.of(factor),
+          rate: context.of(rate),
+          factor: factor && context.of(factor),
         },
-        workgroups: [emit.grid(count4, 64)],
+        workgroups: [context.grid(count4, 64)],
       })
   },
 })
 
-/** An optimiser's own Variables and, given gradients and a learning rate, its updates. */
+/** An optimiser: its Variables, and the updates for given gradients and a learning rate. */
 export interface Optimizer {
-  /** Moments and counters: what a checkpoint keeps beside the parameters. */
+  /** Moments and counters, which a checkpoint keeps beside the parameters. */
   readonly state: readonly Variable[]
   /**
-   * @param rate learning rate, a scalar [1], usually an `input`
-   * @param unscaling where the gradients are of a scaled loss: divides them, and leaves everything as it is where they
-   *   overflowed
+   * @param rate the learning rate, a scalar [1], usually an `input`
+   * @param unscaling for gradients of a scaled loss: they are unscaled, and nothing changes if they overflowed
    */
   updates(gradients: readonly Value[], rate: Value, unscaling?: Unscaling): Assignment[]
 }
 
-/** Zeros of the parameters' shapes in an arena of the same layout. */
+/** Variables of the parameters' shapes, initially zero, in an arena of the same layout. */
 export function moments(parameters: readonly Variable[], name: string): Variable[] {
   const list = parameters.map((p) => variable(`${p.name}.${name}`, p.shape))
   new Arena(list)
   return list
 }
 
-/** Throws unless there is one gradient for each parameter, of its size. */
+/** Throws unless there is one gradient of the right size for each parameter. */
 export function checkGradients(parameters: readonly Variable[], gradients: readonly Value[]): void {
   gradients.forEach((g, i) => {
     if (g.size !== parameters[i]?.size)
@@ -179,8 +185,8 @@ export function checkGradients(parameters: readonly Variable[], gradients: reado
 }
 
 /**
- * Adam (Kingma & Ba 2015); weight decay is added to the gradient, as PyTorch's Adam has it. With `decoupled`, AdamW
- * (Loshchilov & Hutter 2019). The count of steps is a Variable on the GPU.
+ * Adam (Kingma & Ba 2015), with weight decay added to the gradient, as in PyTorch's Adam. With `decoupled`, AdamW
+ * (Loshchilov & Hutter 2019). The count of steps is a Variable, too.
  */
 export function adam(
   parameters: readonly Variable[],
@@ -188,7 +194,7 @@ export function adam(
 ): Optimizer {
   const m = moments(parameters, 'adam_m')
   const v = moments(parameters, 'adam_v')
-  // Named after what it counts for: two optimisers may be in one checkpoint.
+  // The name contains a parameter's name, because one checkpoint may contain two optimisers.
   const step = variable(`${parameters[0]?.name}.adam_step`, [1])
   return {
     state: [...m, ...v, step],
@@ -209,7 +215,7 @@ export const adamW = (
   options: Partial<Omit<AdamAttributes, 'decoupled'>> = {},
 ): Optimizer => adam(parameters, { weightDecay: 0.01, ...options, decoupled: true })
 
-/** Stochastic gradient descent with momentum; weight decay is added to the gradient, as PyTorch's SGD has it. */
+/** Stochastic gradient descent with momentum, and with weight decay added to the gradient, as in PyTorch's SGD. */
 export function sgd(
   parameters: readonly Variable[],
   { momentum = 0, weightDecay = 0, nesterov = false }: Partial<SgdAttributes> = {},

@@ -1,5 +1,6 @@
 /** Pooling over the spatial dimensions. */
-import { part, type Emit, type Slice } from '../lowering.js'
+import type { LoweringContext } from '../lowering_context.js'
+import { part, type Slice } from '../plan.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
 import { checkActivations, checkRank } from './common.js'
 import { mean } from './reduce.js'
@@ -28,9 +29,9 @@ const paramsOf = (
 })
 
 /** Images start … start + count − 1 of x. */
-function images(emit: Emit, x: Value, start: number, count: number): Slice {
+function images(context: LoweringContext, x: Value, start: number, count: number): Slice {
   const each = x.bytes / x.shape[0]
-  return count === x.shape[0] ? emit.of(x) : part(emit.of(x), start * each, count * each)
+  return count === x.shape[0] ? context.of(x) : part(context.of(x), start * each, count * each)
 }
 
 const maxPoolOp = defineOp<Attributes>({
@@ -61,19 +62,19 @@ const maxPoolOp = defineOp<Attributes>({
   gradient: ({ inputs: [x], outputs: [, tap], attributes }, [g]) => [
     maxPoolGradientOp([g!, tap], { ...attributes, shape: x.shape })[0],
   ],
-  lower: ({ inputs: [x], outputs: [y, tap], attributes }, emit) => {
+  lower: ({ inputs: [x], outputs: [y, tap], attributes }, context) => {
     const [n] = x.shape
-    for (const { start, count } of emit.rows(n, ...[x, y, tap].map((v) => v.bytes / n)))
-      emit.dispatch({
+    for (const { start, count } of context.rows(n, ...[x, y, tap].map((v) => v.bytes / n)))
+      context.dispatch({
         kernel: 'max_pool',
         constants: { T: x.dtype },
         params: paramsOf(x.shape, y.shape, attributes, count),
         buffers: {
-          x: images(emit, x, start, count),
-          y: images(emit, y, start, count),
-          tap: images(emit, tap, start, count),
+          x: images(context, x, start, count),
+          y: images(context, y, start, count),
+          tap: images(context, tap, start, count),
         },
-        workgroups: [emit.grid((y.size / n) * count, 64)],
+        workgroups: [context.grid((y.size / n) * count, 64)],
       })
   },
 })
@@ -81,26 +82,26 @@ const maxPoolOp = defineOp<Attributes>({
 const maxPoolGradientOp = defineOp<Attributes & { shape: readonly number[] }>({
   name: 'maxPool2dGradient',
   infer: ([g], { shape }) => [{ shape, dtype: g.dtype }],
-  lower: ({ inputs: [g, tap], outputs: [dx], attributes }, emit) => {
+  lower: ({ inputs: [g, tap], outputs: [dx], attributes }, context) => {
     const [n, height, width, channels] = dx.shape
     const lanes = dx.dtype === 'f32' && channels % 4 === 0 ? 4 : 1
     const types: Record<string, string> = lanes === 4 ? { T: 'vec4f', V: 'vec4f', U: 'vec4u' } : { T: dx.dtype }
-    for (const { start, count } of emit.rows(n, ...[g, tap, dx].map((v) => v.bytes / n)))
-      emit.dispatch({
+    for (const { start, count } of context.rows(n, ...[g, tap, dx].map((v) => v.bytes / n)))
+      context.dispatch({
         kernel: 'max_pool_gradient',
         constants: { ...types, store: dx.dtype },
         params: paramsOf([n, height, width, channels / lanes], g.shape, attributes, count),
         buffers: {
-          dy: images(emit, g, start, count),
-          tap: images(emit, tap, start, count),
-          dx: images(emit, dx, start, count),
+          dy: images(context, g, start, count),
+          tap: images(context, tap, start, count),
+          dx: images(context, dx, start, count),
         },
-        workgroups: [emit.grid((dx.size / n / lanes) * count, 64)],
+        workgroups: [context.grid((dx.size / n / lanes) * count, 64)],
       })
   },
 })
 
-/** Maximum over windows; outside the image counts as −∞. x: [N, H, W, C], f32 or f16. */
+/** Maximum over windows; padding counts as −∞. x: [N, H, W, C], f32 or f16. */
 export const maxPool2d = (
   x: Value,
   { size, stride = size, padding = 0 }: { size: number; stride?: number; padding?: number },

@@ -1,15 +1,13 @@
-/** Sums and means over dimensions. */
+/** Sums and means over dimensions. elementwise.ts and this file import each other: see there. */
 import { bytesOf, defineOp, sameShape, ShapeError, show, sizeOf, type Value } from '../value.js'
-import { part } from '../lowering.js'
-import { expand } from './binary.js'
+import { part } from '../plan.js'
+import { expand, scale } from './elementwise.js'
 import { castTo } from './cast.js'
-import { busyWorkgroups, checkActivations, sumSplits, up } from './common.js'
+import { busyWorkgroups, checkActivations, sumSplits, up, vec4Of } from './common.js'
 import { reshape } from './layout.js'
-import { vec4Of } from './products/work.js'
-import { scale } from './unary.js'
 
 interface Attributes {
-  /** x is seen as [outer, length, inner], and length is summed away. */
+  /** x is reshaped to [outer, length, inner] and summed over `length`. */
   outer: number
   length: number
   inner: number
@@ -28,9 +26,9 @@ const reduce = defineOp<Attributes>({
     const spread = expand(reshape(scaled, [outer, 1, inner]), [outer, length, inner])
     return [castTo(reshape(spread, x.shape), x.dtype)]
   },
-  lower: ({ inputs: [x], outputs: [y], attributes: { outer, length, inner, factor } }, emit) => {
-    const from = emit.of(x)
-    const to = emit.of(y)
+  lower: ({ inputs: [x], outputs: [y], attributes: { outer, length, inner, factor } }, context) => {
+    const from = context.of(x)
+    const to = context.of(y)
     const vector = inner % 4 === 0
     const width = vector ? inner / 4 : inner
     const results = outer * inner
@@ -45,7 +43,7 @@ const reduce = defineOp<Attributes>({
       firstSplit = 0,
     ): void => {
       const each = Math.ceil(l / splits)
-      emit.dispatch({
+      context.dispatch({
         kernel: vector ? 'reduce4' : 'reduce',
         constants: { In: vector ? vec4Of(x.dtype) : x.dtype },
         params: {
@@ -58,12 +56,12 @@ const reduce = defineOp<Attributes>({
           factor: by,
         },
         buffers: { x: source, y: target },
-        workgroups: [emit.grid(o * width * splits, 64)],
+        workgroups: [context.grid(o * width * splits, 64)],
       })
     }
     if (outer > 1) {
-      // Many sums: cut along them where x is larger than a binding.
-      for (const { start, count } of emit.rows(outer, bytes * length * inner, 4 * inner)) {
+      // Many sums. If x is larger than a binding, it is cut along `outer`.
+      for (const { start, count } of context.rows(outer, bytes * length * inner, 4 * inner)) {
         const whole = count === outer
         dispatch(
           whole ? from : part(from, start * bytes * length * inner, count * bytes * length * inner),
@@ -76,9 +74,9 @@ const reduce = defineOp<Attributes>({
       }
       return
     }
-    // One long sum for each of `inner`: split it for parallelism, then add the splits in order.
-    const runs = emit.rows(length, bytes * inner)
-    const wanted = Math.ceil((busyWorkgroups(emit) * 64) / width)
+    // One long sum for each element of `inner`. It is split for parallelism, and the splits are added in order.
+    const runs = context.rows(length, bytes * inner)
+    const wanted = Math.ceil((busyWorkgroups(context) * 64) / width)
     const splitsOf = (rows: number): number => {
       const each = Math.max(16, Math.ceil(rows / Math.max(1, Math.min(wanted, 1024))))
       return Math.ceil(rows / each)
@@ -86,7 +84,7 @@ const reduce = defineOp<Attributes>({
     const splits = runs.map((run) => splitsOf(run.count))
     const total = splits.reduce((a, b) => a + b, 0)
     if (total === 1) return dispatch(from, to, 1, length, 1, factor)
-    const partial = emit.temporary(up(4 * results * total, 16))
+    const partial = context.temporary(up(4 * results * total, 16))
     let at = 0
     runs.forEach(({ start, count }, i) => {
       dispatch(
@@ -100,13 +98,16 @@ const reduce = defineOp<Attributes>({
       )
       at += splits[i]
     })
-    sumSplits(emit, partial, to, total, inner, factor)
+    sumSplits(context, partial, to, total, inner, factor)
   },
 })
 
-/** Sum over `axes` (all by default; then the result is [1]) of f32 or f16, in f32. Axes count from 0 and are dropped from the shape. */
+/**
+ * Sum over `axes`, which count from 0 and are dropped from the shape. By default all are summed, and the result is [1].
+ * f32 or f16 → f32.
+ */
 export const sum = (x: Value, axes?: readonly number[]): Value => over(x, axes, false)
-/** Mean over `axes` (all by default; then the result is [1]). */
+/** Mean over `axes`, as `sum`. */
 export const mean = (x: Value, axes?: readonly number[]): Value => over(x, axes, true)
 
 function over(x: Value, axes: readonly number[] = x.shape.map((_, i) => i), average: boolean): Value {
@@ -117,7 +118,7 @@ function over(x: Value, axes: readonly number[] = x.shape.map((_, i) => i), aver
     )
   if (sorted.length === 0) return x
   const factor = average ? 1 / sizeOf(sorted.map((a) => x.shape[a])) : 1
-  // Neighbouring axes are one; others are summed one run after the other, the last first.
+  // Neighbouring axes are summed as one. Separate groups of axes are summed one after another, the last group first.
   const last = sorted[sorted.length - 1]
   let first = last
   while (sorted.includes(first - 1)) first--
@@ -135,7 +136,7 @@ function over(x: Value, axes: readonly number[] = x.shape.map((_, i) => i), aver
   return factor === 1 ? sums : scale(sums, factor)
 }
 
-/** Sums a gradient over the dimensions along which `shape` was broadcast to it. */
+/** The gradient of broadcasting a tensor of `shape` to the shape of g: the sum over the repeated dimensions. */
 export function sumTo(g: Value, shape: readonly number[]): Value {
   if (sameShape(g.shape, shape)) return g
   const lead = g.shape.length - shape.length

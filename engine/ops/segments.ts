@@ -1,15 +1,16 @@
 /**
- * Tensors cut into segments, for kernels whose workgroups each work through one segment of one tensor: what is summed
- * by tensor, and what must not look at the gaps of an arena.
+ * Tensors cut into segments, with one workgroup for each segment of one tensor. Kernels use segments if they sum by
+ * tensor, or if they must not read the gaps of an arena.
  */
-import { part, resolve, type Emit, type Slice } from '../lowering.js'
-import { align } from '../sources.js'
+import type { LoweringContext } from '../lowering_context.js'
+import { part, resolve, type Slice } from '../plan.js'
+import { align } from '../leaves.js'
 import type { TensorSpec } from '../value.js'
 
-/** Numbers in a segment; whole binding offsets. */
+/** Numbers in a segment. Its bytes are a multiple of the alignment of binding offsets. */
 export const SEGMENT = 16384
 
-/** A tensor's place in the layout of an arena, in bytes, and its segments among those of all tensors. */
+/** A tensor's place in the layout of an arena, in bytes, and in the list of all segments. */
 export interface Extent {
   readonly offset: number
   readonly bytes: number
@@ -19,7 +20,7 @@ export interface Extent {
 
 type Sized = TensorSpec & { readonly size: number; readonly bytes: number }
 
-/** The extents of tensors, laid out as an arena lays them out, and the bytes of all. */
+/** The extents of tensors in the layout of an arena, and the bytes of all. */
 export function extentsOf(tensors: readonly Sized[]): { extents: Extent[]; bytes: number } {
   let offset = 0
   let firstSegment = 0
@@ -32,7 +33,9 @@ export function extentsOf(tensors: readonly Sized[]): { extents: Extent[]; bytes
   return { extents, bytes: offset }
 }
 
-/** Of each segment its first vec4 in the layout, its count of numbers, and which tensor's it is: [segments, 3]. */
+/**
+ * A table [segments, 3]: each segment's first vec4 in the layout, its count of numbers, and the index of its tensor.
+ */
 export function segmentTable(tensors: readonly Sized[]): Uint32Array {
   const words = extentsOf(tensors).extents.flatMap(({ offset, segments }, tensor) =>
     Array.from({ length: segments }, (_, s) => [
@@ -44,27 +47,28 @@ export function segmentTable(tensors: readonly Sized[]): Uint32Array {
   return Uint32Array.from(words.flat())
 }
 
-/** What one dispatch can work through. */
+/** The segments of one dispatch. */
 export interface SegmentRun {
-  /** Of each column, the bytes of all the run's segments. */
+  /** For each column, the bytes of all segments of the run. */
   readonly slices: readonly Slice[]
-  /** Where the slices begin in the layout, in bytes. */
+  /** The offset in the layout at which the slices begin, in bytes. */
   readonly base: number
   readonly first: number
   readonly segments: number
 }
 
 /**
- * Runs of segments that lie in one buffer, at the distances of the layout, as far as a binding and a grid reach.
+ * The runs of segments that one dispatch each can cover: they lie in one buffer, at the same distances as in the
+ * layout, and do not exceed a binding or a grid.
  *
- * @param columns lists of equally many tensors (parameters, moments, gradients), each tensor of its extent's size
+ * @param columns lists of equally many tensors (parameters, moments, gradients), each of its extent's size
  */
 export function segmentRuns(
-  emit: Emit,
+  context: LoweringContext,
   columns: readonly (readonly Slice[])[],
   extents: readonly Extent[],
 ): SegmentRun[] {
-  const { maxBindingBytes, maxWorkgroupsPerDimension } = emit.target
+  const { maxBindingBytes, maxWorkgroupsPerDimension } = context.target
   const places = columns.map((column) => column.map(resolve))
   const runs: { slices: Slice[]; base: number; first: number; segments: number; bytes: number }[] = []
   extents.forEach(({ offset, bytes, firstSegment, segments }, i) => {

@@ -1,16 +1,19 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Kernel } from '../../engine/index.js'
-import { fetchKernels, kernelNames } from '../../engine/shader_source.js'
+import { fetchKernels, kernelNames } from '../../engine/shader_texts.js'
 import { readKernels } from '../../engine/node/index.js'
 import { engine } from '../support/engine.js'
 
 const folder = new URL('../../shaders/', import.meta.url)
-const files = readdirSync(folder)
+const files = readdirSync(folder).filter((file) => file.endsWith('.wgsl'))
 const text = (file: string): string => readFileSync(new URL(file, folder), 'utf8')
 
-test('the list that browsers fetch by is the folder', () => {
-  expect([...kernelNames].map((name) => `${name}.wgsl`)).toEqual(files.sort())
+test('kernelNames, the list for browsers, names every file in shaders/', () => {
+  expect(
+    [...kernelNames].map((name) => `${name}.wgsl`),
+    'engine/kernel_names.ts is out of date: run `npm run kernel-names`',
+  ).toEqual([...files].sort())
 })
 
 describe('fetched, as in a browser', () => {

@@ -28,25 +28,25 @@ function graph() {
 describe('measuring variants', () => {
   test('finds one for each choice, among its candidates', async () => {
     const gpu = await untuned()
-    const { choices } = gpu.plan(graph())
-    expect([...choices.values()].map(({ node }) => node.op.name).sort()).toEqual([
+    const { tunables } = gpu.plan(graph())
+    expect([...tunables.values()].map(({ node }) => node.op.name).sort()).toEqual([
       'conv2d',
       'conv2dInputGradient',
       'conv2dWeightGradient',
     ])
     const seen: [number, number][] = []
-    const table = await measureVariants(gpu, [...choices.values()], (done, total) => seen.push([done, total]))
+    const table = await measureVariants(gpu, [...tunables.values()], (done, total) => seen.push([done, total]))
     expect(seen).toEqual([1, 2, 3].map((done) => [done, 3]))
-    for (const [key, { candidates }] of choices) {
-      expect(candidates.length).toBeGreaterThan(1)
-      expect(candidates.map(({ name }) => name)).toContain(table.get(key))
+    for (const [key, { variants }] of tunables) {
+      expect(variants.length).toBeGreaterThan(1)
+      expect(variants).toContain(table.get(key))
     }
   })
 
   test('a candidate that cannot be built loses', async () => {
     const gpu = await untuned()
-    const [choice] = gpu.plan(graph()).choices.values()
-    const broken = { ...choice, candidates: [...choice.candidates].sort((a) => (a.name === 'winograd' ? -1 : 1)) }
+    const [tunable] = gpu.plan(graph()).tunables.values()
+    const broken = { ...tunable, variants: [...tunable.variants].sort((name) => (name === 'winograd' ? -1 : 1)) }
     const failing = Object.assign(Object.create(gpu) as Engine, {
       library: { get: (name: string) => (/winograd/.test(name) ? never(name) : gpu.library.get(name)) },
     })
@@ -58,9 +58,9 @@ describe('an engine that measures', () => {
   test('measures what it does not know, once, and records what it found', async () => {
     const gpu = await untuned()
     let asked = 0
-    gpu.tuner = async (choices) => {
-      asked += choices.length
-      return new Map(choices.map(({ node }) => [keyOf(gpu, node.op.name), 'register']))
+    gpu.tuner = async (tunables) => {
+      asked += tunables.length
+      return new Map(tunables.map(({ node }) => [keyOf(gpu, node.op.name), 'register']))
     }
     const first = await gpu.compile(graph())
     expect(asked).toBe(3)
@@ -100,7 +100,7 @@ describe('an engine that measures', () => {
 
 /** The key of a choice of `graph()` by its op. */
 function keyOf(gpu: Engine, op: string): string {
-  return [...gpu.plan(graph()).choices].find(([, { node }]) => node.op.name === op)![0]
+  return [...gpu.plan(graph()).tunables].find(([, { node }]) => node.op.name === op)![0]
 }
 
 function never(name: string): never {

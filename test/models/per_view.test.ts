@@ -1,4 +1,4 @@
-/** Batch-norm by view: three views in one pass are what three passes of one view each would be. */
+/** Batch-norm by view: one pass over three views equals three passes over one view each. */
 import { describe, expect, test } from 'vitest'
 import { batchNorm, input, updateRunningStatistics, variable, type Assignment } from '../../engine/index.js'
 import { projector } from '../../models/index.js'
@@ -9,7 +9,7 @@ import { formulaTensor } from '../support/formula.js'
 const VIEWS = 3
 const MOMENTUM = 0.1
 
-/** Rows of three views that differ in place and scale, so that their order shows. */
+/** Rows of three views with different means and scales, so that a wrong order is detected. */
 function viewsOf(name: string, shape: readonly number[]): Float32Array {
   const data = formulaTensor(name, shape)
   return data.map((value, i) => {
@@ -21,7 +21,7 @@ function viewsOf(name: string, shape: readonly number[]): Float32Array {
 const oneView = (data: Float32Array, view: number) =>
   data.subarray((view * data.length) / VIEWS, ((view + 1) * data.length) / VIEWS)
 
-/** One update in f64, as PyTorch's: r ← .9 r + .1 s, with the variance over n − 1. */
+/** One update in f64, as in PyTorch: r ← .9 r + .1 s, where the variance has divisor n − 1. */
 function update(running: { mean: number[]; variance: number[] }, rows: Float32Array): void {
   const channels = running.mean.length
   const count = rows.length / channels
@@ -36,9 +36,9 @@ function update(running: { mean: number[]; variance: number[] }, rows: Float32Ar
 
 describe('running statistics of three views', () => {
   test.each([
-    ['of a map', [6, 3, 1, 5]],
-    ['of features', [6, 17]],
-  ])('%s are three updates in the order of the views', async (_, shape) => {
+    ['feature map', [6, 3, 1, 5]],
+    ['feature vector', [6, 17]],
+  ])('%s: three updates in the order of the views', async (_, shape) => {
     const gpu = await engine()
     const channels = shape[shape.length - 1]
     const start = {
@@ -86,7 +86,7 @@ describe('the projector', () => {
   const h = viewsOf('per view/h', [VIEWS * ROWS, FEATURES])
   const make = () => projector({ features: FEATURES, dim: 8, seed: 3 })
 
-  test('of three views at once is the projector of each, its running statistics too', async () => {
+  test('gives the same embeddings and running statistics for three views at once as for one view at a time', async () => {
     const gpu = await engine()
     const passes = { together: make(), apart: make() }
     const compile = (head: ReturnType<typeof make>, views: number) => {
@@ -110,7 +110,7 @@ describe('the projector', () => {
       expectClose(name, one as Float32Array, three as Float32Array, 1e-5)
       expect([...one].every((value) => value === (name.endsWith('mean') ? 0 : 1))).toBe(false)
     }
-    // Statistics over all rows together give something else.
+    // Statistics over all rows together give a different result.
     const joint = make().forward(input('h', [VIEWS * ROWS, FEATURES]), { training: true })
     const mixed = (await runGraph({ joint }, { h })).joint
     expect(() => expectClose('joint', z, mixed, 0.1)).toThrow()

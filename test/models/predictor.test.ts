@@ -1,4 +1,4 @@
-/** BYOL's predictor and target: a whole trajectory against PyTorch in f64. */
+/** BYOL's predictor and target: a training trajectory against PyTorch in f64. */
 import { expect, test } from 'vitest'
 import { ema, gradients, input, sgd, type Assignment } from '../../engine/index.js'
 import { predictor, projector } from '../../models/index.js'
@@ -32,7 +32,7 @@ test('symmetric BYOL with a moving target follows PyTorch', async () => {
   const parameters = [...online.dict.parameters, ...head.dict.parameters]
   const optimizer = sgd(parameters, { momentum: options.momentum })
   const steps = optimizer.updates(gradients(loss, parameters), input('rate', [1]))
-  // The target follows the weights as this step leaves them.
+  // The target averages the weights after this step.
   const after = steps.slice(0, online.dict.parameters.length).map(({ value }) => value)
   updates.push(...steps, ...ema(target.dict.parameters, after, input('target rate', [1])))
   const step = await gpu.compile({ outputs: { loss }, updates })
@@ -52,7 +52,7 @@ test('symmetric BYOL with a moving target follows PyTorch', async () => {
   for (const v of [...variables, ...optimizer.state]) gpu.release(v)
 })
 
-test('widths that are none are errors', () => {
+test('invalid widths are errors', () => {
   expect(() => predictor({ dim: 0 })).toThrow('predictor width 0 must be a whole number of at least 1')
   expect(() => predictor({ dim: 4, hidden: 2.5 })).toThrow('predictor hidden width 2.5 must be')
 })

@@ -29,17 +29,17 @@ describe('torchvision', () => {
       const net = resnet({ arch, stem, width })
       fillByFormula(gpu, net.dict)
       const x = input('x', [...shape.slice(0, 3), 4])
-      const given = { x: withZeroChannel(formulaTensor(`${name}/x`, shape)), r: formulaTensor(`${name}/r`, output) }
+      const inputs = { x: withZeroChannel(formulaTensor(`${name}/x`, shape)), r: formulaTensor(`${name}/r`, output) }
 
       const evaluation = await gpu.compile({ outputs: { y: net.forward(x, { training: false }) } })
-      await evaluation.run({ x: given.x })
+      await evaluation.run({ x: inputs.x })
       expectClose('features in eval mode', await evaluation.read('y'), golden(`${name}/eval`), 1e-4)
       evaluation.destroy()
 
       const updates: Assignment[] = []
       const y = net.forward(x, { training: true, updates })
       expect(y.shape).toEqual(output)
-      // The golden file's choice of parameters: first and last.
+      // The golden file holds the gradients of a few parameters, the first and the last among them.
       const prefix = `${name}/grad/`
       const names = [...values.keys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length))
       expect(names.length).toBeGreaterThan(3)
@@ -50,7 +50,7 @@ describe('torchvision', () => {
         wanted.map((e) => e.variable),
       ).forEach((g, i) => (outputs[names[i]] = g))
       const training = await gpu.compile({ outputs, updates })
-      await training.run(given)
+      await training.run(inputs)
       expectClose('features in train mode', await training.read('y'), golden(`${name}/train`), 1e-4)
       for (const [i, key] of names.entries())
         expectClose(`gradient in ${key}`, toTorch(wanted[i], await training.read(key)), golden(prefix + key), 1e-3)
@@ -65,14 +65,14 @@ describe('torchvision', () => {
 })
 
 describe('resnet', () => {
-  test('takes any base width: what 6 channels compute, 8 with two silent ones compute too', async () => {
+  test('takes any base width: 6 channels compute the same as 8 channels with two zero ones', async () => {
     const gpu = await engine()
     const x = input('x', [2, 8, 8, 4])
     const [narrow, wide] = [6, 8].map((width) => resnet({ arch: 'resnet18', width }))
     fillByFormula(gpu, narrow.dict)
     for (const [name, { variable }] of wide.dict.entries) {
       const small = narrow.dict.entries.get(name)!.variable
-      // Channels grow from 6·2ˢ to 8·2ˢ, the stem's input stays: what is added is zero, and passes zero on.
+      // Channels grow from 6·2ˢ to 8·2ˢ, except the input of the stem. The added channels are zero and stay zero.
       const data = await gpu.read(small)
       const out = new Float32Array(variable.size)
       const [from, to] = [small.shape, variable.shape]
@@ -99,7 +99,7 @@ describe('resnet', () => {
     for (const net of [narrow, wide]) for (const variable of net.dict.variables) gpu.release(variable)
   })
 
-  test('has as many parameters as in torchvision, less the classifier', () => {
+  test('has as many parameters as in torchvision without the classifier', () => {
     const count = (arch: Architecture) => resnet({ arch, stem: 'imagenet' }).dict.parameterCount
     expect(count('resnet18')).toBe(11_689_512 - 513 * 1000)
     expect(count('resnet34')).toBe(21_797_672 - 513 * 1000)
@@ -111,7 +111,7 @@ describe('resnet', () => {
       expect(resnet({ arch, width: 8 }).features).toBe(arch === 'resnet50' ? 256 : 64)
   })
 
-  test('zero-initialised residuals start the last scale of every block at 0, and only those', () => {
+  test('zeroInitResidual sets only the last scale of every block to 0', () => {
     for (const [arch, last, blocks] of [
       ['resnet18', 'bn2', 8],
       ['resnet50', 'bn3', 16],
@@ -125,7 +125,7 @@ describe('resnet', () => {
     }
   })
 
-  test('impossible networks are refused in one line', () => {
+  test('invalid options are errors in one line', () => {
     expect(() => resnet({ arch: 'resnet18', width: 0 })).toThrow(/width 0/)
     expect(() => resnet({ arch: 'resnet99' as Architecture })).toThrow(/resnet99.*resnet18/)
   })

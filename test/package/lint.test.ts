@@ -35,7 +35,7 @@ test.each([
 
 test.each([
   ['engine/node/x.ts', `export * from 'node:fs'`],
-  ['engine/node/x.ts', `export * from '../kernels.js'`],
+  ['engine/node/x.ts', `export * from '../standalone/index.js'`],
   ['models/x.ts', `export * from '../engine/index.js'`],
   ['train/x.ts', `export * from '../engine/node/index.js'`],
   ['train/data/x.ts', `export * from '../augment/draw.js'`],

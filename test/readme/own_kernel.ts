@@ -1,5 +1,5 @@
 import { requestAdapter } from '../../train/index.js'
-import { matmul } from '../../engine/node/kernels.js'
+import { matmul } from '../../engine/node/standalone.js'
 
 const { adapter } = await requestAdapter() // in a browser: navigator.gpu.requestAdapter()
 const device = await adapter.requestDevice()

@@ -1,6 +1,6 @@
 /**
- * Draws what happens to each view: one row of numbers, which the kernel `augment.wgsl` reads as its
- * struct `Row`. Nothing here touches a pixel.
+ * Draws the random parameters of each view: one row of numbers, which the kernel `augment.wgsl` reads as its
+ * struct `Row`. Pixels are not touched here.
  *
  * A row is 32 floats:
  *
@@ -9,7 +9,7 @@
  * | 0      | index of the image in the data set (exact below 2^24)                                 |
  * | 1–3    | factors of brightness, contrast, saturation (1: unchanged)                            |
  * | 4      | 1: greyscale, 0: colour                                                               |
- * | 5      | values from here on are inverted by solarising (2: none)                              |
+ * | 5      | solarising inverts values from this one on (2: none)                                  |
  * | 6      | standard deviation of the blur in pixels of the view (0: none)                        |
  * | 7      | shift of HSV's hue, in turns (0: none)                                                |
  * | 8–19   | crop and flip: mat3 from output to source pixel coordinates, columns padded to 4      |
@@ -46,7 +46,7 @@ export interface SourceSize {
   sourceWidth: number
 }
 
-/** Everything one row says, in readable form. */
+/** The parameters of one view, in readable form. */
 export interface ViewParameters {
   image: number
   box: CropBox
@@ -54,7 +54,7 @@ export interface ViewParameters {
   brightness: number
   contrast: number
   saturation: number
-  /** Turn about the grey axis, in radians. */
+  /** Rotation about the grey axis, in radians. */
   hue: number
   /** Shift of HSV's hue, in turns. */
   hsvHue: number
@@ -62,7 +62,7 @@ export interface ViewParameters {
   /** Standard deviation of the Gaussian blur in pixels of the view; 0 for none. */
   blur: number
   solarize: boolean
-  /** The byte from which on values are inverted; 128 where it is absent. */
+  /** Bytes from this value on are inverted; 128 by default. */
   solarizeThreshold?: number
 }
 
@@ -70,7 +70,7 @@ const GREY_AXIS: vec3 = new Float32Array([Math.sqrt(1 / 3), Math.sqrt(1 / 3), Ma
 const scratch = mat3.create()
 const scratchQuaternion = quat.create()
 
-/** A threshold on bytes as one between values in [0, 1]: half way below it, so that rounding does not matter. */
+/** Converts a threshold on bytes to one on values in [0, 1], half a byte lower so that rounding does not matter. */
 const solarizeFrom = (threshold = SOLARIZE_THRESHOLD): number => (threshold - 0.5) / 255
 
 function writeColumns(out: Float32Array, at: number, matrix: mat3): void {
@@ -104,7 +104,7 @@ export function writeRow(view: ViewParameters, size: number, out: Float32Array, 
   writeColumns(out, at + HUE, scratch)
 }
 
-/** Rounds to the nearest integer, halves to the even one, as the formula's reference does. */
+/** Rounds to the nearest integer and halves to the even one, as Python's `round` in torchvision does. */
 function roundHalfEven(value: number): number {
   const rounded = Math.round(value)
   return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded
@@ -146,11 +146,10 @@ export function drawCrop(
 }
 
 /**
- * Draws one view from its stream. Every number is drawn whether or not it is used, and the crop, which alone takes
- * a varying number, comes behind all but the blur: changing a probability leaves all other draws of the same seed
- * as they were.
+ * Draws one view from its stream. Every number is drawn, used or not. Only the crop draws a variable count of numbers,
+ * so it comes after all others except the blur. A changed probability therefore changes no other draw of the same seed.
  *
- * @param view its number, for what the recipe has by view
+ * @param view number of the view, for probabilities that differ by view
  */
 export function drawView(
   stream: RandomStream,
@@ -190,16 +189,14 @@ export function drawView(
 function prepareRows(count: number, out: Float32Array | undefined): Float32Array {
   const rows = out ?? new Float32Array(count * ROW_FLOATS)
   if (rows.length !== count * ROW_FLOATS) {
-    throw new RangeError(
-      `view rows: ${count} views need ${count * ROW_FLOATS} floats, the given array has ${rows.length}`,
-    )
+    throw new RangeError(`view rows: ${count} views need ${count * ROW_FLOATS} floats, the array has ${rows.length}`)
   }
   return rows
 }
 
 function checkImage(image: number): void {
   if (image >= MAX_IMAGES) {
-    throw new RangeError(`view rows: image ${image} is past the ${MAX_IMAGES} images that a data set may have`)
+    throw new RangeError(`view rows: image ${image} is beyond the limit of ${MAX_IMAGES} images of a data set`)
   }
 }
 
@@ -207,20 +204,21 @@ export interface DrawOptions extends SourceSize {
   /** The run's seed, an integer in [0, 2^53). */
   seed: number
   epoch: number
-  /** Indices in the data set of the B images of the batch. */
+  /** Indices of the B images of the batch in the data set. */
   images: ArrayLike<number>
-  /** Views an image, m; of them the ones that are drawn here. */
+  /** Number of views of each image that are drawn here, m. */
   views: number
-  /** The number of the first one drawn here. Default 0. */
+  /** Number of the first of these views. Default 0. */
   firstView?: number
 }
 
 /**
- * Draws the rows of a batch: m views of each of B images, a function of (seed, epoch, image, view)
- * alone, so independent of the batch an image comes in.
+ * Draws the rows of a batch: m views of each of B images. A row is a function of (seed, epoch, image, view)
+ * alone, so it does not depend on the other images of the batch.
  *
  * @param out an array of m * B * ROW_FLOATS floats to fill; allocated when absent
  * @returns rows, view-major
+ * @throws RangeError where `out` has another length, an image index is too large, or the recipe has fewer views
  */
 export function drawViews(recipe: AugmentationRecipe, options: DrawOptions, out?: Float32Array): Float32Array {
   const { seed, epoch, images, views, firstView = 0 } = options
@@ -228,9 +226,7 @@ export function drawViews(recipe: AugmentationRecipe, options: DrawOptions, out?
   const stream = new RandomStream(seed, Purpose.views)
   const all = recipe.crops?.reduce((sum, crop) => sum + crop.views, 0) ?? firstView + views
   if (firstView + views > all)
-    throw new RangeError(
-      `augmentation.crops: they are ${all} views of an image; view ${firstView + views} is asked for`,
-    )
+    throw new RangeError(`augmentation.crops: an image has ${all} views, but view ${firstView + views} is requested`)
   let at = 0
   for (const group of cropGroups(recipe, all)) {
     const own = { ...recipe, ...group }
@@ -248,10 +244,10 @@ export function drawViews(recipe: AugmentationRecipe, options: DrawOptions, out?
 }
 
 /**
- * Rows of clean views, as probes and embeddings read them: the whole image resized to the recipe's
- * size and normalised, nothing else.
+ * Rows of clean views, for probes and embeddings: the whole image, resized to the recipe's size and
+ * normalised.
  *
- * @param images indices in the data set, one a row
+ * @param images indices in the data set, one for each row
  * @param out an array of images.length * ROW_FLOATS floats to fill; allocated when absent
  */
 export function cleanViews(

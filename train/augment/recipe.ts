@@ -1,6 +1,6 @@
 /**
- * What is drawn at random for a view, as data. The steps and their order: random resized crop, flip,
- * colour jitter, greyscale, Gaussian blur, solarise, normalise.
+ * Augmentation recipes: the distributions from which views are drawn, as data. The steps in order: random resized crop,
+ * flip, colour jitter, greyscale, Gaussian blur, solarise, normalise.
  */
 import { z } from 'zod'
 
@@ -13,9 +13,9 @@ function range(name: string, bound: z.ZodNumber) {
   return z.tuple([bound, bound]).refine(([low, high]) => low <= high, `${name}: the lower end must come first`)
 }
 
-/** One probability for all views, or a list of them: view v takes entry v modulo their number. */
+/** One probability for all views, or a list: view v takes entry v modulo the length of the list. */
 const probabilityByView = z.union([probability, z.array(probability).min(1)], {
-  error: 'must be a probability, 0 to 1, or a list of them, one a view',
+  error: 'must be a probability, 0 to 1, or a list of them, one for each view',
 })
 const size = z.number().int().min(1).max(4096)
 const scale = range('scale', positive.max(1))
@@ -23,11 +23,11 @@ const scale = range('scale', positive.max(1))
 export const augmentationRecipe = z.strictObject({
   /** Height and width of a view, in pixels. */
   size,
-  /** Random resized crop: range of the crop's area as a share of the image's. */
+  /** Random resized crop: range of the crop's area, as a share of the image's area. */
   scale,
   /**
-   * Multi-crop: runs of views with a size and a range of areas of their own, in this order; together they are all views
-   * of an image. Absent: all views are of `size` and `scale`. Clean views are of `size` either way.
+   * Multi-crop: groups of consecutive views, each with its own size and range of areas; together they are all views of
+   * an image. If absent, all views have `size` and `scale`. Clean views always have `size`.
    */
   crops: z
     .array(z.strictObject({ views: z.number().int().min(1), size, scale }))
@@ -38,8 +38,8 @@ export const augmentationRecipe = z.strictObject({
   /** Probability of a horizontal flip. */
   flip: probability,
   /**
-   * Colour jitter, as a whole with its probability; factors uniform in 1 ± strength, the hue turned
-   * by ± `hue` of a full turn: about the grey axis of RGB ('rotation'), or that of HSV, as torchvision does ('hsv').
+   * Colour jitter, with one probability for all its parts. Factors are uniform in 1 ± strength. The hue turns by up to
+   * ± `hue` of a full turn: about the grey axis of RGB ('rotation'), or in HSV as torchvision does ('hsv').
    */
   jitter: z.strictObject({
     probability,
@@ -51,29 +51,29 @@ export const augmentationRecipe = z.strictObject({
   }),
   /** Probability of greyscale. */
   greyscale: probability,
-  /** Gaussian blur as torchvision has it: weights cut off at a window, edges mirrored. */
+  /** Gaussian blur as in torchvision: the weights are cut off at a window, and the edges are mirrored. */
   blur: z
     .strictObject({
       probability: probabilityByView,
-      /** Range of the standard deviation, in pixels of the view, drawn uniformly. */
+      /** Range of the standard deviation in pixels of the view; it is drawn uniformly. */
       sigma: range('sigma', positive),
-      /** The window's width as a share of the view's, rounded to an odd number of at least 3 pixels. */
+      /** Width of the window as a share of the view's width, rounded to an odd number of at least 3 pixels. */
       window: positive.max(1),
     })
     .default({ probability: 0, sigma: [0.1, 2], window: 0.1 }),
-  /** Probability of solarising: values from a threshold on are inverted. */
+  /** Probability of solarising, which inverts values from a threshold on. */
   solarize: probabilityByView,
-  /** That threshold, on bytes; 128 where it is absent. */
+  /** Threshold of solarising, on bytes; 128 by default. */
   solarizeThreshold: z.number().min(0).max(256).optional(),
-  /** Per channel, subtracted from values in [0, 1]. */
+  /** Mean of each channel, subtracted from values in [0, 1]. */
   mean: rgb,
-  /** Per channel, divides what is left. */
+  /** Standard deviation of each channel, the divisor of the centred values. */
   std: z.tuple([positive, positive, positive]),
 })
 
 export type AugmentationRecipe = z.infer<typeof augmentationRecipe>
 
-/** A run of views of one size. */
+/** A group of consecutive views of one size. */
 export interface CropGroup extends Pick<AugmentationRecipe, 'size' | 'scale'> {
   firstView: number
   views: number
@@ -82,7 +82,7 @@ export interface CropGroup extends Pick<AugmentationRecipe, 'size' | 'scale'> {
 /**
  * The views of an image by size: the recipe's `crops`, or all of them in one group.
  *
- * @throws RangeError where `crops` are not as many views
+ * @throws RangeError where the views of `crops` do not add up to `views`
  */
 export function cropGroups(
   { crops, size, scale }: Pick<AugmentationRecipe, 'crops' | 'size' | 'scale'>,
@@ -102,13 +102,13 @@ export function cropGroups(
   })
 }
 
-/** A probability given for all views or by view, for one of them. */
-export const probabilityOf = (given: number | readonly number[], view: number): number =>
-  typeof given === 'number' ? given : given[view % given.length]
+/** The probability for one view, from one for all views or a list by view. */
+export const probabilityOf = (byView: number | readonly number[], view: number): number =>
+  typeof byView === 'number' ? byView : byView[view % byView.length]
 
-/** Pixels on either side of a blurred one that count: (window − 1) / 2. */
+/** Pixels on each side of a pixel that enter its blur: (window − 1) / 2. */
 export const blurReach = ({ blur, size }: Pick<AugmentationRecipe, 'blur' | 'size'>): number =>
-  // A mirrored edge has at most size − 1 pixels behind it.
+  // Mirroring supplies at most size − 1 pixels beyond an edge.
   Math.min(Math.max(1, Math.floor((blur.window * size) / 2)), size - 1)
 
 type Rgb = [number, number, number]
@@ -126,7 +126,7 @@ const jitter = {
 } as const
 const noBlur = { probability: 0, sigma: [0.1, 2], window: 0.1 } satisfies AugmentationRecipe['blur']
 
-/** As the published code of Barlow Twins and of VICReg has it, which agree; both crop bicubically, here it is bilinear. */
+/** The recipe in the published code of both Barlow Twins and VICReg. They crop bicubically, this engine bilinearly. */
 const original = {
   ...crop,
   size: 224,
@@ -162,8 +162,8 @@ const imagenet100 = {
 } satisfies AugmentationRecipe
 
 /**
- * The paper's three recipes, by data set; two as its research code runs them in pretraining, which divides by the mean
- * where the deviation was meant; and those of the two original methods.
+ * The paper's three recipes, by data set; two of them as its research code runs them in pretraining, which divides by
+ * the mean instead of the deviation; and the recipes of the two original methods.
  */
 export const recipes = {
   cifar: {
@@ -175,7 +175,7 @@ export const recipes = {
     blur: noBlur,
     solarize: 0,
     mean: bytes(125.307, 122.961, 113.8575),
-    // The mean of each image's own deviation, as widely used; that of all pixels is .247 .2435 .2616.
+    // The mean of the images' own deviations, as widely used. The deviation over all pixels is .247 .2435 .2616.
     std: bytes(51.5865, 50.847, 51.255),
   },
   stl,

@@ -1,4 +1,4 @@
-/** Views as graph Values: the data set's bytes and the rows of `draw.ts` in, normalised images out. */
+/** Views as graph Values: turns the bytes of a data set and the rows of `draw.ts` into normalised images. */
 import {
   defineOp,
   part,
@@ -21,28 +21,28 @@ export interface ImageShard {
   readonly count: number
 }
 
-/** A data set on the device, in as many shards as the adapter's binding limit asks for. */
+/** A data set on the device, in as many shards as the adapter's binding limit requires. */
 export interface DeviceImages extends SourceSize {
   readonly shards: readonly ImageShard[]
 }
 
-/** What `deviceImages` needs of a data set. */
+/** The part of a data set that `deviceImages` needs. */
 export interface PackedImages {
   readonly count: number
-  /** Pixels. */
+  /** In pixels. */
   readonly height: number
-  /** Pixels. */
+  /** In pixels. */
   readonly width: number
   /** [count, height, width, 3] bytes. */
   readonly images: Uint8Array
 }
 
 /**
- * Splits a data set into Variables that each fit one binding. They are uploaded when a program first
+ * Splits a data set into Variables that each fit into one binding. They are uploaded when a program first
  * reads them.
  *
- * @param maxBindingBytes the adapter's, as in `engine.target`
- * @throws RangeError when the bytes are not as many as the shape says, or one image is over the limit
+ * @param maxBindingBytes limit of the adapter, as in `engine.target`
+ * @throws RangeError where the number of bytes does not fit the shape, or one image exceeds the limit
  */
 export function deviceImages(dataset: PackedImages, maxBindingBytes: number): DeviceImages {
   const { count, height, width, images } = dataset
@@ -53,7 +53,7 @@ export function deviceImages(dataset: PackedImages, maxBindingBytes: number): De
   const most = Math.floor(maxBindingBytes / imageBytes)
   if (most < 1) {
     throw new RangeError(
-      `images: one of ${height}×${width} is over the adapter's binding limit of ${maxBindingBytes} bytes`,
+      `images: an image of ${height}×${width} is over the adapter's binding limit of ${maxBindingBytes} bytes`,
     )
   }
   const shards: ImageShard[] = []
@@ -71,18 +71,18 @@ export function deviceImages(dataset: PackedImages, maxBindingBytes: number): De
   return { sourceHeight: height, sourceWidth: width, shards }
 }
 
-/** What of a recipe is not in the rows. */
+/** The part of a recipe that the rows do not contain. */
 export type ViewFormat = Pick<AugmentationRecipe, 'size' | 'mean' | 'std' | 'blur'>
 
 interface AugmentAttributes extends SourceSize, Pick<ViewFormat, 'size' | 'mean' | 'std'> {
   shards: readonly Pick<ImageShard, 'firstImage' | 'count'>[]
-  /** Pixels on either side that a blur takes in; undefined where no view is blurred. */
+  /** Pixels on each side that enter a blur; undefined where no view is blurred. */
   reach: number | undefined
 }
 
 const WIDEST_GRID = 32768
 
-/** Inputs: rows [views, ROW_FLOATS], then the shards' words. Not differentiable: images are data. */
+/** Inputs: rows [views, ROW_FLOATS], then the words of each shard. Not differentiable, because images are data. */
 const augmentOp = defineOp<AugmentAttributes>({
   name: 'augmentViews',
 
@@ -143,7 +143,7 @@ const augmentOp = defineOp<AugmentAttributes>({
   },
 })
 
-/** Along the lines, or down the columns, which ends the views. */
+/** Blurs along the lines, or (`down`) along the columns; the second pass also solarises and normalises. */
 function blurPass(
   emit: Emit,
   rows: Slice,
@@ -162,10 +162,10 @@ function blurPass(
 }
 
 /**
- * Makes views on the device; see `augment.wgsl` and, where the recipe blurs, `augment_blur.wgsl` for the steps.
+ * Makes views on the device. `augment.wgsl` and, where the recipe blurs, `augment_blur.wgsl` describe the steps.
  *
- * @param images the data set; every row must name one of its images, the others' views stay undefined
- * @param rows [views, ROW_FLOATS] f32 as `drawViews` or `cleanViews` make them, drawn for this size
+ * @param images the data set; every row must name one of its images, otherwise its view is undefined
+ * @param rows [views, ROW_FLOATS] f32 from `drawViews` or `cleanViews`, drawn for this size
  * @returns [views, size, size, 4] f32, NHWC, normalised by the recipe; the fourth channel is 0
  */
 export function augmentViews(images: DeviceImages, rows: Value, format: ViewFormat): Value {
@@ -177,11 +177,11 @@ export function augmentViews(images: DeviceImages, rows: Value, format: ViewForm
 }
 
 /**
- * Makes the views of a recipe with `crops` of several sizes (or with none: then they are one group).
+ * Makes the views of a recipe with `crops` of several sizes; without `crops` there is one group.
  *
- * @param rows [views · B, ROW_FLOATS] f32 as `drawViews` makes them of the same recipe
- * @param views an image, m
- * @returns for each group of `cropGroups` its views, view-major, [group's views · B, size, size, 4]
+ * @param rows [views · B, ROW_FLOATS] f32 from `drawViews` with the same recipe
+ * @param views number of views of each image, m
+ * @returns the views of each group of `cropGroups`, view-major: [views of the group · B, size, size, 4]
  */
 export function augmentCrops(images: DeviceImages, rows: Value, recipe: AugmentationRecipe, views: number): Value[] {
   const batch = rows.shape[0] / views

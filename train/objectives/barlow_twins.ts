@@ -16,23 +16,23 @@ import {
 import { byView, correlationLoss, offDiagonalSquares, weighted } from './views.js'
 
 /**
- * Every row is L2-normalised, then every column standardised jointly over all m·B rows; z̄ is the mean over the views.
+ * Every row is L2-normalised, then every column is standardised over all m·B rows. z̄ is the mean over the views.
  *
  *   m = 2:  C = z₁ᵀ z₂ / B,  loss = Σₖ (Cₖₖ − 1)² + λ Σ_{k≠l} Cₖₗ²
  *   m > 2:  loss = (1/m) Σₐ Σₖ ((1/B) Σ_b zₐ,b,k z̄_b,k − 1)² + λ Σ_{k≠l} [(z̄ᵀ z̄ / B)ₖₗ]²
  *
- * One d×d or B×B product, whatever m is.
+ * It costs one d×d or B×B product for any m.
  *
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2
- * @param lambda weight λ of the orthogonality constraint: a number, or a scalar [1] where it changes during training
+ * @param lambda weight λ of the orthogonality constraint: a number, or a scalar [1] if it changes during training
  * @returns the loss, a scalar [1]
  */
 export function barlowTwins(z: Value, { views, lambda }: { views: number; lambda: number | Value }): Value {
   const { batch: B, width: d } = byView('barlowTwins', z, views)
   const standard = standardizeColumns(l2NormalizeRows(z))
   if (views === 2) {
-    // The term with the views exchanged has Cᵀ for C, which costs the same: one is enough.
+    // The term with exchanged views has Cᵀ in place of C and the same value, so one term is enough.
     return correlationLoss(sliceRows(standard, 0, B), sliceRows(standard, B, B), lambda)
   }
   const each = reshape(standard, [views, B, d])

@@ -3,11 +3,12 @@ import { l2NormalizeRows, reshape, scale, sliceRows, standardizeColumns, type Va
 import { byView, correlationLoss, othersMean } from './views.js'
 
 /**
- * Every row is L2-normalised, then every column standardised over each view's B rows; z₋ᵢ is the mean of the views but i.
+ * Every row is L2-normalised, then every column is standardised over the B rows of each view. z₋ᵢ is the mean of the
+ * other views.
  *
  *   Cᵢ = zᵢᵀ z₋ᵢ / B,  loss = (1/m) Σᵢ [ Σₖ (Cᵢ,ₖₖ − 1)² + λ Σ_{k≠l} Cᵢ,ₖₗ² ]
  *
- * All the Cᵢ are one batched product.
+ * One batched product computes all Cᵢ.
  *
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2
@@ -17,7 +18,7 @@ import { byView, correlationLoss, othersMean } from './views.js'
 export function barlowTwinsLeaveOneOut(z: Value, { views, lambda }: { views: number; lambda: number }): Value {
   const { batch: B, width: d } = byView('barlowTwinsLeaveOneOut', z, views)
   const each = reshape(standardizeColumns(l2NormalizeRows(z), { groups: views }), [views, B, d])
-  // With two views C₂ is the transpose of C₁: one is enough.
+  // With two views C₂ is the transpose of C₁, so one term is enough.
   const [own, others] = views === 2 ? [sliceRows(each, 0, 1), sliceRows(each, 1, 1)] : [each, othersMean(each)]
   return scale(correlationLoss(own, others, lambda), 1 / own.shape[0])
 }

@@ -1,4 +1,4 @@
-/** Barlow Twins as it was first published, for two views (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230). */
+/** The original Barlow Twins, for two views (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230). */
 import { sliceRows, standardizeColumns, type Value } from '../../engine/index.js'
 import { byView, checkTwoViews, correlationLoss } from './views.js'
 

@@ -1,4 +1,4 @@
-/** BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733): regression of one view's target on the other's prediction. */
+/** BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733): each view predicts the target of the other. */
 import {
   add,
   l2NormalizeRows,
@@ -14,15 +14,15 @@ import {
 import { byView, checkTwoViews } from './views.js'
 
 /**
- * Rows of predictions p (of the online network) and targets t (of its moving average) are L2-normalised; no gradient
- * flows into the targets.
+ * The rows of the predictions p (from the online network) and of the targets t (from its moving average) are
+ * L2-normalised. No gradient flows into the targets.
  *
- *   loss = (1 / (B·d)) Σ ‖p₁ − t₂‖²   and, symmetric, the same with the views exchanged added to it
+ *   loss = (1 / (B·d)) Σ ‖p₁ − t₂‖²   (+ the same with exchanged views, if symmetric)
  *
  * @param p predictions [2·B, d], view-major: row a·B + b is view a of image b
- * @param t target projections [2·B, d], likewise
+ * @param t target projections [2·B, d], in the same order
  * @param views 2
- * @param symmetric both directions, as in the original; else view 1 predicts view 2 only
+ * @param symmetric whether both views predict, as in the original, or only view 1 predicts view 2
  * @returns the loss, a scalar [1]
  */
 export function byol(p: Value, t: Value, { views, symmetric }: { views: number; symmetric: boolean }): Value {

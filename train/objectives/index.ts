@@ -1,4 +1,4 @@
-/** The objectives by name: what a configuration may choose, its parameters, and how its loss is built. */
+/** The objectives by name, with their parameters and the functions that build their losses. */
 import { z } from 'zod'
 import type { Value } from '../../engine/index.js'
 import { barlowTwins } from './barlow_twins.js'
@@ -12,48 +12,48 @@ import { vicreg } from './vicreg.js'
 export { barlowTwins, barlowTwinsLeaveOneOut, barlowTwinsOriginal, byol, simclr, spectral, vicreg }
 export type { VicregOptions } from './vicreg.js'
 
-/** What a loss is taken of, each [m·B, d], view-major: row a·B + b is view a of image b. */
+/** Inputs of a loss, each [m·B, d], view-major: row a·B + b is view a of image b. */
 export interface Embeddings {
   /** The projections. */
   projection: Value
-  /** With a predictor: what it makes of the projections … */
+  /** The predictor's output for the projections, where the objective needs a predictor. */
   prediction?: Value
-  /** … and the projections of the moving average of the network. */
+  /** The projections by the moving average of the network, where the objective needs a predictor. */
   target?: Value
 }
 
-/** The parameters of an objective, by name: `lambda`, say. */
+/** The parameters of an objective by name, for example `lambda`. */
 export type ObjectiveOptions = Readonly<Record<string, number | boolean>>
 
-/** The same, where a parameter may be a scalar [1] of the graph that changes during training. */
+/** The parameters of an objective, where one may be a scalar [1] of the graph that changes during training. */
 export type ChangingOptions = Readonly<Record<string, number | boolean | Value>>
 
-/** Which way a parameter goes to hold the features apart more strongly, and less. */
+/** How to change a parameter to strengthen or weaken the constraint that keeps the features apart. */
 export interface Remedy {
   readonly parameter: string
   readonly stronger: 'raise' | 'lower'
-  /** Absent where that would not keep a loss from diverging. */
+  /** Absent where this would not stop a loss from diverging. */
   readonly weaker?: 'raise' | 'lower'
 }
 
 export interface Objective {
-  /** Checks the parameters and fills in their defaults. */
+  /** Checks the parameters and adds their defaults. */
   readonly schema: z.ZodType<ObjectiveOptions>
   /** Names of the parameters. */
   readonly parameters: readonly string[]
   /** Whether it is defined for two views only. */
   readonly twoViews: boolean
-  /** A predictor behind the projector, and a moving average of the network that makes the targets. */
+  /** 'predictor': a predictor after the projector, and a moving average of the network that makes the targets. */
   readonly needs?: 'predictor'
   /** The parameter that may change during training. */
   readonly changing?: string
-  /** What to change where features collapse, and where the loss diverges. */
+  /** What to change if features collapse or the loss diverges. */
   readonly remedy: Remedy
   /** @returns the loss, a scalar [1] */
   build(embeddings: Embeddings, views: number, options: ChangingOptions): Value
 }
 
-/** What the caller got wrong, in one line that names the parameter and what it takes. */
+/** A mistake of the caller, in one line that names the parameter and its valid values. */
 export class ObjectiveError extends Error {
   override name = 'ObjectiveError'
 }
@@ -80,7 +80,7 @@ function define<S extends z.ZodRawShape>(
   }
 }
 
-/** Defaults are the paper's, and for the original forms those of their papers. */
+/** The defaults come from the paper; those of the original forms come from their own papers. */
 const registry = {
   'barlow-twins': define({ lambda: weight.default(0.01) }, ({ projection }, o) => barlowTwins(projection, o), {
     remedy: raised('lambda'),
@@ -96,7 +96,7 @@ const registry = {
     ({ projection }, o) => barlowTwinsOriginal(projection, o),
     { remedy: raised('lambda'), twoViews: true },
   ),
-  // μ = λ in all of the paper's recipes. λ weighs invariance against orthogonality, whose own weight is 1: β ≈ 1 / λ.
+  // All recipes of the paper have μ = λ. λ weighs invariance against orthogonality, which has weight 1, so β ≈ 1 / λ.
   vicreg: define(
     { lambda: weight.default(25) },
     ({ projection }, { views, lambda }) => vicreg(projection, { views, lambda, mu: lambda, epsilon: 0 }),
@@ -107,21 +107,22 @@ const registry = {
     ({ projection }, o) => vicreg(projection, { ...o, epsilon: 1e-4 }),
     { remedy: lowered('lambda') },
   ),
-  // A low temperature weighs the nearest images most, which spreads all of them (Wang & Liu 2021).
+  // A low temperature gives the nearest images the largest weight, which spreads all images (Wang & Liu 2021).
   simclr: define({ temperature: z.number().positive().default(0.1) }, ({ projection }, o) => simclr(projection, o), {
     remedy: lowered('temperature'),
   }),
   byol: define(
     {
       symmetric: z.boolean().default(true),
-      // At the first step; it rises to 1 over the run.
+      // The value at the first step; it rises to 1 over the run.
       targetRate: z.number().min(0).max(1).default(0.99),
     },
     ({ prediction, target }, o) => {
-      if (!prediction || !target) throw new ObjectiveError('byol: needs the predictions and the targets beside z')
+      if (!prediction || !target)
+        throw new ObjectiveError('byol: needs predictions and targets besides the projections')
       return byol(prediction, target, o)
     },
-    // Nothing but a target that lags behind keeps its features apart.
+    // Only a slowly moving target keeps the features of BYOL apart.
     { remedy: { parameter: 'targetRate', stronger: 'raise' }, twoViews: true, needs: 'predictor' },
   ),
   // At β = 1/2 every eigenfunction with a positive eigenvalue is worth learning.
@@ -142,20 +143,20 @@ export const objectiveParameters: readonly string[] = [
 export const objectiveNames = Object.keys(registry) as [ObjectiveName, ...ObjectiveName[]]
 
 /**
- * Fills in the parameters' defaults and checks them and the number of views.
+ * Checks the parameters and the number of views, and adds defaults.
  *
- * @param given parameters by name; those that are undefined take their defaults
- * @throws ObjectiveError naming the objective, the parameter and what it takes
+ * @param values parameters by name; undefined ones take their defaults
+ * @throws ObjectiveError that names the objective, the parameter and its valid values
  */
 export function resolveObjective(
   name: ObjectiveName,
   views: number,
-  given: Readonly<Record<string, unknown>> = {},
+  values: Readonly<Record<string, unknown>> = {},
 ): ObjectiveOptions {
   const { schema, parameters, twoViews } = objectives[name]
   if (twoViews && views !== 2)
     throw new ObjectiveError(`objective ${name}: is defined for 2 views, not ${views}: take --views 2`)
-  const result = schema.safeParse(Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined)))
+  const result = schema.safeParse(Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined)))
   if (result.success) return result.data
   const issue = result.error.issues[0]
   if (issue.code === 'unrecognized_keys')
@@ -163,5 +164,5 @@ export function resolveObjective(
       `objective ${name}: has no parameter '${issue.keys[0]}'; it takes ${parameters.join(' and ')}`,
     )
   const key = String(issue.path[0])
-  throw new ObjectiveError(`objective ${name}: ${key} ${String(given[key])}: ${issue.message}`)
+  throw new ObjectiveError(`objective ${name}: ${key} ${String(values[key])}: ${issue.message}`)
 }

@@ -3,12 +3,12 @@ import { l2NormalizeRows, matmul, mean, ntXentRows, reshape, scale, type Value }
 import { byView, pairsWithOthers } from './views.js'
 
 /**
- * Every row is L2-normalised. For each view i, xᵢ: [2B, d] has the rows of zᵢ and then those of the mean of the other
- * views (not normalised again), b and B + b being partners; τ is the temperature.
+ * Every row is L2-normalised. For each view i, xᵢ: [2B, d] has the rows of zᵢ, then the rows of the mean of the other
+ * views (not normalised again). Rows b and B + b are partners; τ is the temperature.
  *
  *   s = xᵢ xᵢᵀ / τ,  loss = mean over i and the 2B rows r of  log Σ_{c≠r} exp s_{r,c} − s_{r,partner(r)}
  *
- * All the xᵢ xᵢᵀ (one for two views, whose pairs are the same) are one batched product.
+ * One batched product computes all xᵢ xᵢᵀ. Two views need only one xᵢ xᵢᵀ, because both have the same pairs.
  *
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2

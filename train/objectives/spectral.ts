@@ -1,4 +1,4 @@
-/** The idealised loss that self-supervised frameworks share, as the paper states it, estimated on m views. */
+/** The idealised loss that, according to the paper, self-supervised methods share, estimated from m views. */
 import {
   add,
   affine,
@@ -15,11 +15,11 @@ import {
 import { byView } from './views.js'
 
 /**
- * z raw, neither normalised nor standardised; z̄ is the mean over the views.
+ * z is neither normalised nor standardised. z̄ is the mean over the views.
  *
  *   loss = (1/(mB)) Σₐ,b ‖z̄_b − zₐ,b‖² + β ‖ zᵀ z / (mB) − I ‖²
  *
- * One product: d×d, or (mB)×(mB) where that is smaller, since ‖zᵀ z‖² = ‖z zᵀ‖².
+ * It costs one product: d×d, or (mB)×(mB) where that is smaller, because ‖zᵀ z‖² = ‖z zᵀ‖².
  *
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2

@@ -3,25 +3,25 @@ import { add, affine, mean, relu, reshape, scale, sqrt, square, subtract, sum, t
 import { byView, offDiagonalSquares, pairsWithOthers } from './views.js'
 
 export interface VicregOptions {
-  /** m, at least 2. */
+  /** Number of views m, at least 2. */
   views: number
-  /** Weight λ of the invariance; the covariance's is 1. */
+  /** Weight λ of the invariance; the covariance has weight 1. */
   lambda: number
   /** Weight μ of the variance. */
   mu: number
-  /** Added to the variance under the root: 0 in the paper's code, 1e-4 in the original. */
+  /** ε, added to the variance under the root: 0 in the paper's code, 1e-4 in the original. */
   epsilon: number
 }
 
 /**
- * Each view zᵢ against the mean z₋ᵢ of the others; std and cov are each of the two's own over the batch, with divisor
- * B − 1.
+ * Compares each view zᵢ with the mean z₋ᵢ of the others. std and cov are those of zᵢ and of z₋ᵢ over the batch, with
+ * divisor B − 1.
  *
  *   loss = (1/m) Σᵢ [ λ · MSE(zᵢ, z₋ᵢ) + μ · ½ Σ_{x ∈ {zᵢ, z₋ᵢ}} mean relu(1 − std x)
  *                     + (1/d) · Σ_{x ∈ {zᵢ, z₋ᵢ}} Σ_{k≠l} cov(x)ₖₗ² ],   std x = √(var x + ε)
  *
- * The 2m covariances (two for two views, whose pairs are the same) are one batched product. With ε = 0 a column without
- * any variance has no gradient: NaN, as in PyTorch.
+ * One batched product computes the 2m covariances. Two views need only two, because both have the same pair. With ε = 0
+ * the gradient of a column without variance is NaN, as in PyTorch.
  *
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
  * @returns the loss, a scalar [1]

@@ -1,4 +1,4 @@
-/** What the objectives share: projections by view, the means of the other views, and off-diagonal sums. */
+/** Parts that the objectives share: projections by view, means of the other views, and off-diagonal sums. */
 import {
   add,
   affine,
@@ -18,13 +18,13 @@ import {
 } from '../../engine/index.js'
 
 /**
- * Projections by view.
+ * Splits projections by view.
  *
- * @param name the objective's, for messages
+ * @param name of the objective, for error messages
  * @param z [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2
  * @returns z as [m, B, d], with B and d
- * @throws ShapeError where m views do not divide the rows, or fewer than 2 views or images are left
+ * @throws ShapeError where the number of rows is not a multiple of m, or there are fewer than 2 views or images
  */
 export function byView(name: string, z: Value, views: number): { each: Value; batch: number; width: number } {
   if (z.shape.length !== 2)
@@ -43,14 +43,15 @@ export function checkTwoViews(name: string, views: number): void {
   if (views !== 2) throw new ShapeError(`${name}: is defined for 2 views, not ${views}`)
 }
 
-/** For each view the mean of the others, (m z̄ − zᵢ) / (m − 1). each: [m, B, d] → [m, B, d]. */
+/** The mean of the other views for each view i, (m z̄ − zᵢ) / (m − 1). each: [m, B, d] → [m, B, d]. */
 export function othersMean(each: Value): Value {
   const [views] = each.shape
   return subtract(scale(mean(each, [0]), views / (views - 1)), scale(each, 1 / (views - 1)))
 }
 
 /**
- * For each view i the pair (zᵢ, mean of the other views). With two views both pairs are the same two tensors: one is made.
+ * The pair (zᵢ, mean of the other views) for each view i. With two views both pairs hold the same two tensors, so only
+ * one is made.
  *
  * @param each [m, B, d]
  * @returns [pairs, 2, B · d], where pairs is 1 for m = 2, else m
@@ -68,7 +69,7 @@ export function pairsWithOthers(each: Value): Value {
 }
 
 /**
- * Σ_{k≠l} [(zᵀ z / divisor)ₖₗ]², summed over a batch of z, through the smaller of the d×d and the B×B product:
+ * Σ_{k≠l} [(zᵀ z / divisor)ₖₗ]², summed over a batch of z. It uses the smaller of the d×d and the B×B product, because
  * ‖zᵀ z‖² = ‖z zᵀ‖².
  *
  * @param z [B, d] or [n, B, d]
@@ -85,11 +86,11 @@ export function offDiagonalSquares(z: Value, divisor: number): Value {
 }
 
 /**
- * Σₖ (Cₖₖ − 1)² + λ Σ_{k≠l} Cₖₗ² of C = aᵀ b / B, summed over a batch of pairs. Where d > B no C is formed, since
- * ‖aᵀ b‖² = Σ (a aᵀ) ∘ (b bᵀ) takes only B×B products.
+ * Σₖ (Cₖₖ − 1)² + λ Σ_{k≠l} Cₖₗ² of C = aᵀ b / B, summed over a batch of pairs. Where d > B, C is not computed, because
+ * ‖aᵀ b‖² = Σ (a aᵀ) ∘ (b bᵀ) needs only B×B products.
  *
  * @param a standardised embeddings [B, d] or [n, B, d]
- * @param b likewise
+ * @param b standardised embeddings of the same shape
  * @param lambda a number, or a scalar [1] of the graph
  * @returns a scalar [1]
  */
@@ -108,6 +109,6 @@ export function correlationLoss(a: Value, b: Value, lambda: number | Value): Val
   return add(sum(square(affine(diagonal, 1, -1))), weighted(offDiagonal, lambda))
 }
 
-/** weight · x, where the weight is fixed or a scalar [1] of the graph. */
+/** weight · x, where the weight is a number or a scalar [1] of the graph. */
 export const weighted = (x: Value, weight: number | Value): Value =>
   typeof weight === 'number' ? scale(x, weight) : multiply(x, weight)

@@ -1,25 +1,15 @@
-/** Claim 3: more views make up for less data. */
-import { intervals } from '../../runs/charts.js'
+/** Claim 3: more views make up for fewer images. */
+import { intervals } from '../../report/charts.js'
+import { meanAndSpread } from '../../report/text.js'
+import { differences, finalAccuracies, resultsOf, viewsRead } from '../arm_results.js'
 import { fractionArms, titleOf } from '../arms.js'
-import { beside } from '../beside.js'
+import { judge } from '../claims.js'
+import { compare } from '../comparison.js'
 import { finalTable } from '../curves.js'
-import {
-  differences,
-  finals,
-  judge,
-  meanAndSpread,
-  resultsOf,
-  viewsRead,
-  type Analysis,
-  type Arm,
-  type Claim,
-  type Context,
-  type Experiment,
-  type Setup,
-} from '../experiment.js'
+import type { Analysis, Arm, Claim, Context, Experiment, Setup } from '../experiment.js'
 import { protocolOf } from '../scales.js'
 
-/** Points that count as none: about the standard deviation over seeds of the paper's own two-view figure, doubled. */
+/** Points that count as equally good: about twice the standard deviation over seeds of the paper's two-view figure. */
 const MARGIN = 1.5
 const SHARES = ['4 views on half of the images', '8 views on a quarter of the images']
 
@@ -29,12 +19,12 @@ async function run(context: Context): Promise<Analysis> {
   const families = protocolOf(context).views
   const results = await context.runs(arms(context))
   const lists = families.map((family) => resultsOf(results, fractionArms(context, family)))
-  const judged = lists.flatMap(([two, ...fewer], i) =>
+  const named = lists.flatMap(([two, ...fewer], i) =>
     fewer.map((result, j): { claim: Claim; name: string } => ({
       claim: {
-        statement: `${lists.length > 1 ? `${titleOf(context, families[i])}: ` : ''}accuracy of ${SHARES[j]} − of 2 views on all of them`,
+        statement: `${lists.length > 1 ? `${titleOf(context, families[i])}: ` : ''}accuracy of ${SHARES[j]} − of 2 views on all images`,
         unit: 'points',
-        perSeed: differences(finals(result), finals(two)),
+        perSeed: differences(finalAccuracies(result), finalAccuracies(two)),
         bound: { above: -MARGIN },
       },
       name: result.arm.name,
@@ -42,15 +32,15 @@ async function run(context: Context): Promise<Analysis> {
   )
   const [[two, four]] = lists
   return {
-    claims: judged.map(({ claim }) => claim),
+    claims: named.map(({ claim }) => claim),
     table: finalTable(results),
     figures: [
-      beside(
+      compare(
         two.arm,
         {
           what: '4 views @ 50 % against 2 views @ 100 % (the paper: ImageNet-100, ResNet-18)',
           paper: 'they match',
-          ours: `${meanAndSpread(finals(four))} against ${meanAndSpread(finals(two))} %`,
+          ours: `${meanAndSpread(finalAccuracies(four))} against ${meanAndSpread(finalAccuracies(two))} %`,
         },
         { dataset: 'ImageNet-100', network: 'ResNet-18', width: 64, size: 128, images: 100, epochs: 100, views: 1 },
       ),
@@ -58,9 +48,9 @@ async function run(context: Context): Promise<Analysis> {
     plots: [
       {
         name: 'difference',
-        title: 'Accuracy less that of 2 views on all images, with 95 % intervals',
+        title: 'Accuracy − accuracy of 2 views on all images, with 95 % intervals',
         spec: intervals(
-          judged.map(({ claim, name }) => ({ name, ...judge(claim).interval })),
+          named.map(({ claim, name }) => ({ name, ...judge(claim).interval })),
           { title: `points, ${viewsRead(results)}` },
           -MARGIN,
         ),
@@ -73,8 +63,8 @@ async function run(context: Context): Promise<Analysis> {
 export const fraction: Experiment = {
   name: 'fraction',
   title: 'More views of fewer images',
-  claim: 'More views allow half of the pretraining data: 4 views on 50 % serve as well as 2 views on 100 %.',
-  protocol: `Views times images held equal, and epochs: 2 views @ 100 %, 4 @ 50 %, 8 @ 25 %, so that every run sees as many views; fewer images mean proportionally fewer optimiser steps, as in the paper. Shares are of the scale’s own images and hold for pretraining only. As good means: not more than ${MARGIN} points below.`,
+  claim: 'With more views half of the pretraining data is enough: 4 views on 50 % are as good as 2 views on 100 %.',
+  protocol: `Equal epochs, and an equal product of views and images: 2 views @ 100 %, 4 @ 50 %, 8 @ 25 %. So every run sees the same number of views, and fewer images mean proportionally fewer optimiser steps, as in the paper. Shares refer to the images of the scale and apply to pretraining only. As good means at most ${MARGIN} points below.`,
   seeds: { tiny: 3, small: 3, full: 3 },
   arms,
   run,

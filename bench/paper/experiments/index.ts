@@ -1,4 +1,4 @@
-/** The experiments by name; `pareto` comes last, for it takes in what the others have run. */
+/** All experiments. `pareto` is the last, because it uses the runs of the others. */
 import { ConfigError } from '../../../train/config/config.js'
 import type { Experiment, Setup } from '../experiment.js'
 import { dynamics } from './dynamics.js'
@@ -12,22 +12,22 @@ import { views } from './views.js'
 export const experiments: readonly Experiment[] = [dynamics, views, timeTo, fraction, projector, fidelity, pareto]
 
 /**
- * The experiments of that name, or all that the paper has runs of.
+ * The experiments with a name, as far as the paper has runs for the setup.
  *
- * @param wanted a name, or 'all'
- * @throws ConfigError where the paper has none on the data set, or the data set is not to be had
+ * @param wanted the name of an experiment, or 'all'
+ * @throws ConfigError if the paper has no such runs, or if the scale or folder does not fit the data set
  */
 export function experimentsFor(wanted: string, setup: Setup): Experiment[] {
   const { scale, dataset, dataDir } = setup
   if (dataset !== 'cifar10' && scale !== 'full')
-    throw new ConfigError(`--dataset ${dataset}: is for --scale full; --scale ${scale} takes cifar10 alone`)
+    throw new ConfigError(`--dataset ${dataset}: needs --scale full; --scale ${scale} uses cifar10 only`)
   if (dataset === 'imagenet100' && dataDir === undefined)
-    throw new ConfigError('--dataset imagenet100: say where its folders train/ and val/ are with --data-dir')
-  const there = experiments.filter((experiment) => dataset === 'cifar10' || experiment.arms(setup).length > 0)
-  const chosen = there.filter(({ name }) => wanted === 'all' || name === wanted)
+    throw new ConfigError('--dataset imagenet100: needs --data-dir, the folder that holds train/ and val/')
+  const available = experiments.filter((experiment) => dataset === 'cifar10' || experiment.arms(setup).length > 0)
+  const chosen = available.filter(({ name }) => wanted === 'all' || name === wanted)
   if (chosen.length === 0)
     throw new ConfigError(
-      `${wanted}: the paper has no runs for it on ${dataset}; there are ${there.map(({ name }) => name).join(', ')}`,
+      `${wanted}: the paper has no runs for this experiment on ${dataset}; it has ${available.map(({ name }) => name).join(', ')}`,
     )
   return chosen
 }

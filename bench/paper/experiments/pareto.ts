@@ -1,20 +1,15 @@
-/** Runtime against error of its own runs and all others at hand, and the front of those that no other beats in both. */
+/** Error against runtime for all runs: which of them are on the Pareto front. */
 import { resolveConfig } from '../../../train/config/config.js'
-import { scatter } from '../../runs/charts.js'
+import { scatter } from '../../report/charts.js'
+import { meanAndSpread } from '../../report/text.js'
 import { keyOf, nameOfReadout } from '../../runs/runs.js'
+import { viewsRead } from '../arm_results.js'
 import { baselineArm, fidelityArms, fractionArms, projectorArms, viewsArms } from '../arms.js'
-import { beside, paperCifar } from '../beside.js'
-import {
-  meanAndSpread,
-  viewsRead,
-  type Analysis,
-  type Arm,
-  type Context,
-  type Experiment,
-  type Setup,
-} from '../experiment.js'
+import { compare, paperCifar } from '../comparison.js'
+import type { Analysis, Arm, ArmResult, Context, Experiment, Setup, Table } from '../experiment.js'
 import { protocolOf } from '../scales.js'
 
+/** One reading of a run. */
 interface Point {
   arm: string
   views: number
@@ -22,11 +17,11 @@ interface Point {
   epoch: number
   /** Minutes of training. */
   x: number
-  /** Error, in %. */
+  /** Error in %. */
   y: number
 }
 
-/** The points that no other beats or equals in both, by time. */
+/** The points for which no other point is as good or better in both x and y, ordered by x. */
 export function frontOf<P extends { x: number; y: number }>(points: readonly P[]): P[] {
   const front: P[] = []
   for (const point of [...points].sort((a, b) => a.x - b.x || a.y - b.y))
@@ -34,31 +29,27 @@ export function frontOf<P extends { x: number; y: number }>(points: readonly P[]
   return front
 }
 
-/** What it runs where it is not at hand: views, at full and at fewer images. */
-const own = (setup: Setup): Arm[] =>
+/** The runs that the experiment makes if they are not in the cache: more views, of all images and of fewer. */
+const ownArms = (setup: Setup): Arm[] =>
   protocolOf(setup).views.flatMap((family) => [...viewsArms(setup, family), ...fractionArms(setup, family).slice(1)])
 
-/** Further arms of the scale that are read in the way that views are compared in; the same run counts once. */
-function others(setup: Setup): Arm[] {
+/** Further arms of the scale with the same readout, each run once. Only cached runs of these are used. */
+function otherArms(setup: Setup): Arm[] {
   const keyOfArm = ({ config }: Arm): string => keyOf(resolveConfig(config))
-  const way = nameOfReadout(protocolOf(setup).viewsReadout)
-  const seen = new Set(own(setup).map(keyOfArm))
+  const readout = nameOfReadout(protocolOf(setup).viewsReadout)
+  const seen = new Set(ownArms(setup).map(keyOfArm))
   return [baselineArm(setup), ...projectorArms(setup), ...fidelityArms(setup)].filter((arm) => {
     const key = keyOfArm(arm)
-    if (nameOfReadout(arm.readout) !== way || seen.has(key)) return false
+    if (nameOfReadout(arm.readout) !== readout || seen.has(key)) return false
     seen.add(key)
     return true
   })
 }
 
-const least = (points: readonly Point[]): number => (points.length ? Math.min(...points.map(({ y }) => y)) : NaN)
-
-async function run(context: Context): Promise<Analysis> {
-  const { seeds } = context
-  const results = [...(await context.runs(own(context))), ...(await context.atHand(others(context)))]
-  const points = results.flatMap(({ arm, seeds: list }) =>
-    list.flatMap(({ seed, readings }) =>
-      readings.map(({ epoch, seconds, top1 }): Point => ({
+const pointsOf = (results: readonly ArmResult[]): Point[] =>
+  results.flatMap(({ arm, seeds }) =>
+    seeds.flatMap(({ seed, readings }) =>
+      readings.map(({ epoch, seconds, top1 }) => ({
         arm: arm.name,
         views: arm.config.views!,
         seed,
@@ -68,40 +59,49 @@ async function run(context: Context): Promise<Analysis> {
       })),
     ),
   )
-  const perSeed = seeds.map((seed) => {
-    const itsOwn = points.filter((p) => p.seed === seed)
-    const few = itsOwn.filter(({ views }) => views === 2)
-    const budget = Math.max(...few.map(({ x }) => x))
-    return least(few) - least(itsOwn.filter(({ views, x }) => views > 2 && x <= budget))
-  })
+
+const leastError = (points: readonly Point[]): number => (points.length ? Math.min(...points.map(({ y }) => y)) : NaN)
+
+/** Within the longest time of a 2-view run: least error of 2-view runs − of runs with more views. */
+function gainOfViews(points: readonly Point[]): number {
+  const two = points.filter(({ views }) => views === 2)
+  const budget = Math.max(...two.map(({ x }) => x))
+  return leastError(two) - leastError(points.filter(({ views, x }) => views > 2 && x <= budget))
+}
+
+const frontTable = (front: readonly Point[], viewsRead: number): Table => ({
+  header: ['on the front', 'seed', 'epoch', 'minutes', 'error, %', 'views read'],
+  rows: front.map(({ arm, seed, epoch, x, y }) => [
+    arm,
+    String(seed),
+    String(epoch),
+    x.toFixed(2),
+    y.toFixed(2),
+    String(viewsRead),
+  ]),
+})
+
+async function run(context: Context): Promise<Analysis> {
+  const results = [...(await context.runs(ownArms(context))), ...(await context.cached(otherArms(context)))]
+  const points = pointsOf(results)
+  const perSeed = context.seeds.map((seed) => gainOfViews(points.filter((p) => p.seed === seed)))
   const front = frontOf(points)
-  const { views: readViews } = protocolOf(context).viewsReadout
   const counts = [...new Set(points.map(({ views }) => views))].sort((a, b) => a - b)
   return {
     claims: [
       {
-        statement: 'within the longest 2-view run’s time: least error of 2-view runs − of runs with more views',
+        statement: 'within the time of the longest 2-view run: least error of 2-view runs − of runs with more views',
         unit: 'points',
         perSeed,
         bound: { above: 0 },
       },
     ],
-    table: {
-      header: ['on the front', 'seed', 'epoch', 'minutes', 'error, %', 'views read'],
-      rows: front.map(({ arm, seed, epoch, x, y }) => [
-        arm,
-        String(seed),
-        String(epoch),
-        x.toFixed(2),
-        y.toFixed(2),
-        String(readViews),
-      ]),
-    },
+    table: frontTable(front, protocolOf(context).viewsReadout.views),
     figures: [
-      beside(
+      compare(
         results[0].arm,
         {
-          what: 'the front of runtime against error',
+          what: 'the Pareto front of error against runtime',
           paper: 'runs with more views are on it',
           ours: `${front.filter(({ views }) => views > 2).length} of its ${front.length} points have more than two views`,
         },
@@ -111,7 +111,7 @@ async function run(context: Context): Promise<Analysis> {
     plots: [
       {
         name: 'front',
-        title: 'Error against runtime; dashed: the front',
+        title: 'Error against runtime; dashed: the Pareto front',
         spec: scatter(
           counts.map((m) => ({ name: `${m} views`, points: points.filter(({ views }) => views === m) })),
           {
@@ -123,18 +123,18 @@ async function run(context: Context): Promise<Analysis> {
       },
     ],
     notes: [
-      `${points.length} readings of ${results.filter((r) => r.seeds.some((s) => s.readings.length)).length} settings at hand, every checkpoint that was read a point; least errors by seed differ by ${meanAndSpread(perSeed)} points.`,
+      `${points.length} readings of ${results.filter((r) => r.seeds.some((s) => s.readings.length)).length} arms; each checkpoint that was read is a point. The least errors by seed differ by ${meanAndSpread(perSeed)} points.`,
     ],
   }
 }
 
 export const pareto: Experiment = {
   name: 'pareto',
-  title: 'Runtime against error',
-  claim: 'With more views the Pareto front of runtime against error moves toward less of both.',
+  title: 'Error against runtime',
+  claim: 'More views move the Pareto front of error against runtime toward less error and less time.',
   protocol:
-    'Its own runs are those of views and of fewer images; it takes in every finished run of the other experiments that was read in the same way. Time is training alone.',
+    'Its own runs are those with more views, of all images and of fewer. It also uses every finished run of the other experiments that has the same readout. Time is training only.',
   seeds: { tiny: 3, small: 3, full: 3 },
-  arms: own,
+  arms: ownArms,
   run,
 }

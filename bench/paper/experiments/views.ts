@@ -1,52 +1,44 @@
-/** Claim 3: more views an image reach an accuracy sooner. */
-import { lines } from '../../runs/charts.js'
+/** Claim 3: more views per image reach an accuracy sooner. */
+import { lines } from '../../report/charts.js'
+import { meanAndSpread } from '../../report/text.js'
+import { differences, finalAccuracies, resultsOf } from '../arm_results.js'
 import { titleOf, viewsArms } from '../arms.js'
-import { beside, paperCifar } from '../beside.js'
+import { compare, paperCifar } from '../comparison.js'
 import { accuracyAt, accuracyAxis, curveOf, finalTable } from '../curves.js'
-import {
-  differences,
-  finals,
-  meanAndSpread,
-  resultsOf,
-  type Analysis,
-  type Arm,
-  type ArmResult,
-  type Claim,
-  type Context,
-  type Experiment,
-  type PaperFigure,
-  type Setup,
-} from '../experiment.js'
+import type { Analysis, Arm, ArmResult, Claim, Context, Experiment, PaperFigure, Setup } from '../experiment.js'
 import { protocolOf } from '../scales.js'
 
 const arms = (setup: Setup): Arm[] => protocolOf(setup).views.flatMap((family) => viewsArms(setup, family))
 
-/** @param list fewest views first */
-function claimsOf(title: string, list: readonly ArmResult[]): Claim[] {
+/**
+ * @param prefix names the family if there are several
+ * @param list results with 2, 4 and, if the paper has them, 8 views
+ */
+function claimsOf(prefix: string, list: readonly ArmResult[]): Claim[] {
   const [two, four] = list
   const most = list[list.length - 1]
-  const fewest = finals(two)
-  const atTwosEnd = four.seeds.map(({ readings }, i) =>
+  const baseline = finalAccuracies(two)
+  const fourAtEndOfTwo = four.seeds.map(({ readings }, i) =>
     accuracyAt(readings, two.seeds[i].readings.at(-1)?.seconds ?? NaN),
   )
   return [
     {
-      statement: `${title}after the same epochs: accuracy with ${most.arm.config.views} views − with 2`,
+      statement: `${prefix}after the same epochs: accuracy with ${most.arm.config.views} views − with 2`,
       unit: 'points',
-      perSeed: differences(finals(most), fewest),
+      perSeed: differences(finalAccuracies(most), baseline),
       bound: { above: 0 },
     },
     {
-      statement: `${title}after the wall-clock of the whole 2-view run: accuracy with 4 views − with 2`,
+      statement: `${prefix}after the time of the whole 2-view run: accuracy with 4 views − with 2`,
       unit: 'points',
-      perSeed: differences(atTwosEnd, fewest),
+      perSeed: differences(fourAtEndOfTwo, baseline),
       bound: { above: 0 },
     },
   ]
 }
 
-/** EMP-SSL's accuracies after so many epochs, with 20 patches an image in place of views. */
-const patches: readonly [epoch: number, accuracy: string][] = [
+/** Accuracies of EMP-SSL, which uses 20 patches of each image in place of views. */
+const EMP_SSL: readonly [epoch: number, accuracy: string][] = [
   [1, '80.6'],
   [10, '90.7'],
   [30, '93.1'],
@@ -56,24 +48,29 @@ function figuresOf([two, ...more]: readonly ArmResult[]): PaperFigure[] {
   const most = more[more.length - 1]
   const paper = { ...paperCifar, projectorDim: 256, views: 16 }
   return [
-    beside(
+    compare(
       two.arm,
       {
         what: 'linear, ResNet-50, 100 epochs, 16-view readout, d = 256: 2 views',
         paper: '86.43 ± 0.72',
-        ours: meanAndSpread(finals(two)),
+        ours: meanAndSpread(finalAccuracies(two)),
       },
       paper,
     ),
-    beside(most.arm, { what: 'the same, 8 views', paper: '92.71 ± 0.19', ours: meanAndSpread(finals(most)) }, paper),
-    ...patches.flatMap(([epoch, accuracy]) => {
-      const there = most.seeds.flatMap(({ readings }) => readings.filter((r) => r.epoch === epoch))
+    compare(
+      most.arm,
+      { what: 'the same with 8 views', paper: '92.71 ± 0.19', ours: meanAndSpread(finalAccuracies(most)) },
+      paper,
+    ),
+    ...EMP_SSL.flatMap(([epoch, accuracy]) => {
+      const readings = most.seeds.flatMap((seed) => seed.readings.filter((r) => r.epoch === epoch))
       const figure = {
         what: `EMP-SSL, another method, ResNet-18, 20 patches, after ${epoch} epoch${epoch === 1 ? '' : 's'}; here 8 views`,
         paper: accuracy,
-        ours: meanAndSpread(there.map(({ top1 }) => 100 * top1)),
+        ours: meanAndSpread(readings.map(({ top1 }) => 100 * top1)),
       }
-      return there.length ? [beside(most.arm, figure, { dataset: 'CIFAR-10', network: 'ResNet-18', width: 64 })] : []
+      const theirs = { dataset: 'CIFAR-10', network: 'ResNet-18', width: 64 }
+      return readings.length ? [compare(most.arm, figure, theirs)] : []
     }),
   ]
 }
@@ -99,7 +96,7 @@ async function run(context: Context): Promise<Analysis> {
       },
       {
         name: 'minutes',
-        title: 'Accuracy against wall-clock',
+        title: 'Accuracy against training time',
         spec: lines(
           results.map((r) => curveOf(r, 'minutes')),
           { x: { title: 'minutes of training' }, y },
@@ -107,8 +104,8 @@ async function run(context: Context): Promise<Analysis> {
       },
     ],
     notes: [
-      'Whiskers: least and most of the seeds.',
-      ...(dataset === 'cifar10' ? ['The paper’s figures are a third party’s quotation of its Table 7.'] : []),
+      'Whiskers: smallest and largest of the seeds.',
+      ...(dataset === 'cifar10' ? ['The paper’s figures are quoted from a third party that cites its Table 7.'] : []),
     ],
   }
 }
@@ -116,9 +113,9 @@ async function run(context: Context): Promise<Analysis> {
 export const views: Experiment = {
   name: 'views',
   title: 'More views',
-  claim: 'More views per image (2 → 4 → 8) reach a given accuracy in fewer epochs and in less wall-clock time.',
+  claim: 'More views per image (2 → 4 → 8) reach a given accuracy in fewer epochs and in less time.',
   protocol:
-    'Each loss and width with the paper’s λ for each number of views; equal images a step, epochs and so optimiser steps, as in the paper: m views cost m / 2 times the compute of two. Readout at every checkpoint; time is training alone, without compilation and readouts, and accuracies between checkpoints are interpolated.',
+    'Each loss and width uses the paper’s λ for each number of views. The images of a step, the epochs and so the optimiser steps are equal, as in the paper: m views cost m / 2 times the compute of two. Readout at every checkpoint. Time is training only, without compilation and readouts; accuracies between checkpoints are interpolated.',
   seeds: { tiny: 3, small: 3, full: 3 },
   arms,
   run,

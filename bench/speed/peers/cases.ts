@@ -1,11 +1,11 @@
-/** The work that is measured side by side, and its inputs: the same numbers for every peer. */
+/** The cases that all peers run, and their inputs. */
 import { Purpose, RandomStream, sizeOf } from '../../../engine/index.js'
 import { projector, resnet, type SafetensorsTensor } from '../../../models/index.js'
 import { toTorch } from '../../../models/state_dict.js'
 
 export type Direction = 'forward' | 'input gradient' | 'weight gradient'
 
-/** A 3×3 convolution with padding 1: one of its three products. */
+/** A 3×3 convolution with padding 1, or one of its two gradients. */
 export interface ConvCase {
   kind: 'conv'
   direction: Direction
@@ -19,29 +19,29 @@ export interface MatmulCase {
   size: number
 }
 
-/** A whole training step of a ResNet-18 with its projector on given views: loss, gradients, Adam. */
+/** A training step of a ResNet-18 with projector on fixed views: loss, gradients, Adam. */
 export interface StepCase {
   kind: 'step'
   width: number
-  /** Images; each gives two views. */
+  /** Images. Each has two views. */
   batch: number
   /** Height and width of the views. */
   pixels: number
-  /** 'f16': mixed precision, with f32 weights and a loss scale. */
+  /** 'f16' is mixed precision with f32 weights and a loss scale. */
   precision: 'f32' | 'f16'
 }
 
-/** The loss scale under which f16 gradients are compared. */
+/** The loss scale with which f16 gradients are compared. */
 export const CHECK_SCALE = 1024
 
 export type Case = ConvCase | MatmulCase | StepCase
 
-/** Tensors by name: images NHWC, convolution weights HWIO, networks under torchvision's names and layouts. */
+/** Tensors by name. Images are NHWC, convolution weights HWIO; networks have torchvision's names and layouts. */
 export type Tensors = Record<string, Float32Array>
 
 export const VIEWS = 2
 export const LAMBDA = 0.01
-/** Small, so that the loss after an update still tells the peers' gradients apart from rounding. */
+/** Learning rate: small, so that wrong gradients change the second loss by more than rounding does. */
 export const RATE = 1e-4
 export const PROJECTOR_DIM = 256
 export const ADAM = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const
@@ -53,10 +53,10 @@ export const nameOf = (c: Case): string => {
   return `ResNet-18 step, width ${c.width}, batch ${c.batch}, ${c.pixels} px${c.precision === 'f16' ? ', f16' : ''}`
 }
 
-/** Height and width of a 3×3 convolution's output under padding 1. */
+/** Height and width of the output of a 3×3 convolution with padding 1. */
 export const outputSide = (side: number, stride: number): number => Math.floor((side - 1) / stride) + 1
 
-/** Floating-point operations of the products: 2 for each multiply-add. */
+/** Floating-point operations of a case: 2 for each multiply-add of its products. */
 export function flopsOf(c: Case): number {
   if (c.kind === 'matmul') return 2 * c.size ** 3
   if (c.kind === 'conv') {
@@ -66,7 +66,7 @@ export function flopsOf(c: Case): number {
   return trainingFlops(c)
 }
 
-/** Convolutions and projector of a ResNet-18 step; backward costs twice the forward pass, but for the stem. */
+/** Of the convolutions and the projector. Backward costs twice the forward pass, except for the stem. */
 function trainingFlops({ width, batch, pixels }: StepCase): number {
   const conv = (side: number, kernel: number, from: number, to: number) => 2 * side * side * kernel * kernel * from * to
   const stem = conv(pixels, 3, 3, width)
@@ -79,7 +79,7 @@ function trainingFlops({ width, batch, pixels }: StepCase): number {
   return VIEWS * batch * (2 * stem + 3 * rest)
 }
 
-/** The basic blocks of a ResNet-18: `side` is the height and width of what goes in. */
+/** The basic blocks of a ResNet-18. `side` is the height and width of a block's input. */
 export function blocks(
   width: number,
   pixels: number,
@@ -104,16 +104,16 @@ const f32 = (shape: readonly number[], data: Float32Array): SafetensorsTensor =>
   data,
 })
 
-/** Normal numbers, a function of (case, place). */
-function normals(shape: readonly number[], place: number): SafetensorsTensor {
-  const random = new RandomStream(7, Purpose.readout, place)
+/** Normally distributed numbers; `index` selects the stream. */
+function normals(shape: readonly number[], index: number): SafetensorsTensor {
+  const random = new RandomStream(7, Purpose.readout, index)
   return f32(
     shape,
     Float32Array.from({ length: sizeOf(shape) }, () => random.normal()),
   )
 }
 
-/** The inputs of a case, as they go into a file for all peers. */
+/** The input tensors of a case, which all peers read from one file. */
 export function inputsOf(c: Case): Record<string, SafetensorsTensor> {
   if (c.kind === 'matmul') return { a: normals([c.size, c.size], 0), b: normals([c.size, c.size], 1) }
   if (c.kind === 'conv') {
@@ -136,14 +136,14 @@ export function inputsOf(c: Case): Record<string, SafetensorsTensor> {
   return tensors
 }
 
-/** Losses that a step's result holds: with f16 the first update may be skipped while the loss scale is sought. */
+/** Number of losses in the result of a step. With f16 the first update can be skipped while the loss scale adjusts. */
 export const lossesOf = ({ precision }: StepCase): number => (precision === 'f16' ? 1 : 2)
 
-/** What a case's result is called: `inputsOf` names what goes in. */
+/** Names of the tensors in the result of a case. */
 export const resultsOf = (c: Case): string[] => {
   if (c.kind === 'matmul') return ['c']
   if (c.kind === 'conv') return [{ forward: 'y', 'input gradient': 'dx', 'weight gradient': 'dw' }[c.direction]]
-  // The stem's gradient has come through every layer; the second loss through every update.
+  // The gradient of the stem depends on every layer, the second loss on every update.
   return ['loss', 'conv1.weight gradient']
 }
 
@@ -153,8 +153,8 @@ const CONVS_EVERYWHERE = [
   [32, 8, 8, 128, 128, 1],
   [32, 16, 16, 64, 128, 2],
 ] as const
-/** What --quick leaves out: one between its neighbours in size. */
-const SIMILAR = new Set<ConvCase['shape']>([CONVS_EVERYWHERE[1]])
+/** `--quick` leaves this shape out, because others are similar. */
+const NOT_QUICK = new Set<ConvCase['shape']>([CONVS_EVERYWHERE[1]])
 const CONVS_ON_GPUS = [
   [256, 32, 32, 64, 64, 1],
   [256, 8, 8, 256, 256, 1],
@@ -162,26 +162,26 @@ const CONVS_ON_GPUS = [
 ] as const
 const DIRECTIONS: Direction[] = ['forward', 'input gradient', 'weight gradient']
 
-/** A case and the peers, by name, that it is put to. */
+/** A case and the peers that run it. */
 export interface Contest {
   case: Case
   peers: readonly PeerName[]
 }
 
-export type PeerName = 'tfjs' | 'jax-js' | 'torch'
+export const PEERS = ['tfjs', 'jax-js', 'torch'] as const
+export type PeerName = (typeof PEERS)[number]
 
 /**
- * All cases for an adapter class; those that a CPU driver would take minutes over are for GPUs alone.
+ * All cases for an adapter class. Cases that take minutes on a CPU driver are for GPUs only.
  *
- * @param options.f16 whether the adapter can take steps in mixed precision
- * @param options.quick leaves out what tells the least
+ * @param options.f16 whether the adapter supports mixed precision
+ * @param options.quick fewer cases
  */
 export function contests(
   adapterClass: 'cpu' | 'gpu',
   { f16 = false, quick = false }: { f16?: boolean; quick?: boolean } = {},
 ): Contest[] {
   const gpu = adapterClass === 'gpu'
-  const all = ['tfjs', 'jax-js', 'torch'] as const
   const step = (width: number, batch: number, precision: StepCase['precision'] = 'f32'): StepCase => ({
     kind: 'step',
     width,
@@ -190,12 +190,12 @@ export function contests(
     precision,
   })
   return [
-    ...[...CONVS_EVERYWHERE.filter((shape) => !(quick && SIMILAR.has(shape))), ...(gpu ? CONVS_ON_GPUS : [])].flatMap(
-      (shape) => DIRECTIONS.map((direction): Contest => ({ case: { kind: 'conv', direction, shape }, peers: all })),
+    ...[...CONVS_EVERYWHERE.filter((shape) => !(quick && NOT_QUICK.has(shape))), ...(gpu ? CONVS_ON_GPUS : [])].flatMap(
+      (shape) => DIRECTIONS.map((direction): Contest => ({ case: { kind: 'conv', direction, shape }, peers: PEERS })),
     ),
     ...[256, 512, 1024, ...(gpu ? [4096] : [])].map((size): Contest => ({
       case: { kind: 'matmul', size },
-      peers: all,
+      peers: PEERS,
     })),
     { case: step(16, 32), peers: ['tfjs', 'jax-js'] },
     { case: step(64, 16), peers: ['torch'] },

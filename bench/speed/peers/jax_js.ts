@@ -1,9 +1,9 @@
-/** jax-js on WebGPU: NCHW and OIHW as its convolution wants them, everything under `jit`. */
+/** jax-js on WebGPU: NCHW and OIHW, the layouts of its convolution; everything under `jit`. */
 import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type * as Jax from '@jax-js/jax'
-import { failOnRefusals, standInBrowser } from './browser.js'
+import { exitOnDeviceErrors, emulateBrowser } from './browser.js'
 import {
   ADAM,
   BATCH_NORM_EPSILON,
@@ -30,11 +30,12 @@ const OIHW = [3, 2, 0, 1]
 const HWIO = [2, 3, 1, 0]
 
 async function open(): Promise<Peer> {
-  const device = await standInBrowser()
+  const device = await emulateBrowser()
   const jax = await import('@jax-js/jax')
-  if (!(await jax.init('webgpu')).includes('webgpu')) throw new Error('jax-js: its WebGPU backend does not start here')
+  if (!(await jax.init('webgpu')).includes('webgpu'))
+    throw new Error('jax-js: its WebGPU backend does not start on this adapter')
   jax.defaultDevice('webgpu')
-  failOnRefusals(jax.getWebGPUDevice())
+  exitOnDeviceErrors(jax.getWebGPUDevice())
   const entry = createRequire(import.meta.url).resolve('@jax-js/jax')
   const { version } = JSON.parse(readFileSync(join(dirname(entry), '..', 'package.json'), 'utf8')) as {
     version: string
@@ -71,7 +72,7 @@ async function prepareOp(jax: Library, c: Exclude<Case, StepCase>, inputs: Tenso
 interface Compiled {
   operands: Array[]
   once: (...operands: Array[]) => Array
-  /** From its layout to the result's. */
+  /** Converts the result to the layout of the result file. */
   toOurs: (data: Float32Array) => Float32Array
 }
 
@@ -95,7 +96,7 @@ function convolution(jax: Library, { shape, direction }: ConvCase, inputs: Tenso
   const weight = (): Array => array(jax, permute(inputs.w, [3, 3, from, to], OIHW), [to, from, 3, 3])
   const dy = (): Array => array(jax, permute(inputs.dy, [n, outH, outW, to], NCHW), [n, to, outH, outW])
   const conv = (a: Array, b: Array): Array => jax.lax.conv(a, b, [stride, stride], PADDING)
-  /** jit drops the forward pass, of which nothing is used. */
+  /** jit removes the forward pass, because its result is not used. */
   const pull = (f: (target: Array) => Array, target: Array, g: Array): Array => {
     const [y, transposed] = jax.vjp(f, [target])
     y.dispose()
@@ -183,7 +184,7 @@ async function prepareStep(jax: Library, c: StepCase, inputs: Tensors): Promise<
   }
 }
 
-/** PyTorch's layouts, which are its own; running statistics take no part in a step. */
+/** The layouts are PyTorch's. A step has no running statistics. */
 function parameterShapes(c: StepCase): Record<string, number[]> {
   const shapes: Record<string, number[]> = {}
   const conv = (name: string, size: number, from: number, to: number): void =>
@@ -211,7 +212,7 @@ function parameterShapes(c: StepCase): Record<string, number[]> {
   return shapes
 }
 
-/** [M·B, 3, H, W] → [M·B, PROJECTOR_DIM]. Each parameter is used once, so that its reference is given away here. */
+/** [M·B, 3, H, W] → [M·B, PROJECTOR_DIM]. Each parameter is used once, so its reference is consumed here. */
 function forward(jax: Library, c: StepCase, p: Parameters, x: Array): Array {
   const { numpy: np, nn, lax } = jax
   const conv = (h: Array, name: string, stride: number, padding: number): Array =>
@@ -238,7 +239,7 @@ function forward(jax: Library, c: StepCase, p: Parameters, x: Array): Array {
 
 const linear = (jax: Library, x: Array, w: Array): Array => jax.numpy.matmul(x, w.transpose())
 
-/** Batch-norm out of its own ops, which jit fuses. x: [N, C, H, W] or [N, C]. */
+/** Batch-norm from elementary ops, which jit fuses. x: [N, C, H, W] or [N, C]. */
 function batchNorm(jax: Library, x: Array, p: Parameters, name: string): Array {
   const { numpy: np } = jax
   const axes = x.shape.length === 4 ? [0, 2, 3] : [0]
@@ -249,7 +250,7 @@ function batchNorm(jax: Library, x: Array, p: Parameters, name: string): Array {
   return centred.mul(scale).add(p[`${name}.bias`].reshape(shape))
 }
 
-/** Rows to unit length, columns standardised over both views, then the cross-correlation against the identity. */
+/** Normalises rows, standardises columns over both views, and compares the cross-correlation with the identity. */
 function barlowTwins(jax: Library, z: Array, batch: number): Array {
   const { numpy: np } = jax
   const unit = z.ref.div(np.sqrt(np.sum(np.square(z), 1, { keepdims: true })))

@@ -1,4 +1,4 @@
-/** This project's engine, as it trains: graphs recorded once, replayed by `program.run`. */
+/** This engine as a peer: a graph is compiled once and replayed by `program.run`. */
 import {
   backward,
   cast,
@@ -22,7 +22,7 @@ import { CHECK_SCALE, lossesOf, LAMBDA, outputSide, PROJECTOR_DIM, RATE, results
 import type { Case, ConvCase, StepCase, Tensors } from './cases.js'
 import { permute, serve, type Peer, type Prepared } from './peer.js'
 
-/** The engine as a peer among peers; it can do every case. */
+/** It supports every case. */
 export function ourPeer(engine: Engine): Peer {
   return {
     name: 'webgpu-ssl',
@@ -114,7 +114,7 @@ async function prepareStep(engine: Engine, c: StepCase, inputs: Tensors): Promis
     run: (times) => repeat(engine, program, times, { rate }),
     result: async () => ({
       loss: new Float32Array(losses),
-      // [3, 3, 4, O] to [O, 3, 3, 3]: the fourth channel is padding.
+      // [3, 3, 4, O] to [O, 3, 3, 3]; the fourth channel is padding.
       'conv1.weight gradient': permute(
         gradient.filter((_, i) => Math.floor(i / c.width) % 4 < 3),
         [3, 3, 3, c.width],
@@ -126,7 +126,7 @@ async function prepareStep(engine: Engine, c: StepCase, inputs: Tensors): Promis
   }
 }
 
-/** RGB to RGB0. */
+/** RGB to RGB0: images have four channels on the device. */
 function fourChannels(rgb: Float32Array): Float32Array {
   const out = new Float32Array((rgb.length / 3) * 4)
   for (let i = 0; i < rgb.length; i++) out[Math.floor(i / 3) * 4 + (i % 3)] = rgb[i]

@@ -1,27 +1,27 @@
 /**
- * What every peer is to the benchmark: a process of its own that prepares a case, gives its result, and then runs it
- * on request. A peer that crashes or hangs loses the case, not the run; only one computes at a time.
+ * The side of a peer's process. Each peer is a process that prepares a case, writes its result, and runs it on request.
+ * If a peer crashes or hangs, only its entry in the case is lost. Only one peer computes at a time.
  *
- * Requests are lines of JSON on the process's stdin; its answers are lines on stdout that begin with `@`. What else it
- * prints there is its library's own and is passed over.
+ * Requests are lines of JSON on stdin. Answers are lines of JSON on stdout that begin with `@`; other lines there come
+ * from the library and are ignored.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { decodeSafetensors, encodeSafetensors, toFloat32 } from '../../../models/index.js'
 import type { Case, Tensors } from './cases.js'
 
-/** A case that is compiled, with its inputs on the device. */
+/** A compiled case with its inputs on the device. */
 export interface Prepared {
-  /** Does the work `times` times over and returns when the device is done with the last. */
+  /** Runs the case `times` times and resolves when the device has finished. */
   run(times: number): Promise<void>
-  /** The result of the first run; see `resultsOf`. */
+  /** The result of the first run; `resultsOf` names its tensors. */
   result(): Promise<Tensors>
-  /** Device memory that the case takes, in bytes, where the library tells. */
+  /** Device memory of the case in bytes, if the library reports it. */
   peakBytes?(): number
   release(): void
 }
 
-/** The peer's library has no way to do a case. */
+/** The library of the peer does not support a case. */
 export class Unsupported extends Error {
   override name = 'Unsupported'
 }
@@ -29,7 +29,7 @@ export class Unsupported extends Error {
 export interface Peer {
   readonly name: string
   readonly version: string
-  /** What it computes on, in its own words. */
+  /** Description of the device, from the library or driver. */
   readonly device: string
   /** @throws Unsupported with the reason */
   prepare(c: Case, inputs: Tensors): Promise<Prepared>
@@ -38,14 +38,15 @@ export interface Peer {
 export type Request =
   { do: 'prepare'; case: Case; inputs: string; result: string } | { do: 'run'; times: number } | { do: 'release' }
 
-/** What `run` answers is seconds for one of the `times`. */
 export interface Answer {
+  /** Of one repetition; the answer to `run`. */
   seconds?: number
   peakBytes?: number
   unsupported?: string
   error?: string
 }
 
+/** The first line of a peer's process. */
 export interface Hello {
   name: string
   version: string
@@ -61,7 +62,7 @@ const oneLine = (error: unknown): string =>
     .trim()
     .split('\n')[0]
 
-/** The life of a peer's process: opens the library, then answers requests until stdin ends. */
+/** Opens the library, then answers requests until stdin ends. */
 export async function serve(open: () => Promise<Peer>): Promise<never> {
   try {
     const peer = await open()
@@ -74,7 +75,7 @@ export async function serve(open: () => Promise<Peer>): Promise<never> {
           prepared = await peer.prepare(request.case, readTensors(request.inputs))
           writeTensors(request.result, await prepared.result())
           say({ peakBytes: prepared.peakBytes?.() })
-        } else if (!prepared) throw new Error('nothing is prepared')
+        } else if (!prepared) throw new Error('no case is prepared')
         else if (request.do === 'run') {
           const started = performance.now()
           await prepared.run(request.times)
@@ -94,7 +95,7 @@ export async function serve(open: () => Promise<Peer>): Promise<never> {
   process.exit()
 }
 
-/** Tensors of a file, flat. */
+/** The tensors of a safetensors file, without their shapes. */
 export function readTensors(path: string): Tensors {
   const { tensors } = decodeSafetensors(readFileSync(path), path)
   return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, toFloat32(tensor)]))
@@ -111,7 +112,7 @@ function writeTensors(path: string, tensors: Tensors): void {
   )
 }
 
-/** A tensor [a, b, …] with its dimensions in another order, as `order` names them. */
+/** Permutes the dimensions of a tensor: dimension i of the result is dimension `order[i]` of `shape`. */
 export function permute(data: Float32Array, shape: readonly number[], order: readonly number[]): Float32Array {
   const strides = shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1))
   const turned = order.map((d) => ({ size: shape[d], stride: strides[d] }))

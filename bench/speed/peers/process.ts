@@ -1,4 +1,4 @@
-/** A peer's process seen from the benchmark: started when first needed, and again after it was lost. */
+/** The benchmark's side of a peer's process. It restarts a process that has ended. */
 import { spawn, spawnSync, type ChildProcessByStdio } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -7,7 +7,7 @@ import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Answer, Hello, Request } from './peer.js'
 
-/** How to start a peer's process. */
+/** Command line of a peer's process. */
 export interface Start {
   command: string
   args: readonly string[]
@@ -15,13 +15,13 @@ export interface Start {
 
 const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
-/** A TypeScript peer of this folder. */
+/** A peer in TypeScript. `name` is its file in this folder. */
 export const nodePeer = (name: string, args: readonly string[] = []): Start => ({
   command: process.execPath,
   args: ['--import', import.meta.resolve('tsx'), file(name), ...args],
 })
 
-/** PyTorch under the first `python3` of PATH that has it; undefined where none does. */
+/** PyTorch with the first `python3` of PATH that has it; undefined if none has it. */
 export function torchPeer(): Start | undefined {
   const pythons = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'python3'))
   const command = pythons.find(
@@ -31,7 +31,7 @@ export function torchPeer(): Start | undefined {
   return command === undefined ? undefined : { command, args: [file('pytorch.py')] }
 }
 
-/** The peer failed at what it was asked; its process is gone where `lost`. */
+/** A peer failed to answer a request. `lost`: its process has ended. */
 export class PeerError extends Error {
   override name = 'PeerError'
 
@@ -52,12 +52,12 @@ export class PeerProcess {
 
   constructor(private readonly start: Start) {}
 
-  /** Starts the process where it does not run, and returns what it says of itself. */
+  /** Starts the process and returns its first line. */
   private async open(): Promise<Hello> {
     const child = spawn(this.start.command, this.start.args, { stdio: ['pipe', 'pipe', 'pipe'] })
     this.child = child
     child.stderr.on('data', (text: Buffer) => (this.lastWords = text.toString().trim().split('\n').at(-1) ?? ''))
-    // Writing to a process that has just died is no error of ours: its end is noticed below.
+    // Writing to a process that has just ended fails; the exit is handled below.
     child.stdin.on('error', () => undefined)
     createInterface({ input: child.stdout }).on('line', (line) => {
       if (line.startsWith('@')) this.answered(line.slice(1))
@@ -96,7 +96,7 @@ export class PeerProcess {
     return answer
   }
 
-  /** Who it is; starts it. */
+  /** Starts the process and returns the peer's name, version and device. */
   async hello(): Promise<Hello> {
     return this.open()
   }
@@ -105,7 +105,7 @@ export class PeerProcess {
     return this.child !== undefined
   }
 
-  /** @throws PeerError where the peer fails, ends or takes longer than `seconds` */
+  /** @throws PeerError if the peer fails, ends or takes longer than `seconds` */
   async ask(request: Request, seconds: number): Promise<Answer> {
     if (!this.child) await this.open()
     const answering = this.answer(seconds, request.do === 'prepare' ? 'preparing it' : 'running it')
@@ -113,7 +113,7 @@ export class PeerProcess {
     return (await answering) as Answer
   }
 
-  /** Ends the process, whatever it is doing. */
+  /** Kills the process. */
   close(): void {
     const { child } = this
     this.child = undefined

@@ -1,7 +1,7 @@
-"""PyTorch as a peer: CUDA where it is, else the CPU. Eager, f32 with TF32 off, answering the requests of peer.ts.
+"""PyTorch as a peer, on CUDA if available, else on the CPU. Eager mode, f32 without TF32. The protocol is in peer.ts.
 
-Requests are lines of JSON on stdin; answers are lines on stdout that begin with '@'. Tensors come and go in
-safetensors files: images NHWC, convolution weights HWIO, networks under torchvision's names.
+Requests are lines of JSON on stdin; answers are lines on stdout that begin with '@'. Tensors are exchanged as
+safetensors files: images NHWC, convolution weights HWIO, networks with torchvision's names.
 """
 
 import json
@@ -20,7 +20,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Unsupported(Exception):
-    """PyTorch has no way to do a case here."""
+    """PyTorch does not support a case on this device."""
 
 
 def read_tensors(path):
@@ -54,7 +54,7 @@ def synchronize():
 
 
 class Operation:
-    """A matrix product, or one of a convolution's three; `once` returns the result in the file's layout."""
+    """A matrix product, a convolution or one of its gradients; `layout` converts to the layout of the result file."""
 
     def __init__(self, case, inputs):
         if case["kind"] == "matmul":
@@ -104,7 +104,7 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """ResNet-18 with the CIFAR stem and the projector, under torchvision's names."""
+    """ResNet-18 with CIFAR stem and projector, with torchvision's names."""
 
     def __init__(self, width):
         super().__init__()
@@ -129,7 +129,7 @@ class Network(nn.Module):
 
 
 class Step:
-    """A whole training step: loss, gradients, Adam. f16 is autocast with channels last and a loss scale, on CUDA."""
+    """A training step: loss, gradients, Adam. f16 is autocast with channels last and a loss scale, on CUDA only."""
 
     def __init__(self, case, inputs):
         self.mixed = case["precision"] == "f16"
@@ -164,7 +164,7 @@ class Step:
         return loss
 
     def results(self):
-        # The step unscales the gradients that it applies.
+        # The optimizer step has already removed the loss scale from the gradients.
         first = self.run()
         gradient = self.network.conv1.weight.grad.clone()
         losses = [first] if self.mixed else [first, self.run()]
@@ -214,7 +214,7 @@ def main():
             prepared, reply = answer(json.loads(line), prepared)
         except Unsupported as error:
             prepared, reply = None, {"unsupported": str(error)}
-        except Exception as error:  # the run goes on without this case
+        except Exception as error:  # only this case is lost
             prepared, reply = None, {"error": (str(error).strip().splitlines() or [repr(error)])[0]}
         say(reply)
 

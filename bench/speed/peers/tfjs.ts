@@ -1,8 +1,8 @@
-/** TensorFlow.js on WebGPU: kernels of its own by op, `tidy` around each run, `Optimizer.minimize` for a step. */
+/** TensorFlow.js on WebGPU: one kernel per op, `tidy` around each run, `Optimizer.minimize` for a step. */
 import { createRequire } from 'node:module'
 import type * as TF from '@tensorflow/tfjs-core'
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu'
-import { failOnRefusals, standInBrowser } from './browser.js'
+import { exitOnDeviceErrors, emulateBrowser } from './browser.js'
 import {
   ADAM,
   BATCH_NORM_EPSILON,
@@ -23,15 +23,15 @@ import { permute, serve, type Peer, type Prepared } from './peer.js'
 type Library = typeof TF
 
 async function open(): Promise<Peer> {
-  const device = await standInBrowser()
+  const device = await emulateBrowser()
   const tf = await import('@tensorflow/tfjs-core')
   await import('@tensorflow/tfjs-backend-webgpu')
   const require = createRequire(import.meta.url)
-  // Its bundle for Node leaves the gradients out; this module registers them in a registry that all copies share.
+  // The bundle for Node lacks the gradients. This module adds them to the registry that all copies share.
   require('@tensorflow/tfjs-core/dist/register_all_gradients.js')
-  if (!(await tf.setBackend('webgpu'))) throw new Error('tfjs: its WebGPU backend does not start here')
+  if (!(await tf.setBackend('webgpu'))) throw new Error('tfjs: its WebGPU backend does not start on this adapter')
   const backend = tf.backend() as WebGPUBackend
-  failOnRefusals(backend.device)
+  exitOnDeviceErrors(backend.device)
   const { version } = require('@tensorflow/tfjs-backend-webgpu/package.json') as { version: string }
   return {
     name: 'tfjs',
@@ -43,8 +43,8 @@ async function open(): Promise<Peer> {
 }
 
 /**
- * Its dispatches wait in a command encoder until someone reads or enough are there; this sends them off and waits for
- * the device. What a device refuses it does at once, so that refusals must not pass for speed.
+ * Submits the dispatches that the backend has collected in its command encoder, and waits for the device. The backend
+ * itself submits only when a tensor is read or when it has collected enough.
  */
 async function finish(backend: WebGPUBackend): Promise<void> {
   const { commandEncoder } = backend as unknown as { commandEncoder: GPUCommandEncoder | null }
@@ -88,7 +88,7 @@ function product(tf: Library, hold: Hold, size: number): () => TF.Tensor {
   return () => tf.matMul(a, b)
 }
 
-/** The gradients' kernels are called by name: `tf.grad` would run the forward pass along with them. */
+/** Calls the kernels of the gradients by name, because `tf.grad` would also run the forward pass. */
 function convolution(tf: Library, hold: Hold, { shape, direction }: ConvCase): () => TF.Tensor {
   const [n, h, w, from, to, strides] = shape
   const pad = 1
@@ -141,7 +141,7 @@ async function prepareStep(tf: Library, backend: WebGPUBackend, c: StepCase, inp
 
 type Parameters = Record<string, TF.Variable>
 
-/** Its own layouts: convolutions HWIO, linear layers [in, out]. Running statistics take no part in a step. */
+/** Convolutions are HWIO, linear layers [in, out]. A step has no running statistics. */
 function parameters(tf: Library, c: StepCase, inputs: Tensors): Parameters {
   const p: Parameters = {}
   const conv = (name: string, size: number, from: number, to: number): void => {
@@ -188,7 +188,7 @@ function forward(tf: Library, c: StepCase, p: Parameters, x: TF.Tensor4D): TF.Te
   return tf.add(tf.matMul(hidden, p['projector.3.weight'] as TF.Tensor2D), p['projector.3.bias'])
 }
 
-/** Batch-norm out of its own ops: `tf.batchNorm` takes given statistics, and its gradient tiles them. */
+/** Batch-norm from elementary ops: `tf.batchNorm` needs the statistics as inputs, and its gradient tiles them. */
 function batchNorm<T extends TF.Tensor>(tf: Library, x: T, p: Parameters, name: string): T {
   const { mean, variance } = tf.moments(
     x,
@@ -204,7 +204,7 @@ function lossWeights(tf: Library): TF.Tensor2D {
   return tf.add(tf.mul(eye, 1 - LAMBDA), LAMBDA)
 }
 
-/** Rows to unit length, columns standardised over both views, then the cross-correlation against the identity. */
+/** Normalises rows, standardises columns over both views, and compares the cross-correlation with the identity. */
 function barlowTwins(tf: Library, z: TF.Tensor2D, batch: number, weights: TF.Tensor2D): TF.Scalar {
   const rows = VIEWS * batch
   const unit = tf.div<TF.Tensor2D>(z, tf.sqrt(tf.sum(tf.square(z), 1, true)))

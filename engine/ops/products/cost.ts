@@ -1,16 +1,16 @@
 /**
- * What the ways' estimates go by: rates that each class of adapters sustains, measured on lavapipe (2 cores) for 'cpu'
- * and assumed for a large card for 'gpu'. Only their ratios matter: they order the ways.
+ * The cost model: the rates that each class of adapters sustains. They were measured on lavapipe (2 cores) for 'cpu'
+ * and are assumed for a large card for 'gpu'. Only their ratios matter, because they only order the variants.
  */
-import type { Target } from '../../lowering.js'
+import type { Target } from '../../plan.js'
 import type { ConvWork, MatmulWork, WeightGradientWork } from './work.js'
 
 interface Rates {
-  /** FLOP/s of a product in registers, in workgroup tiles and on matrix units. */
+  /** FLOP/s of products by register tiles, by workgroup tiles and on matrix units. */
   readonly register: number
   readonly tiled: number
   readonly matrix: number
-  /** Bytes/s of kernels that only move and add. */
+  /** Bytes/s of kernels that only copy and add. */
   readonly bytes: number
 }
 
@@ -21,7 +21,7 @@ const rates: Record<Target['adapterClass'], Rates> = {
 
 export const ratesOf = ({ adapterClass }: Target): Rates => rates[adapterClass]
 
-/** Multiplications and additions of a convolution as its definition has them. */
+/** Multiplications and additions of a convolution by its definition. */
 export const convFlops = ({ inShape: [images, , , c], outShape: [, , , o], walk }: ConvWork): number =>
   2 * images * walk.grid[0] * walk.grid[1] * walk.tapsY * walk.tapsX * c * o
 

@@ -1,10 +1,14 @@
-/** Tiles staged in workgroup memory, for GPUs: what a software driver is slowest at. Serves f32 and stored f16. */
+/**
+ * Staged variants without matrix units, for GPUs; software drivers are slow at workgroup memory. For f32 and f16
+ * storage.
+ */
 import { ratesOf } from './cost.js'
-import { stagedConvs, stagedMatmuls, stagedWeightGradients, type Family, type Tile } from './staged.js'
+import { stagedConvs, stagedMatmuls, stagedWeightGradients } from './staged.js'
+import type { Family, Tile } from './staged_cost.js'
 
 /**
- * Every invocation holds 4·rows4 × 4·columns4 results. It reads rows4 + columns4 vec4s of workgroup memory for
- * 16·rows4·columns4 multiplications, on which the expected speed rests.
+ * Each invocation computes 4·rows4 × 4·columns4 results. For 16·rows4·columns4 multiplications it reads rows4 +
+ * columns4 vec4s of workgroup memory. The expected speed follows from this ratio.
  */
 const tile = (threadsX: number, threadsY: number, rows4: number, columns4: number): Tile => ({
   rows: 4 * rows4 * threadsY,

@@ -1,28 +1,28 @@
 /**
  * Winograd's minimal filtering F(4×4, 3×3) for 3×3 convolutions of stride 1 (Lavin & Gray 2016): a tile of 4×4 results
- * takes 36 multiplications a channel in place of 144. Images and weights are transformed, 36 matrix products of
+ * takes 36 multiplications for each channel instead of 144. Images and weights are transformed, 36 matrix products of
  * [tiles, C]·[C, O] run as one batch, and the results are transformed back.
  *
  *   y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A,   and so   dw = Gᵀ [Σ over tiles of (A dy Aᵀ) ⊙ (Bᵀ d B)] G
  *
- * In f32 its rounding errors are some ten times those of the plain sum: about 1e-6 of the largest result.
+ * In f32 its rounding errors are about ten times those of the plain sum: about 1e-6 of the largest result.
  */
-import { part, type Emit, type Slice, type Target } from '../../lowering.js'
-import { sumSplits } from '../common.js'
-import { matmulWays } from './matmul_ways.js'
+import type { LoweringContext } from '../../lowering_context.js'
+import { part, type Slice, type Target } from '../../plan.js'
+import { sumSplits, vec4Of } from '../common.js'
+import { matmulVariants } from './matmul_variants.js'
 import { ratesOf } from './cost.js'
+import { isPlain3x3, plainOrigin } from './geometry.js'
 import {
-  candidates,
   imageRuns,
-  isPlain3x3,
-  vec4Of,
+  worthMeasuring,
   type ConvWork,
   type MatmulWork,
-  type Way,
+  type Variant,
   type WeightGradientWork,
 } from './work.js'
 
-/** Transformed tiles are kept below this; more images go one run after another. */
+/** The largest size of the transformed tiles of a run of images. */
 const SCRATCH_BYTES = 32 * 2 ** 20
 const PLACES = 36
 const tilesOf = (n: number): number => Math.ceil(n / 4)
@@ -35,25 +35,30 @@ function sizes(inShape: readonly number[], outShape: readonly number[]) {
   return { c, o, tiles, most: Math.max(1, Math.floor(SCRATCH_BYTES / bytesPerImage)) }
 }
 
-/** The transformed weights are bound whole; images smaller than a tile would be mostly filling. */
+/**
+ * Whether it applies: the transformed weights must fit a binding, and images must not be mostly padding of their tiles.
+ */
 const fits = (inShape: readonly number[], outShape: readonly number[], { maxBindingBytes }: Target): boolean =>
   Math.min(outShape[1], outShape[2]) >= 3 && 4 * PLACES * inShape[3] * outShape[3] <= maxBindingBytes
 
-/** The products, and the vec4s that the transforms load and store: of images 36 + 36, of results 36 + 16, of weights 9 + 36. */
+/**
+ * Estimated seconds: the products, and the numbers that the transforms load and store (images 36 + 36, results 36 + 16,
+ * weights 9 + 36).
+ */
 function cost(inShape: readonly number[], outShape: readonly number[], target: Target): number {
   const { c, o, tiles } = sizes(inShape, outShape)
   const places = inShape[0] * tiles[0] * tiles[1]
   const { register, tiled, bytes } = ratesOf(target)
   const flops = 2 * PLACES * places * c * o
   const moved = 4 * (places * (72 * c + 52 * o) + 45 * c * o)
-  // A product's tile has 32 rows on a software driver: fewer tiles leave lanes idle.
+  // On a software driver a block of the product has 32 rows, so fewer tiles leave lanes idle.
   const busy = Math.min(1, places / 32)
   return flops / (target.adapterClass === 'cpu' ? register * busy : tiled) + moved / bytes
 }
 
-/** V [36, tiles, C] from a run of images. */
+/** Computes V [36, tiles, C] from a run of images. */
 function transformImages(
-  emit: Emit,
+  context: LoweringContext,
   { x, count }: { x: Slice; count: number },
   work: Pick<ConvWork, 'inShape' | 'dtype'>,
   tiles: readonly [number, number],
@@ -61,8 +66,8 @@ function transformImages(
 ): Slice {
   const [, height, width, c] = work.inShape
   const places = count * tiles[0] * tiles[1]
-  const v = emit.temporary(4 * PLACES * places * c)
-  emit.dispatch({
+  const v = context.temporary(4 * PLACES * places * c)
+  context.dispatch({
     kernel: 'winograd_input',
     constants: { In: vec4Of(work.dtype) },
     params: {
@@ -81,9 +86,9 @@ function transformImages(
   return v
 }
 
-/** M [36, tiles, O] to y, or with `gradient` dy to M. */
+/** Computes y from M [36, tiles, O], or with `gradient` M from dy. */
 function transformResults(
-  emit: Emit,
+  context: LoweringContext,
   m: Slice,
   { y, count }: { y: Slice; count: number },
   work: { outShape: readonly number[]; dtype: ConvWork['dtype']; bias?: Slice },
@@ -91,7 +96,7 @@ function transformResults(
   gradient: boolean,
 ): void {
   const [, height, width, o] = work.outShape
-  emit.dispatch({
+  context.dispatch({
     kernel: gradient ? 'winograd_output_gradient' : 'winograd_output',
     constants: gradient
       ? { In: vec4Of(work.dtype) }
@@ -109,16 +114,16 @@ function transformResults(
   })
 }
 
-/** U [36, C, O] from w [3, 3, C, O], or with `gradient` back. */
+/** Computes U [36, C, O] from w [3, 3, C, O], or with `gradient` dw from dU. */
 function transformWeights(
-  emit: Emit,
+  context: LoweringContext,
   source: Slice,
   destination: Slice,
   count4: number,
   gradient: boolean,
   flip = false,
 ) {
-  emit.dispatch({
+  context.dispatch({
     kernel: 'winograd_weights',
     constants: { GRADIENT: gradient, FLIP: flip },
     params: { count4 },
@@ -127,54 +132,55 @@ function transformWeights(
   })
 }
 
-/** 36 products in one batch, in the way that is cheapest by estimate. */
-function multiply(emit: Emit, work: Pick<MatmulWork, 'a' | 'b' | 'c' | 'M' | 'N' | 'K' | 'transposeA'>): void {
+/** The 36 products as one batch, by the variant that is cheapest by estimate. */
+function multiply(
+  context: LoweringContext,
+  work: Pick<MatmulWork, 'a' | 'b' | 'c' | 'M' | 'N' | 'K' | 'transposeA'>,
+): void {
   const full: MatmulWork = { ...work, batch: PLACES, dtypes: { a: 'f32', b: 'f32', c: 'f32' } }
-  candidates(full, matmulWays, emit.target)[0].lower(full, emit)
+  worthMeasuring(full, matmulVariants, context.target)[0].lower(full, context)
 }
 
-export const winogradConv: Way<ConvWork> = {
+export const winogradConv: Variant<ConvWork> = {
   name: 'winograd',
   serves: ({ kernel, inShape, outShape, walk }, target) => isPlain3x3(kernel, walk) && fits(inShape, outShape, target),
   cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
-  lower: (work, emit) => {
+  lower: (work, context) => {
     const { c, o, tiles, most } = sizes(work.inShape, work.outShape)
-    // Walking backwards from an origin is walking forwards from two pixels before it, with the taps turned round.
-    const back = work.walk.direction < 0
-    const origin = [work.walk.originY - (back ? 2 : 0), work.walk.originX - (back ? 2 : 0)] as const
-    const u = emit.temporary(4 * PLACES * c * o)
-    transformWeights(emit, work.w, u, (c * o) / 4, false, back)
-    for (const run of imageRuns(emit, work, most)) {
+    const { origin, reversed } = plainOrigin(work.walk)
+    const u = context.temporary(4 * PLACES * c * o)
+    transformWeights(context, work.w, u, (c * o) / 4, false, reversed)
+    for (const run of imageRuns(context, work, most)) {
       const places = run.count * tiles[0] * tiles[1]
-      const v = transformImages(emit, run, work, tiles, origin)
-      const m = emit.temporary(4 * PLACES * places * o)
-      multiply(emit, { a: v, b: u, c: m, M: places, N: o, K: c, transposeA: false })
-      transformResults(emit, m, run, work, tiles, false)
+      const v = transformImages(context, run, work, tiles, origin)
+      const m = context.temporary(4 * PLACES * places * o)
+      multiply(context, { a: v, b: u, c: m, M: places, N: o, K: c, transposeA: false })
+      transformResults(context, m, run, work, tiles, false)
     }
   },
 }
 
-export const winogradWeightGradient: Way<WeightGradientWork> = {
+export const winogradWeightGradient: Variant<WeightGradientWork> = {
   name: 'winograd',
   serves: ({ inShape, outShape, kernel, stride }, target) =>
     kernel[0] === 3 && kernel[1] === 3 && stride === 1 && fits(inShape, outShape, target),
   cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
-  lower: (work, emit) => {
+  lower: (work, context) => {
     const { c, o, tiles, most } = sizes(work.inShape, work.outShape)
-    const runs = imageRuns(emit, { ...work, y: work.dy }, most)
-    // The runs' sums stand one behind another, [runs, 36, C, O], and are then added in order.
+    const runs = imageRuns(context, { ...work, y: work.dy }, most)
+    // Each run of images has its own sum in [runs, 36, C, O]. The sums are then added in order.
     const count = PLACES * c * o
-    const sums = emit.temporary(4 * runs.length * count)
+    const sums = context.temporary(4 * runs.length * count)
     runs.forEach((run, i) => {
       const places = run.count * tiles[0] * tiles[1]
-      const v = transformImages(emit, run, work, tiles, [-work.padding, -work.padding])
-      const m = emit.temporary(4 * PLACES * places * o)
-      transformResults(emit, m, run, work, tiles, true)
+      const v = transformImages(context, run, work, tiles, [-work.padding, -work.padding])
+      const m = context.temporary(4 * PLACES * places * o)
+      transformResults(context, m, run, work, tiles, true)
       const u = part(sums, 4 * i * count, 4 * count)
-      multiply(emit, { a: v, b: m, c: u, M: c, N: o, K: places, transposeA: true })
+      multiply(context, { a: v, b: m, c: u, M: c, N: o, K: places, transposeA: true })
     })
     let total = sums
-    if (runs.length > 1) sumSplits(emit, sums, (total = emit.temporary(4 * count)), runs.length, count)
-    transformWeights(emit, total, work.dw, (c * o) / 4, true)
+    if (runs.length > 1) sumSplits(context, sums, (total = context.temporary(4 * count)), runs.length, count)
+    transformWeights(context, total, work.dw, (c * o) / 4, true)
   },
 }

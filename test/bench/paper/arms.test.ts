@@ -1,4 +1,4 @@
-/** Which runs each experiment makes, on which data set, and what is said where there are none. */
+/** The runs of each experiment on each data set, and the errors if there are none. */
 import { describe, expect, test } from 'vitest'
 import { baselineArm, fidelityArms, fractionArms, viewsArms } from '../../../bench/paper/arms.js'
 import { datasets, scales, type Dataset, type Scale, type Setup } from '../../../bench/paper/experiment.js'
@@ -15,7 +15,7 @@ const armsOf = (name: string, where: Setup) => experiments.find((e) => e.name ==
 const names = (wanted: string, where: Setup) => experimentsFor(wanted, where).map(({ name }) => name)
 
 describe.each(setups)('at scale $scale on $dataset', (where) => {
-  test('the configuration takes every run, each with 1 to 5 seeds', () => {
+  test('every run has a valid configuration, and 1 to 5 seeds', () => {
     for (const { arms, seeds } of experiments) {
       expect(seeds[where.scale]).toBeGreaterThanOrEqual(1)
       expect(seeds[where.scale]).toBeLessThanOrEqual(5)
@@ -23,17 +23,17 @@ describe.each(setups)('at scale $scale on $dataset', (where) => {
     }
   })
 
-  test('arms of an experiment have names of their own', () => {
+  test('the arms of an experiment have distinct names', () => {
     for (const { arms } of experiments) {
       const list = arms(where).map(({ name }) => name)
-      // The baseline is one of the arms where the paper has no wider projector.
+      // Where the paper has no wider projector, the baseline is also the first of the other arms.
       const own = list[0] === list[1] ? list.slice(1) : list
       expect(new Set(own).size).toBe(own.length)
     }
   })
 })
 
-test('at full scale the runs are the paper’s, all of them, as the recipes have them', () => {
+test('at full scale the runs are exactly the recipes of the paper', () => {
   const made = new Set(
     datasets.flatMap((dataset) =>
       ['views', 'time-to', 'fraction', 'projector'].flatMap((name) =>
@@ -45,7 +45,7 @@ test('at full scale the runs are the paper’s, all of them, as the recipes have
   expect(made).toEqual(new Set(recipeNames().map((name) => key({ ...readRecipe(name), dataDir }))))
 })
 
-test('at tiny scale the runs are those whose results are kept: typed here again', () => {
+test('at tiny scale the runs are those of the committed results, written out here again', () => {
   const shared: PartialConfig = {
     arch: 'resnet18',
     width: 8,
@@ -75,13 +75,13 @@ test('at tiny scale the runs are those whose results are kept: typed here again'
   ])
 })
 
-test('runs are shared: the tiny set is smaller than the sum of its parts', () => {
+test('experiments share runs: 30 arms at tiny scale are 16 runs', () => {
   const keys = experiments.flatMap(({ arms }) => arms(setup('tiny')).map(({ config }) => key(config)))
   expect(keys).toHaveLength(30)
   expect(new Set(keys).size).toBe(5 + 8 + 1 + 2)
 })
 
-test('the paper varies views of two losses and two widths on CIFAR-10, of one elsewhere, not always to 8', () => {
+test('the paper varies views for two losses and two widths on CIFAR-10 and for one elsewhere, not always up to 8', () => {
   const of = (name: string, dataset: Dataset) => armsOf(name, setup('full', dataset)).map((arm) => arm.name)
   expect(of('views', 'cifar10')).toEqual([
     ...['2 views', '4 views', '8 views', '2 views, d = 8192', '4 views, d = 8192', '8 views, d = 8192'],
@@ -99,7 +99,7 @@ test('the paper varies views of two losses and two widths on CIFAR-10, of one el
   expect(baselineArm(setup('full')).config).toMatchObject({ views: 2, projectorDim: 8192, batch: 128 })
 })
 
-test('views are read with 16 views in the paper, but for ImageNet-100; projectors and accidents with one', () => {
+test('the paper’s readout has 16 views for comparisons of views, except on ImageNet-100, and one view otherwise', () => {
   const viewsOf = (name: string, where: Setup) => [...new Set(armsOf(name, where).map(({ readout }) => readout.views))]
   for (const where of setups) {
     const many = where.scale === 'full' && where.dataset !== 'imagenet100' ? 16 : 1
@@ -109,7 +109,7 @@ test('views are read with 16 views in the paper, but for ImageNet-100; projector
   }
 })
 
-test('the research code’s accidents are dividing by the mean too, where it does', () => {
+test('the research code’s deviations include division by the mean on STL-10 and ImageNet-100', () => {
   const stds = (dataset: Dataset) =>
     fidelityArms(setup('full', dataset)).map(({ config }) => resolveConfig(config).augmentation.std)
   const [research, clean, usual] = stds('imagenet100')
@@ -121,7 +121,7 @@ test('the research code’s accidents are dividing by the mean too, where it doe
 })
 
 describe('a data set', () => {
-  test('has the experiments that the paper has runs for', () => {
+  test('has the experiments for which the paper has runs', () => {
     expect(names('all', setup('tiny'))).toEqual(experiments.map(({ name }) => name))
     expect(names('all', setup('full', 'stl10'))).toEqual(['views', 'time-to', 'fraction', 'fidelity', 'pareto'])
     expect(names('all', setup('full', 'imagenet100'))).toEqual([
@@ -130,17 +130,17 @@ describe('a data set', () => {
     expect(names('views', setup('full', 'stl10'))).toEqual(['views'])
   })
 
-  test('is refused in one line where there is nothing', () => {
+  test('without runs is refused in one line', () => {
     expect(() => names('projector', setup('full', 'stl10'))).toThrow(
-      'projector: the paper has no runs for it on stl10; there are views, time-to, fraction, fidelity, pareto',
+      'projector: the paper has no runs for this experiment on stl10; it has views, time-to, fraction, fidelity, pareto',
     )
     expect(() => names('dynamics', setup('full', 'imagenet100'))).toThrow('dynamics: the paper has no runs')
-    expect(() => names('views', setup('tiny', 'stl10'))).toThrow('--dataset stl10: is for --scale full')
+    expect(() => names('views', setup('tiny', 'stl10'))).toThrow('--dataset stl10: needs --scale full')
     const bare: Setup = { scale: 'full', dataset: 'imagenet100' }
     expect(() => names('views', bare)).toThrow('--data-dir')
   })
 
-  test('has a summary, and a goal in % only where the paper has one', () => {
+  test('has a summary, and a target accuracy only if the paper has one', () => {
     expect(datasets.map((dataset) => protocolOf(setup('full', dataset)).target)).toEqual([80, undefined, undefined])
     expect(datasets.map((dataset) => protocolOf(setup('full', dataset)).summary)).toEqual([
       expect.stringContaining('CIFAR-10'),

@@ -1,13 +1,17 @@
-/** Statistics, signs, pairings and verdicts of the experiments, against values worked out by hand. */
+/** Statistics and verdicts of the experiments against values computed by hand. */
 import { describe, expect, test } from 'vitest'
-import { judge, type Arm, type Context } from '../../../bench/paper/experiment.js'
-import { intervalText } from '../../../bench/paper/report.js'
-import type { Bound, Verdict } from '../../../bench/runs/intervals.js'
-import { contextOf, named, tiny } from './made_up.js'
+import { intervalText, judge, verdictOfAll } from '../../../bench/paper/claims.js'
+import type { Arm, Context } from '../../../bench/paper/experiment.js'
+import { interval, type Bound, type Verdict } from '../../../bench/report/intervals.js'
+import { contextOf, experimentNamed, tiny } from './synthetic_results.js'
 
-/** Each claim's verdict and values by seed against those worked out by hand. */
-async function expectClaims(name: string, expected: [Verdict, (seed: number) => number][], kept?: (a: Arm) => boolean) {
-  const { claims } = await named(name).run((await contextOf(tiny, { kept })).context)
+/** Compares the verdict and the values by seed of each claim with expected ones. */
+async function expectClaims(
+  name: string,
+  expected: [Verdict, (seed: number) => number][],
+  isCached?: (arm: Arm) => boolean,
+) {
+  const { claims } = await experimentNamed(name).run((await contextOf(tiny, { isCached })).context)
   expect(claims).toHaveLength(expected.length)
   claims.forEach((claim, i) => {
     const [verdict, value] = expected[i]
@@ -18,12 +22,12 @@ async function expectClaims(name: string, expected: [Verdict, (seed: number) => 
 
 const { log2, log10 } = Math
 
-describe('statistics by seed are those worked out by hand', () => {
+describe('statistics by seed equal the values computed by hand', () => {
   test('views', () =>
     expectClaims('views', [
-      // Two doublings of the views at two points each, and λ of .01 for .02.
+      // Two doublings of the views give two points each; λ is 0.01 instead of 0.02.
       ['agrees', (seed) => 4 - 2 * log10(2) + 0.2 * seed],
-      // The two views' 4 epochs take as long as the four views' first two.
+      // 4 epochs with two views take as long as 2 epochs with four views.
       ['contradicts', (seed) => 2 - 2 * log10(2) - 2 + 0.1 * seed],
     ]))
 
@@ -36,7 +40,7 @@ describe('statistics by seed are those worked out by hand', () => {
   test('projector', () =>
     expectClaims('projector', [
       ['agrees', () => 2 * log10(100)],
-      // The wide one is better with its own λ of .002, five times the baseline's, and by two points for its width.
+      // The wide projector is better with its best λ of 0.002, five times the baseline's, and has two points for its width.
       ['agrees', () => 2 * log10(100) - (2 * log10(5) + 2)],
       ['agrees', () => 2 * log10(37.5)],
       ['contradicts', () => 2 * log10(37.5) - (2 * log10(30) + 2)],
@@ -45,44 +49,44 @@ describe('statistics by seed are those worked out by hand', () => {
   test('fidelity', () => expectClaims('fidelity', [['contradicts', () => -1.5 - 0.7]]))
 
   test('time-to', () => {
-    // The baseline at its end, after 160 s, above 42 + 0.3 seed: two points for its width, λ five times, 4 epochs.
+    // The baseline ends after 160 s. Above 42 + 0.3 · seed: two points for its width, five times λ, 4 epochs.
     const goal = 2 + 2 * log10(5) + 4
-    // Four views, 50 s an epoch, and how many epochs they need for it.
+    // The epochs that four views need for the goal.
     const epochs = (seed: number) => goal - (2 + 1 + 2 * log10(25) + 0.1 * seed)
     return expectClaims('time-to', [
       ['agrees', (seed) => log2(160 / (50 * epochs(seed)))],
-      // Eight have it at their first checkpoint, after 100 s.
+      // Eight views reach the goal at their first checkpoint, after 100 s.
       ['agrees', () => log2(160 / 100)],
     ])
   })
 
-  // Within the time of two views the best reading of more is that of eight after an epoch.
+  // Within the time of two views, the best reading of more views is that of eight views after one epoch.
   const eight = (seed: number) => 4 + 1 + 2 * log10(25) + 1 + 0.2 * seed
-  test('pareto, with all runs at hand: batch-norm per view is the best of two views', () =>
+  test('pareto with all runs in the cache: batch-norm per view is the best run with two views', () =>
     expectClaims('pareto', [['inconclusive', (seed) => eight(seed) - (1 + 2 * log10(50) + 4 + 0.7)]]))
-  test('pareto, with none at hand but its own', () =>
+  test('pareto with an empty cache uses only its own runs', () =>
     expectClaims('pareto', [['agrees', (seed) => eight(seed) - (1 + 2 * log10(50) + 4)]], () => false))
 })
 
-test('pareto makes the runs of views and of fewer images, and no others', async () => {
-  const { context, asked } = await contextOf(tiny, { kept: () => false })
-  await named('pareto').run(context)
-  expect(asked).toEqual(['2 views', '4 views', '8 views', '4 views @ 50 %', '8 views @ 25 %'])
-  expect(asked).toEqual(
-    named('pareto')
+test('pareto makes only the runs with more views, of all images and of fewer', async () => {
+  const { context, requested } = await contextOf(tiny, { isCached: () => false })
+  await experimentNamed('pareto').run(context)
+  expect(requested).toEqual(['2 views', '4 views', '8 views', '4 views @ 50 %', '8 views @ 25 %'])
+  expect(requested).toEqual(
+    experimentNamed('pareto')
       .arms(tiny)
       .map(({ name }) => name),
   )
 })
 
-test('a run that never gets there counts with twice its whole time', async () => {
+test('a run that never reaches the goal counts with twice its whole time', async () => {
   const { context } = await contextOf(tiny)
   const runs: Context['runs'] = async (arms) =>
     (await context.runs(arms)).map((result) => ({
       ...result,
       seeds: result.arm.config.views === 4 ? result.seeds.map((s) => ({ ...s, readings: s.readings.slice(0, 1) })) : result.seeds, // prettier-ignore
     }))
-  const { claims, table } = await named('time-to').run({ ...context, runs })
+  const { claims, table } = await experimentNamed('time-to').run({ ...context, runs })
   claims[0].perSeed.forEach((v) => expect(v).toBeCloseTo(log2(160 / (2 * 50)), 9))
   expect(table.rows.find(([name]) => name === '4 views')![1]).toBe('never')
 })
@@ -90,16 +94,26 @@ test('a run that never gets there counts with twice its whole time', async () =>
 describe('the text of a claim', () => {
   const claim = (perSeed: number[], bound: Bound = { above: 0 }) =>
     judge({ statement: 'x', unit: 'points', perSeed, bound })
-  test('states its seeds', () => {
+  test('states the number of seeds', () => {
     expect(intervalText(claim([2.1, 2.3, 2.5]), [1, 2, 3])).toBe('+2.30 [1.80, 2.80] points (3 seeds)')
     expect(intervalText(claim([-2, -2, -2], { below: 0 }), [1, 2, 3])).toBe('−2.00 [−2.00, −2.00] points (3 seeds)')
     expect(intervalText(claim([1], { below: 2 }), [1])).toBe('1.00 points (one seed: no interval)')
   })
-  test('names the seeds that have no value', () => {
-    expect(intervalText(claim([2, NaN, 2]), [1, 2, 3])).toBe('+2.00 [2.00, 2.00] points (2 of 3 seeds; none of seed 2)')
+  test('names the seeds without a value', () => {
+    expect(intervalText(claim([2, NaN, 2]), [1, 2, 3])).toBe(
+      '+2.00 [2.00, 2.00] points (2 of 3 seeds; no value for seed 2)',
+    )
     const alone = claim([NaN, 2, NaN])
-    expect(intervalText(alone, [1, 2, 3])).toBe('+2.00 points (1 of 3 seeds; none of seeds 1 and 3: no interval)')
+    expect(intervalText(alone, [1, 2, 3])).toBe('+2.00 points (1 of 3 seeds; no value for seeds 1 and 3: no interval)')
     expect(alone.verdict).toBe('inconclusive')
-    expect(intervalText(claim([NaN, NaN]), [1, 2])).toBe('– (0 of 2 seeds; none of seeds 1 and 2)')
+    expect(intervalText(claim([NaN, NaN]), [1, 2])).toBe('– (0 of 2 seeds; no value for seeds 1 and 2)')
   })
+})
+
+test('a verdict leaves out failed seeds, and is inconclusive without any value', () => {
+  const claim = { statement: '', unit: '', bound: { above: 0 } }
+  expect(judge({ ...claim, perSeed: [1, NaN, 1.1] }).interval).toEqual(interval([1, 1.1]))
+  const none = judge({ ...claim, perSeed: [NaN, NaN] })
+  expect(none.verdict).toBe('inconclusive')
+  expect(verdictOfAll([none])).toBe('inconclusive')
 })

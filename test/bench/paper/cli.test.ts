@@ -1,4 +1,4 @@
-/** `paper` as a user runs it: in a process of its own. */
+/** `paper` as a user runs it. */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -32,10 +32,10 @@ function paper(...args: string[]): Promise<Ended> {
   })
 }
 
-describe('what is not there is said in one line', () => {
+describe('an error is one line', () => {
   test.each([
     [['nonsense'], /^error: .*'nonsense' is invalid.*\n$/],
-    [['views', '--dataset', 'stl10'], /^error: --dataset stl10: is for --scale full.*\n$/],
+    [['views', '--dataset', 'stl10'], /^error: --dataset stl10: needs --scale full.*\n$/],
   ])('%j', async (args, line) => {
     const { code, stdout, stderr } = await paper(...args)
     expect(code).toBe(1)
@@ -43,7 +43,7 @@ describe('what is not there is said in one line', () => {
     expect(stdout).toBe('')
   })
 
-  test('data, before anything is written', async () => {
+  test('missing data is reported before anything is written', async () => {
     const [out, dataDir] = [join(folder, 'unwritten'), join(folder, 'nowhere')]
     const full = ['views', '--dataset', 'stl10', '--scale', 'full']
     const { code, stderr } = await paper(...full, '--data-dir', dataDir, '--out', out, '--cache', join(out, 'runs'))
@@ -53,7 +53,7 @@ describe('what is not there is said in one line', () => {
   })
 })
 
-test('dynamics at tiny scale prints its verdict, its claims with their seeds, and leaves a page', async () => {
+test('dynamics at tiny scale prints its verdict and claims, and writes a page', async () => {
   const { code, stdout, stderr } = await paper('dynamics', '--out', folder, '--cache', join(folder, 'runs'))
   expect(code, stderr).toBe(0)
   expect(stdout).toMatch(/^## Learning dynamics on the circle: agrees$/m)
@@ -61,7 +61,7 @@ test('dynamics at tiny scale prints its verdict, its claims with their seeds, an
     /^largest error .*: [\d.e-]+ \[[\d.e-]+, [\d.e-]+\] \(5 seeds\), expected below 0.02: agrees$/m,
   )
   expect(stdout).toMatch(/^spread of the times .*: \+1\.\d+ \[.*\] \(5 seeds\), expected above 0: agrees$/m)
-  expect(stdout).toMatch(/^\| beside the paper \| paper \| views read \| here \| views read \| comparable \|$/m)
+  expect(stdout).toMatch(/^\| figure \| paper \| views read \| here \| views read \| comparable \|$/m)
   const result = JSON.parse(await readFile(join(folder, 'dynamics.json'), 'utf8')) as object
   expect(result).toMatchObject({ scale: 'tiny', dataset: 'cifar10', verdict: 'agrees' })
   expect(await readFile(join(folder, 'report.html'), 'utf8')).toContain('Learning dynamics on the circle')

@@ -1,11 +1,11 @@
-/** The losses' benchmark: what it covers, and one measurement of it. */
+/** The loss benchmark: its cases, and one measurement. */
 import { expect, test } from 'vitest'
+import { originOf } from '../../../bench/report/origin.js'
 import { benchLosses, lossCases } from '../../../bench/speed/losses.js'
-import { originOf } from '../../../bench/speed/report.js'
 import { objectiveNames, objectives } from '../../../train/objectives/index.js'
 import { engine } from '../../support/engine.js'
 
-test('every objective, over the views that it takes and over widths', () => {
+test('the cases are every objective with its numbers of views and all widths', () => {
   for (const objective of objectiveNames) {
     const cases = lossCases('cpu', false).filter((c) => c.objective === objective)
     const views = [...new Set(cases.map((c) => c.views))]
@@ -16,7 +16,7 @@ test('every objective, over the views that it takes and over widths', () => {
   expect(lossCases('gpu', false).some(({ width }) => width === 8192)).toBe(true)
 })
 
-test('a report has a row for each objective and number of views, and both plots', async () => {
+test('a measurement has a row for each objective and number of views, and both plots', async () => {
   const gpu = await engine()
   const messages: string[] = []
   const options = {
@@ -26,8 +26,8 @@ test('a report has a row for each objective and number of views, and both plots'
     quick: true,
     onMessage: (m: string) => messages.push(m),
   }
-  const report = await benchLosses({ ...options, only: 'spectral' })
-  const { losses } = report.results as { losses: { seconds: { median: number }; views: number; width: number }[] }
+  const measurement = await benchLosses({ ...options, only: 'spectral' })
+  const { losses } = measurement.results as { losses: { seconds: { median: number }; views: number; width: number }[] }
   expect(losses.map(({ views, width }) => [views, width])).toEqual([
     [2, 64],
     [2, 256],
@@ -35,8 +35,8 @@ test('a report has a row for each objective and number of views, and both plots'
     [8, 256],
   ])
   for (const { seconds } of losses) expect(seconds.median).toBeGreaterThan(0)
-  expect(report.markdown).toMatch(/\| spectral, 2 views \|.*\n\| spectral, 8 views \|/)
-  expect(Object.values(report.plots).map((svg) => svg.slice(0, 4))).toEqual(['<svg', '<svg'])
+  expect(measurement.markdown).toMatch(/\| spectral, 2 views \|.*\n\| spectral, 8 views \|/)
+  expect(Object.values(measurement.plots).map((svg) => svg.slice(0, 4))).toEqual(['<svg', '<svg'])
   expect(messages).toHaveLength(4)
   await expect(benchLosses({ ...options, only: 'nothing' })).rejects.toThrow("--only 'nothing'")
 })

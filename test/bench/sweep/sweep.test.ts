@@ -1,4 +1,4 @@
-/** Sweeps on small images of the test's own: the grid, what fails, and that nothing finished is repeated. */
+/** Sweeps on small images: the grid, failures, and that finished runs are not repeated. */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { adaptersOf, Interrupted, nameOfReadout, type Splits } from '../../../bench/runs/runs.js'
 import { combinations, nested, parseSweep } from '../../../bench/sweep/file.js'
-import { performSweep, sweepPlots, sweepTable } from '../../../bench/sweep/perform.js'
+import { performSweep } from '../../../bench/sweep/perform.js'
+import { sweepPlots, sweepTable } from '../../../bench/sweep/report.js'
 import { recipes } from '../../../train/augment/recipe.js'
 import { encodeRecords } from '../../../train/data/cifar_records.js'
 import { fromArrays } from '../../../train/data/dataset.js'
@@ -35,7 +36,7 @@ readout: { epochs: 3 }
 `
 
 describe('a grid', () => {
-  test('has every combination, the last option running fastest', () => {
+  test('has every combination; the last option varies fastest', () => {
     expect(combinations({ a: [1, 2], b: ['x', 'y'] })).toEqual([
       { a: 1, b: 'x' },
       { a: 1, b: 'y' },
@@ -45,7 +46,7 @@ describe('a grid', () => {
     expect(combinations({})).toEqual([{}])
   })
 
-  test('reaches nested options by dots', () => {
+  test('sets nested options by dots', () => {
     expect(nested({ 'a.b': 1, 'a.c': 2, d: 3 })).toEqual({ a: { b: 1, c: 2 }, d: 3 })
     const { points } = parseSweep('base: { augmentation: { flip: 0 } }\ngrid: { augmentation.size: [16, 24] }', 'f')
     const found = points.map(({ configs }) => 'error' in configs || configs[0].augmentation)
@@ -55,7 +56,7 @@ describe('a grid', () => {
     ])
   })
 
-  test("keeps what the base changes of an augmentation beneath the grid's recipes", () => {
+  test("applies the base's changes of the augmentation to the grid's recipes", () => {
     const { points } = parseSweep(
       'base: { augmentation: { recipe: imagenet100, size: 16, jitter: { hue: 0 } } }\ngrid: { augmentation.recipe: [cifar, stl], augmentation.flip: [0] }',
       'f',
@@ -67,18 +68,18 @@ describe('a grid', () => {
     expect(found[0]).not.toEqual(found[1])
   })
 
-  test('reads moving averages only of runs that keep one', () => {
+  test('reads a moving average only if the runs keep one', () => {
     const { points, readout } = parseSweep('grid: { emaRate: [0.9] }\nreadout: { average: true }', 'f')
     expect([points[0].configs, readout]).toMatchObject([[{ emaRate: 0.9 }], { average: true }])
     expect(nameOfReadout(readout)).not.toBe(nameOfReadout({ ...readout, average: false }))
   })
 
-  test('keeps the parameters of one objective from another', () => {
+  test('does not give the parameters of one objective to another', () => {
     const { points } = parseSweep('base: { lambda: 0.02 }\ngrid: { objective: [barlow-twins, simclr] }', 'f')
     expect(points.map(({ configs }) => 'error' in configs || configs[0].lambda)).toEqual([0.02, undefined])
   })
 
-  test('holds a bad value as what is wrong with its point', () => {
+  test('an invalid value is the error of its point', () => {
     const { points } = parseSweep('grid: { batch: [64, 1] }', 'f')
     expect(points[1].configs).toEqual({ error: '--batch 1: must be at least 2' })
   })
@@ -92,7 +93,7 @@ describe('a grid', () => {
     ['base: { batch: 1 }', 'f: --batch 1: must be at least 2'],
     ['grid: { seed: [1, 2] }', "f: seed: list the seeds under 'seeds'"],
     ['- 1', 'f: '],
-    ['readout: { average: true }', 'f: readout.average: the run keeps no moving average to read; give base or grid'],
+    ['readout: { average: true }', 'f: readout.average: the runs keep no moving average; set emaRate in base or grid'],
     ['readout: { averge: true }', "f: readout: unknown field 'averge'; it takes views, seeds, epochs, knn, average"],
   ])('%j is refused in one line', (bad, line) => {
     expect(() => parseSweep(bad, 'f')).toThrow(line)
@@ -104,12 +105,12 @@ describe('a grid', () => {
   })
 })
 
-test('a sweep goes on where it was stopped, keeps failures beside the rest, and repeats nothing', async () => {
+test('an interrupted sweep continues, failures do not stop it, and finished runs are not repeated', async () => {
   const sweep = parseSweep(text, 'f')
   const root = join(folder, 'runs')
   const abort = new AbortController()
   const options = { engine: await engine(), root, splits }
-  // Stopped in the middle of the first run.
+  // The signal stops the sweep in the middle of the first run.
   const stopped = performSweep(sweep, {
     ...options,
     signal: abort.signal,
@@ -124,7 +125,7 @@ test('a sweep goes on where it was stopped, keeps failures beside the rest, and 
     ...options,
     onProgress: (_, what, done) => void (what === 'training' && trained.push(done)),
   })
-  // Six steps a run: the first goes on behind what it had done.
+  // A run has six steps. The first run continues after its two finished steps.
   expect(trained[0]).toBeGreaterThan(2)
   expect(runs).toHaveLength(4)
   expect(runs[0].reading).toMatchObject({ step: 6, epoch: 2, views: 1, testCount: 12 })
@@ -158,7 +159,7 @@ test('a sweep goes on where it was stopped, keeps failures beside the rest, and 
   }
 })
 
-test('two folders of pictures are two runs', async () => {
+test('runs on two image folders are two runs', async () => {
   const folders = ['a', 'b'].map((name) => join(folder, 'pictures', name))
   const sweep = parseSweep(
     `
@@ -176,7 +177,7 @@ readout: { epochs: 1, knn: false }`,
   expect(runs.map(({ reading }) => reading?.testCount)).toEqual([12, 9])
 })
 
-test('a table and plots of runs from several adapters name them: their minutes do not compare', async () => {
+test('table and plots name the adapters if there are several', async () => {
   const sweep = {
     ...parseSweep('grid: { views: [2, 4] }', 'f'),
     readout: { views: 1, seeds: 1, epochs: 1, knn: true, average: true },
@@ -189,12 +190,10 @@ test('a table and plots of runs from several adapters name them: their minutes d
   ]
   expect(adaptersOf(runs.map(({ reading }) => reading))).toEqual(['one card', 'another'])
   const markdown = sweepTable(sweep, runs)
-  expect(markdown).toMatch(
-    /\n\nThe runs were made on more than one adapter \(one card; another\): their minutes do not/,
-  )
+  expect(markdown).toMatch(/\n\nThe runs used more than one adapter \(one card; another\): their minutes cannot/)
   expect(markdown).toContain('Read from the moving average of the weights with 1 clean view')
   const { runtime, accuracy } = await sweepPlots(sweep, runs, '2026-01-02')
-  expect(runtime).toContain('one card; another; 2026-01-02; minutes on different adapters do not compare')
+  expect(runtime).toContain('one card; another; 2026-01-02; minutes on different adapters cannot be compared')
   expect(accuracy).toContain('one card; another; 2026-01-02<')
 })
 
@@ -216,7 +215,7 @@ describe('the command', () => {
     return join(folder, name)
   }
 
-  test('makes the runs of a file and writes their table, figures and plots', async () => {
+  test('makes the runs of a file and writes table, results and plots', async () => {
     const data = join(folder, 'cifar')
     mkdirSync(data)
     for (const [name, count] of Object.entries({ 'data_batch_1.bin': 24, 'test_batch.bin': 12 })) {
@@ -262,7 +261,7 @@ readout: { epochs: 2 }`,
       stderr: `error: ${bad}: unknown option 'vews' in the configuration; did you mean views?\n`,
     })
     expect(existsSync(out)).toBe(false)
-    // The data are looked for once the engine is open, and still before there is anything to write.
+    // A missing data set is reported before anything is written.
     const absent = await sweep(file('absent.yaml', `base: { dataDir: ${JSON.stringify(out)} }`), '--out', out)
     expect(absent.code).toBe(1)
     expect(absent.stderr).toMatch(/^error: data folder .*nothing does not exist/m)

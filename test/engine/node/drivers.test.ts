@@ -238,7 +238,7 @@ describe('launcher', () => {
     ],
     [
       ['train/cli/views.ts', '--adapter', 'nope'],
-      "error: No WebGPU adapter answers to 'nope': `npm run doctor` lists those there are.\n",
+      "error: No WebGPU adapter matches 'nope': `npm run doctor` lists the available ones.\n",
     ],
     [['bench/speed/cli.ts', 'trace', '--only', 'x'], 'error: --only is not for trace: it takes --out and --rounds\n'],
   ])('%j ends in one line', async (args, line) => {

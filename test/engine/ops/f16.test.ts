@@ -38,7 +38,7 @@ function rounded(v: number): number {
   return Math.round(v / ulp) * ulp
 }
 
-/** As `checkOp`; half an ulp of f16 is 2⁻¹¹ ≈ 5·10⁻⁴ of a number, and gradients are stored twice on their way. */
+/** As `checkOp`; half an ulp of f16 is 2⁻¹¹ ≈ 5·10⁻⁴ of a number, and gradients are stored twice on their variant. */
 function checkHalf<K extends string>(name: string, check: OpCheck<K>): void {
   const { domain = (v) => v } = check
   checkOp(`f16 ${name}`, {
@@ -206,7 +206,7 @@ describe.skipIf(!offered)('f16', () => {
       const run = async (factor: number) =>
         (await runGraph({ g }, { ...data, seed: seeds.map((v) => factor * v) }))['g']
       expect((await run(1)).every(Number.isFinite)).toBe(true)
-      // The seed itself can still be stored: what overflows is made on the way.
+      // The seed itself can still be stored: what overflows is made on the variant.
       expect((await run(21000)).every(Number.isFinite)).toBe(false)
     })
   })

@@ -1,6 +1,8 @@
 import type { Tensor64 } from './tensor.js'
 
-/** Up to `limit` coordinates of `size`, spread evenly and always with the first and the last; all of them if they fit. */
+/**
+ * Up to `limit` coordinates of `size`, spread evenly and always with the first and the last; all of them if they fit.
+ */
 export function coordinates(size: number, limit: number): number[] {
   if (size <= limit) return Array.from({ length: size }, (_, i) => i)
   return Array.from({ length: limit }, (_, i) => Math.round((i * (size - 1)) / (limit - 1)))

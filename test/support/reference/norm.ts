@@ -75,7 +75,9 @@ export function l2NormalizeRows(x: Tensor64, epsilon = 1e-12): Tensor64 {
   return map(x, (value, i) => value / norms[Math.floor(i / columns)])
 }
 
-/** Each column of each chunk of rows: (x - mean) / sqrt(variance + epsilon), variance with divisor rows - correction. */
+/**
+ * Each column of each chunk of rows: (x - mean) / sqrt(variance + epsilon), variance with divisor rows - correction.
+ */
 export function standardizeColumns(
   x: Tensor64,
   { groups = 1, correction = 1, epsilon = 0 }: { groups?: number; correction?: number; epsilon?: number } = {},

@@ -53,7 +53,10 @@ export function adamW(
   adamUpdate(w, gradient, state, step, options)
 }
 
-/** SGD with momentum: v = momentum v + g + weightDecay w (v starts as 0); w -= lr v, or lr (g + momentum v) for Nesterov. */
+/**
+ * SGD with momentum: v = momentum v + g + weightDecay w (v starts as 0); w -= lr v, or lr (g + momentum v) for
+ * Nesterov.
+ */
 export function sgd(
   w: Float64Array,
   gradient: Float64Array,

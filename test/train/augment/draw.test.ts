@@ -316,7 +316,9 @@ describe('rows', () => {
     }
     const last = drawViews(recipe, { ...options, views: 1, firstView: 2 })
     expect(last).toEqual(rows.slice(4 * ROW_FLOATS))
-    expect(() => drawViews(recipe, { ...options, views: 4 })).toThrow(/crops: they are 3 views of an image; view 4/)
+    expect(() => drawViews(recipe, { ...options, views: 4 })).toThrow(
+      /crops: an image has 3 views, but view 4 is requested/,
+    )
     expect(() => cropGroups(recipe, 4)).toThrow(/1 \+ 2 views are not the 4/)
     expect(cropGroups(recipes.cifar, 4)).toEqual([{ firstView: 0, views: 4, size: 32, scale: [0.08, 1] }])
   })

@@ -1,7 +1,7 @@
 /**
- * Matrix units in plain WGSL, for adapters that have none: the kernels' own texts with the subgroup matrices swapped for
- * what they are defined to be. Lane l of 32 holds row l / 2 and columns 8·(l % 2) … + 7 of a result; a factor is where it
- * lies in workgroup memory, which does not change before it is used.
+ * Matrix units in plain WGSL, for adapters that have none: the kernels' own texts with the subgroup matrices swapped
+ * for what they are defined to be. Lane l of 32 holds row l / 2 and columns 8·(l % 2) … + 7 of a result; a factor is
+ * where it lies in workgroup memory, which does not change before it is used.
  */
 const definitions = `
 var<private> emulated_lane: u32;

@@ -4,13 +4,15 @@
  */
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { cast, conv2d, gradients, input, matmul, sum, type Target, type Value } from '../../../../engine/index.js'
-import { KernelLibrary, pipelineKey } from '../../../../engine/kernel.js'
+import { KernelLibrary } from '../../../../engine/kernel.js'
+import { lower } from '../../../../engine/lower.js'
 import { readKernels } from '../../../../engine/node/index.js'
-import { Emit, type Dispatch } from '../../../../engine/lowering.js'
 import { matrixConvs, matrixMatmuls, matrixWeightGradients } from '../../../../engine/ops/products/matrix.js'
+import { pipelineKey } from '../../../../engine/pipelines.js'
+import type { Dispatch } from '../../../../engine/plan.js'
 import type { MatmulWork } from '../../../../engine/ops/products/work.js'
 import { engine } from '../../../support/engine.js'
-import { checkConv, checkMatmul, only, type ConvCase, type MatmulCase } from './ways.js'
+import { checkConv, checkMatmul, only, type ConvCase, type MatmulCase } from './variants.js'
 
 afterEach(() => vi.restoreAllMocks())
 
@@ -37,7 +39,7 @@ const large: MatmulWork = {
 /** Dispatches of the matrix kernels in the lowering of a graph, by pipeline. */
 async function matrixDispatches(outputs: Record<string, Value>): Promise<Map<string, Dispatch>> {
   const target = { ...(await engine()).target, ...offering }
-  const { dispatches } = new Emit(target, new KernelLibrary(readKernels())).run({ outputs })
+  const { dispatches } = lower({ outputs }, { target, library: new KernelLibrary(readKernels()) })
   return new Map(
     dispatches
       .filter(({ kernel }) => kernel.endsWith('_matrix'))
@@ -110,7 +112,7 @@ describe('on the null backend', () => {
         if (bytes > limit && kernel === 'conv2d_matrix') {
           vi.restoreAllMocks()
           const serves = (maxWorkgroupBytes: number): boolean =>
-            matrixMatmuls.find((way) => way.name === name)!.serves(large, { ...target, maxWorkgroupBytes })
+            matrixMatmuls.find((variant) => variant.name === name)!.serves(large, { ...target, maxWorkgroupBytes })
           expect([serves(bytes), serves(bytes - 1)]).toEqual([true, false])
         } else if (!(bytes > limit)) expect(found, `${kernel} ${JSON.stringify(constants)}`).toBe('accepted')
       }
@@ -161,8 +163,8 @@ describe('which adapters and operands it serves', () => {
   const serving = (target: Partial<Target>, x: Value): Promise<boolean> => {
     const y = conv2d(x, input('w', [1, 1, 64, 64]))
     return engine().then(({ target: own }) => {
-      const emit = new Emit({ ...own, ...offering, ...target }, new KernelLibrary(readKernels()))
-      const { dispatches } = emit.run({ outputs: { y: cast(y, 'f32') } })
+      const options = { target: { ...own, ...offering, ...target }, library: new KernelLibrary(readKernels()) }
+      const { dispatches } = lower({ outputs: { y: cast(y, 'f32') } }, options)
       return dispatches.some(({ kernel }) => kernel === 'conv2d_matrix')
     })
   }

@@ -15,7 +15,9 @@ function computedBy(name: string): void {
   })
 }
 
-/** Whole tiles, part tiles on either side, one tile in one direction and several in the other, channels to be padded. */
+/**
+ * Whole tiles, part tiles on either side, one tile in one direction and several in the other, channels to be padded.
+ */
 const cases: { x: number[]; w: number[]; padding: number; bias?: boolean }[] = [
   { x: [1, 4, 4, 4], w: [3, 3, 4, 4], padding: 1 },
   { x: [2, 8, 8, 8], w: [3, 3, 8, 12], padding: 1 },

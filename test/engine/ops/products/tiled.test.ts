@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { conv2d, input, matmul, type Target, type Value } from '../../../../engine/index.js'
 import { tiledConvs, tiledMatmuls, tiledWeightGradients } from '../../../../engine/ops/products/tiled.js'
 import { engine } from '../../../support/engine.js'
-import { checkConv, checkMatmul, gpuEngine, only, type ConvCase, type MatmulCase } from './ways.js'
+import { checkConv, checkMatmul, gpuEngine, only, type ConvCase, type MatmulCase } from './variants.js'
 
 afterEach(() => vi.restoreAllMocks())
 
@@ -66,9 +66,9 @@ describe('which tiles serve', () => {
   }
   const serving = (target: Target, M: number, N: number, K: number): string[] =>
     tiledMatmuls
-      .filter((way) => way.serves(work(M, N, K), target))
+      .filter((variant) => variant.serves(work(M, N, K), target))
       .sort((a, b) => a.cost(work(M, N, K), target) - b.cost(work(M, N, K), target))
-      .map((way) => way.name)
+      .map((variant) => variant.name)
 
   test('large ones for large products, small ones for small or narrow products; two at the most', async () => {
     const { target } = await gpuEngine()

@@ -1,7 +1,0 @@
-/** The ways to compute a matrix product, in the order that the shipped table prefers. */
-import { matrixMatmuls } from './matrix.js'
-import { registerMatmul } from './register.js'
-import { tiledMatmuls } from './tiled.js'
-import type { MatmulWork, Way } from './work.js'
-
-export const matmulWays: readonly Way<MatmulWork>[] = [...matrixMatmuls, ...tiledMatmuls, registerMatmul]

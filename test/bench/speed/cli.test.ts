@@ -1,0 +1,26 @@
+/** `bench` as a user runs it. */
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+
+const bench = (...args: string[]) =>
+  promisify(execFile)(process.execPath, ['--import', 'tsx', 'bench/speed/cli.ts', ...args], {
+    env: { ...process.env, WEBGPU_SSL_DEBUG: '' },
+  })
+
+test('--help lists all benchmarks', async () => {
+  const { stdout } = await bench('--help')
+  for (const name of ['peers', 'kernels', 'step', 'losses', 'readout', 'precision', 'trace'])
+    expect(stdout).toMatch(new RegExp(`^  ${name} +\\S`, 'm'))
+})
+
+test.each([
+  ['trace', '--json', 'x', '--json is not for trace: it takes --out and --rounds'],
+  ['step', '--out', 'x', '--out is not for step: it takes --json, --plots, --only, --rounds and --quick'],
+  ['kernels', '--lend-rest', '--lend-rest is not for kernels: it takes --json, --plots, --only, --rounds and --quick'],
+  ['precision', '--rounds', '3', '--rounds is not for precision: it takes --json and --data-dir'],
+  ['step', '--rounds', '1.5', '--rounds 1.5: must be a whole number of at least 1'],
+])('%s %s: an option of another benchmark is refused in one line', async (...args) => {
+  const line = args.pop()
+  await expect(bench(...args)).rejects.toMatchObject({ code: 1, stdout: '', stderr: `error: ${line}\n` })
+})
