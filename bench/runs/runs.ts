@@ -127,7 +127,7 @@ export const adaptersOf = (readings: readonly Reading[]): string[] => [
   ...new Set(readings.flatMap(({ adapter }) => adapter ?? [])),
 ]
 
-/** Loads each data set once, and cuts what readouts ask for once. */
+/** Loads each data set once. */
 export function namedSplits(): (config: PretrainConfig) => Promise<Splits> {
   const loaded = new Map<string, Promise<Splits>>()
   return ({ data, dataDir, resolution }) => {
