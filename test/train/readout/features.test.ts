@@ -174,7 +174,11 @@ describe('readout', () => {
     const limits = { trainPerClass: 4, testPerClass: 3 }
     const limited = await readout(gpu, backbone, train, held, { ...options, ...limits })
     expect(limited).toMatchObject({ trainCount: 12, testCount: 9, knn: [] })
-    const first = (dataset: ImageDataset, count: number) => subset(dataset, Array.from({ length: count }, (_, i) => i))
+    const first = (dataset: ImageDataset, count: number) =>
+      subset(
+        dataset,
+        Array.from({ length: count }, (_, i) => i),
+      )
     expect(await readout(gpu, backbone, first(train, 12), first(held, 9), options)).toEqual(limited)
   })
 
