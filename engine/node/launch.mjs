@@ -77,8 +77,8 @@ async function launch(args) {
   if (!target) throw new Error('Usage: node engine/node/launch.mjs SCRIPT.ts [arguments…] | --vitest [arguments…]')
   await installPackages()
   const name = adapterArgument(rest)
-  // The doctor's own work is to say what is wrong, and help needs no adapter.
-  const needsAdapter = !/doctor\.ts$/.test(target) && !rest.includes('--help') && !rest.includes('-h')
+  // The doctor says itself what is wrong; watching and help need no adapter.
+  const needsAdapter = !/(doctor|watch)\.ts$/.test(target) && !rest.includes('--help') && !rest.includes('-h')
   if (needsAdapter) await chooseDriver(name)
   const env = {
     // Pictures are decoded on libuv's pool, which has four threads whatever the cores.
