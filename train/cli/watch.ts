@@ -7,7 +7,8 @@ const LARGEST_PORT = 65_535
 
 function port(text: string): number {
   const value = /^\d+$/.test(text) ? Number(text) : NaN
-  if (!(value <= LARGEST_PORT)) throw new Error(`--port: '${text}' is not a port: give a number from 0 to ${LARGEST_PORT}`)
+  if (!(value <= LARGEST_PORT))
+    throw new Error(`--port: '${text}' is not a port: give a number from 0 to ${LARGEST_PORT}`)
   return value
 }
 

@@ -74,7 +74,8 @@ export function parseCsv(text: string): string[][] {
 function cells(line: TableLine): Record<string, string> {
   const found: Record<string, string> = {}
   for (const [name, value] of Object.entries(line)) {
-    if (name === 'parts') for (const [part, amount] of Object.entries(value ?? {})) found[`parts.${part}`] = String(amount)
+    if (name === 'parts')
+      for (const [part, amount] of Object.entries(value ?? {})) found[`parts.${part}`] = String(amount)
     else if (value !== undefined && value !== null && typeof value !== 'object') found[name] = String(value)
   }
   return found

@@ -69,7 +69,7 @@ const masked = (crc: number): number => (((crc >>> 15) | (crc << 17)) + 0xa282ea
 function readEvents(file: Uint8Array): Decoded[] {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
   const events: Decoded[] = []
-  for (let at = 0; at < file.length; ) {
+  for (let at = 0; at < file.length;) {
     const length = Number(view.getBigUint64(at, true))
     expect(view.getUint32(at + 8, true)).toBe(masked(crc32c(file.subarray(at, at + 8))))
     const data = file.subarray(at + 12, at + 12 + length)

@@ -50,6 +50,7 @@ export function* numbersOf(line: Line): Generator<[string, number]> {
   for (const [name, value] of Object.entries(line)) {
     if (typeof value === 'number' && name !== 'step' && name !== 'steps') yield [name, value]
     if (name === 'parts' && value !== null && typeof value === 'object')
-      for (const [part, amount] of Object.entries(value)) if (typeof amount === 'number') yield [`parts.${part}`, amount]
+      for (const [part, amount] of Object.entries(value))
+        if (typeof amount === 'number') yield [`parts.${part}`, amount]
   }
 }

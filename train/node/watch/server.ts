@@ -70,16 +70,15 @@ export async function startWatchServer(
   { port, ...options }: WatchServerOptions = {},
 ): Promise<WatchServer> {
   const watcher = new RunWatcher(folders, options)
-  const closing = new AbortController()
-  const { fetch } = watchApp(watcher, closing.signal)
+  const { fetch } = watchApp(watcher)
   const server = createAdaptorServer({ fetch, createServer, overrideGlobalObjects: false }) as Server
   server.maxConnections = MOST_CONNECTIONS
   const bound = await listen(server, port)
   return {
     url: `http://${HOST}:${bound}/`,
     close() {
-      closing.abort()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      // Pages that follow would keep the server open; their streams end with their connections.
       server.closeAllConnections()
       return closed
     },
@@ -87,7 +86,7 @@ export async function startWatchServer(
 }
 
 /** The requests that the server answers. */
-function watchApp(watcher: RunWatcher, closing: AbortSignal): Hono {
+function watchApp(watcher: RunWatcher): Hono {
   const files = pageFiles()
   const app = new Hono()
   app.use(guard(contentPolicy(files.get('/')!.toString())))
@@ -124,7 +123,7 @@ function watchApp(watcher: RunWatcher, closing: AbortSignal): Hono {
   app.get('/api/events', (c) => {
     if (streams >= MOST_STREAMS) return c.text('Too many pages are open.\n', 503)
     streams++
-    return streamSSE(c, (stream) => follow(stream, watcher, closing).finally(() => streams--))
+    return streamSSE(c, (stream) => follow(stream, watcher).finally(() => streams--))
   })
   app.notFound((c) => c.text('There is no such page.\n', 404))
   app.onError((error, c) => {
@@ -138,7 +137,7 @@ function watchApp(watcher: RunWatcher, closing: AbortSignal): Hono {
  * Sends all runs and then, until the client goes, those that changed. A client that reads slowly gets fewer events
  * with what is then the newest, so nothing queues up.
  */
-async function follow(stream: SSEStreamingApi, watcher: RunWatcher, closing: AbortSignal): Promise<void> {
+async function follow(stream: SSEStreamingApi, watcher: RunWatcher): Promise<void> {
   const sent = new Map<string, RunReader>()
   const revisions = new Map<string, number>()
   let wake = (): void => undefined
@@ -148,11 +147,9 @@ async function follow(stream: SSEStreamingApi, watcher: RunWatcher, closing: Abo
     wake()
   })
   stream.onAbort(() => wake())
-  const onClose = () => wake()
-  closing.addEventListener('abort', onClose)
   try {
     await watcher.refresh()
-    for (let id = 0; !stream.aborted && !closing.aborted; ) {
+    for (let id = 0; !stream.aborted;) {
       if (changed) {
         changed = false
         const event: RunsEvent = { all: id === 0, ...changesSince(watcher, sent, revisions) }
@@ -162,11 +159,10 @@ async function follow(stream: SSEStreamingApi, watcher: RunWatcher, closing: Abo
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, HEARTBEAT_MS)
         wake = () => (clearTimeout(timer), resolve())
-        if (stream.aborted || closing.aborted) wake()
+        if (stream.aborted) wake()
       })
     }
   } finally {
-    closing.removeEventListener('abort', onClose)
     stopListening()
   }
 }
@@ -212,13 +208,15 @@ async function listen(server: Server, wanted: number | undefined): Promise<numbe
     } catch (error) {
       if (errorCode(error) !== 'EADDRINUSE' && errorCode(error) !== 'EACCES') throw error
     }
-  const ports = wanted === undefined ? `ports ${DEFAULT_PORT} to ${DEFAULT_PORT + PORTS_TRIED - 1} are` : `port ${wanted} is`
+  const ports =
+    wanted === undefined ? `ports ${DEFAULT_PORT} to ${DEFAULT_PORT + PORTS_TRIED - 1} are` : `port ${wanted} is`
   throw new Error(`--port: ${ports} in use: choose another one`)
 }
 
 const isAxis = (text: string): text is Axis => ['step', 'epoch', 'hours'].includes(text)
 
-const numberOr = <T>(text: string | undefined, otherwise: T): number | T => (text === undefined ? otherwise : Number(text))
+const numberOr = <T>(text: string | undefined, otherwise: T): number | T =>
+  text === undefined ? otherwise : Number(text)
 
 /** @throws in one line where a folder that a user names does not exist */
 export function checkFolders(folders: readonly string[]): void {

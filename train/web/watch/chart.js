@@ -2,6 +2,7 @@
 /** One chart: lines of several runs with a legend, a sentence and a table that say the same. */
 import uPlot from 'uplot'
 import { element, fillTable, setText } from './dom.js'
+import { bytes } from './format.js'
 
 /** @typedef {import('./format.js').Format} Format */
 
@@ -37,6 +38,8 @@ const COLORS = 8
 const DASHES = [[], [9, 4], [2, 3], [9, 3, 2, 3]]
 const HEIGHT = 220
 const TABLE_ROWS = 12
+/** Steps of an axis of bytes. */
+const POWERS_OF_TWO = Array.from({ length: 50 }, (_, i) => 2 ** i)
 const FONT = '12px system-ui, sans-serif'
 
 /** The names of the style's variables for a run's colour. @param {number} slot */
@@ -179,14 +182,14 @@ export class Chart {
       width: this.#plotAt.clientWidth || 300,
       height: HEIGHT,
       legend: { show: false },
-      padding: [10, 12, 0, 0],
+      padding: [10, 20, 0, 0],
       scales: {
         x: { time: false, distr: logX ? 3 : 1 },
         y: { distr: logY ? 3 : 1 },
       },
       axes: [
         { ...axis(formatX), ...(logX && logTicks), label: xTitle, labelFont: FONT, labelSize: 18, size: 28 },
-        { ...axis(formatY), ...(logY && logTicks), size: axisSize },
+        { ...axis(formatY), ...(logY && logTicks), ...(formatY === bytes && { incrs: POWERS_OF_TWO }), size: axisSize },
       ],
       series: [
         {},

@@ -142,9 +142,7 @@ function groupAt(name) {
     for (const title of GROUPS) {
       const id = `group-${title.toLowerCase()}`
       const grid = element('div', { class: 'grid' })
-      groups.append(
-        element('section', { 'aria-labelledby': id, hidden: true }, element('h2', { id }, title), grid),
-      )
+      groups.append(element('section', { 'aria-labelledby': id, hidden: true }, element('h2', { id }, title), grid))
     }
   const section = groups.children[GROUPS.indexOf(name)]
   return /** @type {HTMLElement} */ (section.lastElementChild)

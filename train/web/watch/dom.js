@@ -50,7 +50,11 @@ export function fillTable(table, caption, header, rows) {
   if (table.dataset.key === key) return
   table.dataset.key = key
   const body = rows.map((row) =>
-    element('tr', {}, ...row.map((cell, i) => (i === 0 ? element('th', { scope: 'row' }, cell) : element('td', {}, cell)))),
+    element(
+      'tr',
+      {},
+      ...row.map((cell, i) => (i === 0 ? element('th', { scope: 'row' }, cell) : element('td', {}, cell))),
+    ),
   )
   table.replaceChildren(
     element('caption', { class: 'unseen' }, caption),

@@ -7,7 +7,11 @@
 export function number(value) {
   const size = Math.abs(value)
   if (size === 0) return '0'
-  if (size >= 1e6 || size < 1e-3) return value.toExponential(2).replace(/\.?0+e/, 'e').replace('e+', 'e')
+  if (size >= 1e6 || size < 1e-3)
+    return value
+      .toExponential(2)
+      .replace(/\.?0+e/, 'e')
+      .replace('e+', 'e')
   if (size >= 1000) return Math.round(value).toLocaleString('en')
   return String(Number(value.toPrecision(4)))
 }

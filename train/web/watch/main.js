@@ -97,7 +97,11 @@ function tellNews(shown) {
   if (shown.length === 0 || (toldAt && now - toldAt < NEWS_MS)) return
   toldAt = now
   const parts = shown.map(({ run: { state, step, latest, diverged }, name }) => {
-    const loss = diverged ? ', loss not finite' : 'metrics.loss' in latest ? `, loss ${number(latest['metrics.loss'])}` : ''
+    const loss = diverged
+      ? ', loss not finite'
+      : 'metrics.loss' in latest
+        ? `, loss ${number(latest['metrics.loss'])}`
+        : ''
     return `${name}: ${stateNames[state]}, step ${whole(step)}${loss}`
   })
   setText(byId('news'), parts.join('. '))

@@ -42,7 +42,11 @@ export function showRuns(runs, names, selected, onToggle) {
     setText(find('.state'), stateNames[run.state])
     find('.state').className = `state ${run.state}`
     const { step, steps, latest } = run
-    const loss = run.diverged ? 'loss not finite' : 'metrics.loss' in latest ? `loss ${number(latest['metrics.loss'])}` : ''
+    const loss = run.diverged
+      ? 'loss not finite'
+      : 'metrics.loss' in latest
+        ? `loss ${number(latest['metrics.loss'])}`
+        : ''
     const share = steps ? ` · ${Math.floor((100 * step) / steps)} %` : ''
     setText(find('.facts'), step ? `step ${whole(step)}${share}${loss && ` · ${loss}`}` : '')
     setText(find('.warning'), run.warning ?? '')

@@ -66,7 +66,9 @@ export function showConfiguration(shown, allFields) {
   const rows = listed.map((field) => [
     field,
     ...shown.map(({ run }) =>
-      differing.includes(field) && allFields ? element('mark', {}, run.config[field] ?? '–') : (run.config[field] ?? '–'),
+      differing.includes(field) && allFields
+        ? element('mark', {}, run.config[field] ?? '–')
+        : (run.config[field] ?? '–'),
     ),
   ])
   const header = rows.length ? ['Field', ...shown.map(({ name }) => name)] : []

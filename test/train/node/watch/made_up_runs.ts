@@ -26,8 +26,7 @@ export function makeUpRun(folder: string, { config = {}, steps = 1000, scale = 1
     stringify({ data: 'cifar10', views: 4, batch: 128, lr: 0.001, epochs: 20, augmentation: { size: 32 }, ...config }),
   )
   let done = 0
-  const append = (name: string, line: object): void =>
-    appendFileSync(join(folder, name), `${JSON.stringify(line)}\n`)
+  const append = (name: string, line: object): void => appendFileSync(join(folder, name), `${JSON.stringify(line)}\n`)
   return {
     folder,
     growTo(step) {
