@@ -59,7 +59,7 @@ export class RunWatcher {
     let changed = seldom && (await this.#findRuns())
     const due = [...this.runs.values()].filter(({ summary }) => seldom || summary.state !== 'ended')
     for (let at = 0; at < due.length; at += AT_ONCE) {
-      const polled = await Promise.all(due.slice(at, at + AT_ONCE).map((run) => run.poll()))
+      const polled = await Promise.all(due.slice(at, at + AT_ONCE).map(pollOrWait))
       changed ||= polled.includes(true)
     }
     if (changed) for (const listener of [...this.#listeners]) listener()
@@ -86,6 +86,9 @@ export class RunWatcher {
     return changed
   }
 }
+
+/** A file system that fails for a moment is asked again at the next poll. */
+const pollOrWait = (run: RunReader): Promise<boolean> => run.poll().catch(() => false)
 
 /** The path as a user would type it: relative where the run lies below the present folder. */
 function idOf(folder: string): string {

@@ -121,6 +121,8 @@ function watchApp(watcher: RunWatcher): Hono {
   )
   let streams = 0
   app.get('/api/events', (c) => {
+    // Nobody would read the stream of an answer that has no body.
+    if (c.req.method === 'HEAD') return c.body(null, 200, { 'Content-Type': 'text/event-stream' })
     if (streams >= MOST_STREAMS) return c.text('Too many pages are open.\n', 503)
     streams++
     return streamSSE(c, (stream) => follow(stream, watcher).finally(() => streams--))

@@ -12,6 +12,7 @@ import { bytes } from './format.js'
  * @property {string} name
  * @property {number} slot of the run, for its colour
  * @property {string} [note] shown beside the name
+ * @property {string} [value] shown while the cursor is elsewhere; by default the latest value
  * @property {number[]} x ascending
  * @property {number[]} y
  */
@@ -168,7 +169,7 @@ export class Chart {
   /** @returns {uPlot.Options} */
   #plotOptions() {
     const { formatX, formatY, logX, logY, xTitle, zooms } = this.#options
-    const colors = { axis: colorIn('--faint'), grid: colorIn('--grid') }
+    const colors = { axis: colorIn('--faint'), grid: colorIn('--grid'), card: colorIn('--card') }
     /** @param {Format} format @returns {uPlot.Axis} */
     const axis = (format) => ({
       stroke: colors.axis,
@@ -177,7 +178,7 @@ export class Chart {
       ticks: { show: false },
       values: (_, splits) => splits.map((value) => (value === null ? '' : format(value))),
     })
-    const logTicks = { filter: sparseTicks }
+    const logTicks = { filter: sparseTicks, grid: { stroke: colors.grid, width: 1, filter: sparseTicks } }
     return {
       width: this.#plotAt.clientWidth || 300,
       height: HEIGHT,
@@ -198,6 +199,7 @@ export class Chart {
           stroke: colorIn(colorOf(slot)),
           width: 1.6,
           dash: dashOf(slot),
+          points: { fill: colors.card },
           spanGaps: true,
         })),
       ],
@@ -248,18 +250,19 @@ export class Chart {
         item = made
       }
       setText(item.children[2], note ?? '')
-      setText(item.children[3], line.y.length ? formatY(line.y[indexAt(line.x, x)]) : '–')
+      const value = x === Infinity ? line.value : undefined
+      setText(item.children[3], value ?? (line.y.length ? formatY(line.y[indexAt(line.x, x)]) : '–'))
     })
   }
 
   /** What the picture shows, for those who do not see it. */
   #sentence() {
     const { title, xTitle, formatX, formatY } = this.#options
-    const parts = this.#lines.map(({ name, x, y, note }) => {
+    const parts = this.#lines.map(({ name, x, y, note, value }) => {
       if (y.length === 0) return `${name}: no values yet`
       const range = `from ${formatY(least(y))} to ${formatY(-least(y.map((value) => -value)))}`
       const latest = `latest ${formatY(y[y.length - 1])} at ${formatX(x[x.length - 1])}`
-      return `${name}${note ? ` (${note})` : ''}: ${latest}, ${range}`
+      return `${name}${note ? ` (${note})` : ''}: ${value ?? latest}, ${range}`
     })
     return `${title} by ${xTitle}. ${parts.join('. ')}.`
   }

@@ -114,8 +114,9 @@ export class Charts {
       const spectrum = store.spectra(run.id).at(-1)
       if (!spectrum) return []
       const { step, alpha, eigenvalues } = spectrum
-      const note = `step ${whole(step)}${alpha === undefined ? '' : `, α ${number(alpha)}`}`
-      return [{ id: run.id, name, slot: run.slot, note, x: eigenvalues.map((_, i) => i + 1), y: eigenvalues }]
+      const x = eigenvalues.map((_, i) => i + 1)
+      const value = alpha === undefined ? '' : `α ${number(alpha)}`
+      return [{ id: run.id, name, slot: run.slot, note: `step ${whole(step)}`, value, x, y: eigenvalues }]
     })
     if (lines.length === 0) return false
     const chart = { id: SPECTRUM, title: 'Eigenvalues of the features', group: 'Features', format: number }

@@ -183,6 +183,7 @@ function follow() {
   if (document.hidden) {
     source?.close()
     source = undefined
+    connection('Paused', false)
     return
   }
   if (source) return

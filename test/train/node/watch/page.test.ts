@@ -75,7 +75,7 @@ describe.skipIf(!executablePath)('the page of watch', () => {
     for (const id of ['peakBytes', 'diagnostics.alpha', 'diagnostics.effectiveRank', 'spectrum'])
       await expect.poll(() => legend(id)).toEqual(['first', 'second'])
     expect(await sentence('loss')).toMatch(/^Loss by steps\. first: latest [\d.]+ at 200, from .* second: latest/)
-    expect(await chart('spectrum').locator('.note').first().textContent()).toMatch(/step 200, α 1\.5/)
+    expect(await chart('spectrum').locator('.legend li').allTextContents()).toEqual(['firststep 200α 1.5', 'secondstep 100α 2.061'])
     expect(await cells('first')).toEqual(expect.arrayContaining(['first', 'running', '200 of 1,000', '3 GiB']))
     const rows = await page.locator('#config tbody tr').allTextContents()
     expect(rows).toEqual(['views48', 'objective–vicreg'])

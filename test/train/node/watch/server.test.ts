@@ -120,6 +120,11 @@ describe('what is served', () => {
     expect((await ask(`/api/views?${query}`)).headers['content-type']).toBe('image/png')
   })
 
+  test('HEAD as GET without a body, also for the stream of events', async () => {
+    for (const path of ['/', '/api/events'])
+      expect(await ask(path, { method: 'HEAD' })).toMatchObject({ status: 200, body: '' })
+  })
+
   test.each(['axis=weeks', 'from=x', 'to=NaN'])('a wrong question gets 400: %s', async (query) => {
     expect((await ask(`/api/series?run=${encodeURIComponent(id)}&${query}`)).status).toBe(400)
   })
