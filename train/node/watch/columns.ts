@@ -16,15 +16,11 @@ export class Columns implements LineSink {
     // A repeated step replaces what came after it: a run went on from an earlier checkpoint.
     if (line.step <= this.lastStep) this.#dropFrom(line.step)
     this.lastStep = line.step
-    for (const [name, value] of numbersOf(line)) {
-      let column = this.columns.get(name)
-      if (!column) {
-        if (this.columns.size >= MOST_COLUMNS) continue
-        this.columns.set(name, (column = { x: [], y: [] }))
-      }
-      column.x.push(line.step)
-      column.y.push(value)
-    }
+    eachNumber(line, (name, value) => {
+      const column = this.columns.get(name) ?? this.#begin(name)
+      column?.x.push(line.step)
+      column?.y.push(value)
+    })
   }
 
   reset(): void {
@@ -39,6 +35,13 @@ export class Columns implements LineSink {
     return thin(x, y, most, firstAbove(x, after), firstAbove(x, last))
   }
 
+  #begin(name: string): Points | undefined {
+    if (this.columns.size >= MOST_COLUMNS) return undefined
+    const column: Points = { x: [], y: [] }
+    this.columns.set(name, column)
+    return column
+  }
+
   #dropFrom(step: number): void {
     this.generation++
     for (const { x, y } of this.columns.values()) x.length = y.length = firstAbove(x, step - 1)
@@ -46,11 +49,23 @@ export class Columns implements LineSink {
 }
 
 /** The numbers of a line by name: `parts` one by one. A loss that is not finite is null in JSON and left out. */
-export function* numbersOf(line: Line): Generator<[string, number]> {
-  for (const [name, value] of Object.entries(line)) {
-    if (typeof value === 'number' && name !== 'step' && name !== 'steps') yield [name, value]
-    if (name === 'parts' && value !== null && typeof value === 'object')
-      for (const [part, amount] of Object.entries(value))
-        if (typeof amount === 'number') yield [`parts.${part}`, amount]
+export function eachNumber(line: Line, take: (name: string, value: number) => void): void {
+  for (const name in line) {
+    const value = line[name]
+    if (typeof value === 'number') {
+      if (name !== 'step' && name !== 'steps') take(name, value)
+    } else if (name === 'parts' && value !== null && typeof value === 'object')
+      for (const [part, amount] of Object.entries(value)) if (typeof amount === 'number') take(partName(part), amount)
   }
+}
+
+/** Names are made once: a long file has each of them hundreds of thousands of times. */
+const partNames = new Map<string, string>()
+function partName(part: string): string {
+  let name = partNames.get(part)
+  if (name === undefined) {
+    name = `parts.${part}`
+    if (partNames.size < MOST_COLUMNS) partNames.set(part, name)
+  }
+  return name
 }

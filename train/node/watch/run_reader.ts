@@ -1,7 +1,7 @@
 /** One run's folder, read as it grows. */
 import { join } from 'node:path'
 import { parse } from 'yaml'
-import { Columns, numbersOf } from './columns.js'
+import { Columns, eachNumber } from './columns.js'
 import { LineFile, type Line } from './line_file.js'
 import { firstAbove, spread, type Points } from './thin.js'
 import { WholeFile } from './whole_file.js'
@@ -140,7 +140,9 @@ export class RunReader {
   /** All series of the run, each thinned to about 2,000 points. The first call reads the files whole. */
   series({ axis, since, from = -Infinity, to = Infinity }: SeriesQuery): Promise<SeriesAnswer> {
     return this.#alone(async () => {
-      for (const file of Object.values(this.#files)) await file.load()
+      await inTurn(async () => {
+        for (const file of Object.values(this.#files)) await file.load()
+      })
       const x = this.#axis(axis)
       const after = this.#stepsSince(x.name, since)
       const series: Record<string, Points> = {}
@@ -189,7 +191,7 @@ export class RunReader {
     const latest: Record<string, number> = {}
     for (const kind of kinds) {
       const line = this.#files[kind].latest
-      if (line) for (const [name, value] of numbersOf(line)) latest[`${kind}.${name}`] = value
+      if (line) eachNumber(line, (name, value) => (latest[`${kind}.${name}`] = value))
     }
     if (typeof this.#ended.peakBytes === 'number') latest['metrics.peakBytes'] ??= this.#ended.peakBytes
     const { metrics, diagnostics } = this.#files
@@ -252,6 +254,10 @@ export class RunReader {
     return typeof steps === 'number' && total > 0 ? Math.max(1, steps / total) : 1
   }
 }
+
+/** Large runs load one after the other, so that the first is there soon. */
+let loading: Promise<void> = Promise.resolve()
+const inTurn = (load: () => Promise<void>): Promise<void> => (loading = loading.then(load, load))
 
 const kinds: readonly Kind[] = ['metrics', 'online', 'diagnostics']
 

@@ -132,6 +132,7 @@ export class Chart {
     this.#options = options
     this.#lines = lines
     this.#logButton.setAttribute('aria-pressed', String(options.logY))
+    this.#logButton.hidden = !options.zooms || !lines.some(({ y }) => y.some((value) => value > 0))
     this.#plotAt.setAttribute('aria-label', this.#sentence())
     this.#fillLegend()
     this.#fillTable()
@@ -183,7 +184,7 @@ export class Chart {
       width: this.#plotAt.clientWidth || 300,
       height: HEIGHT,
       legend: { show: false },
-      padding: [10, 20, 0, 0],
+      padding: [10, 26, 0, 0],
       scales: {
         x: { time: false, distr: logX ? 3 : 1 },
         y: { distr: logY ? 3 : 1 },

@@ -36,6 +36,9 @@ const known = {
 const hidden = new Set(['metrics.epoch', 'metrics.seconds', 'online.epoch', 'diagnostics.epoch', 'diagnostics.images'])
 for (const name of ['k', 'bank', 'queries']) hidden.add(`online.${name}`)
 
+/** Series that vary from step to step, which smoothing is for. */
+const noisy = /^metrics\.(loss|parts\..*|probeTop1|imagesPerSecond|waitMs)$/s
+
 const SPECTRUM = 'spectrum'
 const axisTitles = { step: 'steps', epoch: 'epochs', hours: 'hours' }
 
@@ -83,9 +86,10 @@ export class Charts {
       const chart = chartOf(series)
       if (!chart) continue
       present.add(chart.id)
+      const rate = noisy.test(series) ? choice.smooth : 0
       const lines = shown.flatMap(({ run, name }) => {
         const { [series]: points } = store.series(run.id)
-        return points ? [{ id: run.id, name, slot: run.slot, x: points.x, y: smoothed(points.y, choice.smooth) }] : []
+        return points ? [{ id: run.id, name, slot: run.slot, x: points.x, y: smoothed(points.y, rate) }] : []
       })
       this.#place(chart, lines, {
         xTitle: axisTitles[choice.axis],

@@ -47,8 +47,7 @@ export function showRuns(runs, names, selected, onToggle) {
       : 'metrics.loss' in latest
         ? `loss ${number(latest['metrics.loss'])}`
         : ''
-    const share = steps ? ` · ${Math.floor((100 * step) / steps)} %` : ''
-    setText(find('.facts'), step ? `step ${whole(step)}${share}${loss && ` · ${loss}`}` : '')
+    setText(find('.numbers'), step ? ` · step ${whole(step)}${loss && ` · ${loss}`}` : '')
     setText(find('.warning'), run.warning ?? '')
     const bar = /** @type {HTMLProgressElement} */ (find('progress'))
     bar.value = steps ? step / steps : 0
@@ -64,9 +63,9 @@ function itemOf({ id, slot }, onToggle) {
   return element(
     'li',
     { 'data-slot': slot, title: id },
-    element('label', {}, box, swatch(slot), element('span', { class: 'name' }), element('span', { class: 'state' })),
+    element('label', {}, box, swatch(slot), element('span', { class: 'name' })),
     element('progress', { max: 1, 'aria-label': `Progress of ${id}` }),
-    element('p', { class: 'facts' }),
+    element('p', { class: 'facts' }, element('span', { class: 'state' }), element('span', { class: 'numbers' })),
     element('p', { class: 'warning' }),
   )
 }

@@ -22,6 +22,7 @@ const shownAs = (value, format) => (value === undefined ? '–' : format(value))
 const columns = [
   ['State', ({ state }) => stateNames[state]],
   ['Step', ({ step, steps }) => (steps ? `${whole(step)} of ${whole(steps)}` : whole(step))],
+  ['Time left', (run) => shownAs(secondsLeft(run), duration)],
   ['Loss', ({ latest, diverged }) => (diverged ? 'not finite' : shownAs(latest['metrics.loss'], number))],
   ['kNN top-1', ({ latest }) => shownAs(latest['online.top1'], percent)],
   ['Probe top-1', ({ latest }) => shownAs(latest['metrics.probeTop1'], percent)],
@@ -30,7 +31,6 @@ const columns = [
   ['Images/s', ({ latest }) => shownAs(latest['metrics.imagesPerSecond'], number)],
   ['Memory', ({ latest }) => shownAs(latest['metrics.peakBytes'], bytes)],
   ['Trained', ({ latest }) => shownAs(latest['metrics.seconds'], duration)],
-  ['Time left', (run) => shownAs(secondsLeft(run), duration)],
 ]
 
 /** @param {Shown[]} shown */
