@@ -23,6 +23,8 @@ export function memoryStore(files = new Map<string, Uint8Array>()): RunStore {
       for (const [name, bytes] of written) files.set(name, bytes)
     },
     append: async (path, text) => void files.set(path, bytesOf((textOf(path) ?? '') + text)),
-    remove: async (path) => void files.delete(path),
+    remove: async (path) => {
+      for (const name of [...files.keys()]) if (name === path || name.startsWith(`${path}/`)) files.delete(name)
+    },
   }
 }

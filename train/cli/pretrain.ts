@@ -3,11 +3,11 @@ import { tuneByMeasurement } from '../../engine/node/index.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
 import { loadDataset } from '../node/data/index.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
-import { counted, percent } from '../report/text.js'
+import { counted, duration, percent } from '../report/text.js'
 import { pretrain } from '../node/pretrain.js'
 import type { PretrainResult } from '../run/pretrain.js'
 import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
-import { pretrainDisplay, STEPS_BEFORE_RATE } from './display.js'
+import { pretrainDisplay, rate } from './display.js'
 import { abortOnSignal } from './interrupt.js'
 import { configOf, pretrainCommand, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
 
@@ -21,11 +21,11 @@ function listRecipes(): void {
 function summaryOf(result: PretrainResult, out: string | undefined): string {
   const { stopped, steps, epochs, seconds, losses, imagesPerSecond, waitSeconds, waitShare } = result
   const ending = { done: 'done', signal: 'stopped by a signal', time: 'stopped at --max-minutes' }[stopped]
-  const rate = losses.length > STEPS_BEFORE_RATE ? ` at ${imagesPerSecond.toFixed(1)} images/s` : ''
+  const speed = losses.length > 1 ? ` at ${rate(imagesPerSecond)} images/s` : ''
   const waiting =
     waitSeconds === undefined ? '' : `, ${waitSeconds.toFixed(1)} s of it waiting for images (${percent(waitShare!)})`
   const saved = out ? `; saved in ${out}${stopped === 'done' ? '' : ' (continue with --resume)'}` : ''
-  return `${ending}: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')} in ${seconds.toFixed(0)} s${rate}${waiting}${saved}`
+  return `${ending}: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')} in ${duration(seconds)}${speed}${waiting}${saved}`
 }
 
 await runCommand(async () => {
@@ -40,8 +40,8 @@ await runCommand(async () => {
   const labelled = config.onlineProbe && !dataset.labels.length ? await readOn('train') : undefined
   const engine = await openWithNote(options.adapter)
   if (!options.out) console.error('nothing will be saved: give --out FOLDER to keep the run')
-  const signal = abortOnSignal()
   const shown = pretrainDisplay()
+  const signal = abortOnSignal((line) => shown.message(line))
   if (options.tune) tuneByMeasurement(engine, (done, total) => shown.prepare('measuring kernels', done, total))
   try {
     const result = await pretrain({
@@ -54,9 +54,10 @@ await runCommand(async () => {
       resume: options.resume,
       maxMinutes: options.maxMinutes,
       signal,
+      onBegin: (done, steps) => shown.begin(done, steps),
       onStep: (m) => shown.step(m),
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
-      onMessage: (line) => console.error(asCommandLine(line)),
+      onMessage: (line) => shown.message(asCommandLine(line)),
     })
     shown.stop()
     console.log(summaryOf(result, options.out))

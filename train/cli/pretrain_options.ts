@@ -92,6 +92,10 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
   ],
   'Run:': [
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
+    [
+      '--checkpoint-minutes <minutes>',
+      'also save within an epoch after this time, for --resume; the next checkpoint replaces it; 0: never (10)',
+    ],
     ['--max-minutes <minutes>', 'save and stop after this time'],
   ],
 }
@@ -124,7 +128,7 @@ const files: [string, string][] = [
   ['--list-recipes', 'list the recipes'],
   ['--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line overrides them"],
   ['--out <folder>', 'folder in which the run is saved'],
-  ['--resume', 'continue the run in --out with its config.yaml; --epochs and --steps may change'],
+  ['--resume', 'continue the run in --out with its config.yaml; --epochs, --steps and --checkpoint-… may change'],
 ]
 
 export function pretrainCommand(): Command {

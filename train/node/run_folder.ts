@@ -30,7 +30,7 @@ export function runFolder(folder: string): RunStore {
         { finishOnSignal: true },
       ),
     append: async (path, text) => appendFileSync(at(path), text),
-    remove: (path) => rm(at(path), { force: true }),
+    remove: (path) => rm(at(path), { force: true, recursive: true }),
   }
 }
 

@@ -98,7 +98,9 @@ export async function createRun(store: RunStore, config: PretrainConfig): Promis
 }
 
 /** Options that may change when a run is resumed. Any other change would make it another run. */
-const changeable: readonly (keyof PretrainConfig)[] = ['epochs', 'steps', 'checkpointEvery', 'dataDir', 'stream']
+const changeable: readonly (keyof PretrainConfig)[] = [
+  ...(['epochs', 'steps', 'checkpointEvery', 'checkpointMinutes', 'dataDir', 'stream'] as const),
+]
 
 /** Throws if a resumed run would become another run. */
 export function refuseChanges(store: RunStore, before: PretrainConfig, now: PretrainConfig): void {

@@ -16,7 +16,7 @@ export interface RunStore {
   writeFolder(path: string, fill: (write: WriteInto) => Promise<void>): Promise<void>
   /** Adds text at the end of a file. Calls take effect in their order. */
   append(path: string, text: string): Promise<void>
-  /** Removes a file if it exists. */
+  /** Removes a file, or a folder with its files, if it exists. */
   remove(path: string): Promise<void>
 }
 
