@@ -4,15 +4,15 @@ import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const isClone = existsSync(new URL('package-lock.json', import.meta.url))
-const { launch, runToExit } = await (isClone
-  ? import('./engine/node/launch.mjs')
-  : // @ts-ignore: the build makes it.
-    import('./dist/engine/node/launch.mjs'))
+const { launch, runToExit } = await import(`./${isClone ? '' : 'dist/'}engine/node/launch.mjs`)
 
 /** The commands: their scripts, and what they do. `adapter` false: the command needs none, or reports it itself.
  * @type {Record<string, { script: string, says: string, adapter?: false }>} */
 const commands = {
-  quickstart: { script: 'train/cli/quickstart', says: 'pretrain with 2 and with 4 views, and write a report (npm start)' },
+  quickstart: {
+    script: 'train/cli/quickstart',
+    says: 'pretrain with 2 and with 4 views, and write a report (npm start)',
+  },
   pretrain: { script: 'train/cli/pretrain', says: 'pretrain a ResNet on images without labels' },
   probe: { script: 'train/cli/probe', says: 'read a run with a linear probe and nearest neighbours' },
   embed: { script: 'train/cli/embed', says: 'write the features of a data set' },

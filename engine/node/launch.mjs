@@ -122,7 +122,8 @@ export async function launch(args, { adapter = true } = {}) {
   await installPackages()
   const name = adapterArgument(rest)
   // The doctor itself reports a missing adapter, and help needs none.
-  if (adapter && !/doctor\.[jt]s$/.test(target) && !rest.includes('--help') && !rest.includes('-h')) await chooseDriver(name)
+  if (adapter && !/doctor\.[jt]s$/.test(target) && !rest.includes('--help') && !rest.includes('-h'))
+    await chooseDriver(name)
   const env = {
     // Images are decoded in libuv's thread pool, which has four threads by default, even on a machine with more cores.
     UV_THREADPOOL_SIZE: String(Math.max(4, availableParallelism())),

@@ -15,7 +15,7 @@ const cell = new Int32Array(new SharedArrayBuffer(4))
 /** Writes all bytes at once, as Node's own stderr does for files and pipes. A reader that has gone is no error.
  * @param {Uint8Array} bytes */
 function writeAll(bytes) {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     try {
       at += writeSync(fd, bytes, at)
     } catch (error) {

@@ -1,10 +1,14 @@
 /** `npm run pretrain`: pretrains a ResNet; see `--help`. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { tuneByMeasurement } from '../../engine/node/index.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
 import { loadDataset } from '../node/data/index.js'
+import { writeRunReport, writeViews } from '../node/run_report.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
 import { counted, duration, percent } from '../report/text.js'
 import { pretrain } from '../node/pretrain.js'
+import { VIEWS_FILE } from '../run/folder.js'
 import type { PretrainResult } from '../run/pretrain.js'
 import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
 import { pretrainDisplay, rate } from './display.js'
@@ -39,7 +43,8 @@ await runCommand(async () => {
   const test = config.onlineProbe ? await readOn('test') : undefined
   const labelled = config.onlineProbe && !dataset.labels.length ? await readOn('train') : undefined
   const engine = await openWithNote(options.adapter)
-  if (!options.out) console.error('nothing will be saved: give --out FOLDER to keep the run')
+  const { out } = options
+  if (!out) console.error('nothing will be saved: give --out FOLDER to keep the run')
   const shown = pretrainDisplay()
   const signal = abortOnSignal((line) => shown.message(line))
   if (options.tune) tuneByMeasurement(engine, (done, total) => shown.prepare('measuring kernels', done, total))
@@ -50,17 +55,25 @@ await runCommand(async () => {
       config,
       test,
       labelled,
-      out: options.out,
+      out,
       resume: options.resume,
       maxMinutes: options.maxMinutes,
       signal,
       onBegin: (done, steps) => shown.begin(done, steps),
       onStep: (m) => shown.step(m),
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
+      onCheckpoint: async ({ epoch }) => {
+        // The checkpoint that ends an epoch shows the views of that epoch.
+        if (out) await writeViews(out, engine, dataset, config, Math.max(0, epoch - 1))
+      },
       onMessage: (line) => shown.message(asCommandLine(line)),
     })
     shown.stop()
-    console.log(summaryOf(result, options.out))
+    console.log(summaryOf(result, out))
+    if (out) {
+      if (!existsSync(join(out, VIEWS_FILE))) await writeViews(out, engine, dataset, config, result.epochs)
+      console.log(`Curves and pictures: ${await writeRunReport(out)}`)
+    }
   } finally {
     shown.stop()
   }

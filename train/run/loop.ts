@@ -34,6 +34,8 @@ export interface PreparedRun {
   readonly hasProbe: boolean
   /** Saves the run. With `byTime` the next checkpoint replaces this one. */
   save(byTime?: 'byTime'): Promise<void>
+  /** Called after the readings of a checkpoint. */
+  onCheckpoint?(where: { step: number; epoch: number }): Promise<void>
   /** Why the run should stop before its last step; undefined if it should not. */
   stopRequested(): 'signal' | 'time' | undefined
 }
@@ -128,9 +130,10 @@ async function adaptLambda(run: PreparedRun): Promise<void> {
   })
 }
 
-async function checkpoint({ save, readings, progress, clock }: PreparedRun): Promise<void> {
+async function checkpoint({ save, readings, progress, clock, onCheckpoint }: PreparedRun): Promise<void> {
   await save()
   await readings.atCheckpoint(progress, clock.secondsHere)
+  await onCheckpoint?.({ step: progress.step, epoch: progress.epoch })
 }
 
 /** Work between steps, after all submitted steps have been read. It does not count as training. */

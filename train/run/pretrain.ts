@@ -51,6 +51,8 @@ export interface PretrainOptions {
   onBegin?(done: number, steps: number): void
   /** Called for every step, in order, soon after it has run. */
   onStep?(metrics: StepMetrics): void
+  /** Called after each checkpoint, unless it was saved by time or because the run was stopped. Its time does not count. */
+  onCheckpoint?(where: { step: number; epoch: number }): Promise<void>
   onMessage?(line: string): void
   /** Called before the first step, for each distinct pipeline that is ready. */
   onCompile?(done: number, total: number): void
@@ -184,6 +186,7 @@ async function train(
       lambda: extras.lambda && { variable: extras.lambda, value: (await engine.read(extras.lambda))[0] },
       hasTarget: network.target !== undefined,
       hasProbe: extras.probe !== undefined,
+      onCheckpoint: options.onCheckpoint,
       save: async (byTime) => {
         if (byTime) progress.byTime = true
         else delete progress.byTime

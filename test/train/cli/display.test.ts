@@ -7,6 +7,8 @@ import type { StepMetrics } from '../../../train/run/metrics.js'
 beforeEach(() => vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }))
 afterEach(() => vi.useRealTimers())
 
+const CLEAR = '⌫'
+
 /** A terminal that understands what the status line writes. */
 class Screen {
   readonly isTTY = true
@@ -15,7 +17,7 @@ class Screen {
   widest = 0
   constructor(readonly columns: number) {}
   write(text: string): boolean {
-    for (const piece of text.match(/\x1b\[K|\r|\n|[^\x1b\r\n]/gu) ?? []) this.put(piece)
+    for (const piece of text.replaceAll('\u001b[K', CLEAR)) this.put(piece)
     return true
   }
   private put(piece: string): void {
@@ -24,7 +26,7 @@ class Screen {
     else if (piece === '\n') {
       this.lines.push('')
       this.column = 0
-    } else if (piece === '\x1b[K') this.lines[last] = [...this.lines[last]].slice(0, this.column).join('')
+    } else if (piece === CLEAR) this.lines[last] = [...this.lines[last]].slice(0, this.column).join('')
     else {
       const line = [...this.lines[last]]
       line[this.column++] = piece

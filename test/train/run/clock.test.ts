@@ -23,7 +23,7 @@ const STEP_MS = 2000
 /** A device that tells that steps have ended only when all submitted steps have. */
 function coalescingDevice(): TrainingStep {
   let [end, submitted] = [0, 0]
-  let waiting: (() => void)[] = []
+  const waiting: (() => void)[] = []
   const tell = (): void => {
     now = Math.max(now, end)
     for (const resolve of waiting.splice(0)) resolve()
