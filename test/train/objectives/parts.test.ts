@@ -23,7 +23,7 @@ async function lossOf(
   lambda?: number,
 ): Promise<Record<string, number>> {
   const z = input('z', data.shape)
-  const changing = lambda === undefined ? {} : { lambda: input('lambda', [1]) }
+  const changing: Record<string, Value> = lambda === undefined ? {} : { lambda: input('lambda', [1]) }
   const parts: LossParts = {}
   const loss = objectives[name].build(
     { projection: z },
