@@ -121,8 +121,8 @@ export async function launch(args, { adapter = true } = {}) {
   if (!target) throw new Error('Usage: node engine/node/launch.mjs SCRIPT.ts [arguments…] | --vitest [arguments…]')
   await installPackages()
   const name = adapterArgument(rest)
-  // The doctor itself reports a missing adapter, and help needs none.
-  if (adapter && !/doctor\.[jt]s$/.test(target) && !rest.includes('--help') && !rest.includes('-h'))
+  // The doctor itself reports a missing adapter; watching and help need none.
+  if (adapter && !/(doctor|watch)\.[jt]s$/.test(target) && !rest.includes('--help') && !rest.includes('-h'))
     await chooseDriver(name)
   const env = {
     // Images are decoded in libuv's thread pool, which has four threads by default, even on a machine with more cores.
