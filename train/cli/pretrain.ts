@@ -72,7 +72,7 @@ await runCommand(async () => {
     console.log(summaryOf(result, out))
     if (out) {
       if (!existsSync(join(out, VIEWS_FILE))) await writeViews(out, engine, dataset, config, result.epochs)
-      console.log(`Curves and pictures: ${await writeRunReport(out)}`)
+      console.error(`Curves and pictures: ${await writeRunReport(out)}`)
     }
   } finally {
     shown.stop()
