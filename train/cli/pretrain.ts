@@ -2,14 +2,16 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { tuneByMeasurement } from '../../engine/node/index.js'
+import { ConfigError } from '../config/config.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
 import { loadDataset } from '../node/data/index.js'
+import { runFolder } from '../node/run_folder.js'
 import { writeRunReport, writeViews } from '../node/run_report.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
+import { exportingStore } from '../report/live_exports.js'
 import { counted, duration, percent } from '../report/text.js'
-import { pretrain } from '../node/pretrain.js'
 import { VIEWS_FILE } from '../run/folder.js'
-import type { PretrainResult } from '../run/pretrain.js'
+import { pretrain, type PretrainResult } from '../run/pretrain.js'
 import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
 import { pretrainDisplay, rate } from './display.js'
 import { abortOnSignal } from './interrupt.js'
@@ -36,6 +38,8 @@ await runCommand(async () => {
   const command = pretrainCommand()
   const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
   if (options.listRecipes) return listRecipes()
+  for (const name of ['csv', 'tensorboard'] as const)
+    if (options[name] && !options.out) throw new ConfigError(`--${name}: writes into the folder of the run: give --out`)
   const config = await configOf(options)
   const { dataDir, resolution } = config
   const dataset = await loadDataset(config.data, 'pretraining', { dataDir, resolution })
@@ -43,7 +47,8 @@ await runCommand(async () => {
   const test = config.onlineProbe ? await readOn('test') : undefined
   const labelled = config.onlineProbe && !dataset.labels.length ? await readOn('train') : undefined
   const engine = await openWithNote(options.adapter)
-  const { out } = options
+  const { out, csv, tensorboard } = options
+  const store = out ? exportingStore(runFolder(out), { csv, tensorboard }) : undefined
   if (!out) console.error('nothing will be saved: give --out FOLDER to keep the run')
   const shown = pretrainDisplay()
   const signal = abortOnSignal((line) => shown.message(line))
@@ -55,7 +60,7 @@ await runCommand(async () => {
       config,
       test,
       labelled,
-      out,
+      out: store,
       resume: options.resume,
       maxMinutes: options.maxMinutes,
       signal,
@@ -64,14 +69,14 @@ await runCommand(async () => {
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
       onCheckpoint: async ({ epoch }) => {
         // The checkpoint that ends an epoch shows the views of that epoch.
-        if (out) await writeViews(out, engine, dataset, config, Math.max(0, epoch - 1))
+        if (store) await writeViews(store, engine, dataset, config, Math.max(0, epoch - 1))
       },
       onMessage: (line) => shown.message(asCommandLine(line)),
     })
     shown.stop()
     console.log(summaryOf(result, out))
-    if (out) {
-      if (!existsSync(join(out, VIEWS_FILE))) await writeViews(out, engine, dataset, config, result.epochs)
+    if (store && out) {
+      if (!existsSync(join(out, VIEWS_FILE))) await writeViews(store, engine, dataset, config, result.epochs)
       console.error(`Curves and pictures: ${await writeRunReport(out)}`)
     }
   } finally {

@@ -31,6 +31,8 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   resume?: boolean
   maxMinutes?: number
   adapter?: string
+  csv?: boolean
+  tensorboard?: boolean
   tune: boolean
 }
 
@@ -119,6 +121,8 @@ const switches: Record<string, [string, string][]> = {
       '--online-probe',
       'train a linear probe in each step (if images have labels) and read nearest neighbours at each checkpoint',
     ],
+    ['--csv', 'also write metrics.csv, online.csv and diagnostics.csv, as the run goes'],
+    ['--tensorboard', 'also write an event file for TensorBoard, as the run goes (tensorboard --logdir FOLDER)'],
     ['--no-tune', 'use the default kernel variants; without this option they are measured once for each adapter'],
   ],
 }
@@ -168,6 +172,8 @@ function fieldsOf({
   resume: _resume,
   maxMinutes: _minutes,
   adapter: _adapter,
+  csv: _csv,
+  tensorboard: _tensorboard,
   tune: _tune,
   ...fields
 }: Partial<PretrainCliOptions>): PartialConfig {

@@ -29,7 +29,7 @@ export function runFolder(folder: string): RunStore {
         (temporary) => fill((name, data) => writeFile(join(temporary, name), data, { flush: true })),
         { finishOnSignal: true },
       ),
-    append: async (path, text) => appendFileSync(at(path), text),
+    append: async (path, data) => appendFileSync(at(path), data),
     remove: (path) => rm(at(path), { force: true, recursive: true }),
   }
 }

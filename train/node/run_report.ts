@@ -7,6 +7,7 @@ import { firstAcrossClasses } from '../data/subset.js'
 import { runReport } from '../report/run_report.js'
 import { readConfig, readSummary, REPORT_FILE, VIEWS_FILE } from '../run/folder.js'
 import { readLines } from '../run/metrics.js'
+import type { RunStore } from '../run/store.js'
 import { contactSheet, imagesWithViews } from './contact_sheet.js'
 import { checkHoldsRun, runFolder } from './run_folder.js'
 
@@ -17,7 +18,7 @@ const TILE = 96
 
 /** Writes the contact sheet of views that a run draws in an epoch. */
 export async function writeViews(
-  folder: string,
+  store: RunStore,
   engine: Engine,
   dataset: ImageDataset,
   { augmentation: recipe, views, seed }: PretrainConfig,
@@ -28,7 +29,7 @@ export async function writeViews(
   const images = firstAcrossClasses(dataset, IMAGES)
   const rows = await imagesWithViews(engine, dataset, { recipe, views: shown, images, seed, epoch })
   const tile = Math.max(1, Math.round(TILE / recipe.size)) * recipe.size
-  await runFolder(folder).write(VIEWS_FILE, await contactSheet(rows, { tile, afterFirst: 16 }))
+  await store.write(VIEWS_FILE, await contactSheet(rows, { tile, afterFirst: 16 }))
 }
 
 /**
