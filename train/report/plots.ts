@@ -109,7 +109,7 @@ export async function lineChart(options: {
     return thinned.map((point, i) => ({ name, x: point.x, y: point.y, smooth: smoothed[i].y }))
   })
   const axis = { title: x, grid: false, tickCount: 6 }
-  const scale = logarithmic ? { type: 'log', zero: false } : { zero: false, nice: true }
+  const scale = logarithmic ? { type: 'log' } : { zero: false, nice: true }
   const line = (field: string, mark: object) => ({
     mark: { type: 'line', ...mark },
     encoding: {

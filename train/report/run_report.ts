@@ -28,7 +28,7 @@ const SPECTRA_COLORS = ['#b4bdc7', '#8fb3dd', '#6a9edb', BLUE, ORANGE]
 
 const style = `
 .warning { border-left: 4px solid ${ORANGE}; background: var(--card); padding: .5rem .8rem; margin: .8rem 0 }
-.config { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); font-variant-numeric: tabular-nums }
+.config { grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); column-gap: 2rem; font-variant-numeric: tabular-nums }
 .config > div { display: flex; justify-content: space-between; gap: .8rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere }
 `
 
@@ -224,9 +224,13 @@ function flattened(value: object, prefix = ''): [string, string][] {
   return Object.entries(value).flatMap(([name, field]): [string, string][] =>
     typeof field === 'object' && field !== null && !Array.isArray(field)
       ? flattened(field as object, `${prefix}${name}.`)
-      : [[prefix + name, Array.isArray(field) ? JSON.stringify(field) : String(field)]],
+      : [[prefix + name, Array.isArray(field) ? JSON.stringify(field, rounded) : String(field)]],
   )
 }
+
+/** For JSON: no number has more than four digits. */
+const rounded = (_key: string, value: unknown): unknown =>
+  typeof value === 'number' ? Number(value.toPrecision(4)) : value
 
 /** At most `most` of the items, evenly spread, the first and the last among them. */
 function spread<T>(items: readonly T[], most: number): T[] {
