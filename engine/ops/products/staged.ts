@@ -7,6 +7,7 @@ import type { LoweringContext, RowRun } from '../../lowering_context.js'
 import { part, type Slice, type Target } from '../../plan.js'
 import { bytesOf, type DType } from '../../value.js'
 import { sumSplits, vec4Of } from '../common.js'
+import { PartialSums, totalOf } from '../partial_sums.js'
 import { forwardWalk, shapeParams, walkParams, weightGradientParams, type Stepping, type Walk } from './geometry.js'
 import {
   splitsThatFit,
@@ -78,12 +79,11 @@ interface GradientDispatches extends Stepping {
 function lowerGradient(context: LoweringContext, family: Family, tile: Tile, gradient: GradientDispatches): void {
   const { runs, dw, dtypes, inShape, outShape, kernel } = gradient
   const cuts = runs.map((run) => ({ ...run, ...splitting(run.product, tile, family.blockDepth) }))
-  const total = cuts.reduce((sum, { splits }) => sum + splits, 0)
   const { batch, rows, columns } = runs[0].product
-  const count = batch * rows * columns
-  const partial = total === 1 ? dw : context.temporary(4 * total * count)
-  let first = 0
+  const sums = new PartialSums(context, dw, totalOf(cuts), batch * rows * columns)
   for (const { x, dy, images, product, each, splits } of cuts) {
+    // `mostSplits` of the products leaves room in the binding for the sum of the runs before.
+    const { partial, first } = sums.next(splits)
     context.dispatch({
       kernel: family.weightGradient,
       constants: {
@@ -103,9 +103,8 @@ function lowerGradient(context: LoweringContext, family: Family, tile: Tile, gra
       buffers: { x, dy, dw: partial },
       workgroups: workgroupsFor(context, product, tile, splits),
     })
-    first += splits
   }
-  if (total > 1) sumSplits(context, partial, dw, total, count)
+  sums.finish()
 }
 
 const convProduct = ({ inShape, outShape, walk, dtype }: ConvWork, images: number, target: Target): Product => ({
