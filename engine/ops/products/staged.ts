@@ -222,6 +222,15 @@ function lowerTransposedMatmul(context: LoweringContext, family: Family, tile: T
   })
 }
 
+/** Whether the operands that are bound whole fit a binding. */
+function fitsBindings({ batch, M, N, K, transposeA, dtypes }: MatmulWork, { maxBindingBytes }: Target): boolean {
+  const a = bytesOf[dtypes.a] * M * K
+  const c = bytesOf[dtypes.c] * M * N
+  // Without a transposition, rows of a single a and c are cut.
+  const cut = batch === 1 && !transposeA
+  return batch * Math.max(bytesOf[dtypes.b] * K * N, cut ? 0 : Math.max(a, c)) <= maxBindingBytes
+}
+
 /** The matrix products of a family: one variant for each tile. None serves a transposed left operand with a bias. */
 export const stagedMatmuls = (family: Family): Variant<MatmulWork>[] =>
   family.tiles.map((tile) => ({
@@ -229,6 +238,7 @@ export const stagedMatmuls = (family: Family): Variant<MatmulWork>[] =>
     serves: (work, target) =>
       family.offered(target, work.dtypes.a) &&
       !(work.transposeA && work.bias) &&
+      fitsBindings(work, target) &&
       tilesWorthTrying(matmulProduct(work, target), family, target).includes(tile),
     cost: (work, target) => tileCost(matmulProduct(work, target), tile, family, target),
     lower: (work, context) => (work.transposeA ? lowerTransposedMatmul : lowerMatmul)(context, family, tile, work),

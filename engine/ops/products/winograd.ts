@@ -33,7 +33,13 @@ function sizes(inShape: readonly number[], outShape: readonly number[], { maxBin
   const [c, o] = [inShape[3], outShape[3]]
   const tiles = [tilesOf(outShape[1]), tilesOf(outShape[2])] as const
   const bytesPerImage = 4 * PLACES * tiles[0] * tiles[1] * Math.max(c, o)
-  return { c, o, tiles, bytesPerImage, most: Math.max(1, Math.floor(Math.min(SCRATCH_BYTES, maxBindingBytes) / bytesPerImage)) }
+  return {
+    c,
+    o,
+    tiles,
+    bytesPerImage,
+    most: Math.max(1, Math.floor(Math.min(SCRATCH_BYTES, maxBindingBytes) / bytesPerImage)),
+  }
 }
 
 /**
