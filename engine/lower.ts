@@ -195,6 +195,7 @@ class Lowering implements LoweringContext {
       bindings,
       workgroups: [x, y, z],
       op: this.opName,
+      flops: request.flops ?? 0,
     })
   }
 

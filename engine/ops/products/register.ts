@@ -28,6 +28,7 @@ export const registerConv: Variant<ConvWork> = {
         params: { ...shapeParams(count, inShape, outShape), ...walkParams(walk), kernel_width: kernel[1] },
         buffers: { x, w, bias, y },
         workgroups: [Math.ceil((count * walk.grid[0] * walk.grid[1]) / 256), Math.ceil(outShape[3] / 4 / tile)],
+        flops: (convFlops(work) * count) / inShape[0],
       })
   },
 }
@@ -71,6 +72,7 @@ export const registerRowConv: Variant<ConvWork> = {
         params: { ...shapeParams(count, inShape, outShape), origin_y: origin[0], origin_x: origin[1] },
         buffers: { x, w, bias, y },
         workgroups: [Math.ceil((count * runs) / 64), Math.ceil(outShape[3] / 4 / ROW_CHANNELS)],
+        flops: (convFlops(work) * count) / inShape[0],
       })
   },
 }
@@ -120,6 +122,7 @@ export const registerWeightGradient: Variant<WeightGradientWork> = {
         },
         buffers: { x: run.x, dy: run.y, partial },
         workgroups: [groups[0], groups[1], run.splits],
+        flops: 2 * run.count * outHeight * outWidth * count,
       })
     }
     sums.finish()

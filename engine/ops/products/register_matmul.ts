@@ -124,5 +124,6 @@ function dispatchBlock(
       c,
     },
     workgroups: [Math.ceil(rows.count / 4 / lanes), Math.ceil(N / 4 / tile), batch * depth.splits],
+    flops: 2 * batch * rows.count * N * depth.count,
   })
 }

@@ -10,6 +10,7 @@ import { sumSplits, vec4Of } from '../common.js'
 import { PartialSums, totalOf } from '../partial_sums.js'
 import { forwardWalk, shapeParams, walkParams, weightGradientParams, type Stepping, type Walk } from './geometry.js'
 import {
+  flopsOf,
   splitsThatFit,
   splitting,
   tileCost,
@@ -61,6 +62,7 @@ function lowerConv(context: LoweringContext, family: Family, tile: Tile, conv: C
     },
     buffers: { ...operands, y },
     workgroups: workgroupsFor(context, product, tile, splits),
+    flops: flopsOf(product),
   })
   if (splits > 1) sumSplits(context, y, operands.y, splits, count)
 }
@@ -102,6 +104,7 @@ function lowerGradient(context: LoweringContext, family: Family, tile: Tile, gra
       },
       buffers: { x, dy, dw: partial },
       workgroups: workgroupsFor(context, product, tile, splits),
+      flops: flopsOf(product),
     })
   }
   sums.finish()
