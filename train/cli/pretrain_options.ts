@@ -42,6 +42,11 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
     ['--resolution <pixels>', 'height and width at which the pictures of a folder are packed (160)'],
+    [
+      '--resize <filter>',
+      "how the pictures of a folder are resized: lanczos, or torchvision's bilinear (lanczos)",
+      text,
+    ],
     ['--fraction <share>', 'share of the training images to pretrain on (1)'],
   ],
   'Views:': [

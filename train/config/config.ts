@@ -10,6 +10,7 @@ import {
   resolveObjective,
   type ObjectiveOptions,
 } from '../objectives/index.js'
+import { resizeFilters } from '../data/resample.js'
 import { nearestName } from './nearest_name.js'
 
 /**
@@ -35,6 +36,8 @@ const schema = z.strictObject({
   dataDir: z.string().optional(),
   /** Height and width, in pixels, at which the pictures of a folder are packed; other data sets have a fixed size. */
   resolution: whole(1).optional(),
+  /** How the pictures of a folder are resized; 'lanczos' by default. 'bilinear' equals torchvision's `Resize`. */
+  resize: z.enum(resizeFilters).optional(),
   /**
    * 'auto': large data sets, and images that stay in a file, come to the device batch by batch; 'always': all images
    * do.

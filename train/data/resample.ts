@@ -21,8 +21,9 @@ const filters = {
   lanczos: { support: 3, weight: (x) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0) },
 } satisfies Record<string, Filter>
 
-/** Names of the filters. */
+/** A name of a filter. */
 export type ResizeFilter = keyof typeof filters
+export const resizeFilters = Object.keys(filters) as [ResizeFilter, ...ResizeFilter[]]
 
 /** RGB bytes [height, width, 3], row-major. */
 export interface Picture {

@@ -1,27 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { centralSquare, resize, type Picture, type ResizeFilter } from '../../../train/data/resample.js'
-
-interface Golden {
-  height: number
-  width: number
-  side: number
-  filter: ResizeFilter
-  result: number[]
-}
-
-const goldens = JSON.parse(readFileSync(new URL('../../fixtures/resize.json', import.meta.url), 'utf8')) as Golden[]
-
-/** The picture of make_resize_goldens.py. */
-const hashed = (height: number, width: number): Picture => ({
-  height,
-  width,
-  pixels: Uint8Array.from({ length: height * width * 3 }, (_, i) => Math.imul(i + 1, 2654435761) >>> 24),
-})
+import { centralSquare, resize } from '../../../train/data/resample.js'
+import { hashedPicture, resizeGoldens } from '../../support/resize_goldens.js'
 
 describe('resize and the central square equal torchvision with Pillow', () => {
-  test.each(goldens)('$height×$width to $side, $filter', ({ height, width, side, filter, result }) => {
-    const picture = hashed(height, width)
+  test.each(resizeGoldens)('$height×$width to $side, $filter', ({ height, width, side, filter, result }) => {
+    const picture = hashedPicture({ height, width })
     const { size, crop } = centralSquare(picture, side)
     expect([...resize(picture, size, crop, filter)]).toEqual(result)
   })
