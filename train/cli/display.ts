@@ -7,6 +7,8 @@ export interface Display {
   /** Progress of the work before the first step. */
   prepare(what: string, done: number, total: number): void
   step(metrics: StepMetrics): void
+  /** Prints a line above the bar. */
+  say(line: string): void
   stop(): void
 }
 
@@ -42,6 +44,10 @@ function barDisplay(): Display {
       started = true
       bar.update(metrics.step, payload)
     },
+    say(line) {
+      // The bar is drawn again with the next step.
+      process.stderr.write(`\r\x1b[K${line}\n`)
+    },
     stop() {
       preparing.stop()
       bar.stop()
@@ -72,6 +78,7 @@ function lineDisplay(): Display {
         `step ${step}/${steps} · epoch ${epoch} · loss ${loss.toPrecision(5)}${probeOf(metrics)} · ${rate} images/s · ${left} left`,
       )
     },
+    say: (line) => console.error(line),
     stop: () => undefined,
   }
 }

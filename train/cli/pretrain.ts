@@ -1,15 +1,20 @@
 /** `npm run pretrain`: pretrains a ResNet; see `--help`. */
 import { tuneByMeasurement } from '../../engine/node/index.js'
+import type { NodeEngine } from '../../engine/node/index.js'
+import type { PretrainConfig } from '../config/config.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
-import { loadDataset } from '../node/data/index.js'
+import { datasetLoader, loadDataset } from '../node/data/index.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
 import { counted, percent } from '../report/text.js'
 import { pretrain } from '../node/pretrain.js'
 import type { PretrainResult } from '../run/pretrain.js'
+import { refuseUnfit } from '../step/fit.js'
 import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
 import { pretrainDisplay, STEPS_BEFORE_RATE } from './display.js'
+import { epochTime } from './epoch_time.js'
 import { abortOnSignal } from './interrupt.js'
-import { configOf, pretrainCommand, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
+import { memoryLimit, pictureDefaults } from './picture_defaults.js'
+import { pretrainCommand, readOptions, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
 
 function listRecipes(): void {
   const names = recipeNames()
@@ -28,20 +33,39 @@ function summaryOf(result: PretrainResult, out: string | undefined): string {
   return `${ending}: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')} in ${seconds.toFixed(0)} s${rate}${waiting}${saved}`
 }
 
+/** Opens the engine, and completes the configuration so that its step fits, before anything is loaded. */
+async function prepare(options: PretrainCliOptions): Promise<{ engine: NodeEngine; config: PretrainConfig }> {
+  const { config: asked, given } = await readOptions(options)
+  const loader = await datasetLoader(asked.data)
+  // A missing folder is reported before the engine is opened.
+  const pictures = await loader.count?.(loader.pretraining, asked)
+  const engine = await openWithNote(options.adapter)
+  const chosen = given && pictures !== undefined ? pictureDefaults(given, engine, pictures, loader.side) : undefined
+  if (chosen?.note) console.error(asCommandLine(chosen.note))
+  const config = chosen?.config ?? asked
+  const side = config.resolution ?? loader.side
+  refuseUnfit({ engine, side, memory: memoryLimit(engine) }, config)
+  return { engine, config }
+}
+
 await runCommand(async () => {
   const command = pretrainCommand()
   const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
   if (options.listRecipes) return listRecipes()
-  const config = await configOf(options)
-  const { dataDir, resolution } = config
-  const dataset = await loadDataset(config.data, 'pretraining', { dataDir, resolution })
-  const readOn = (split: Split): Promise<ImageDataset> => loadDataset(config.data, split, { dataDir, resolution })
+  const { engine, config } = await prepare(options)
+  const { dataDir, resolution, resize } = config
+  const readOn = (split: Split | 'pretraining'): Promise<ImageDataset> =>
+    loadDataset(config.data, split, { dataDir, resolution, resize })
+  const dataset = await readOn('pretraining')
   const test = config.onlineProbe ? await readOn('test') : undefined
   const labelled = config.onlineProbe && !dataset.labels.length ? await readOn('train') : undefined
-  const engine = await openWithNote(options.adapter)
   if (!options.out) console.error('nothing will be saved: give --out FOLDER to keep the run')
   const signal = abortOnSignal()
   const shown = pretrainDisplay()
+  const estimate =
+    engine.target.adapterClass === 'cpu'
+      ? epochTime(config, Math.floor(config.fraction * dataset.count), (line) => shown.say(line))
+      : undefined
   if (options.tune) tuneByMeasurement(engine, (done, total) => shown.prepare('measuring kernels', done, total))
   try {
     const result = await pretrain({
@@ -54,7 +78,10 @@ await runCommand(async () => {
       resume: options.resume,
       maxMinutes: options.maxMinutes,
       signal,
-      onStep: (m) => shown.step(m),
+      onStep: (m) => {
+        shown.step(m)
+        estimate?.(m)
+      },
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
       onMessage: (line) => console.error(asCommandLine(line)),
     })

@@ -58,7 +58,7 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
   'Network:': [
     ['--arch <name>', `network: ${Object.keys(architectures).join(', ')} (resnet18)`, text],
     ['--width <channels>', 'number of channels of the first stage (64)'],
-    ['--stem <name>', 'first layers: cifar or imagenet (cifar)', text],
+    ['--stem <name>', 'first layers: cifar or imagenet (cifar; imagenet for folder)', text],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
     ['--projector-dim <d>', 'width of the projector (256)'],
     ['--projector-depth <layers>', 'number of linear layers of the projector, 2 or 3 (2)'],
@@ -185,18 +185,26 @@ function fieldsOf({
  *
  * @throws ConfigError in one line
  */
-export async function configOf(options: Partial<PretrainCliOptions>): Promise<PretrainConfig> {
+export const configOf = async (options: Partial<PretrainCliOptions>): Promise<PretrainConfig> =>
+  (await readOptions(options)).config
+
+/** As `configOf`, with the options that are given. There are none where a run to resume or a recipe gives all options. */
+export async function readOptions(
+  options: Partial<PretrainCliOptions>,
+): Promise<{ config: PretrainConfig; given?: PartialConfig }> {
   const fields = fieldsOf(options)
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
     const { config } = await openRun(options.out)
-    return resolveConfig(overlay(config, fields))
+    return { config: resolveConfig(overlay(config, fields)) }
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
   try {
-    return resolveConfig(overlay(overlay(recipe, fromFile), fields))
+    const given = overlay(overlay(recipe, fromFile), fields)
+    const config = resolveConfig(given)
+    return options.recipe === undefined ? { config, given } : { config }
   } catch (error) {
     // Commander has refused unknown options of the command line already, so this one is in the file.
     if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)

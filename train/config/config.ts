@@ -159,6 +159,12 @@ const defaults = {
   checkpointEvery: 5,
 } as const
 
+/** Defaults of some data sets. */
+const defaultsOfData: Readonly<Record<string, Partial<typeof defaults | { stem: PretrainConfig['stem'] }>>> = {
+  // The stem for small images keeps the full size, which is slow for pictures.
+  folder: { stem: 'imagenet' },
+}
+
 /** Options that only some values of another option have, with their defaults. */
 const momentum = { momentum: 0.9 }
 const dependent = {
@@ -190,6 +196,7 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
   const twoViews = objectives[given.objective ?? defaults.objective]?.twoViews
   const merged = {
     ...defaults,
+    ...defaultsOfData[data],
     ...(twoViews && { views: 2 }),
     ...given,
     augmentation: resolveAugmentation(data, partial.augmentation),

@@ -28,6 +28,8 @@ export interface DatasetLoader {
   anyResolution?: true
   /** Returns the folder with the files; downloads and checks them first if necessary. */
   locate(options: LoadOptions): Promise<string>
+  /** Height and width of every image, in pixels; with `anyResolution` the default. */
+  side: number
   /** With `anyResolution`: the number of pictures of a split, before they are decoded. */
   count?(split: Split, options: LoadOptions): Promise<number>
   load(split: Split, options: LoadOptions): Promise<ImageDataset>

@@ -32,6 +32,7 @@ export const imageFolder: DatasetLoader = {
   splits: ['train', 'test'],
   pretraining: 'train',
   anyResolution: true,
+  side: DEFAULT_RESOLUTION,
   locate: (options) => userFolder(options),
 
   async count(split, options) {
