@@ -6,6 +6,7 @@ import { featureInfoIn, featureInfoOf, featureMetadata, type FeatureInfo } from 
 import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig } from '../config/config.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
 import type { Split } from '../data/dataset.js'
+import { MissingSplitError } from '../data/registry.js'
 import { writeAtomically } from '../node/files.js'
 import { readWeights } from '../node/weights.js'
 import { extractFeatures } from '../readout/features.js'
@@ -113,7 +114,10 @@ await runCommand(async () => {
   const loaded = await loadWeights(options)
   const config = embedConfig(options, loaded)
   const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config
-  const dataset = await loadDataset(data, split, { dataDir, resolution, resize })
+  const dataset = await loadDataset(data, split, { dataDir, resolution, resize }).catch((error: unknown) => {
+    if (!(error instanceof MissingSplitError) || split !== 'test') throw error
+    throw new ConfigError(`${error.message}; --split train reads the training images`)
+  })
 
   const engine = await openWithNote(adapter)
   const backbone = resnet({ arch, width, stem, stemRelu })

@@ -3,7 +3,7 @@ import { availableMemory } from 'node:process'
 import { totalmem } from 'node:os'
 import type { Engine } from '../../engine/index.js'
 import { ConfigError, overlay, resolveConfig, type PartialConfig, type PretrainConfig } from '../config/config.js'
-import { formatCount } from '../report/text.js'
+import { counted } from '../report/text.js'
 import { firstThatFits, mebibytes, stepBytes, type Room } from '../step/fit.js'
 
 /** Side of a packed picture by the side of a view. */
@@ -29,7 +29,7 @@ const defaultBudget = (engine: Engine): number => {
 
 export interface Chosen {
   config: PretrainConfig
-  /** One line: what was chosen, and why. */
+  /** Two lines: what was chosen, and why. */
   note?: string
 }
 
@@ -63,7 +63,7 @@ export function pictureDefaults(given: PartialConfig, engine: Engine, pictures: 
   if (given.batch === undefined) {
     const most = Math.min(
       onProcessor ? ON_PROCESSOR.batch : LARGEST_BATCH,
-      pictures / (STEPS_PER_EPOCH * sized.accumulate),
+      (sized.fraction * pictures) / (STEPS_PER_EPOCH * sized.accumulate),
     )
     const batches = powersOfTwo(most)
     // If none fits, the smallest is refused with its reason.
@@ -81,15 +81,18 @@ function noteOf(chosen: PartialConfig, config: PretrainConfig, pictures: number,
   const { batch, width, resolution, augmentation } = chosen
   const named = Object.entries({ width, imageSize: augmentation?.size, batch, resolution })
   const values = named.filter(([, value]) => value !== undefined).map(([name, value]) => `\`${name}\` ${value}`)
-  if (values.length === 0) return undefined
-  let need = ''
-  try {
-    need = `, and a step takes ${mebibytes(stepBytes(room, config))} of memory`
-  } catch {
-    // The step is refused, with the reason.
-  }
-  const why = room.engine.target.adapterClass === 'cpu' ? 'a processor is slow' : 'most GPUs have the memory'
-  return `${formatCount(pictures)} pictures: chose ${values.join(', ')}: ${why}${need}; options that you give are kept`
+  const bytes = bytesIfFits(room, config)
+  if (values.length === 0 || bytes === undefined) return undefined
+  const small = width !== undefined || augmentation ? 'small enough for a processor; ' : ''
+  return (
+    `${counted(pictures, 'picture')}: chose ${values.join(', ')}\n` +
+    `(${small}a step takes ${mebibytes(bytes)} of memory; options that you give win)`
+  )
+}
+
+/** The bytes of a step; undefined if it does not fit, which is refused later. */
+function bytesIfFits(room: Room, config: PretrainConfig): number | undefined {
+  return firstThatFits({ ...room, memory: undefined }, [config]) && stepBytes(room, config)
 }
 
 /** Powers of two from the largest one up to `most` down to 2. */

@@ -1,13 +1,15 @@
 /** `npm run pretrain`: pretrains a ResNet; see `--help`. */
 import { tuneByMeasurement } from '../../engine/node/index.js'
 import type { NodeEngine } from '../../engine/node/index.js'
-import type { PretrainConfig } from '../config/config.js'
+import { ConfigError, type PretrainConfig } from '../config/config.js'
+import { MissingSplitError } from '../data/registry.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
 import { datasetLoader, loadDataset } from '../node/data/index.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
 import { counted, percent } from '../report/text.js'
 import { pretrain } from '../node/pretrain.js'
 import type { PretrainResult } from '../run/pretrain.js'
+import { refuseLargeBatch } from '../feed/batches.js'
 import { refuseUnfit } from '../step/fit.js'
 import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
 import { pretrainDisplay, STEPS_BEFORE_RATE } from './display.js'
@@ -37,12 +39,14 @@ function summaryOf(result: PretrainResult, out: string | undefined): string {
 async function prepare(options: PretrainCliOptions): Promise<{ engine: NodeEngine; config: PretrainConfig }> {
   const { config: asked, given } = await readOptions(options)
   const loader = await datasetLoader(asked.data)
-  // A missing folder is reported before the engine is opened.
+  // A missing folder is reported before the engine is opened. With `dataDir` nothing is downloaded.
+  if (asked.dataDir !== undefined) await loader.locate(asked)
   const pictures = await loader.count?.(loader.pretraining, asked)
   const engine = await openWithNote(options.adapter)
   const chosen = given && pictures !== undefined ? pictureDefaults(given, engine, pictures, loader.side) : undefined
   if (chosen?.note) console.error(asCommandLine(chosen.note))
   const config = chosen?.config ?? asked
+  if (pictures !== undefined) refuseLargeBatch(config, pictures, config.dataDir!)
   const side = config.resolution ?? loader.side
   refuseUnfit({ engine, side, memory: memoryLimit(engine) }, config)
   return { engine, config }
@@ -56,7 +60,10 @@ await runCommand(async () => {
   const { dataDir, resolution, resize } = config
   const readOn = (split: Split | 'pretraining'): Promise<ImageDataset> =>
     loadDataset(config.data, split, { dataDir, resolution, resize })
-  const dataset = await readOn('pretraining')
+  const dataset = await readOn('pretraining').catch((error: unknown) => {
+    if (!(error instanceof MissingSplitError) || !options.dataDir || options.data !== undefined) throw error
+    throw new ConfigError(`${error.message}; for a folder of pictures give --data folder`)
+  })
   const test = config.onlineProbe ? await readOn('test') : undefined
   const labelled = config.onlineProbe && !dataset.labels.length ? await readOn('train') : undefined
   if (!options.out) console.error('nothing will be saved: give --out FOLDER to keep the run')

@@ -48,9 +48,11 @@ export async function listPictures(folder: string, known?: readonly string[]): P
       `${folder}: holds both pictures (${pictures[0]}, …) and folders of pictures (${folders[0].name}, …): keep only one kind`,
     )
   if (pictures.length === 0 && folders.length === 0) {
-    const [only] = unsupportedNotes(folder, { unsupported })
+    const [only] = unsupported
     throw new MissingSplitError(
-      only ?? `${folder}: holds no pictures (${[...EXTENSIONS].join(', ')}) and no folders of pictures`,
+      only
+        ? `${folder}: holds no pictures that can be read, but ${describe(folder, ...only)}`
+        : `${folder}: holds no pictures (${[...EXTENSIONS].join(', ')}) and no folders of pictures`,
     )
   }
   if (folders.length === 0) return { folder, files: pictures, labels: new Uint32Array(0), classes: [], unsupported }
@@ -66,10 +68,10 @@ export async function listPictures(folder: string, known?: readonly string[]): P
 
 /** One line for each unsupported format, with the remedy. */
 export const unsupportedNotes = (folder: string, { unsupported }: Pick<Listing, 'unsupported'>): string[] =>
-  [...unsupported].map(
-    ([extension, { count, file }]) =>
-      `left out ${count} ${extension} ${count === 1 ? 'picture' : 'pictures'} (${join(folder, file)}${count === 1 ? '' : ', …'}): the format is not supported; convert to JPEG, for example with ImageMagick: magick mogrify -format jpg '*${extension}'`,
-  )
+  [...unsupported].map(([extension, found]) => `left out ${describe(folder, extension, found)}`)
+
+const describe = (folder: string, extension: string, { count, file }: { count: number; file: string }): string =>
+  `${count} ${extension} ${count === 1 ? 'picture' : 'pictures'} (${join(folder, file)}${count === 1 ? '' : ', …'}): this format is not supported; convert to JPEG, for example with ImageMagick: magick mogrify -format jpg '*${extension}'`
 
 type Note = (file: string) => void
 

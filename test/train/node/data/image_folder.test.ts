@@ -134,7 +134,7 @@ describe('layouts', () => {
     await save('a/2.heic', 'none')
     await save('b/1.bmp', 'none')
     await expect(load()).rejects.toThrow(
-      `left out 2 .heic pictures (${join(folder, 'a', '1.HEIC')}, …): the format is not supported; convert to JPEG`,
+      `${folder}: holds no pictures that can be read, but 2 .heic pictures (${join(folder, 'a', '1.HEIC')}, …): this format is not supported; convert to JPEG`,
     )
     await save('b/2.png', plain(red))
     expect((await load()).count).toBe(1)
