@@ -45,8 +45,8 @@ function barDisplay(): Display {
       bar.update(metrics.step, payload)
     },
     say(line) {
-      // The bar is drawn again with the next step.
-      process.stderr.write(`\r\x1b[K${line}\n`)
+      // The bar has switched line wrapping off. It is drawn again with the next step.
+      process.stderr.write(started ? `\r\x1b[K\x1b[?7h${line}\n\x1b[?7l` : `${line}\n`)
     },
     stop() {
       preparing.stop()

@@ -1,33 +1,37 @@
 /** On a processor: says once how long an epoch takes, and what would be quicker. */
+import type { PretrainConfig } from '../config/config.js'
 import { duration } from '../report/text.js'
 import type { StepMetrics } from '../run/pretrain.js'
-import type { PretrainConfig } from '../config/config.js'
 import { STEPS_BEFORE_RATE } from './display.js'
 
 /** Shorter runs need no advice, in seconds. */
 const SHORT_RUN = 600
-/** After this many seconds the rate is known even from fewer steps. */
-const LONG_ENOUGH = 5
+/** Seconds over which the rate is measured at least. */
+const MEASURED = 5
 
-/** @param images per epoch */
+/**
+ * @param images per epoch
+ * @param say prints a line
+ * @param now a clock, in seconds
+ */
 export function epochTime(
   { batch, accumulate, epochs }: Pick<PretrainConfig, 'batch' | 'accumulate' | 'epochs'>,
   images: number,
   say: (line: string) => void,
-): (metrics: StepMetrics) => void {
-  const perStep = batch * accumulate
-  const stepsPerEpoch = Math.floor(images / perStep)
-  let [seen, since, said] = [0, 0, false]
-  return ({ step, steps, imagesPerSecond }) => {
-    if (seen++ === 0) since = performance.now()
-    const known = seen > STEPS_BEFORE_RATE || (seen > 1 && performance.now() - since > 1000 * LONG_ENOUGH)
-    if (said || !known || !(imagesPerSecond > 0)) return
-    said = true
-    const secondsPerStep = perStep / imagesPerSecond
+  now = () => performance.now() / 1000,
+): (metrics: Pick<StepMetrics, 'step' | 'steps'>) => void {
+  const stepsPerEpoch = Math.floor(images / (batch * accumulate))
+  let [seen, since, done] = [0, 0, false]
+  return ({ step, steps }) => {
+    if (++seen <= STEPS_BEFORE_RATE) since = now()
+    const elapsed = now() - since
+    if (done || elapsed < MEASURED) return
+    done = true
+    const secondsPerStep = elapsed / (seen - STEPS_BEFORE_RATE)
     const left = (steps - step) * secondsPerStep
     if (left < SHORT_RUN) return
-    const epoch = `an epoch takes about ${duration(stepsPerEpoch * secondsPerStep)}`
-    const rest = epochs > 1 ? ` and the run ${duration(left)}` : ''
-    say(`${epoch}${rest}; a smaller --width, --image-size or --views is quicker, and --epochs sets the length`)
+    const rest = epochs > 1 ? `, the rest of the run ${duration(left)}` : ''
+    say(`an epoch takes about ${duration(stepsPerEpoch * secondsPerStep)}${rest};`)
+    say('a smaller --width, --image-size or --views is quicker; --epochs sets the length')
   }
 }

@@ -90,7 +90,7 @@ await runCommand(async () => {
         estimate?.(m)
       },
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
-      onMessage: (line) => console.error(asCommandLine(line)),
+      onMessage: (line) => shown.say(asCommandLine(line)),
     })
     shown.stop()
     console.log(summaryOf(result, options.out))

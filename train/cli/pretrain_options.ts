@@ -41,7 +41,10 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
-    ['--resolution <pixels>', 'height and width at which the pictures of a folder are packed (160)'],
+    [
+      '--resolution <pixels>',
+      'height and width at which the pictures of a folder are packed (chosen to suit the views)',
+    ],
     [
       '--resize <filter>',
       "how the pictures of a folder are resized: lanczos, or torchvision's bilinear (lanczos)",
@@ -51,13 +54,16 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
   ],
   'Views:': [
     ['--views <m>', 'views per image, at least 2 (4; 2 for objectives of two views)'],
-    ['--image-size <pixels>', 'height and width of a view (from the augmentation: 32 for cifar10)'],
+    [
+      '--image-size <pixels>',
+      'height and width of a view (from the augmentation: 32 for cifar10; 64 for folder on a processor)',
+    ],
     ['--augmentation <recipe>', `augmentation: ${Object.keys(recipes).join(', ')} (by data set)`, text],
     ['--view-chunk <k>', 'number of views in memory at once, a divisor of --views; needs --bn per-view (all)'],
   ],
   'Network:': [
     ['--arch <name>', `network: ${Object.keys(architectures).join(', ')} (resnet18)`, text],
-    ['--width <channels>', 'number of channels of the first stage (64)'],
+    ['--width <channels>', 'number of channels of the first stage (64; 16 for folder on a processor)'],
     ['--stem <name>', 'first layers: cifar or imagenet (cifar; imagenet for folder)', text],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
     ['--projector-dim <d>', 'width of the projector (256)'],
@@ -84,7 +90,7 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
     ['--momentum <rate>', 'sgd and lars: momentum (0.9)'],
     ['--weight-decay <rate>', 'weight decay, added to the gradient; decoupled for adamw (0.000001)'],
     ['--clip-norm <norm>', 'clip the gradient to this norm (no clipping)'],
-    ['--batch <images>', 'number of images per forward pass (128)'],
+    ['--batch <images>', 'number of images per forward pass (128; for folder as many as fit, at most 256)'],
     [
       '--accumulate <count>',
       'number of forward passes per step, whose gradients are averaged; not equal to a larger batch (1)',

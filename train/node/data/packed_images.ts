@@ -20,6 +20,8 @@ export const IMAGES = 'images.bin'
 const INDEX = 'index.json'
 /** Raise this when the same pictures give other bytes. */
 const VERSION = 2
+/** Pictures in full size that are in memory at once. */
+const WHOLE_PICTURES = 8
 /** Number of files whose size and time are read at once. */
 const STATS_AT_ONCE = 64
 
@@ -94,7 +96,8 @@ async function decodeInto(
   const out = await open(path, 'wx')
   const skipped: SkippedPicture[] = []
   // sharp decodes on Node's thread pool. Enough pictures are decoded ahead to keep it busy while the oldest is written.
-  const ahead = 2 * availableParallelism()
+  // 'bilinear' resizes on this thread and would only collect decoded pictures, which may be large.
+  const ahead = resize === 'bilinear' ? WHOLE_PICTURES : 2 * availableParallelism()
   const decoding: Promise<Uint8Array | Error>[] = []
   try {
     for (let done = 0, begun = 0; done < files.length; done++) {
