@@ -1,6 +1,5 @@
 /** `npm run pretrain`: pretrains a ResNet; see `--help`. */
-import { tuneByMeasurement } from '../../engine/node/index.js'
-import type { NodeEngine } from '../../engine/node/index.js'
+import { tuneByMeasurement, type NodeEngine } from '../../engine/node/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import { MissingSplitError } from '../data/registry.js'
 import type { ImageDataset, Split } from '../data/dataset.js'

@@ -15,6 +15,7 @@ describe('a registry', () => {
     mine: async () => ({
       splits: ['train', 'unlabelled'],
       pretraining: 'unlabelled',
+      side: 1,
       locate: async () => 'nowhere',
       async load(split) {
         loaded.push(split)
