@@ -245,6 +245,9 @@ async function recordStep(
   }).catch((error: unknown) => {
     // If the adapter is too small for the step, this error says what would fit.
     refuseUnfit({ engine, side: dataset.height }, config)
+    const { message } = error as Error
+    if (message.includes('out of device memory'))
+      throw new ConfigError(`${message}; use a smaller \`batch\`, or \`viewChunk\` with \`bn\` per-view`)
     throw error
   })
   const { dispatches, peakBytes } = trainingStep

@@ -35,7 +35,7 @@ describe('a registry', () => {
     await expect(registry.load('mine', 'test')).rejects.toThrow(
       new MissingSplitError('mine has no test split; it has train, unlabelled'),
     )
-    await expect(registry.load('mine', 'train', { resolution: 8 })).rejects.toThrow(/^resolution 8: .* fixed size/)
+    await expect(registry.load('mine', 'train', { resolution: 8 })).rejects.toThrow(/^`resolution` 8: .* fixed size/)
   })
 })
 

@@ -1,6 +1,6 @@
 /** Planning a step before anything is loaded: its bytes are those of the buffers it makes, and what fits is named. */
 import { describe, expect, test } from 'vitest'
-import type { Engine } from '../../../engine/index.js'
+import { EngineError, type Engine } from '../../../engine/index.js'
 import { asCommandLine } from '../../../engine/node/command.js'
 import { pretrain, resolveConfig, type PartialConfig } from '../../../train/index.js'
 import { pictureDefaults } from '../../../train/cli/picture_defaults.js'
@@ -96,6 +96,16 @@ describe('a step that does not fit is refused', () => {
       /^a step of `batch` 128 with `views` 2, `width` 8 and 16 pixels does not fit the adapter: .*: use `batch` 64$/,
     )
   })
+})
+
+test('if the device runs out of memory, the error names what helps', async () => {
+  const own = await engine()
+  const full = Object.create(own, {
+    compileTogether: { value: () => Promise.reject(new EngineError('training step: out of device memory: 9 GB')) },
+  }) as Engine
+  await expect(pretrain({ engine: full, dataset: colourfulImages(64), config: configOf() })).rejects.toThrow(
+    'out of device memory: 9 GB; use a smaller `batch`, or `viewChunk` with `bn` per-view',
+  )
 })
 
 describe('defaults for a folder of pictures', () => {
