@@ -120,11 +120,11 @@ export const adaptersOf = (readings: readonly Reading[]): string[] => [
 /** Loads each data set once. */
 export function namedSplits(): (config: PretrainConfig) => Promise<Splits> {
   const loaded = new Map<string, Promise<Splits>>()
-  return ({ data, dataDir, resolution }) => {
-    const key = JSON.stringify([data, dataDir, resolution])
+  return ({ data, dataDir, resolution, resize }) => {
+    const key = JSON.stringify([data, dataDir, resolution, resize])
     const load = async (): Promise<Splits> => {
       const of = async (split: 'pretraining' | 'train' | 'test'): Promise<ImageDataset> =>
-        loadDataset(data, split, { dataDir, resolution })
+        loadDataset(data, split, { dataDir, resolution, resize })
       const train = await of('train')
       const own = await of('pretraining').catch((error: unknown) => {
         if (error instanceof MissingSplitError) return train

@@ -9,6 +9,7 @@ export interface Display {
   /** The first step is about to run. @param done steps done before this call */
   begin(done: number, steps: number): void
   step(metrics: StepMetrics): void
+  /** Prints a line above the progress. */
   message(line: string): void
   stop(): void
 }

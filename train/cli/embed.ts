@@ -6,6 +6,7 @@ import { featureInfoIn, featureInfoOf, featureMetadata, type FeatureInfo } from 
 import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig } from '../config/config.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
 import type { Split } from '../data/dataset.js'
+import { MissingSplitError } from '../data/registry.js'
 import { writeAtomically } from '../node/files.js'
 import { readWeights } from '../node/weights.js'
 import { extractFeatures } from '../readout/features.js'
@@ -14,7 +15,7 @@ import { beginPhase } from './phases.js'
 import { number, openWithNote, optionOf, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
 import { withoutDefaults } from './pretrain_options.js'
 
-interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution'> {
+interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution' | 'resize'> {
   weights?: string
   run?: string
   checkpoint?: string
@@ -54,6 +55,10 @@ const command = withAdapter(
       '--resolution <pixels>',
       'height and width at which the pictures of a folder are packed (as in the run, or 160)',
       number('--resolution'),
+    )
+    .option(
+      '--resize <filter>',
+      'how the pictures of a folder are resized: lanczos or bilinear (as in the run, or lanczos)',
     )
     .addOption(new Option('--split <name>', 'split to read').choices(['train', 'test', 'unlabelled']).default('test'))
     .option('--limit <count>', 'number of images, from the start of the split (all)', wholeNumber('--limit', 1)),
@@ -97,6 +102,7 @@ function embedConfig(options: Options, { saved, config: trained }: Awaited<Retur
     data: data ?? trained?.data,
     dataDir: options.dataDir ?? (sameData ? trained.dataDir : undefined),
     resolution: options.resolution ?? (sameData ? trained.resolution : undefined),
+    resize: options.resize ?? (sameData ? trained.resize : undefined),
     // Normalise as in pretraining, whatever the data set is now.
     augmentation: { size: imageSize, mean, std },
   })
@@ -107,8 +113,11 @@ await runCommand(async () => {
   const { split, limit, out, adapter } = options
   const loaded = await loadWeights(options)
   const config = embedConfig(options, loaded)
-  const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution } = config
-  const dataset = await loadDataset(data, split, { dataDir, resolution })
+  const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config
+  const dataset = await loadDataset(data, split, { dataDir, resolution, resize }).catch((error: unknown) => {
+    if (!(error instanceof MissingSplitError) || split !== 'test') throw error
+    throw new ConfigError(`${error.message}; --split train reads the training images`)
+  })
 
   const engine = await openWithNote(adapter)
   const backbone = resnet({ arch, width, stem, stemRelu })

@@ -1,10 +1,12 @@
 /** `npm run pretrain`: pretrains a ResNet; see `--help`. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { tuneByMeasurement } from '../../engine/node/index.js'
-import { ConfigError } from '../config/config.js'
+import { tuneByMeasurement, type NodeEngine } from '../../engine/node/index.js'
+import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
-import { loadDataset } from '../node/data/index.js'
+import { MissingSplitError } from '../data/registry.js'
+import { refuseLargeBatch } from '../feed/batches.js'
+import { datasetLoader, loadDataset } from '../node/data/index.js'
 import { runFolder } from '../node/run_folder.js'
 import { writeRunReport, writeViews } from '../node/run_report.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
@@ -12,10 +14,13 @@ import { exportingStore } from '../report/live_exports.js'
 import { counted, duration, percent } from '../report/text.js'
 import { VIEWS_FILE } from '../run/folder.js'
 import { pretrain, type PretrainResult } from '../run/pretrain.js'
+import { refuseUnfit } from '../step/fit.js'
 import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
 import { pretrainDisplay, rate } from './display.js'
+import { epochTime } from './epoch_time.js'
 import { abortOnSignal } from './interrupt.js'
-import { configOf, pretrainCommand, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
+import { memoryLimit, pictureDefaults } from './picture_defaults.js'
+import { pretrainCommand, readOptions, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
 
 function listRecipes(): void {
   const names = recipeNames()
@@ -34,24 +39,55 @@ function summaryOf(result: PretrainResult, out: string | undefined): string {
   return `${ending}: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')} in ${duration(seconds)}${speed}${waiting}${saved}`
 }
 
+/** Opens the engine, and completes the configuration so that its step fits, before anything is loaded. */
+async function prepare(options: PretrainCliOptions): Promise<{ engine: NodeEngine; config: PretrainConfig }> {
+  const { config: asked, given } = await readOptions(options)
+  const loader = await datasetLoader(asked.data)
+  // A missing folder is reported before the engine is opened. With `dataDir` nothing is downloaded.
+  if (asked.dataDir !== undefined) await loader.locate(asked)
+  const pictures = await loader.count?.(loader.pretraining, asked)
+  const engine = await openWithNote(options.adapter)
+  const chosen = given && pictures !== undefined ? pictureDefaults(given, engine, pictures, loader.side) : undefined
+  if (chosen?.note) console.error(asCommandLine(chosen.note))
+  const config = chosen?.config ?? asked
+  if (pictures !== undefined) refuseLargeBatch(config, pictures, config.dataDir!)
+  const side = config.resolution ?? loader.side
+  refuseUnfit({ engine, side, memory: memoryLimit(engine) }, config)
+  return { engine, config }
+}
+
+/** The images to train on and, for an online readout, the labelled ones. */
+async function loadImages(
+  options: PretrainCliOptions,
+  { data, dataDir, resolution, resize, onlineProbe }: PretrainConfig,
+): Promise<{ dataset: ImageDataset; test?: ImageDataset; labelled?: ImageDataset }> {
+  const load = (split: Split | 'pretraining'): Promise<ImageDataset> =>
+    loadDataset(data, split, { dataDir, resolution, resize })
+  const dataset = await load('pretraining').catch((error: unknown) => {
+    if (!(error instanceof MissingSplitError) || !options.dataDir || options.data !== undefined) throw error
+    throw new ConfigError(`${error.message}; for a folder of pictures give --data folder`)
+  })
+  if (!onlineProbe) return { dataset }
+  return { dataset, test: await load('test'), labelled: dataset.labels.length ? undefined : await load('train') }
+}
+
 await runCommand(async () => {
   const command = pretrainCommand()
   const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
   if (options.listRecipes) return listRecipes()
   for (const name of ['csv', 'tensorboard'] as const)
     if (options[name] && !options.out) throw new ConfigError(`--${name}: writes into the folder of the run: give --out`)
-  const config = await configOf(options)
-  const { dataDir, resolution } = config
-  const dataset = await loadDataset(config.data, 'pretraining', { dataDir, resolution })
-  const readOn = (split: Split): Promise<ImageDataset> => loadDataset(config.data, split, { dataDir, resolution })
-  const test = config.onlineProbe ? await readOn('test') : undefined
-  const labelled = config.onlineProbe && !dataset.labels.length ? await readOn('train') : undefined
-  const engine = await openWithNote(options.adapter)
+  const { engine, config } = await prepare(options)
+  const { dataset, test, labelled } = await loadImages(options, config)
   const { out, csv, tensorboard } = options
   const store = out ? exportingStore(runFolder(out), { csv, tensorboard }) : undefined
   if (!out) console.error('nothing will be saved: give --out FOLDER to keep the run')
   const shown = pretrainDisplay()
   const signal = abortOnSignal((line) => shown.message(line))
+  const estimate =
+    engine.target.adapterClass === 'cpu'
+      ? epochTime(config, Math.floor(config.fraction * dataset.count), (line) => shown.message(line))
+      : undefined
   if (options.tune) tuneByMeasurement(engine, (done, total) => shown.prepare('measuring kernels', done, total))
   try {
     const result = await pretrain({
@@ -65,7 +101,10 @@ await runCommand(async () => {
       maxMinutes: options.maxMinutes,
       signal,
       onBegin: (done, steps) => shown.begin(done, steps),
-      onStep: (m) => shown.step(m),
+      onStep: (m) => {
+        shown.step(m)
+        estimate?.(m)
+      },
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
       onCheckpoint: async ({ epoch }) => {
         // The checkpoint that ends an epoch shows the views of that epoch.

@@ -43,19 +43,30 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
-    ['--resolution <pixels>', 'height and width at which the pictures of a folder are packed (160)'],
+    [
+      '--resolution <pixels>',
+      'height and width at which the pictures of a folder are packed (chosen to suit the views)',
+    ],
+    [
+      '--resize <filter>',
+      "how the pictures of a folder are resized: lanczos, or torchvision's bilinear (lanczos)",
+      text,
+    ],
     ['--fraction <share>', 'share of the training images to pretrain on (1)'],
   ],
   'Views:': [
     ['--views <m>', 'views per image, at least 2 (4; 2 for objectives of two views)'],
-    ['--image-size <pixels>', 'height and width of a view (from the augmentation: 32 for cifar10)'],
+    [
+      '--image-size <pixels>',
+      'height and width of a view (from the augmentation: 32 for cifar10; 64 for folder on a processor)',
+    ],
     ['--augmentation <recipe>', `augmentation: ${Object.keys(recipes).join(', ')} (by data set)`, text],
     ['--view-chunk <k>', 'number of views in memory at once, a divisor of --views; needs --bn per-view (all)'],
   ],
   'Network:': [
     ['--arch <name>', `network: ${Object.keys(architectures).join(', ')} (resnet18)`, text],
-    ['--width <channels>', 'number of channels of the first stage (64)'],
-    ['--stem <name>', 'first layers: cifar or imagenet (cifar)', text],
+    ['--width <channels>', 'number of channels of the first stage (64; 16 for folder on a processor)'],
+    ['--stem <name>', 'first layers: cifar or imagenet (cifar; imagenet for folder)', text],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
     ['--projector-dim <d>', 'width of the projector (256)'],
     ['--projector-depth <layers>', 'number of linear layers of the projector, 2 or 3 (2)'],
@@ -81,7 +92,7 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
     ['--momentum <rate>', 'sgd and lars: momentum (0.9)'],
     ['--weight-decay <rate>', 'weight decay, added to the gradient; decoupled for adamw (0.000001)'],
     ['--clip-norm <norm>', 'clip the gradient to this norm (no clipping)'],
-    ['--batch <images>', 'number of images per forward pass (128)'],
+    ['--batch <images>', 'number of images per forward pass (128; for folder as many as fit, at most 256)'],
     [
       '--accumulate <count>',
       'number of forward passes per step, whose gradients are averaged; not equal to a larger batch (1)',
@@ -190,18 +201,26 @@ function fieldsOf({
  *
  * @throws ConfigError in one line
  */
-export async function configOf(options: Partial<PretrainCliOptions>): Promise<PretrainConfig> {
+export const configOf = async (options: Partial<PretrainCliOptions>): Promise<PretrainConfig> =>
+  (await readOptions(options)).config
+
+/** As `configOf`, with the options that are given. There are none where a run to resume or a recipe gives all options. */
+export async function readOptions(
+  options: Partial<PretrainCliOptions>,
+): Promise<{ config: PretrainConfig; given?: PartialConfig }> {
   const fields = fieldsOf(options)
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
     const { config } = await openRun(options.out)
-    return resolveConfig(overlay(config, fields))
+    return { config: resolveConfig(overlay(config, fields)) }
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
   try {
-    return resolveConfig(overlay(overlay(recipe, fromFile), fields))
+    const given = overlay(overlay(recipe, fromFile), fields)
+    const config = resolveConfig(given)
+    return options.recipe === undefined ? { config, given } : { config }
   } catch (error) {
     // Commander has refused unknown options of the command line already, so this one is in the file.
     if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)

@@ -4,9 +4,10 @@ import type { Backbone, Projector, StateDict } from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { imageFeed, type ImageFeed } from '../feed/image_feed.js'
-import { trainingImages } from '../feed/batches.js'
+import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
 import { onlineProbe } from '../readout/online.js'
 import { compileTrainingStep, type StepExtras, type TrainingStep } from '../step/index.js'
+import { refuseUnfit } from '../step/fit.js'
 import { buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
 import { openRun, restoreState, saveCheckpoint, type Checkpoint, type Progress, type Saved } from './checkpoint.js'
 import { checkpointReadings } from './checkpoint_readings.js'
@@ -131,16 +132,9 @@ function imagesOf({ engine, dataset, config, labelled, test }: PretrainOptions):
     throw new ConfigError(
       `\`onlineProbe\`: the images of ${dataset.name} (${dataset.split}) have no labels, and no labelled images are given: leave it out`,
     )
-  const { batch, accumulate, fraction } = config
   const indices = trainingImages(dataset, config)
-  if (batch * accumulate <= indices.length) return indices
-  const remedies = [
-    `lower \`batch\`${accumulate > 1 ? ' or `accumulate`' : ` to at most ${indices.length}`}`,
-    ...(fraction < 1 ? ['raise `fraction`'] : []),
-  ]
-  throw new ConfigError(
-    `\`batch\` ${batch}${accumulate > 1 ? ` (\`accumulate\` ${accumulate})` : ''} is larger than the data set: ${indices.length} images of ${dataset.name}${fraction < 1 ? ` (\`fraction\` ${fraction})` : ''}: ${remedies.join(', or ')}`,
-  )
+  refuseLargeBatch(config, indices.length, dataset.name)
+  return indices
 }
 
 /** @throws ConfigError if there is no checkpoint, or the configuration would make it another run */
@@ -246,7 +240,7 @@ const extrasOf = ({ dataset, config }: PretrainOptions, { features }: Backbone):
 })
 
 async function recordStep(
-  { engine, config, onMessage, onCompile }: PretrainOptions,
+  { engine, dataset, config, onMessage, onCompile }: PretrainOptions,
   feed: ImageFeed,
   network: Network,
   extras: StepExtras,
@@ -256,6 +250,13 @@ async function recordStep(
   const trainingStep = await compileTrainingStep(engine, feed.onDevice, network, config, extras, (done, total) => {
     pipelines = total
     onCompile?.(done, total)
+  }).catch((error: unknown) => {
+    // If the adapter is too small for the step, this error says what would fit.
+    refuseUnfit({ engine, side: dataset.height }, config)
+    const { message } = error as Error
+    if (message.includes('out of device memory'))
+      throw new ConfigError(`${message}; use a smaller \`batch\`, or \`viewChunk\` with \`bn\` per-view`)
+    throw error
   })
   const { dispatches, peakBytes } = trainingStep
   onMessage?.(
