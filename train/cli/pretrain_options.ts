@@ -15,6 +15,7 @@ import {
 } from '../config/config.js'
 import { datasetNames } from '../node/data/index.js'
 import { unreadable } from '../node/files.js'
+import { readInitialWeights, refuseOtherNetwork } from '../node/weights.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
 import { number, withAdapter } from './common.js'
@@ -54,6 +55,13 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
     ['--arch <name>', `network: ${Object.keys(architectures).join(', ')} (resnet18)`, text],
     ['--width <channels>', 'number of channels of the first stage (64)'],
     ['--stem <name>', 'first layers: cifar or imagenet (cifar)', text],
+    [
+      '--init <weights>',
+      "initial weights of the backbone: a safetensors file with torchvision's or timm's names, or a run's folder; says " +
+        'what --arch, --width and --stem are (random weights)',
+      text,
+    ],
+    ['--freeze-stages <n>', 'with --init: freeze the stem and the first n stages, 0 to 4 (none, and no stem)'],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
     ['--projector-dim <d>', 'width of the projector (256)'],
     ['--projector-depth <layers>', 'number of linear layers of the projector, 2 or 3 (2)'],
@@ -177,10 +185,12 @@ function fieldsOf({
 
 /**
  * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
+ * The weights of `init` say which network it is.
  *
+ * @param readInit false if the network does not matter, so that the weights need not be there
  * @throws ConfigError in one line
  */
-export async function configOf(options: Partial<PretrainCliOptions>): Promise<PretrainConfig> {
+export async function configOf(options: Partial<PretrainCliOptions>, readInit = true): Promise<PretrainConfig> {
   const fields = fieldsOf(options)
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
@@ -190,13 +200,23 @@ export async function configOf(options: Partial<PretrainCliOptions>): Promise<Pr
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
+  const given = overlay(overlay(recipe, fromFile), fields)
   try {
-    return resolveConfig(overlay(overlay(recipe, fromFile), fields))
+    const config = resolveConfig(given)
+    return given.init === undefined || !readInit ? config : resolveConfig(await withInitialNetwork(given, given.init))
   } catch (error) {
     // Commander has refused unknown options of the command line already, so this one is in the file.
     if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)
     throw error
   }
+}
+
+/** A configuration with the network that its initial weights belong to. */
+async function withInitialNetwork(given: PartialConfig, init: string): Promise<PartialConfig> {
+  const weights = await readInitialWeights(init)
+  refuseOtherNetwork(given, weights)
+  const { arch, width, stem, stemRelu } = weights.info
+  return { ...(stemRelu !== undefined && { stemRelu }), ...given, arch, width, stem }
 }
 
 async function readConfigFile(path?: string): Promise<PartialConfig> {
