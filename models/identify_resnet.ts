@@ -14,10 +14,7 @@ const STEM = 'conv1.weight'
  * @param source names the file in error messages
  * @throws Error in one line that names the tensor, where the file holds no ResNet or one that is unknown here
  */
-export function identifyResNet(
-  tensors: Readonly<Record<string, SafetensorsTensor>>,
-  source: string,
-): IdentifiedResNet {
+export function identifyResNet(tensors: Readonly<Record<string, SafetensorsTensor>>, source: string): IdentifiedResNet {
   const fail = (problem: string): never => {
     throw new Error(`${source}: ${problem}`)
   }

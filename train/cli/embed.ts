@@ -3,10 +3,9 @@ import { basename, dirname, join } from 'node:path'
 import { Command, Option } from 'commander'
 import { architectures, encodeSafetensors, importStateDict, resnet } from '../../models/index.js'
 import { featureInfoOf, featureMetadata, type FeatureInfo } from '../run/weights.js'
-import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig, type PretrainConfig } from '../config/config.js'
+import { ConfigError, withoutUndefined, type PartialConfig, type PretrainConfig } from '../config/config.js'
 import type { InitialWeights } from '../run/pretrain.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
-import { recipes } from '../augment/recipe.js'
 import type { Split } from '../data/dataset.js'
 import { writeAtomically } from '../node/files.js'
 import { readBackbone, readWeights, refuseOtherNetwork } from '../node/weights.js'
@@ -15,6 +14,7 @@ import { chooseCheckpoint } from './choose_checkpoint.js'
 import { beginPhase } from './phases.js'
 import { number, openWithNote, optionOf, parseOptions, runCommand, withAdapter } from './common.js'
 import { withoutDefaults } from './pretrain_options.js'
+import { configOfWeights, describeInput } from './weights_config.js'
 
 interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution'> {
   weights?: string
@@ -67,9 +67,6 @@ const optionFor = (name: string, value: unknown): string =>
     ? optionOf(value ? name : `no${name[0].toUpperCase()}${name.slice(1)}`)
     : `${optionOf(name)} ${String(value)}`
 
-/** The input of torchvision's and timm's networks, for weights with their stem that do not say how they were trained. */
-const imagenetInput = { imageSize: 224, mean: recipes.imagenet100.mean, std: recipes.imagenet100.std }
-
 interface Loaded {
   file: string
   tensors: InitialWeights['tensors']
@@ -104,20 +101,16 @@ function embedConfig(options: Options, { saved, config: trained }: Loaded) {
     if (value !== undefined && own !== undefined && value !== own)
       console.error(`${optionFor(name, value)} overrides ${optionFor(name, own)}, with which the weights were trained`)
   }
-  const { imageSize, mean, std, ...network } = {
-    ...(saved.stem === 'imagenet' && imagenetInput),
-    ...saved,
-    ...withoutUndefined(chosen),
-  }
   const sameData = trained && (data ?? trained.data) === trained.data
-  return resolveConfig({
-    ...network,
-    data: data ?? trained?.data,
-    dataDir: options.dataDir ?? (sameData ? trained.dataDir : undefined),
-    resolution: options.resolution ?? (sameData ? trained.resolution : undefined),
-    // Normalise as in pretraining, whatever the data set is now.
-    augmentation: { size: imageSize, mean, std },
-  })
+  // Images are normalised as in pretraining, whatever the data set is now.
+  return configOfWeights(
+    { ...saved, ...withoutUndefined(chosen) },
+    {
+      data: data ?? trained?.data,
+      dataDir: options.dataDir ?? (sameData ? trained.dataDir : undefined),
+      resolution: options.resolution ?? (sameData ? trained.resolution : undefined),
+    },
+  )
 }
 
 await runCommand(async () => {
@@ -159,10 +152,7 @@ await runCommand(async () => {
     },
   )
   await writeAtomically(out, bytes)
-  const { size, mean } = recipe
-  const normalised = mean.join() === imagenetInput.mean.join() ? ', normalised as for ImageNet' : ''
   console.log(
-    `${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${data}, ` +
-      `read at ${size}×${size} pixels${normalised}`,
+    `${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${data}, ${describeInput(config)}`,
   )
 })

@@ -1,6 +1,12 @@
 /** Pretraining: one recorded step, replayed over shuffled batches; resumable bit for bit. */
 import { variable, type Engine } from '../../engine/index.js'
-import { importStateDict, type Backbone, type Projector, type SafetensorsTensor, type StateDict } from '../../models/index.js'
+import {
+  importStateDict,
+  type Backbone,
+  type Projector,
+  type SafetensorsTensor,
+  type StateDict,
+} from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { imageFeed, type ImageFeed } from '../feed/image_feed.js'
@@ -117,7 +123,8 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   }
   const restoreVariants = useVariants(engine, variantsFor(engine, latest))
   try {
-    if (initial) for (const { dict } of backbonesOf(network)) importStateDict(engine, dict, initial.tensors, initial.source)
+    if (initial)
+      for (const { dict } of backbonesOf(network)) importStateDict(engine, dict, initial.tensors, initial.source)
     const ended = await train(options, network, indices, latest)
     return { backbone, projector, ...(average && { average }), ...ended }
   } catch (error) {
@@ -134,7 +141,8 @@ function initialOf({ config: { init }, initial }: PretrainOptions, latest?: Chec
   // A checkpoint has all weights.
   if (latest) return undefined
   if (init !== undefined && !initial) throw new ConfigError(`\`init\` ${init}: pass its weights as \`initial\``)
-  if (init === undefined && initial) throw new ConfigError('`initial`: name these weights in the configuration, as `init`')
+  if (init === undefined && initial)
+    throw new ConfigError('`initial`: name these weights in the configuration, as `init`')
   return initial
 }
 

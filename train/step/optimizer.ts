@@ -93,7 +93,8 @@ export function follow(network: Network, { emaRate }: StepConfig, updates: reado
   }
   if (average && emaRate !== undefined) {
     const rate = constant([emaRate])
-    const statistics = ({ dict }: typeof backbone) => [...dict.entries.values()].filter((e) => !e.trainable && !e.frozen)
+    const statistics = ({ dict }: typeof backbone) =>
+      [...dict.entries.values()].filter((e) => !e.trainable && !e.frozen)
     list.push(...ema(average.dict.parameters, after(backbone.dict.parameters), rate))
     list.push(
       ...ema(
