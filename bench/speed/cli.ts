@@ -1,6 +1,6 @@
 /** `npm run bench -- BENCHMARK`: measures the engine on this machine; see `--help`. */
 import { Argument, Command } from 'commander'
-import { number, openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
+import { openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from '../../train/cli/common.js'
 import { ConfigError } from '../../train/config/config.js'
 import { originOf } from '../report/origin.js'
 import { benchKernels } from './kernels.js'
@@ -54,7 +54,7 @@ const command = withAdapter(
     .option(
       '--rounds <count>',
       'rounds that medians are taken over (9; 3 for readout and with --quick)',
-      number('--rounds'),
+      wholeNumber('--rounds', 1),
     )
     .option(
       '--lend-rest',
@@ -87,8 +87,6 @@ await runCommand(async () => {
   checkOptions(name, options)
   const { json, plots, out = 'trace.json', only, quick = false, lendRest = false, dataDir, adapter } = options
   const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
-  if (!Number.isInteger(rounds) || rounds < 1)
-    throw new ConfigError(`--rounds ${rounds}: must be a whole number of at least 1`)
   const engine = await openWithNote(adapter)
   const onMessage = (line: string): void => console.error(line)
   const origin = originOf(engine, name === 'precision' ? undefined : rounds)

@@ -80,8 +80,8 @@ async function launch(args) {
   if (!target) throw new Error('Usage: node engine/node/launch.mjs SCRIPT.ts [arguments…] | --vitest [arguments…]')
   await installPackages()
   const name = adapterArgument(rest)
-  // The doctor itself reports a missing adapter, and help needs none.
-  const needsAdapter = !/doctor\.ts$/.test(target) && !rest.includes('--help') && !rest.includes('-h')
+  // The doctor itself reports a missing adapter; watching and help need none.
+  const needsAdapter = !/(doctor|watch)\.ts$/.test(target) && !rest.includes('--help') && !rest.includes('-h')
   if (needsAdapter) await chooseDriver(name)
   const env = {
     // Images are decoded in libuv's thread pool, which has four threads by default, even on a machine with more cores.

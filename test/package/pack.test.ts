@@ -38,8 +38,11 @@ afterAll(() => rm(project, { recursive: true, force: true }))
 test('the tarball holds modules, types, every shader and the licence, and nothing of the workshop', () => {
   const files = readdirSync(installed, { recursive: true, encoding: 'utf8' }).map((file) => file.replaceAll('\\', '/'))
   const shaders = readdirSync(join(root, 'shaders')).map((file) => `dist/shaders/${file}`)
-  expect(files).toEqual(expect.arrayContaining(['LICENSE', 'package.json', ...shaders]))
-  for (const file of files.filter((name) => /\.m?js$/.test(name)))
+  expect(files).toEqual(
+    expect.arrayContaining(['LICENSE', 'package.json', 'dist/train/web/watch/index.html', ...shaders]),
+  )
+  // Browsers load the scripts of train/web; nobody imports them.
+  for (const file of files.filter((name) => /\.m?js$/.test(name) && !name.startsWith('dist/train/web/')))
     expect(files).toContain(file.replace(/\.(m?)js$/, '.d.$1ts'))
   expect(files.filter((file) => /(^|\/)(test|bench|runs)\/|(?<!\.d)\.m?ts$/.test(file))).toEqual([])
   const { exports } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as {

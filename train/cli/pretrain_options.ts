@@ -57,11 +57,11 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
     ['--stem <name>', 'first layers: cifar or imagenet (cifar)', text],
     [
       '--init <weights>',
-      "initial weights of the backbone: a safetensors file with torchvision's or timm's names, or a run's folder; says " +
-        'what --arch, --width and --stem are (random weights)',
+      "start the backbone from a safetensors file with torchvision's or timm's names, or from the folder of a run; sets " +
+        '--arch, --width and --stem (random weights)',
       text,
     ],
-    ['--freeze-stages <n>', 'with --init: freeze the stem and the first n stages, 0 to 4 (none, and no stem)'],
+    ['--freeze-stages <n>', 'with --init: freeze the stem and the first n stages; 0 freezes only the stem (nothing)'],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
     ['--projector-dim <d>', 'width of the projector (256)'],
     ['--projector-depth <layers>', 'number of linear layers of the projector, 2 or 3 (2)'],

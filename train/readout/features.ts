@@ -162,7 +162,7 @@ export interface StatisticsOptions {
   onProgress?(done: number, total: number): void
 }
 
-/** Rows and batches from which `typicalStatistics` estimates: the mean of a channel is known to about 2 % of its deviation. */
+/** Rows of a batch, and batches, for `typicalStatistics`. They give means to half a percent of the deviation, variances to 2 %. */
 const TYPICAL = { rows: 256, batches: 8 }
 
 /**

@@ -5,17 +5,17 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { adapterNote, cacheFolder, matchesName, verdictKey } from '../../../engine/node/drivers.mjs'
+import { buildFolder } from '../../../engine/node/fetch.mjs'
 import {
   archiveSources,
-  buildFolder,
   libraryPackages,
   loadOrder,
   neededLibraries,
   parseAptSources,
   parseOsRelease,
-  readTar,
-} from '../../../engine/node/fetch.mjs'
+} from '../../../engine/node/lavapipe.mjs'
 import { adapterArgument, installIsCurrent, nodeIsRecent } from '../../../engine/node/launch.mjs'
+import { readTar } from '../../../engine/node/swiftshader.mjs'
 
 const folder = mkdtempSync(join(tmpdir(), 'drivers-'))
 afterAll(() => rmSync(folder, { recursive: true }))
