@@ -84,7 +84,9 @@ async function loadWeights({ run, checkpoint: wanted, weights, arch, width, stem
     const file = join(checkpoint.folder, 'model.safetensors')
     // The configuration of the run says more than the files of older checkpoints.
     const { tensors } = await readWeights(file)
-    return { file, tensors, saved: featureInfoOf(config), config }
+    const saved = featureInfoOf(config)
+    refuseOtherNetwork({ arch, width, stem }, { tensors, source: file, info: saved })
+    return { file, tensors, saved, config }
   }
   if (wanted !== undefined) throw new ConfigError(`--checkpoint ${wanted}: needs --run`)
   const read = await readBackbone(weights!)
