@@ -190,6 +190,10 @@ describe('embed', () => {
       const larger = await featuresOf('--run', run, '--image-size', '12')
       expect(larger.stderr).toContain('--image-size 12 overrides --image-size 8, with which the weights were trained\n')
       expect(larger.metadata).toMatchObject({ imageSize: '12', mean: '[0.1,0.2,0.3]' })
+      await expect(featuresOf('--run', run, '--width', '8')).rejects.toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/^error: --width 8: [^\n]* of width 4 with the cifar stem; leave --width out\n$/),
+      })
     })
   })
 
