@@ -10,6 +10,7 @@ import { datasetLoader, loadDataset } from '../node/data/index.js'
 import { runFolder } from '../node/run_folder.js'
 import { writeRunReport, writeViews } from '../node/run_report.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
+import { readInitialWeights } from '../node/weights.js'
 import { exportingStore } from '../report/live_exports.js'
 import { counted, duration, percent } from '../report/text.js'
 import { VIEWS_FILE } from '../run/folder.js'
@@ -78,6 +79,7 @@ await runCommand(async () => {
   for (const name of ['csv', 'tensorboard'] as const)
     if (options[name] && !options.out) throw new ConfigError(`--${name}: writes into the folder of the run: give --out`)
   const { engine, config } = await prepare(options)
+  const initial = config.init !== undefined && !options.resume ? await readInitialWeights(config.init) : undefined
   const { dataset, test, labelled } = await loadImages(options, config)
   const { out, csv, tensorboard } = options
   const store = out ? exportingStore(runFolder(out), { csv, tensorboard }) : undefined
@@ -96,6 +98,7 @@ await runCommand(async () => {
       config,
       test,
       labelled,
+      initial,
       out: store,
       resume: options.resume,
       maxMinutes: options.maxMinutes,

@@ -15,6 +15,7 @@ import {
 } from '../config/config.js'
 import { datasetNames } from '../node/data/index.js'
 import { unreadable } from '../node/files.js'
+import { readInitialWeights, refuseOtherNetwork } from '../node/weights.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
 import { number, withAdapter } from './common.js'
@@ -67,6 +68,13 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
     ['--arch <name>', `network: ${Object.keys(architectures).join(', ')} (resnet18)`, text],
     ['--width <channels>', 'number of channels of the first stage (64; 16 for folder on a processor)'],
     ['--stem <name>', 'first layers: cifar or imagenet (cifar; imagenet for folder)', text],
+    [
+      '--init <weights>',
+      "start the backbone from a safetensors file with torchvision's or timm's names, or from the folder of a run; sets " +
+        '--arch, --width and --stem (random weights)',
+      text,
+    ],
+    ['--freeze-stages <n>', 'with --init: freeze the stem and the first n stages; 0 freezes only the stem (nothing)'],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
     ['--projector-dim <d>', 'width of the projector (256)'],
     ['--projector-depth <layers>', 'number of linear layers of the projector, 2 or 3 (2)'],
@@ -198,15 +206,18 @@ function fieldsOf({
 
 /**
  * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
+ * The weights of `init` say which network it is.
  *
+ * @param readInit false if the network does not matter, so that the weights need not be there
  * @throws ConfigError in one line
  */
-export const configOf = async (options: Partial<PretrainCliOptions>): Promise<PretrainConfig> =>
-  (await readOptions(options)).config
+export const configOf = async (options: Partial<PretrainCliOptions>, readInit = true): Promise<PretrainConfig> =>
+  (await readOptions(options, readInit)).config
 
 /** As `configOf`, with the options that are given. There are none where a run to resume or a recipe gives all options. */
 export async function readOptions(
   options: Partial<PretrainCliOptions>,
+  readInit = true,
 ): Promise<{ config: PretrainConfig; given?: PartialConfig }> {
   const fields = fieldsOf(options)
   if (options.resume) {
@@ -217,8 +228,10 @@ export async function readOptions(
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
+  const asked = overlay(overlay(recipe, fromFile), fields)
   try {
-    const given = overlay(overlay(recipe, fromFile), fields)
+    resolveConfig(asked)
+    const given = asked.init === undefined || !readInit ? asked : await withInitialNetwork(asked, asked.init)
     const config = resolveConfig(given)
     return options.recipe === undefined ? { config, given } : { config }
   } catch (error) {
@@ -226,6 +239,14 @@ export async function readOptions(
     if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)
     throw error
   }
+}
+
+/** A configuration with the network that its initial weights belong to. */
+async function withInitialNetwork(given: PartialConfig, init: string): Promise<PartialConfig> {
+  const weights = await readInitialWeights(init)
+  refuseOtherNetwork(given, weights)
+  const { arch, width, stem, stemRelu } = weights.info
+  return { ...(stemRelu !== undefined && { stemRelu }), ...given, arch, width, stem }
 }
 
 async function readConfigFile(path?: string): Promise<PartialConfig> {

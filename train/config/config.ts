@@ -54,6 +54,10 @@ const schema = z.strictObject({
   /** ReLU after the stem's batch-norm; the paper's research code has none. */
   stemRelu: z.boolean(),
   zeroInitResidual: z.boolean(),
+  /** Where the initial weights of the backbone come from: a weights file or a run's folder; random if absent. */
+  init: z.string().min(1).optional(),
+  /** The stem (0), or the stem and this number of stages, keep the weights and running statistics of `init`. */
+  freezeStages: whole(0).max(4).optional(),
   /** 'joint': batch statistics over the rows of all views; 'per-view': over the rows of each view. */
   bn: z.enum(['joint', 'per-view']),
   /** Projector width, d. */
@@ -299,7 +303,7 @@ function withDependents(config: PretrainConfig): PretrainConfig {
 /** Checks what must hold between options. */
 function consistent(config: PretrainConfig): PretrainConfig {
   const { viewChunk, views, bn, objective, augmentation, accumulate, warmupEpochs, epochs, adaptiveLambda } = config
-  const { predictorHidden } = config
+  const { predictorHidden, freezeStages, init } = config
   const chunk = `\`viewChunk\` ${viewChunk}`
   try {
     cropGroups(augmentation, views)
@@ -312,6 +316,8 @@ function consistent(config: PretrainConfig): PretrainConfig {
     throw new ConfigError(
       `\`predictorHidden\` ${predictorHidden}: \`objective\` ${objective} has no predictor; byol has`,
     )
+  if (freezeStages !== undefined && init === undefined)
+    throw new ConfigError(`\`freezeStages\` ${freezeStages}: would keep random weights; give weights with \`init\``)
   if (warmupEpochs > epochs)
     throw new ConfigError(`\`warmupEpochs\` ${warmupEpochs}: must be at most the run's \`epochs\` ${epochs}`)
   if (viewChunk === undefined) return config

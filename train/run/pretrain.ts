@@ -1,6 +1,12 @@
 /** Pretraining: one recorded step, replayed over shuffled batches; resumable bit for bit. */
 import { variable, type Engine } from '../../engine/index.js'
-import type { Backbone, Projector, StateDict } from '../../models/index.js'
+import {
+  importStateDict,
+  type Backbone,
+  type Projector,
+  type SafetensorsTensor,
+  type StateDict,
+} from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { imageFeed, type ImageFeed } from '../feed/image_feed.js'
@@ -8,7 +14,7 @@ import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
 import { onlineProbe } from '../readout/online.js'
 import { compileTrainingStep, type StepExtras, type TrainingStep } from '../step/index.js'
 import { refuseUnfit } from '../step/fit.js'
-import { buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
+import { backbonesOf, buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
 import { openRun, restoreState, saveCheckpoint, type Checkpoint, type Progress, type Saved } from './checkpoint.js'
 import { checkpointReadings } from './checkpoint_readings.js'
 import { TrainingClock } from './clock.js'
@@ -23,10 +29,20 @@ import { sameVariants, useVariants, variantsFor } from './variants.js'
 export { DivergedError } from './diverged.js'
 export type { StepMetrics } from './metrics.js'
 
+/** Initial weights of a backbone. */
+export interface InitialWeights {
+  /** With torchvision's names. Other tensors than those of the backbone are ignored. */
+  tensors: Readonly<Record<string, SafetensorsTensor>>
+  /** Names the file in error messages. */
+  source: string
+}
+
 export interface PretrainOptions {
   engine: Engine
   dataset: ImageDataset
   config: PretrainConfig
+  /** With the option `init` in `config`, unless the run is resumed: the weights that it names. */
+  initial?: InitialWeights
   /** With `onlineProbe`: labelled test images, which nearest neighbours classify at every checkpoint. */
   test?: ImageDataset
   /**
@@ -104,6 +120,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   const indices = imagesOf(options)
   const latest = resume ? await checkpointToResume(out, config) : undefined
   if (out && !resume) await refuseExistingRun(out)
+  const initial = initialOf(options, latest)
   const network = buildNetwork(config)
   const { backbone, projector, average } = network
   const release = (parts: readonly ({ dict: StateDict } | undefined)[]): void => {
@@ -111,6 +128,8 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   }
   const restoreVariants = useVariants(engine, variantsFor(engine, latest))
   try {
+    if (initial)
+      for (const { dict } of backbonesOf(network)) importStateDict(engine, dict, initial.tensors, initial.source)
     const ended = await train(options, network, indices, latest)
     return { backbone, projector, ...(average && { average }), ...ended }
   } catch (error) {
@@ -120,6 +139,16 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     restoreVariants()
     release([network.predictor, network.target?.backbone, network.target?.projector])
   }
+}
+
+/** The initial weights of a new run that begins from given ones. */
+function initialOf({ config: { init }, initial }: PretrainOptions, latest?: Checkpoint): InitialWeights | undefined {
+  // A checkpoint has all weights.
+  if (latest) return undefined
+  if (init !== undefined && !initial) throw new ConfigError(`\`init\` ${init}: pass its weights as \`initial\``)
+  if (init === undefined && initial)
+    throw new ConfigError('`initial`: name these weights in the configuration, as `init`')
+  return initial
 }
 
 /** The images that a run trains on; throws a ConfigError if something does not fit, before anything is made. */
@@ -217,13 +246,18 @@ async function train(
 }
 
 function announce(
-  { dataset, config, labelled, onMessage }: PretrainOptions,
+  { dataset, config, labelled, resume, onMessage }: PretrainOptions,
   backbone: Backbone,
   { steps, imagesPerStep }: RunLength,
 ): void {
+  const { parameterCount, frozenCount } = backbone.dict
+  const parameters =
+    `${parameterCount.toLocaleString('en')} parameters` +
+    (config.freezeStages === undefined ? '' : `, ${frozenCount.toLocaleString('en')} of them frozen`)
   onMessage?.(
-    `${config.arch}, width ${config.width}: ${backbone.dict.parameterCount.toLocaleString('en')} parameters; ${steps.toLocaleString('en')} steps of ${imagesPerStep} images × ${config.views} views`,
+    `${config.arch}, width ${config.width}: ${parameters}; ${steps.toLocaleString('en')} steps of ${imagesPerStep} images × ${config.views} views`,
   )
+  if (config.init !== undefined && !resume) onMessage?.(`initial weights of the backbone: ${config.init}`)
   if (config.onlineProbe && !dataset.labels.length)
     onMessage?.(
       `\`onlineProbe\`: the ${dataset.split} images of ${dataset.name} have no labels: nearest neighbours are read among the ${labelled!.split} images at every checkpoint, and no linear probe is trained`,

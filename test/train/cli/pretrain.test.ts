@@ -1,7 +1,7 @@
 /** `pretrain` as a user runs it: in its own process, on a folder of CIFAR-10 records. */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -54,6 +54,15 @@ function pretrain(args: string[], watch?: (stderr: string, child: ChildProcess) 
     child.on('error', reject)
     child.on('close', (code) => resolve({ ...ended, code }))
   })
+}
+
+/** What follows the adapter's note, which comes after whatever a driver has to say. */
+const ownLines = (stderr: string) => stderr.replace(/^[^]*^Adapter: .*\n/m, '')
+
+function expectOneLine({ code, stdout, stderr }: Ended, line: RegExp) {
+  expect(ownLines(stderr)).toMatch(/^error: [^\n]+\n$/)
+  expect(stderr).toMatch(line)
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
 }
 
 /** The smallest network and views. */
@@ -195,6 +204,30 @@ describe('--config', () => {
   })
 })
 
+test('--init says what the network is; config.yaml records it, and the run goes on without it', async () => {
+  const [first, second, file] = [at('init-first'), at('init-second'), at('init.safetensors')]
+  const common = ['--data-dir', data, '--views', '2', '--image-size', '8', '--projector-dim', '8', '--batch', '8']
+  const begun = await pretrain([...common, '--width', '4', '--no-stem-relu', '--steps', '1', '--out', first])
+  expect(begun, begun.stderr).toMatchObject({ code: 0 })
+  await copyFile(join(first, 'checkpoints', 'step-00000001', 'model.safetensors'), file)
+
+  const frozen = ['--init', file, '--freeze-stages', '2']
+  const ended = await pretrain([...common, ...frozen, '--steps', '2', '--out', second])
+  expect(ended, ended.stderr).toMatchObject({ code: 0 })
+  expect(ended.stderr).toMatch(/^resnet18, width 4: [\d,]+ parameters, [\d,]+ of them frozen; 2 steps/m)
+  expect(ended.stderr).toContain(`initial weights of the backbone: ${file}\n`)
+  expect(await configOf(second)).toMatchObject({ init: file, freezeStages: 2, width: 4, stemRelu: false })
+
+  const fromRun = await pretrain([...common, '--init', first, '--width', '8', '--out', at('init-third')])
+  expectOneLine(fromRun, /--width 8: .*init-first.* holds a resnet18 of width 4 with the cifar stem; leave --width out/)
+  expect(existsSync(at('init-third'))).toBe(false)
+
+  await rm(file)
+  const resumed = await pretrain(['--resume', '--steps', '3', '--out', second])
+  expect(resumed, resumed.stderr).toMatchObject({ code: 0 })
+  expect(resumed.stdout).toMatch(/^done: 3 steps/)
+})
+
 test('BYOL uses two views by default; the last line says how long steps waited for streamed images', async () => {
   const out = at('byol')
   const objective = ['--objective', 'byol', '--predictor-hidden', '16', '--batch', '8', '--steps', '4', '--stream']
@@ -269,6 +302,8 @@ describe('a wrong option gives one line, and nothing is written', () => {
       () => tiny('--config', at('wrong.yaml')),
       /--config .*wrong\.yaml: unknown option 'widht' in the configuration; did you mean width\?/,
     ],
+    ['a missing --init', () => tiny('--init', at('none.safetensors')), /none\.safetensors: there is no such file/],
+    ['--freeze-stages alone', () => tiny('--freeze-stages', '1'), /--freeze-stages 1: .*; give weights with --init/],
     ['--resume of nothing', () => ['--resume'], /holds no run/],
   ]
   const ends: Ended[] = []
@@ -280,15 +315,6 @@ describe('a wrong option gives one line, and nothing is written', () => {
       ends.push(...(await Promise.all(pair)))
     }
   })
-
-  /** What follows the adapter's note, which comes after whatever a driver has to say. */
-  const ownLines = (stderr: string) => stderr.replace(/^[^]*^Adapter: .*\n/m, '')
-
-  const expectOneLine = ({ code, stdout, stderr }: Ended, line: RegExp) => {
-    expect(ownLines(stderr)).toMatch(/^error: [^\n]+\n$/)
-    expect(stderr).toMatch(line)
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
-  }
 
   test.each(rows.map(([what, , line], i) => [what, i, line] as const))('%s', (_, i, line) => {
     expectOneLine(ends[i], line)
