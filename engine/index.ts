@@ -45,13 +45,8 @@ export { mean, sum } from './ops/reduce.js'
 export { filled, placeRows, reshape, sliceRows, stopGradient } from './ops/layout.js'
 export { matmul, type MatmulOptions } from './ops/matmul.js'
 export { conv2d, type Conv2dOptions } from './ops/conv2d.js'
-export {
-  batchNorm,
-  batchNormInference,
-  standardizeColumns,
-  updateRunningStatistics,
-  type BatchNormOptions,
-} from './ops/batch_norm.js'
+export { batchNorm, standardizeColumns, type BatchNormOptions } from './ops/batch_norm.js'
+export { batchNormInference, updateRunningStatistics } from './ops/batch_norm_inference.js'
 export { globalAveragePool, maxPool2d } from './ops/pool.js'
 export { l2NormalizeRows } from './ops/normalize.js'
 export { crossCorrelation, gram, orthogonalityLoss } from './ops/correlation.js'

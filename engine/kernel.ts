@@ -84,22 +84,22 @@ export class Kernel {
 }
 
 /**
- * Replaces the snippets `name = …` by their alternatives `name = choice`. Where there is no such alternative, nothing
+ * Replaces the snippets `name = …` by those called `name = alternative`. Where there is no such snippet, nothing
  * remains. Returns undefined if the kernel has no snippet `name`.
  */
-function swapSnippet(text: string, name: string, choice: string): string | undefined {
+function swapSnippet(text: string, name: string, alternative: string): string | undefined {
   const places = new RegExp(
     `^ *// @snippet ${name} = (\\w+)\\n([^]*?)^ *// @end\\n((?: */\\* @snippet ${name} = [^]*?@end \\*/\\n)*)`,
     'gm',
   )
   let [found, known] = [false, false]
-  const swapped = text.replace(places, (_, standing: string, body: string, others: string) => {
+  const swapped = text.replace(places, (_, standard: string, body: string, others: string) => {
     found = true
-    const other = new RegExp(`/\\* @snippet ${name} = ${choice}\\n([^]*?)^ *@end \\*/`, 'm').exec(others)
-    known ||= standing === choice || other !== null
-    return standing === choice ? body : (other?.[1] ?? '')
+    const other = new RegExp(`/\\* @snippet ${name} = ${alternative}\\n([^]*?)^ *@end \\*/`, 'm').exec(others)
+    known ||= standard === alternative || other !== null
+    return standard === alternative ? body : (other?.[1] ?? '')
   })
-  if (found && !known) throw new Error(`no snippet '${name} = ${choice}'`)
+  if (found && !known) throw new Error(`no snippet '${name} = ${alternative}'`)
   return found ? swapped : undefined
 }
 

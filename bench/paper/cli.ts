@@ -1,11 +1,12 @@
 /** `npm run paper -- EXPERIMENT`: the paper's experiments; see `--help`. */
+import { markdownTable } from '../../train/report/text.js'
 import { join } from 'node:path'
 import { Argument, Command, Option } from 'commander'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
 import { abortOnSignal } from '../../train/cli/interrupt.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
 import { progressOf, stoppedCleanly } from '../runs/progress.js'
-import { table } from '../report/text.js'
+
 import { namedSplits } from '../runs/runs.js'
 import { boundText, intervalText } from './claims.js'
 import { datasets, scales, type Dataset, type Result, type Scale, type Setup } from './experiment.js'
@@ -53,7 +54,9 @@ function summary(result: Result): string {
   const { title, claims, verdict, figures, seeds } = result
   return [
     `## ${title}: ${verdict}`,
-    ...[result.table, ...(figures.length ? [figuresTable(result)] : [])].map(({ header, rows }) => table(header, rows)),
+    ...[result.table, ...(figures.length ? [figuresTable(result)] : [])].map(({ header, rows }) =>
+      markdownTable(header, rows),
+    ),
     ...claims.map((c) => `${c.statement}: ${intervalText(c, seeds)}, expected ${boundText(c.bound)}: ${c.verdict}`),
   ].join('\n\n')
 }

@@ -28,9 +28,3 @@ export function meanAndSpread(values: readonly number[], digits = 2): string {
   const centre = mean(list).toFixed(digits)
   return list.length === 1 ? centre : `${centre} ± ${deviation(list).toFixed(digits)}`
 }
-
-/** A Markdown table: the first column is text, the others are numbers. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.map((c) => c.replaceAll('|', '\\|')).join(' | ')} |`
-  return [line(header), line(header.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n')
-}

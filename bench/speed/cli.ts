@@ -1,6 +1,7 @@
 /** `npm run bench -- BENCHMARK`: measures the engine on this machine; see `--help`. */
+import { existsSync } from 'node:fs'
 import { Argument, Command } from 'commander'
-import { number, openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
+import { openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from '../../train/cli/common.js'
 import { ConfigError } from '../../train/config/config.js'
 import { originOf } from '../report/origin.js'
 import { benchKernels } from './kernels.js'
@@ -54,7 +55,7 @@ const command = withAdapter(
     .option(
       '--rounds <count>',
       'rounds that medians are taken over (9; 3 for readout and with --quick)',
-      number('--rounds'),
+      wholeNumber('--rounds', 1),
     )
     .option(
       '--lend-rest',
@@ -85,10 +86,10 @@ await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const [name] = command.processedArgs as [Name]
   checkOptions(name, options)
+  if (name === 'peers' && !existsSync(new URL('peers/pytorch.py', import.meta.url)))
+    throw new ConfigError('peers: compares with packages that only a clone of the repository installs: run it there')
   const { json, plots, out = 'trace.json', only, quick = false, lendRest = false, dataDir, adapter } = options
   const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
-  if (!Number.isInteger(rounds) || rounds < 1)
-    throw new ConfigError(`--rounds ${rounds}: must be a whole number of at least 1`)
   const engine = await openWithNote(adapter)
   const onMessage = (line: string): void => console.error(line)
   const origin = originOf(engine, name === 'precision' ? undefined : rounds)

@@ -1,7 +1,8 @@
 /** Speed of each kernel family, relative to the ceilings of the adapter. */
 import type { Engine } from '../../engine/index.js'
 import { profile } from '../../engine/profiling.js'
-import { figure, table } from '../report/text.js'
+import { markdownTable } from '../../train/report/text.js'
+import { figure } from '../report/text.js'
 import { measureCeilings, type Ceilings } from './ceilings.js'
 import { kernelCases, type KernelCase } from './kernel_cases.js'
 import { rooflinePlot, sharesPlot } from './kernels_plot.js'
@@ -93,6 +94,6 @@ function markdown(results: readonly KernelResult[], ceilings: Ceilings): string 
     '## Kernels',
     `${describeCeilings(ceilings)}. GFLOP/s count the operations of the direct algorithm, so Winograd can exceed the ` +
       'ceiling. GB/s count each byte once that a dispatch binds.',
-    table(['kernel', 'ms', 'GFLOP/s', 'GB/s', 'share of ceiling'], rows),
+    markdownTable(['kernel', 'ms', 'GFLOP/s', 'GB/s', 'share of ceiling'], rows),
   ].join('\n\n')
 }

@@ -2,7 +2,8 @@
 import { gradients, variable, type Engine } from '../../engine/index.js'
 import { objectiveNames, objectives, resolveObjective, type ObjectiveName } from '../../train/objectives/index.js'
 import { summarize, type Summary } from '../report/statistics.js'
-import { figure, mebibytes, table } from '../report/text.js'
+import { markdownTable } from '../../train/report/text.js'
+import { figure, mebibytes } from '../report/text.js'
 import { lossesPlot } from './losses_plot.js'
 import type { Measurement, MeasureOptions } from './measurement.js'
 import { randomValues } from './random_data.js'
@@ -114,6 +115,6 @@ function markdown(results: readonly LossResult[]): string {
     '## Losses',
     `Milliseconds of the loss and its gradient in the projections of ${BATCH} images, by projector width d. Dispatches ` +
       'and memory are those of the largest width.',
-    table(['objective', ...widths.map((d) => `d = ${d}`), 'dispatches', 'memory'], cells),
+    markdownTable(['objective', ...widths.map((d) => `d = ${d}`), 'dispatches', 'memory'], cells),
   ].join('\n\n')
 }

@@ -2,7 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { figure, mebibytes, milliseconds, table } from '../report/text.js'
+import { markdownTable } from '../../train/report/text.js'
+import { figure, mebibytes, milliseconds } from '../report/text.js'
 import type { Measurement, MeasureOptions } from './measurement.js'
 import { LEND_REST } from './peers/browser.js'
 import { contests, nameOf, PEERS } from './peers/cases.js'
@@ -125,7 +126,7 @@ function markdown(
       "peer's result and ours. In a step, this engine and PyTorch also update the running statistics of batch-norm." +
       (adapterClass === 'cpu' ? ` ${waiting}` : '') +
       (steps.length ? ` A step has ${steps[0].entries[0].seconds!.length} rounds.` : ''),
-    table(['case', OURS, 'GFLOP/s', ...PEERS], rows),
-    ...(memory.length ? [table(['step', 'peer', 'peak memory'], memory)] : []),
+    markdownTable(['case', OURS, 'GFLOP/s', ...PEERS], rows),
+    ...(memory.length ? [markdownTable(['step', 'peer', 'peak memory'], memory)] : []),
   ].join('\n\n')
 }

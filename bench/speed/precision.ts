@@ -5,7 +5,8 @@ import { loadDataset } from '../../train/node/data/index.js'
 import { pretrain } from '../../train/node/pretrain.js'
 import type { Origin } from '../report/origin.js'
 import { mean } from '../report/statistics.js'
-import { figure, mebibytes, table } from '../report/text.js'
+import { markdownTable } from '../../train/report/text.js'
+import { figure, mebibytes } from '../report/text.js'
 import type { Measurement } from './measurement.js'
 
 const SEEDS = [1, 2, 3]
@@ -79,7 +80,7 @@ export async function benchPrecision(options: {
 }
 
 const precisionTable = (runs: readonly PrecisionRun[]): string =>
-  table(
+  markdownTable(
     ['run', `mean loss, steps ${FIRST}–${LAST}`, 'skipped steps', 'images/s', 'memory without the weights'],
     runs.map(({ precision, seed, loss, skipped, imagesPerSecond, peakBytes }) => [
       `seed ${seed}, ${precision}`,

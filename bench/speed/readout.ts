@@ -3,7 +3,8 @@ import { knn } from '../../train/readout/knn.js'
 import type { LabelledFeatures } from '../../train/readout/labelled_features.js'
 import { linearProbe } from '../../train/readout/linear_probe.js'
 import { summarize, type Summary } from '../report/statistics.js'
-import { figure, medianText, table } from '../report/text.js'
+import { markdownTable } from '../../train/report/text.js'
+import { figure, medianText } from '../report/text.js'
 import type { Measurement, MeasureOptions } from './measurement.js'
 import { randomValues } from './random_data.js'
 
@@ -73,7 +74,9 @@ export async function benchReadout(options: MeasureOptions): Promise<Measurement
     kind: 'readout',
     origin,
     results: { readout: results },
-    markdown: ['## Readout', 'From features in memory to accuracies.', table(['readout', 's'], rows)].join('\n\n'),
+    markdown: ['## Readout', 'From features in memory to accuracies.', markdownTable(['readout', 's'], rows)].join(
+      '\n\n',
+    ),
     plots: {},
   }
 }

@@ -1,5 +1,6 @@
 /** Tables of the step benchmark, in Markdown. */
-import { figure, mebibytes, medianText, table } from '../report/text.js'
+import { markdownTable } from '../../train/report/text.js'
+import { figure, mebibytes, medianText } from '../report/text.js'
 import type { StepResult } from './step.js'
 import type { ChunkResult } from './view_chunks.js'
 
@@ -54,11 +55,11 @@ function stepTable(results: readonly StepResult[]): string {
     r.firstStep ? `${figure(r.firstStep.cold)} / ${figure(r.firstStep.warm)}` : '',
     r.firstStep ? String(r.firstStep.pipelines) : '',
   ])
-  return table(header, rows)
+  return markdownTable(header, rows)
 }
 
 const chunkTable = (chunks: readonly ChunkResult[]): string =>
-  table(
+  markdownTable(
     ['step', 'views in memory', 'ms [quartiles]', 'memory without the network'],
     chunks.map(({ name, chunk, seconds, peakBytes }) => [
       name,
@@ -69,7 +70,7 @@ const chunkTable = (chunks: readonly ChunkResult[]): string =>
   )
 
 const kernelTable = ({ kernels, deviceMilliseconds }: StepResult): string =>
-  table(
+  markdownTable(
     ['kernel', 'ms', 'share', 'dispatches', 'GB/s'],
     kernels.map(({ kernel, milliseconds, dispatches, bytes }) => [
       kernel,

@@ -1,7 +1,7 @@
 /** Table and plots of a sweep. */
-import { describeViews } from '../../train/report/text.js'
+import { describeViews, markdownTable } from '../../train/report/text.js'
 import { lines, meanPoint, scatter, svgFile, type ChartSeries } from '../report/charts.js'
-import { meanAndSpread, table } from '../report/text.js'
+import { meanAndSpread } from '../report/text.js'
 import { adaptersOf, type Reading } from '../runs/runs.js'
 import type { Sweep } from './file.js'
 import { labelOf, readingsOf, valueText, type SweepRun } from './perform.js'
@@ -48,7 +48,7 @@ export function sweepTable(
   const adapters = adaptersOf(readingsOf(runs))
   const weights = readout.average ? 'from the moving average of the weights ' : ''
   return [
-    table(header, rows),
+    markdownTable(header, rows),
     `Read ${weights}with ${describeViews(readout.views)} an image. ± is one standard deviation over the seeds. Minutes are training only.`,
     ...(adapters.length > 1
       ? [`The runs used more than one adapter (${adapters.join('; ')}): their minutes cannot be compared.`]

@@ -1,5 +1,5 @@
 // Chooses the driver for WebGPU on this machine, in this order: a hardware GPU; a software driver of the system that
-// Dawn accepts; Mesa's lavapipe from apt; SwiftShader from npm (fetch.mjs fetches the last two).
+// Dawn accepts; Mesa's lavapipe from apt; SwiftShader from npm (lavapipe.mjs and swiftshader.mjs fetch them).
 // Whether Dawn accepts a driver is only known by asking it, and a process can ask only once, because drivers stay
 // loaded. So a short child process asks, and its answer is kept in the cache folder until a driver file changes.
 // Node built-ins only: the launcher runs this before `npm ci` has installed anything.
@@ -10,7 +10,8 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync,
 import { constants, homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { fetchLavapipe, fetchSwiftShader } from './fetch.mjs'
+import { fetchLavapipe } from './lavapipe.mjs'
+import { fetchSwiftShader } from './swiftshader.mjs'
 
 /** @typedef {'hardware' | 'system' | 'lavapipe' | 'swiftshader'} DriverKind */
 /** Where a driver's files come from: the machine's own Vulkan, Metal or Direct3D, or a folder of the cache.

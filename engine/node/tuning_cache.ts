@@ -31,8 +31,8 @@ export function tuneByMeasurement(
 ): void {
   const key = keyOf(engine)
   engine.variants = new Map([...Object.entries(read(file).adapters[key] ?? {}), ...engine.variants])
-  engine.tuner = async (choices) => {
-    const measured = await measureVariants(engine, choices, onProgress)
+  engine.tuner = async (tunables) => {
+    const measured = await measureVariants(engine, tunables, onProgress)
     // Read again, because another process may have added to it meanwhile.
     const cache = read(file)
     cache.adapters[key] = { ...cache.adapters[key], ...Object.fromEntries(measured) }

@@ -1,6 +1,7 @@
 /** Normalisation of channels, rows and columns. */
 import { backward } from '../autograd.js'
 import * as norm from '../ops/batch_norm.js'
+import * as inference from '../ops/batch_norm_inference.js'
 import * as rows from '../ops/normalize.js'
 import { operand, optional, type If, type Shape } from './operands.js'
 import { record, type RecordedKernel } from './recording.js'
@@ -64,7 +65,7 @@ export async function batchNormInference<const O extends Omit<BatchNormShapes, '
   const [mean, variance, scale, shift] = ['mean', 'variance', 'scale', 'shift'].map((name) => operand(name, channels))
   const options = { epsilon, relu: clip, residual: optional(residual, 'residual', x) }
   return record(device, 'batchNormInference', {
-    outputs: { y: norm.batchNormInference(operand('x', x), mean, variance, scale, shift, options) },
+    outputs: { y: inference.batchNormInference(operand('x', x), mean, variance, scale, shift, options) },
   })
 }
 

@@ -1,4 +1,4 @@
-/** Programs compiled together share the memory of what lies between inputs and outputs, and nothing else. */
+/** Programs that are compiled together share the memory of their temporaries, and nothing else. */
 import { expect, test } from 'vitest'
 import { affine, input, relu, sharedPeakBytes, sum, type ProgramSpec, type Value } from '../../engine/index.js'
 import { engine } from '../support/engine.js'
@@ -12,7 +12,7 @@ const chain = (label: string, size: number, steps: number): ProgramSpec => {
 const [LARGE, SMALL] = [4096, 256]
 const specs = () => [chain('small', SMALL, 3), chain('large', LARGE, 2)]
 
-test('their memory is what the largest needs, known beforehand, plus inputs and outputs', async () => {
+test('need the memory of the largest program plus all inputs and outputs, as planned', async () => {
   const gpu = await engine()
   const plans = specs().map((spec) => gpu.plan(spec))
   const [small, large] = plans.map((plan) => plan.memory)
@@ -32,11 +32,11 @@ test('their memory is what the largest needs, known beforehand, plus inputs and 
   expect(apart - together).toBe(small.pool.length)
 })
 
-test('they run in any order, each with its own inputs and outputs; one goes on when the other is gone', async () => {
+test('run in any order, each with its own inputs and outputs, also after the other is destroyed', async () => {
   const gpu = await engine()
   const progress: string[] = []
   const [small, large] = await gpu.compileTogether(specs(), (done, total) => progress.push(`${done}/${total}`))
-  // Every distinct kernel once, however many dispatches and programs use it.
+  // Progress counts each distinct pipeline once.
   expect(progress[progress.length - 1]).toBe(`${progress.length}/${progress.length}`)
   const x = (size: number, value: number) => ({ x: new Float32Array(size).fill(value) })
   await Promise.all([large.run(x(LARGE, 1)), small.run(x(SMALL, 2)), large.run(x(LARGE, 3)), small.run(x(SMALL, 4))])

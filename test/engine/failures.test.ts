@@ -1,9 +1,9 @@
-/** What goes wrong on the device is one line, and ends what is running. */
+/** Failures of the device are one-line errors, and end the run. */
 import { describe, expect, test } from 'vitest'
 import { affine, defineOp, Engine, EngineError, input } from '../../engine/index.js'
 import { readKernels, requestAdapter, requestDevice } from '../../engine/node/index.js'
 
-/** An engine of its own, since these tests break it. */
+/** A separate engine, because these tests break it. */
 async function doomed(kernels: Record<string, string> = {}): Promise<Engine> {
   const { adapter } = await requestAdapter()
   return new Engine(await requestDevice(adapter), adapter.info, { ...readKernels(), ...kernels })
@@ -26,14 +26,14 @@ describe('failures', () => {
     await expect(failing).rejects.toThrow(EngineError)
     await expect(failing).rejects.toThrow(/^a broken step: .*nothing/)
     await expect(failing).rejects.not.toThrow(/\n/)
-    // The engine itself goes on.
+    // The engine itself still works.
     const program = await doubled(gpu)
     await program.run({ x: Float32Array.of(1, 2, 3, 4) })
     expect([...(await program.read('y'))]).toEqual([2, 4, 6, 8])
     gpu.close()
   })
 
-  test('an error that nothing caught ends the next run with one line', async () => {
+  test('an uncaptured error ends the next run with one line', async () => {
     const gpu = await doomed()
     const program = await doubled(gpu)
     gpu.device.createBuffer({ size: 4, usage: 0xffff })

@@ -23,7 +23,7 @@ const inputs = () => ({
   rate: new Float32Array([0.01]),
 })
 
-test('every dispatch is timed, and the program has run as often as the rounds say', async () => {
+test('each dispatch is timed, and the program runs once for each round', async () => {
   const gpu = await engine()
   const { compiled, w } = await program(gpu)
   const other = await program(gpu)
@@ -70,7 +70,7 @@ test('without timestamps each dispatch is submitted alone, and the results are t
   other.compiled.destroy()
 })
 
-test('a trace has one complete event a dispatch, in order', async () => {
+test('a trace has one complete event for each dispatch, in order', async () => {
   const gpu = await engine()
   const { compiled } = await program(gpu)
   const measured = await profile(compiled, inputs(), { rounds: 1 })

@@ -1,4 +1,4 @@
-/** Programs: recorded once, replayed without making anything, deterministic, with memory known beforehand. */
+/** Programs are recorded once, replayed without new objects, deterministic, and their memory is planned. */
 import { describe, expect, test } from 'vitest'
 import {
   adam,
@@ -64,7 +64,7 @@ describe('a program', () => {
     program.destroy()
   })
 
-  test('gives the same bits for the same start', async () => {
+  test('gives the same bits from the same start', async () => {
     const results = []
     for (let i = 0; i < 2; i++) {
       const { gpu, program, run, w, v } = await trainingStep()
@@ -75,7 +75,7 @@ describe('a program', () => {
     expect(results[1]).toEqual(results[0])
   })
 
-  test('reads Variables before it writes them, whatever the order of the graph', async () => {
+  test('reads Variables before it writes them, in whatever order the graph was built', async () => {
     const gpu = await engine()
     const a = variable('a', [5], Float32Array.of(1, 2, 3, 4, 5))
     const b = variable('b', [5], Float32Array.of(10, 20, 30, 40, 50))
@@ -91,7 +91,7 @@ describe('a program', () => {
     program.destroy()
   })
 
-  test('keeps outputs apart from what is computed in place later', async () => {
+  test('keeps outputs unchanged by later computations in place', async () => {
     const gpu = await engine()
     const p = variable('p', [6], Float32Array.of(1, 1, 1, 1, 1, 1))
     const optimizer = adam([p])
@@ -118,7 +118,7 @@ describe('a program', () => {
     )
   })
 
-  test('run again before it is done, takes the runs in order, each with its own inputs', async () => {
+  test('keeps the order of overlapping runs, each with its own inputs', async () => {
     const gpu = await engine()
     const digits = variable('digits', [1])
     const program = await gpu.compile({ updates: [assign(digits, add(affine(digits, 10, 0), input('x', [1])))] })
@@ -127,7 +127,7 @@ describe('a program', () => {
     program.destroy()
   })
 
-  test('says which input is missing, too short or unknown', async () => {
+  test('names an input that is missing, too short or unknown', async () => {
     const gpu = await engine()
     const program = await gpu.compile({ label: 'doubling', outputs: { y: affine(input('x', [2, 3]), 2, 0) } })
     await expect(program.run({})).rejects.toThrow("doubling: input 'x' [2, 3] is not given")
@@ -141,7 +141,7 @@ describe('a program', () => {
     program.destroy()
   })
 
-  test('slices and reshapes without moving bytes where it can', async () => {
+  test('slices and reshapes without copies where possible', async () => {
     const gpu = await engine()
     const x = input('x', [4, 64])
     const plan = gpu.plan({ outputs: { y: affine(reshape(sliceRows(x, 2, 2), [128]), 1, 1) } })
@@ -162,11 +162,11 @@ describe('memory', () => {
     const largest = Math.max(...plan.dispatches.flatMap((d) => d.bindings.map((b) => b.bytes)))
     expect(largest).toBeLessThanOrEqual(limit)
     expect(Math.max(...plan.memory.pool)).toBe(1024 * 32 * 32 * 64 * 4)
-    // What the backward pass needs of a ResNet-18 is about 5 GB here; a planner that freed nothing would take twice that.
+    // The backward pass of this ResNet-18 needs about 5 GB. A planner that reused no memory would need twice as much.
     expect(plan.memory.peakBytes).toBeLessThan(6e9)
   })
 
-  test('a tensor over the largest buffer is named, with the remedy', async () => {
+  test('an error names a tensor that is too large, and the remedy', async () => {
     const gpu = await engineFor({ maxBufferBytes: 2 ** 32 - 4 })
     const huge = relu(input('x', [2 ** 16, 2 ** 16]))
     expect(() => gpu.plan({ outputs: { huge } })).toThrow(

@@ -5,7 +5,7 @@ import { kolmogorovSmirnov, normalCdf } from '../train/augment/statistics.js'
 const hex = (words: Uint32Array) => [...words].map((word) => word.toString(16).padStart(8, '0')).join(' ')
 
 describe('Philox-4x32-10', () => {
-  // The known answers that the generator's authors publish with it.
+  // The known answers published by the authors of the generator.
   it.each([
     [[0, 0], [0, 0, 0, 0], '6627e8d5 e169c58d bc57ac4c 9b00dbd8'],
     [[0xffffffff, 0xffffffff], [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff], '408f276d 41c83b0e a20bc7c6 6d5451fd'],
@@ -35,7 +35,7 @@ describe('RandomStream', () => {
     expect(Array.from({ length: 9 }, () => stream.word())).toEqual(words(7, Purpose.views, 1, 2, 3))
   })
 
-  it('gives other numbers when the seed, the purpose or any index differs', () => {
+  it('gives other numbers for another seed, purpose or index', () => {
     const places: ConstructorParameters<typeof RandomStream>[] = [
       [7, Purpose.views, 1, 2, 3],
       [8, Purpose.views, 1, 2, 3],
@@ -72,7 +72,7 @@ describe('permutation', () => {
     expect(sorted).toEqual(Array.from({ length: count }, (_, i) => i))
   })
 
-  it('depends on seed and epoch alone', () => {
+  it('depends only on seed and epoch', () => {
     expect(permutation(3, 4, 100)).toEqual(permutation(3, 4, 100))
     expect(permutation(3, 5, 100)).not.toEqual(permutation(3, 4, 100))
     expect(permutation(4, 4, 100)).not.toEqual(permutation(3, 4, 100))

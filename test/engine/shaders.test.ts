@@ -19,12 +19,12 @@ test('kernelNames, the list for browsers, names every file in shaders/', () => {
 describe('fetched, as in a browser', () => {
   afterEach(() => vi.unstubAllGlobals())
 
-  test('the texts are those of the files', async () => {
+  test('the texts equal the files', async () => {
     vi.stubGlobal('fetch', async (url: URL) => new Response(readFileSync(url)))
     expect(await fetchKernels()).toEqual(readKernels())
   })
 
-  test('from where the caller serves them; a missing one is named', async () => {
+  test('an error names a file that the given folder lacks', async () => {
     vi.stubGlobal('fetch', async () => new Response('', { status: 404, statusText: 'Not Found' }))
     await expect(fetchKernels('https://example.org/wgsl/')).rejects.toThrow(
       `https://example.org/wgsl/${kernelNames[0]}.wgsl: 404 Not Found; serve the package's shaders there`,
@@ -49,12 +49,12 @@ describe.each(files)('%s', (file) => {
     expect((await device.popErrorScope())?.message).toBeUndefined()
   })
 
-  test('opens with its name, what it computes and on which shapes', () => {
+  test('begins with its name, what it computes, and the shapes', () => {
     const comment = /^(\/\/[^\n]*\n)+/.exec(text(file))?.[0] ?? ''
     const [first] = comment.split('\n')
     expect(first.startsWith(`// ${file}: `), first).toBe(true)
     expect(first.length).toBeGreaterThan(`// ${file}: `.length + 15)
-    // In the field's notation: a formula, or an assignment in place.
+    // There is a formula, or an assignment in place.
     expect(comment).toMatch(/=|←/)
     const { storageBindings } = new Kernel(file, text(file))
     const spoken = comment.match(/\w+/g)

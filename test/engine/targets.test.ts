@@ -1,6 +1,6 @@
 /**
- * The same ops lowered for adapters other than the one at hand: without subgroups, with sums split for a
- * wide GPU, and with bindings so small that activations are cut along the batch.
+ * The same ops lowered for other adapters than the one in use: without subgroups, with sums split for a wide GPU, and
+ * with bindings so small that activations are cut along the batch.
  */
 import { describe, expect, test } from 'vitest'
 import {
@@ -23,13 +23,13 @@ import { formulaTensor } from '../support/formula.js'
 interface Network {
   inputs: Record<string, number[]>
   build(v: Record<string, Value>): Value
-  /** Its gradients need an operand whole that its value takes in cuts. */
+  /** The gradients need an operand as a whole, which the forward pass can cut. */
   valueOnly?: boolean
-  /** Small enough for every binding here. */
+  /** It fits all bindings of these targets. */
   fits?: boolean
 }
 
-/** Small networks that between them use every family of kernels that looks at the target. */
+/** Small networks that together use every family of kernels whose lowering depends on the target. */
 const networks: Record<string, Network> = {
   'conv, batch-norm, pool': {
     inputs: { x: [16, 16, 16, 4], w1: [3, 3, 4, 8], scale: [8], shift: [8], w2: [3, 3, 8, 12] },
@@ -88,7 +88,7 @@ const targets: Record<string, Partial<Target>> = {
   'an adapter without subgroups': { subgroups: false },
   'a GPU': { adapterClass: 'gpu' },
   'a GPU without subgroups': { adapterClass: 'gpu', subgroups: false },
-  // Half of the larger activations; weights and their partial gradients fit.
+  // Half of the larger activations. Weights and their partial gradients fit.
   'bindings of 64 KiB': { maxBindingBytes: 64 * 1024 },
 }
 

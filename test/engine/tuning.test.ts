@@ -9,7 +9,7 @@ import { engine } from '../support/engine.js'
 const folder = mkdtempSync(join(tmpdir(), 'tuning-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** The tests' engine with a table and a tuner of its own. */
+/** The tests' engine with a separate table and tuner. */
 async function untuned(): Promise<Engine> {
   return Object.assign(Object.create(await engine()) as Engine, {
     variants: new Map<string, string>(),
@@ -26,7 +26,7 @@ function graph() {
 }
 
 describe('measuring variants', () => {
-  test('finds one for each choice, among its candidates', async () => {
+  test('finds one of the variants of each tunable', async () => {
     const gpu = await untuned()
     const { tunables } = gpu.plan(graph())
     expect([...tunables.values()].map(({ node }) => node.op.name).sort()).toEqual([
@@ -43,7 +43,7 @@ describe('measuring variants', () => {
     }
   })
 
-  test('a candidate that cannot be built loses', async () => {
+  test('leaves out a variant that cannot be built', async () => {
     const gpu = await untuned()
     const [tunable] = gpu.plan(graph()).tunables.values()
     const broken = { ...tunable, variants: [...tunable.variants].sort((name) => (name === 'winograd' ? -1 : 1)) }
@@ -55,7 +55,7 @@ describe('measuring variants', () => {
 })
 
 describe('an engine that measures', () => {
-  test('measures what it does not know, once, and records what it found', async () => {
+  test('measures unknown products once, and records the fastest variants', async () => {
     const gpu = await untuned()
     let asked = 0
     gpu.tuner = async (tunables) => {
@@ -72,7 +72,7 @@ describe('an engine that measures', () => {
     second.destroy()
   })
 
-  test('keeps its findings in a file, and reads them again', async () => {
+  test('keeps its measurements in a file, and reads them again', async () => {
     const file = join(folder, 'variants.json')
     const first = await untuned()
     tuneByMeasurement(first, undefined, file)
@@ -88,7 +88,7 @@ describe('an engine that measures', () => {
     ;(await second.compile(graph())).destroy()
   })
 
-  test('does without a file that is broken', async () => {
+  test('ignores a broken file', async () => {
     const file = join(folder, 'broken.json')
     writeFileSync(file, '{"version": 1, "adap')
     const gpu = await untuned()
@@ -98,7 +98,7 @@ describe('an engine that measures', () => {
   })
 })
 
-/** The key of a choice of `graph()` by its op. */
+/** The key of a tunable of `graph()` by its op. */
 function keyOf(gpu: Engine, op: string): string {
   return [...gpu.plan(graph()).tunables].find(([, { node }]) => node.op.name === op)![0]
 }

@@ -1,4 +1,4 @@
-/** Holds an op on the GPU, value and gradients, against its f64 reference. */
+/** Compares the value and the gradients of an op with its f64 reference. */
 import { expect, test } from 'vitest'
 import { gradients, input, multiply, sum, type Value } from '../../engine/index.js'
 import { engine } from './engine.js'
@@ -14,22 +14,22 @@ export interface OpCheck<K extends string> {
   build(values: Tensors<K, Value>): Value
   /** The same in f64. */
   reference(tensors: Tensors<K, Tensor64>): Tensor64
-  /** Maps the normal-ish formula values of an input, where the op's domain asks for it. */
+  /** Maps the roughly normal values of an input into the op's domain. */
   domain?(value: number, name: K): number
-  /** Largest error of the value, over its largest magnitude; 1e-5 by default. */
+  /** The largest error of the value, relative to its largest magnitude; 1e-5 by default. */
   tolerance?: number
-  /** Likewise of the gradients; 1e-3 by default. */
+  /** The same for the gradients; 1e-3 by default. */
   gradientTolerance?: number
 }
 
-/** Bound on max|error| / max|gradient|. */
+/** The bound on max|error| / max|gradient|. */
 const GRADIENT_TOLERANCE = 1e-3
 const H = 1e-5
 
 /**
- * A test of one op on one set of shapes: the GPU's f32 value against the f64 reference, and the GPU's
- * gradient of sum(y * r), r random, in every input against central differences of the reference.
- * Left out are only coordinates within h of a kink, known by the two one-sided differences disagreeing.
+ * A test of one op on one set of shapes. It compares the f32 value with the f64 reference, and the gradient of sum(y *
+ * r), r random, in every input with central differences of the reference. Only coordinates within h of a kink are left
+ * out. There the two one-sided differences disagree.
  */
 export function checkOp<K extends string>(name: string, check: OpCheck<K>): void {
   test(name, async () => {
@@ -65,7 +65,7 @@ export function checkOp<K extends string>(name: string, check: OpCheck<K>): void
   })
 }
 
-/** Value and gradients of sum(y * r) of an op on the GPU, in one program. */
+/** The value of an op and the gradients of sum(y * r), in one program. */
 export async function runOp<K extends string>(
   shapes: Tensors<K, readonly number[]>,
   build: (values: Tensors<K, Value>) => Value,
@@ -92,7 +92,7 @@ export async function runOp<K extends string>(
   }
 }
 
-/** Value of a graph on the GPU, for what has no gradient to check. */
+/** The value of a graph without its gradients. */
 export async function runGraph(
   outputs: Record<string, Value>,
   given: Record<string, Float32Array | Uint32Array>,
@@ -108,7 +108,7 @@ export async function runGraph(
   }
 }
 
-/** Central differences in every coordinate of one tensor, and the coordinates that have a kink within h. */
+/** Central differences in every coordinate of one tensor, and the coordinates with a kink within h. */
 function differences(
   f: (tensors: Tensor64[]) => number,
   tensors: readonly Tensor64[],

@@ -9,7 +9,7 @@ const golden = readJson<{
   tensor: { name: string; shape: number[]; values: number[] }
 }>('formula.json')
 
-test('the formula gives the numbers that the golden files were made from', () => {
+test('the formula gives the numbers from which the golden files were made', () => {
   for (const [name, hash] of Object.entries(golden.fnv1a)) {
     expect(fnv1a(name), name).toBe(hash)
     expect([...uniform(name, 5)], name).toEqual(golden.uniform[name])

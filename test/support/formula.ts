@@ -1,7 +1,7 @@
 /**
- * The deterministic weights and inputs of the golden files: the twin of the formula in
- * test/fixtures/make_goldens.py. u[i] is MurmurHash3's 32-bit finalizer of (fnv1a(name) + i), mapped to
- * [-1, 1); everything is rounded to f32, so that an f32 engine and an f64 reference start from the same numbers.
+ * The deterministic weights and inputs of the golden files, by the same formula as test/fixtures/make_goldens.py. u[i]
+ * is MurmurHash3's 32-bit finalizer of (fnv1a(name) + i), mapped to [-1, 1). Everything is rounded to f32, so that an
+ * f32 engine and an f64 reference start from the same numbers.
  */
 
 /** 32-bit FNV-1a hash of an ASCII text. */
@@ -32,7 +32,7 @@ export function normalish(name: string, count: number): Float64Array {
   return a.map((value, i) => value + b[i] + c[i])
 }
 
-/** An input by name, normal-ish; indices run over the stored layout (activations NHWC). */
+/** An input by name, with roughly normal values. Indices follow the stored layout (activations NHWC). */
 export function formulaTensor(name: string, shape: readonly number[]): Float32Array {
   return Float32Array.from(
     normalish(
@@ -63,7 +63,7 @@ export function formulaParameter(name: string, shape: readonly number[]): Float3
   return Float32Array.from(uniform(name, count), of)
 }
 
-/** OIHW to HWIO: PyTorch's layout of a convolution's weight to the engine's. */
+/** OIHW to HWIO: a convolution's weight from PyTorch's layout to the engine's. */
 export function toHWIO(data: Float32Array, [o, i, h, w]: readonly number[]): Float32Array {
   const out = new Float32Array(data.length)
   for (let oi = 0; oi < o!; oi++)

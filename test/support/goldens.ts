@@ -13,8 +13,8 @@ export function readJson<T>(name: string): T {
 }
 
 /**
- * The tensors of a golden safetensors file by name. Parsed here, in ten lines, so that the goldens
- * do not depend on the reader under test. All of them are F32.
+ * The tensors of a golden safetensors file by name, all F32. They are parsed here so that the goldens do not depend on
+ * the reader under test.
  */
 export function readGoldens(name: string): Map<string, Golden> {
   const bytes = new Uint8Array(readFileSync(path(name)))

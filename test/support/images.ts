@@ -1,8 +1,8 @@
-/** Small images whose views have something in common: a network learns from them. */
+/** Small images whose views have something in common, so that a network can learn from them. */
 import { Purpose, RandomStream } from '../../engine/index.js'
 import { fromArrays, type ArrayDataset } from '../../train/data/dataset.js'
 
-/** Images of 10×10 pixels, each with colours and a slope of its own. */
+/** Images of 10×10 pixels, each with its own colours and slope. */
 export function colourfulImages(count: number): ArrayDataset {
   const random = new RandomStream(1, Purpose.subset)
   const images = new Uint8Array(count * 300)

@@ -1,4 +1,4 @@
-/** The f64 references against PyTorch: two independent witnesses, so that a common slip is unlikely. */
+/** The f64 references against PyTorch. Both are independent, so a common mistake is unlikely. */
 import { describe, expect, test } from 'vitest'
 import { formulaTensor, normalish } from './formula.js'
 import { readGoldens, readJson } from './goldens.js'
@@ -27,8 +27,8 @@ describe('references agree with PyTorch', () => {
   })
 })
 
-test('Barlow Twins: the reference sees perfectly correlated, whitened views as no loss', () => {
-  // Rows of an orthogonal design: columns standardise to themselves, C is the identity.
+test('Barlow Twins: perfectly correlated, whitened views have no loss', () => {
+  // Rows of an orthogonal design: standardising the columns changes nothing, and C is the identity.
   const design = [
     [1, 1],
     [1, -1],

@@ -1,6 +1,6 @@
 /**
- * Augmentation of one view in doubles, written apart from the kernel: whole-image steps one after the
- * other, crop boxes and flags instead of matrices, resizing by dense weight matrices.
+ * The augmentation of one view in f64, written independently of the kernel: one step on the whole image after another,
+ * crop boxes and flags instead of matrices, resizing by dense weight matrices.
  */
 
 export interface ReferenceView {
@@ -24,8 +24,8 @@ const each = (view: Pixel[], step: (value: number, pixel: Pixel, channel: number
   view.map((pixel) => pixel.map((value, channel) => step(value, pixel, channel)) as Pixel)
 
 /**
- * Weights [to][from] of one axis. Enlarging: bilinear, by PyTorch's source index with
- * align_corners = False. Shrinking: the difference of the running integral at the interval's ends.
+ * The weights [to][from] of one axis. Enlarging is bilinear, with PyTorch's source index for align_corners = False.
+ * Shrinking takes the difference of the running integral at the ends of the interval.
  */
 export function resizeWeights(from: number, to: number): number[][] {
   const ratio = from / to
@@ -51,7 +51,7 @@ export function rotateHue([r, g, b]: Pixel, angle: number): Pixel {
   return [r * cos + (b - g) * sin + along, g * cos + (r - b) * sin + along, b * cos + (g - r) * sin + along]
 }
 
-/** Moves HSV's hue by so many turns: there and back by way of the hexagon's six sectors. */
+/** Adds `turns` to the hue in HSV, with the usual conversion by the hexagon's six sectors. */
 export function shiftHue(pixel: Pixel, turns: number): Pixel {
   const [r, g, b] = pixel
   const value = Math.max(...pixel)
@@ -74,7 +74,7 @@ export function shiftHue(pixel: Pixel, turns: number): Pixel {
   return sectors[sector]
 }
 
-/** One line blurred by the dense product with the Gaussian's weights, of `kernel` pixels; edges mirrored. */
+/** One line blurred by the dense product with the Gaussian weights of `kernel` pixels, with mirrored edges. */
 function blurLine(line: number[], sigma: number, kernel: number): number[] {
   const reach = (kernel - 1) / 2
   const padded = [...line.slice(1, reach + 1).reverse(), ...line, ...line.slice(-reach - 1, -1).reverse()]

@@ -6,7 +6,7 @@ import {
   show,
   sliceRows,
   variable,
-  type Emit,
+  type LoweringContext,
   type Slice,
   type Value,
   type Variable,
@@ -98,7 +98,7 @@ const augmentOp = defineOp<AugmentAttributes>({
     return [{ shape: [rows.shape[0], size, size, 4], dtype: 'f32' }]
   },
 
-  lower({ inputs: [rows, ...words], outputs: [views], attributes }, emit) {
+  lower({ inputs: [rows, ...words], outputs: [views], attributes }, context) {
     const { size, mean, std, sourceHeight, sourceWidth, shards, reach } = attributes
     const rowBytes = 4 * ROW_FLOATS
     const viewBytes = 16 * size * size
@@ -110,14 +110,14 @@ const augmentOp = defineOp<AugmentAttributes>({
       std_green: std[1],
       std_blue: std[2],
     }
-    const runs = emit.rows(rows.shape[0], viewBytes, rowBytes)
-    const blurred = reach === undefined ? undefined : emit.temporary(runs[0].count * viewBytes)
+    const runs = context.rows(rows.shape[0], viewBytes, rowBytes)
+    const blurred = reach === undefined ? undefined : context.temporary(runs[0].count * viewBytes)
     for (const { start, count } of runs) {
       const across = Math.min(count, WIDEST_GRID)
-      const drawn = part(emit.of(rows), start * rowBytes, count * rowBytes)
-      const made = part(emit.of(views), start * viewBytes, count * viewBytes)
+      const drawn = part(context.of(rows), start * rowBytes, count * rowBytes)
+      const made = part(context.of(views), start * viewBytes, count * viewBytes)
       shards.forEach((shard, i) =>
-        emit.dispatch({
+        context.dispatch({
           kernel: 'augment',
           constants: blurred && { FINISH: false },
           params: {
@@ -129,15 +129,15 @@ const augmentOp = defineOp<AugmentAttributes>({
             shard_images: shard.count,
             ...finish,
           },
-          buffers: { images: emit.of(words[i]), rows: drawn, views: made },
+          buffers: { images: context.of(words[i]), rows: drawn, views: made },
           workgroups: [across, Math.ceil(count / across)],
         }),
       )
       if (blurred) {
         const between = part(blurred, 0, count * viewBytes)
         const params = { views: count, size, reach: reach!, ...finish }
-        blurPass(emit, drawn, made, between, false, params)
-        blurPass(emit, drawn, between, made, true, params)
+        blurPass(context, drawn, made, between, false, params)
+        blurPass(context, drawn, between, made, true, params)
       }
     }
   },
@@ -145,19 +145,19 @@ const augmentOp = defineOp<AugmentAttributes>({
 
 /** Blurs along the lines, or (`down`) along the columns; the second pass also solarises and normalises. */
 function blurPass(
-  emit: Emit,
+  context: LoweringContext,
   rows: Slice,
   x: Slice,
   y: Slice,
   down: boolean,
   params: Record<'views' | 'size' | 'reach', number> & Record<string, number>,
 ): void {
-  emit.dispatch({
+  context.dispatch({
     kernel: 'augment_blur',
     constants: { DOWN: down },
     params,
     buffers: { x, rows, y },
-    workgroups: [emit.grid(params.views * params.size ** 2, 64)],
+    workgroups: [context.grid(params.views * params.size ** 2, 64)],
   })
 }
 

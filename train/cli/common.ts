@@ -18,3 +18,14 @@ export const number =
     if (Number.isNaN(value)) throw new Error(`${option}: '${text}' is not a number`)
     return value
   }
+
+/** A parser of whole numbers for commander. */
+export function wholeNumber(option: string, least: number): (text: string) => number {
+  const parse = number(option)
+  return (text) => {
+    const value = parse(text)
+    if (!Number.isSafeInteger(value) || value < least)
+      throw new Error(`${option} ${text}: must be a whole number of at least ${least}`)
+    return value
+  }
+}

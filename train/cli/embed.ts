@@ -11,7 +11,7 @@ import { readWeights } from '../node/weights.js'
 import { extractFeatures } from '../readout/features.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
 import { beginPhase } from './phases.js'
-import { number, openWithNote, optionOf, parseOptions, runCommand, withAdapter } from './common.js'
+import { number, openWithNote, optionOf, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
 import { withoutDefaults } from './pretrain_options.js'
 
 interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution'> {
@@ -56,7 +56,7 @@ const command = withAdapter(
       number('--resolution'),
     )
     .addOption(new Option('--split <name>', 'split to read').choices(['train', 'test', 'unlabelled']).default('test'))
-    .option('--limit <count>', 'number of images, from the start of the split (all)', number('--limit')),
+    .option('--limit <count>', 'number of images, from the start of the split (all)', wholeNumber('--limit', 1)),
 )
 
 /** An option as on the command line: `--width 64`, `--no-stem-relu`. */
@@ -105,8 +105,6 @@ function embedConfig(options: Options, { saved, config: trained }: Awaited<Retur
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const { split, limit, out, adapter } = options
-  if (limit !== undefined && (!Number.isInteger(limit) || limit < 1))
-    throw new ConfigError(`--limit ${limit}: must be a whole number of at least 1`)
   const loaded = await loadWeights(options)
   const config = embedConfig(options, loaded)
   const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution } = config

@@ -16,7 +16,7 @@ import { readout, withStandardErrors, type Accuracies, type ReadoutPhase } from 
 import { counted, describeViews, duration, formatCount } from '../report/text.js'
 import { buildNetwork } from '../step/network.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
-import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
+import { number, openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
 import { beginPhase, phaseReporter } from './phases.js'
 import { accuracyTable, diagnosticsTable, type Figures } from './probe_table.js'
 
@@ -47,10 +47,10 @@ const command = withAdapter(
     .option(
       '--views <count>',
       'number of views to average per image: the clean view and random views',
-      number('--views'),
+      wholeNumber('--views', 1),
       1,
     )
-    .option('--seeds <count>', 'number of linear probes to average', number('--seeds'), 1)
+    .option('--seeds <count>', 'number of linear probes to average', wholeNumber('--seeds', 1), 1)
     .option(
       '--labels <share>',
       'share of the labelled training images, taken from each class, such as 0.01',
@@ -60,7 +60,7 @@ const command = withAdapter(
     .option(
       '--per-class <count>',
       'quick look: use only this number of images of each class, from the start of both splits (all)',
-      number('--per-class'),
+      wholeNumber('--per-class', 1),
     )
     .option('--fine-tune', 'also train the backbone with a classifier, and read it out with one clean view')
     .option('--average', 'read the moving average of the weights, which runs with --ema-rate keep')
@@ -78,10 +78,7 @@ const command = withAdapter(
 const LABELS_SEED = 1
 const KS = [20, 200]
 
-function checkOptions({ views, seeds, labels, perClass }: Options): void {
-  for (const [option, value] of Object.entries({ '--views': views, '--seeds': seeds, '--per-class': perClass }))
-    if (value !== undefined && (!Number.isInteger(value) || value < 1))
-      throw new ConfigError(`${option} ${value}: must be a whole number of at least 1`)
+function checkOptions({ labels, perClass }: Options): void {
   if (!(labels > 0 && labels <= 1)) throw new ConfigError(`--labels ${labels}: must be more than 0 and at most 1`)
   if (perClass !== undefined && labels < 1)
     throw new ConfigError(`--per-class ${perClass}: already chooses the labelled images; leave --labels out`)

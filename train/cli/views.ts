@@ -7,7 +7,7 @@ import { writeAtomically } from '../node/files.js'
 import { firstAcrossClasses } from '../data/subset.js'
 import { contactSheet, imagesWithViews } from '../node/contact_sheet.js'
 import { counted } from '../report/text.js'
-import { number, openWithNote, parseOptions, runCommand, withAdapter } from './common.js'
+import { openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
 import { configOf, type PretrainCliOptions } from './pretrain_options.js'
 
 interface Options extends Pick<
@@ -23,17 +23,6 @@ const VIEWS = 8
 const MOST_TILES = 4096
 /** Approximate side of an enlarged picture, in pixels. */
 const TILE = 128
-
-/** A parser of whole numbers for commander. */
-function wholeNumber(option: string, least: number): (text: string) => number {
-  const parse = number(option)
-  return (text) => {
-    const value = parse(text)
-    if (!Number.isSafeInteger(value) || value < least)
-      throw new Error(`${option}: ${text} is not a whole number of at least ${least}`)
-    return value
-  }
-}
 
 const command = withAdapter(
   new Command('views')
@@ -74,7 +63,8 @@ await runCommand(async () => {
   const rows = await imagesWithViews(engine, dataset, { recipe, views, images, seed })
   const tile = Math.max(1, Math.round(TILE / recipe.size)) * recipe.size
   await writeAtomically(out, await contactSheet(rows, { tile, afterFirst: 16 }))
+  const pixels = sizes.map((size) => `${size}×${size}`).join(' and ')
   console.log(
-    `${out}: ${counted(images.length, 'image')} of ${dataset.name}, each with ${counted(views, 'view')} of ${sizes.map((size) => `${size}×${size}`).join(' and ')} pixels`,
+    `${out}: ${counted(images.length, 'image')} of ${dataset.name}, each with ${counted(views, 'view')} of ${pixels} pixels`,
   )
 })

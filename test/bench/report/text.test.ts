@@ -1,6 +1,6 @@
 /** Measured values as text. */
 import { expect, test } from 'vitest'
-import { figure, meanAndSpread, mebibytes, medianText, milliseconds, table } from '../../../bench/report/text.js'
+import { figure, meanAndSpread, mebibytes, medianText, milliseconds } from '../../../bench/report/text.js'
 
 test('a figure has three significant digits, and an exponent only if it is very small or large', () => {
   expect([0, 0.0123456, 1.2345, 12.345, 1234.5, 99999].map(figure)).toEqual([
@@ -24,8 +24,4 @@ test('a mean stands with the standard deviation of the finite values', () => {
   expect(meanAndSpread([1, 2, 3])).toBe('2.00 ± 1.00')
   expect(meanAndSpread([1, NaN], 1)).toBe('1.0')
   expect(meanAndSpread([NaN])).toBe('–')
-})
-
-test('a table has a row of dashes, and cells escape the separator', () => {
-  expect(table(['a', 'b'], [['x|y', '1']])).toBe('| a | b |\n| --- | ---: |\n| x\\|y | 1 |')
 })

@@ -5,17 +5,17 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { adapterNote, cacheFolder, matchesName, verdictKey } from '../../../engine/node/drivers.mjs'
+import { buildFolder } from '../../../engine/node/fetch.mjs'
 import {
   archiveSources,
-  buildFolder,
   libraryPackages,
   loadOrder,
   neededLibraries,
   parseAptSources,
   parseOsRelease,
-  readTar,
-} from '../../../engine/node/fetch.mjs'
+} from '../../../engine/node/lavapipe.mjs'
 import { adapterArgument, installIsCurrent, nodeIsRecent } from '../../../engine/node/launch.mjs'
+import { readTar } from '../../../engine/node/swiftshader.mjs'
 
 const folder = mkdtempSync(join(tmpdir(), 'drivers-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -48,7 +48,7 @@ describe('apt sources', () => {
     'Components: main',
   ].join('\n')
 
-  it('reads deb822 stanzas with their inline keys, leaving out sources and disabled ones', () => {
+  it('reads deb822 stanzas with inline keys, without source packages and disabled stanzas', () => {
     expect(parseAptSources(deb822)).toEqual([
       {
         uris: 'http://mirror.example/debian',
@@ -69,7 +69,7 @@ describe('apt sources', () => {
     ])
   })
 
-  it("keeps the distribution's own suites and adds backports on Debian 12 alone", () => {
+  it("keeps the distribution's own suites, and adds backports only on Debian 12", () => {
     const sources = [...parseAptSources(deb822), ...parseAptSources('deb http://other.example nodistro main')]
     const written = parseAptSources(archiveSources(sources, debian12))
     expect(written.map((source) => source.suites)).toEqual([['bookworm', 'bookworm-updates'], ['bookworm-backports']])
@@ -88,7 +88,7 @@ describe('apt sources', () => {
     expect(archiveSources(sources, { ID: 'fedora' }).trim()).toBe('')
   })
 
-  it("takes library packages out of a recursive listing, without the system's runtimes", () => {
+  it("lists library packages of a recursive listing, without the system's runtimes", () => {
     const listing =
       'mesa-vulkan-drivers\n  Depends: libc6\n |Depends: libz3-4\nlibc6\nlibllvm19\n<libgl-virtual>\nlibstdc++6\nlibx11-data\nlibx11-6:i386\npython3\nzlib1g\nlibllvm19\n'
     expect(libraryPackages(listing)).toEqual(['mesa-vulkan-drivers', 'libllvm19', 'zlib1g'])
@@ -123,7 +123,7 @@ describe('archives and libraries', () => {
     expect(() => readTar(tar.subarray(0, 1100))).toThrow('truncated')
   })
 
-  it('reads what an ELF library needs', () => {
+  it('reads the needed libraries of an ELF file', () => {
     const strings = Buffer.from('\0libz.so.1\0libvulkan.so.1\0')
     const elf = Buffer.alloc(0x200)
     Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1]).copy(elf)
@@ -149,7 +149,7 @@ describe('archives and libraries', () => {
     expect(() => neededLibraries(Buffer.alloc(64))).toThrow('ELF')
   })
 
-  it('orders libraries after what they need, also in a circle', () => {
+  it('orders libraries after those that they need, also if they need each other', () => {
     const needs: Record<string, string[]> = { driver: ['llvm', 'z'], llvm: ['xml', 'z'], xml: ['z', 'llvm'], z: [] }
     expect(loadOrder(['driver', 'loader'], (name) => needs[name] ?? [])).toEqual([
       'z',
@@ -160,7 +160,7 @@ describe('archives and libraries', () => {
     ])
   })
 
-  it('builds a folder as a whole: nothing of a failed build stays, and of two at once one wins', async () => {
+  it('builds a folder completely or not at all, and keeps one of two simultaneous builds', async () => {
     const target = join(folder, 'driver')
     await expect(
       buildFolder(target, async (path) => {
@@ -182,7 +182,7 @@ describe('choice of an adapter', () => {
   const nvidia = { kind: 'hardware', name: 'NVIDIA H200', description: 'NVIDIA: 580.1' } as const
   const lavapipe = { kind: 'lavapipe', name: 'llvmpipe (LLVM 15)', description: 'llvmpipe: Mesa 25' } as const
 
-  it('is by kind, or by part of its name or description in any case', () => {
+  it('is by kind, or by part of its name or description, in upper or lower case', () => {
     expect(matchesName('HARDWARE', nvidia)).toBe(true)
     expect(matchesName('lavapipe', nvidia)).toBe(false)
     expect(matchesName('h200', nvidia)).toBe(true)
@@ -190,7 +190,7 @@ describe('choice of an adapter', () => {
     expect(matchesName('system', { kind: 'hardware', name: 'system', description: '' })).toBe(false)
   })
 
-  it('is told in one line, with what the next better one would bring', () => {
+  it('is shown in one line, with the speed of a better adapter', () => {
     expect(adapterNote('hardware', 'X')).toBe('Adapter: X (hardware GPU).')
     expect(adapterNote('lavapipe', 'llvmpipe')).toMatch(/hardware GPU would be 100 times/)
     expect(adapterNote('system', 'SwiftShader driver 5.0.0')).toMatch(/lavapipe would be about 5 times/)
@@ -198,7 +198,7 @@ describe('choice of an adapter', () => {
       expect(adapterNote(kind, 'X')).not.toContain('\n')
   })
 
-  it("is looked at anew when a driver file or the loader's environment changes, and only then", () => {
+  it("is made again only if a driver file or the loader's environment changes", () => {
     const file = join(folder, 'icd.json')
     writeFileSync(file, '{}')
     utimesSync(file, 1000, 1000)
@@ -210,7 +210,7 @@ describe('choice of an adapter', () => {
     expect(verdictKey('machine', [file], {})).not.toBe(key)
   })
 
-  it('keeps its files in the folder the environment names', () => {
+  it('keeps its files in the folder that the environment names', () => {
     vi.stubEnv('WEBGPU_SSL_CACHE', '/somewhere')
     expect(cacheFolder()).toBe('/somewhere')
     vi.stubEnv('WEBGPU_SSL_CACHE', undefined)
@@ -221,7 +221,7 @@ describe('choice of an adapter', () => {
 })
 
 describe('launcher', () => {
-  it('asks for Node 20.17', () => {
+  it('requires Node 20.17', () => {
     expect(['18.20.0', '20.16.9', '20.17.0', '22.0.0'].map(nodeIsRecent)).toEqual([false, false, true, true])
   })
 
@@ -247,7 +247,7 @@ describe('launcher', () => {
     await expect(ended).rejects.toMatchObject({ code: 1, stdout: '', stderr: line })
   })
 
-  it('installs when a package is missing or of another version, not for those of other systems', () => {
+  it('installs if a package is missing or has another version, but not for packages of other systems', () => {
     const lock = (version: string): string =>
       JSON.stringify({
         packages: { '': {}, 'node_modules/a': { version }, 'node_modules/b': { version: '1.0.0', optional: true } },

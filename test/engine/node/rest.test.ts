@@ -1,16 +1,16 @@
-/** Resting while waiting: the promise as it is, and an event loop that goes on. */
+/** `restUntil` returns the promise itself, and the event loop keeps turning. */
 import { setTimeout as after } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { restUntil } from '../../../engine/node/index.js'
 
-test('hands the promise on, what it brings and what it throws', async () => {
+test('returns the promise, with its value or its error', async () => {
   const done = after(5, 'brought')
   expect(restUntil(done)).toBe(done)
   expect(await done).toBe('brought')
   await expect(restUntil(Promise.reject(new Error('thrown')))).rejects.toThrow('thrown')
 })
 
-test('other work goes on meanwhile, and the thread sleeps between its turns', async () => {
+test('other work continues, and the thread sleeps between turns', async () => {
   let [turns, timers] = [0, 0]
   const every = setInterval(() => timers++, 5)
   const spin = (): void => void (waiting && (turns++, setImmediate(spin)))
@@ -21,12 +21,12 @@ test('other work goes on meanwhile, and the thread sleeps between its turns', as
   waiting = false
   clearInterval(every)
   expect(timers).toBeGreaterThan(3)
-  // A loop that never sleeps makes tens of thousands of turns.
+  // Without sleeps there would be tens of thousands of turns.
   expect(turns).toBeLessThan(3000)
 })
 
-test('one wait after another rests no longer than each alone', async () => {
-  // Waits that follow each other within one turn of the loop must not add up their sleeps.
+test('successive waits sleep no longer than each alone', async () => {
+  // The sleeps of waits within one turn of the loop must not add up.
   for (let i = 0; i < 200; i++) await restUntil(Promise.resolve())
   let turns = 0
   let waiting = true
@@ -35,6 +35,6 @@ test('one wait after another rests no longer than each alone', async () => {
   setImmediate(spin)
   await restUntil(done)
   waiting = false
-  // Sleeps of 2 ms at most, one a turn.
+  // There is one sleep of at most 2 ms in each turn.
   expect(turns).toBeGreaterThan(30)
 })

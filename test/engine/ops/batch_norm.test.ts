@@ -4,7 +4,7 @@ import { checkOp, expectClose, runGraph } from '../../support/check.js'
 import { formulaTensor } from '../../support/formula.js'
 import * as reference from '../../support/reference/index.js'
 
-/** Scales near 1, so that ReLU's kink is crossed by a share of the values like in a network. */
+/** Scales near 1, so that some values are on each side of the ReLU's kink, as in a network. */
 const domain = (value: number, name: string) => (name === 'scale' ? 1 + 0.3 * value : value)
 
 describe('batchNorm', () => {
@@ -48,9 +48,9 @@ describe('batchNorm', () => {
       })
   }
 
-  test('gives the mean and the biased variance of each group', async () => {
+  test('returns the mean and the biased variance of each group', async () => {
     const shape = [6, 3, 5, 17]
-    // Far from zero, where a variance from sums of squares would cancel.
+    // Values far from zero, for which a variance from sums of squares would suffer from cancellation.
     const data = formulaTensor('statistics/x', shape).map((v) => v + 1000)
     const one = input('scale', [17])
     const { mean, variance } = batchNorm(input('x', shape), one, input('shift', [17]), { groups: 3 })
@@ -62,7 +62,7 @@ describe('batchNorm', () => {
     expectClose('variance', read['variance'], expected.variance.data, 1e-4)
   })
 
-  test('a single row, and shapes that do not fit, are errors that name the op', () => {
+  test('errors for a single row and for wrong shapes name the op', () => {
     const c = input('c', [5])
     expect(() => batchNorm(input('x', [1, 5]), c, c)).toThrow(/batchNorm.*\[1, 5\]/)
     expect(() => batchNorm(input('x', [1, 1, 1, 5]), c, c)).toThrow(/batchNorm.*\[1, 1, 1, 5\]/)

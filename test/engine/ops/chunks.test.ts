@@ -1,4 +1,4 @@
-/** Chunks of a Variable taken, put and summed up, one a run. */
+/** Reading, writing and summing chunks of a Variable, one chunk in each run. */
 import { describe, expect, test } from 'vitest'
 import {
   accumulate,
@@ -19,7 +19,7 @@ describe.each([
   ['at once', {}],
   ['in parts that fit a small binding', { maxBindingBytes: 512 }],
 ] as const)('chunks %s', (_, limits) => {
-  // 17 columns: chunks that start at no aligned offset; 64: rows that the parts cut through the middle of a chunk.
+  // With 17 columns, chunks start at unaligned offsets. With 64, a binding ends in the middle of a chunk.
   test.each([
     [[6, 17], 2],
     [[6, 5, 3], 3],
@@ -43,14 +43,14 @@ describe.each([
         part.map((v) => 2 * v + 1),
         chunk * size,
       )
-      // Those that were put before stay, those that come later are not touched yet.
+      // Earlier chunks stay, and later ones are not written yet.
       expect(await gpu.read(to)).toEqual(expected)
     }
     program.destroy()
     for (const v of [from, to]) gpu.release(v)
   })
 
-  test('sums begin anew at index 0, whatever they held', async () => {
+  test('index 0 starts a new sum, whatever the total was', async () => {
     const gpu = await engineFor(limits)
     const shapes = [[3, 5], [130], [7, 11, 2]]
     const totals = shapes.map((shape, i) => variable(`total ${i}`, shape))
@@ -78,7 +78,7 @@ describe.each([
   })
 })
 
-test('sums of a whole arena take one dispatch; of some of it, none touches what lies between', async () => {
+test('totals of a whole arena take one dispatch; totals of a part of it leave the rest unchanged', async () => {
   const gpu = await engine()
   const totals = [[3, 5], [130], [7]].map((shape, i) => variable(`total ${i}`, shape))
   new Arena(totals)
@@ -95,7 +95,7 @@ test('sums of a whole arena take one dispatch; of some of it, none touches what 
   expect(kernels(totals)).not.toContain('copy')
 })
 
-test('what does not fit is an error that names the op and the shapes', () => {
+test('shape errors name the op and the shapes', () => {
   const x = variable('x', [6, 4])
   expect(() => takeChunk(x, 4, index())).toThrow(
     'takeChunk: chunks of 4 rows do not divide the first dimension of [6, 4]',

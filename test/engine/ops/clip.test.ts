@@ -1,4 +1,4 @@
-/** Clipping by the global norm, on the GPU, against its closed form. */
+/** Clipping by the global norm, against its closed form. */
 import { describe, expect, test } from 'vitest'
 import {
   adam,
@@ -16,13 +16,13 @@ import { expectClose } from '../../support/check.js'
 import { engine, engineFor } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
 
-/** Sizes that end within a vec4; one of several segments. */
+/** Sizes that are not whole vec4s, and one that has several segments. */
 const shapes = { a: [3, 5], b: [130], c: [1], d: [3, 7, 17, 129] }
 const names = Object.keys(shapes) as (keyof typeof shapes)[]
 const given = Object.fromEntries(names.map((name) => [name, formulaTensor(`clip/${name}`, shapes[name])]))
 const NORM = Math.hypot(...names.map((name) => Math.hypot(...given[name])))
 
-/** Parameters from 0 on after one plain step of rate 1: minus the gradient that was used. */
+/** Parameters that start at 0, after one plain step of rate 1: minus the gradient that was used. */
 async function step(
   most: number,
   { arena = true, lossScale, target = {} }: { arena?: boolean; lossScale?: number; target?: Partial<Target> } = {},
@@ -31,7 +31,7 @@ async function step(
   const gpu = await engineFor(target)
   const parameters: Variable[] = names.map((name) => variable(name, shapes[name]))
   if (arena) new Arena(parameters)
-  // Memory that is full before it is lent to the gradients: what lies between them is not to be looked at.
+  // The gradients' memory has other numbers in it before. Those in the gaps must not count.
   const litter = sum(scale(input('litter', [80_000]), 2))
   const gradients = names.map((name) => scale(input(name, shapes[name]), lossScale ?? 1))
   const optimizer = sgd(parameters)
@@ -60,7 +60,7 @@ describe.each([
   ['of a scaled loss', { lossScale: 4096 }],
   ['longer than a binding', { target: { maxBindingBytes: 131072 } }],
 ] as const)('gradients %s', (_, options) => {
-  test('above the limit are brought down to it', async () => {
+  test('above the limit are scaled down to it', async () => {
     const { moved, norm } = await step(0.5, options)
     expect(Math.abs(norm / NORM - 1)).toBeLessThan(1e-5)
     const factor = 0.5 / (NORM + 1e-6)
@@ -74,7 +74,7 @@ describe.each([
     )
   })
 
-  test('below the limit stay as they are, to the bit', async () => {
+  test('below the limit stay unchanged, bit for bit', async () => {
     const { moved, norm } = await step(2 * NORM, options)
     expect(Math.abs(norm / NORM - 1)).toBeLessThan(1e-5)
     names.forEach((name, i) => expect([...moved[i].map((v) => -v)]).toEqual([...given[name]]))
@@ -104,6 +104,6 @@ test('a norm that is not finite skips the step, and Adam does not count it', asy
   for (const v of [w, ...optimizer.state]) gpu.release(v)
 })
 
-test('a limit that is no norm is an error', () => {
+test('a limit of 0 is an error', () => {
   expect(() => clipByGlobalNorm([input('g', [3])], 0)).toThrow(/clipByGlobalNorm.*0 must be above 0/)
 })

@@ -3,7 +3,7 @@ import { conv2d, input } from '../../../engine/index.js'
 import { checkOp } from '../../support/check.js'
 import * as reference from '../../support/reference/index.js'
 
-/** x [N,H,W,C], w [KH,KW,C,O]: every kernel, stride and padding of a ResNet, and odd ones, on odd sizes. */
+/** x [N,H,W,C], w [KH,KW,C,O]: every kernel, stride and padding of a ResNet, and unusual ones, on odd sizes. */
 const cases: { x: number[]; w: number[]; stride: number; padding: number; bias?: boolean }[] = [
   { x: [3, 7, 5, 5], w: [3, 3, 5, 17], stride: 1, padding: 1 },
   { x: [1, 9, 9, 17], w: [3, 3, 17, 3], stride: 1, padding: 1 },

@@ -1,4 +1,4 @@
-/** Products of embeddings with embeddings. */
+/** Cross-correlations and Gram matrices of embeddings. */
 import { expect, test } from 'vitest'
 import { crossCorrelation, gram, input } from '../../../engine/index.js'
 import { checkOp } from '../../support/check.js'

@@ -37,7 +37,7 @@ describe('binary', () => {
     ],
     [[5, 3], [1]],
     [[1], [1]],
-    // Rows of whole vec4s: merged with what lies before them, repeated, or one number for all.
+    // Rows of whole vec4s: merged with the dimensions before them, repeated, or broadcast from one number.
     [
       [3, 5, 8],
       [5, 8],

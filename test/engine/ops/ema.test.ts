@@ -1,4 +1,4 @@
-/** Moving averages of Variables, against their closed form. */
+/** Moving averages of Variables, against the closed form. */
 import { describe, expect, test } from 'vitest'
 import { Arena, ema, input, sgd, variable, type Variable } from '../../../engine/index.js'
 import { expectClose } from '../../support/check.js'
@@ -16,7 +16,7 @@ describe.each([
   ['in arenas', true],
   ['apart', false],
 ] as const)('%s', (_, arena) => {
-  test('of Variables, at a rate that changes', async () => {
+  test('of Variables, at changing rates', async () => {
     const gpu = await engine()
     const [averages, values] = [make('average'), make('value')]
     if (arena) for (const list of [averages, values]) new Arena(list)
@@ -38,7 +38,7 @@ describe.each([
     for (const v of [...averages, ...values]) gpu.release(v)
   })
 
-  test('of weights as the same program updates them', async () => {
+  test('of weights that the same program updates', async () => {
     const gpu = await engine()
     const [averages, weights] = [make('average'), make('value')]
     if (arena) for (const list of [averages, weights]) new Arena(list)
@@ -71,7 +71,7 @@ describe.each([
   })
 })
 
-test('what does not fit is an error that names it', () => {
+test('errors name the average and the sizes', () => {
   const [a, b] = [variable('a', [3]), variable('b', [4])]
   expect(() => ema([a], [b], input('rate', [1]))).toThrow("ema: 'a' [3] cannot average [4]")
   expect(() => ema([a], [], input('rate', [1]))).toThrow('ema: 0 values for 1 averages')

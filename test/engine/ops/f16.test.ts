@@ -1,4 +1,4 @@
-/** Activations stored in f16: every op that takes them against its f64 reference, and what becomes of overflow. */
+/** Activations stored as f16: every op that accepts them against its f64 reference, and overflow. */
 import { describe, expect, test } from 'vitest'
 import {
   add,
@@ -32,13 +32,13 @@ import * as reference from '../../support/reference/index.js'
 const half = (x: Value): Value => cast(x, 'f16')
 const single = (x: Value): Value => cast(x, 'f32')
 
-/** The nearest number that f16 holds exactly, so that only what the op itself stores is rounded. */
+/** The nearest number that is exact in f16, so that only the results of the op itself are rounded. */
 function rounded(v: number): number {
   const ulp = 2 ** (Math.max(-14, Math.floor(Math.log2(Math.abs(v) || 1))) - 10)
   return Math.round(v / ulp) * ulp
 }
 
-/** As `checkOp`; half an ulp of f16 is 2⁻¹¹ ≈ 5·10⁻⁴ of a number, and gradients are stored twice on their variant. */
+/** As `checkOp`. Half an ulp of f16 is 2⁻¹¹ ≈ 5·10⁻⁴ of a number, and each gradient is rounded twice. */
 function checkHalf<K extends string>(name: string, check: OpCheck<K>): void {
   const { domain = (v) => v } = check
   checkOp(`f16 ${name}`, {
@@ -95,7 +95,7 @@ describe.skipIf(!offered)('f16', () => {
     }
   }
 
-  test('batchNorm keeps f32 statistics, and the inference form gives f16 from them', async () => {
+  test('batchNorm keeps f32 statistics, and batchNormInference returns f16', async () => {
     const shape = [6, 3, 5, 17]
     const data = formulaTensor('f16 statistics/x', shape).map((v) => rounded(v + 20))
     const ones = new Float32Array(17).fill(1)
@@ -153,7 +153,7 @@ describe.skipIf(!offered)('f16', () => {
       gradientTolerance: 3e-3,
     })
 
-  test('rows are taken and put at any offset', async () => {
+  test('rows are read and written at any offset', async () => {
     const x = formulaTensor('f16 rows', [7, 3, 5]).map(rounded)
     const part = sliceRows(half(input('x', [7, 3, 5])), 2, 3)
     const read = await runGraph({ part: single(part), placed: single(placeRows(part, 5, 1)) }, { x })
@@ -170,7 +170,7 @@ describe.skipIf(!offered)('f16', () => {
     expect([...read['g']]).toEqual(Array.from({ length: 15 }, (_, i) => (i - 7 > 0 ? 3 : 2)))
   })
 
-  describe('what f16 cannot hold', () => {
+  describe('a number too large for f16', () => {
     const given = Float32Array.of(65504, -65504, 65505, -1e30, Infinity, NaN, 1e-9, 2 ** -24)
     const found = [65504, -65504, Infinity, Infinity, Infinity, Infinity, 0, 2 ** -24]
 
@@ -181,7 +181,7 @@ describe.skipIf(!offered)('f16', () => {
       expect([...read['sum']].slice(0, 2)).toEqual([Infinity, Infinity])
     })
 
-    /** Gradients of a small network part, of a loss so large that they cannot be stored. */
+    /** The gradients of a small part of a network, for a loss so large that they overflow. */
     const shape = [2, 6, 6, 8]
     const parts: [string, (x: Value, w: Value) => Value][] = [
       ['conv2d', (x, w) => conv2d(conv2d(x, w, { padding: 1 }), w, { padding: 1 })],
@@ -206,15 +206,15 @@ describe.skipIf(!offered)('f16', () => {
       const run = async (factor: number) =>
         (await runGraph({ g }, { ...data, seed: seeds.map((v) => factor * v) }))['g']
       expect((await run(1)).every(Number.isFinite)).toBe(true)
-      // The seed itself can still be stored: what overflows is made on the variant.
+      // The seed itself does not overflow, but intermediate gradients do.
       expect((await run(21000)).every(Number.isFinite)).toBe(false)
     })
   })
 
-  test('what f16 is not for says so in one line', async () => {
+  test('errors for unsupported uses of f16 are one line', async () => {
     const x = half(input('x', [3, 5]))
-    expect(() => input('x', [3], 'f16')).toThrow(/^input 'x': is f32 or u32/)
-    expect(() => variable('v', [3], undefined, 'f16')).toThrow(/^variable 'v': is f32 or u32/)
+    expect(() => input('x', [3], 'f16')).toThrow(/^input 'x': must be f32 or u32/)
+    expect(() => variable('v', [3], undefined, 'f16')).toThrow(/^variable 'v': must be f32 or u32/)
     expect(() => add(x, input('y', [3, 5]))).toThrow(/^add: operands are f16 and f32: cast/)
     expect(() => add(x, half(input('y', [5])))).toThrow(/^add with broadcasting: takes f32, not f16 \[3, 5\]/)
     expect(() => gather(x, input('i', [2], 'u32'))).toThrow(/^gather: takes f32, not f16/)
@@ -227,9 +227,9 @@ describe.skipIf(!offered)('f16', () => {
   })
 })
 
-test('an adapter without f16 refuses the cast when a program is planned', async () => {
+test('planning a cast for an adapter without f16 is an error', async () => {
   const gpu = await engine()
   const without = Object.create(gpu, { target: { value: { ...gpu.target, f16: false } } }) as typeof gpu
   const y = cast(cast(input('x', [4]), 'f16'), 'f32')
-  expect(() => without.plan({ outputs: { y } })).toThrow(/^cast: the adapter has no f16 \(shader-f16\): keep to f32/)
+  expect(() => without.plan({ outputs: { y } })).toThrow(/^cast: the adapter has no f16 \(shader-f16\): use f32/)
 })

@@ -1,4 +1,4 @@
-/** Each op on the GPU against PyTorch: values and all gradients of the golden files. */
+/** Each op against PyTorch: values and all gradients of the golden files. */
 import { describe, expect, test } from 'vitest'
 import {
   batchNorm,

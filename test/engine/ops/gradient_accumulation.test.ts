@@ -1,4 +1,4 @@
-/** Gradients averaged over micro-batches against those of the whole batch. */
+/** Gradients averaged over micro-batches, against those of the whole batch. */
 import { expect, test } from 'vitest'
 import {
   gradientAccumulation,
@@ -35,7 +35,7 @@ test.each([undefined, 256])('the mean over micro-batches is the batch gradient (
   const part = await gpu.compile({
     updates: accumulation.add(gradients(loss(ROWS), [w, b], seed), input('index', [1], 'u32')),
   })
-  // Twice, so that the second round is seen to begin anew.
+  // The second round must start a new mean.
   for (let i = 0; i < 2 * PARTS; i++) {
     const at = i % PARTS
     await part.run({
@@ -54,6 +54,6 @@ test.each([undefined, 256])('the mean over micro-batches is the batch gradient (
   for (const v of [w, b, ...accumulation.mean]) gpu.release(v)
 })
 
-test('no micro-batches are an error', () => {
+test('zero micro-batches are an error', () => {
   expect(() => gradientAccumulation([variable('w', [3])], 0)).toThrow(/gradientAccumulation: 0 micro-batches/)
 })

@@ -1,4 +1,4 @@
-/** LARS on the GPU against the f64 reference over several steps. */
+/** Several steps of LARS against the f64 reference. */
 import { describe, expect, test } from 'vitest'
 import { Arena, clipByGlobalNorm, input, lars, scale, variable, type Unscaling } from '../../../engine/index.js'
 import { expectClose } from '../../support/check.js'
@@ -6,7 +6,7 @@ import { engine, engineFor } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
 import * as reference from '../../support/reference/index.js'
 
-/** Sizes that end within a vec4 and leave gaps in an arena; one of two segments; `b` and `c` are exempt. */
+/** Sizes that are not whole vec4s, so that an arena has gaps; one has two segments; `b` and `c` are exempt. */
 const shapes = { a: [3, 5], b: [130], c: [1], d: [129, 131], zero: [7, 3] }
 type Name = keyof typeof shapes
 const names = Object.keys(shapes) as Name[]
@@ -35,7 +35,7 @@ function expected(name: Name): Float64Array {
 describe.each([
   ['in an arena', true, {}],
   ['apart', false, {}],
-  // The largest tensor is longer than a binding: three runs, the smaller ones before it, its first segment, the rest.
+  // The largest tensor exceeds a binding. This gives three runs: the smaller tensors, its first segment, the rest.
   ['in an arena, bindings of 64 KiB', true, { maxBindingBytes: 65536 }],
 ] as const)('parameters %s', (_, arena, target) => {
   test.each([
@@ -51,7 +51,7 @@ describe.each([
       lossScale === 1 ? undefined : { factor: input('factor', [1]), applied: input('applied', [1]) }
     const updates = optimizer.updates(gradients, input('rate', [1]), unscaling)
     const program = await gpu.compile({ updates })
-    // Norms, trust and update: one dispatch each where all lies side by side and can be bound.
+    // Norms, trust and update take one dispatch each if all tensors are neighbours and can be bound.
     const runs = 'maxBindingBytes' in target ? 3 : 1
     if (arena) expect(program.plan.dispatches.filter((d) => d.op === 'lars')).toHaveLength(2 * runs + 1)
     for (let step = 1; step <= STEPS; step++)
@@ -67,7 +67,7 @@ describe.each([
   })
 })
 
-test('a tensor whose gradient and decay vanish stays, with a trust of 1', async () => {
+test('a tensor with zero gradient and no decay stays, with q = 1', async () => {
   const gpu = await engine()
   const w = variable('w', [2, 3], Float32Array.of(1, 2, 3, 4, 5, 6))
   const optimizer = lars([w])
@@ -78,7 +78,7 @@ test('a tensor whose gradient and decay vanish stays, with a trust of 1', async 
   for (const v of [w, ...optimizer.state]) gpu.release(v)
 })
 
-test('a step that clipping skips leaves every bit where it was', async () => {
+test('a step that clipping skips changes nothing', async () => {
   const gpu = await engine()
   const w = variable('w', [2, 3], Float32Array.of(1, 2, 3, 4, 5, 6))
   const optimizer = lars([w])

@@ -1,4 +1,4 @@
-/** Dynamic loss scaling: what is skipped, what grows, and that a skipped step leaves every bit where it was. */
+/** Dynamic loss scaling: which steps are skipped, when the scale grows, and that a skipped step changes nothing. */
 import { describe, expect, test } from 'vitest'
 import {
   adam,
@@ -23,20 +23,20 @@ import {
 import { engine } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
 
-/** Sizes that end within a vec4 and leave gaps in an arena; one of several segments. */
+/** Sizes that are not whole vec4s, so that an arena has gaps; one has several segments. */
 const shapes = { a: [3, 5], b: [130], c: [1], d: [3, 7, 17, 129] }
 const names = Object.keys(shapes) as (keyof typeof shapes)[]
 const size = (name: keyof typeof shapes): number => shapes[name].reduce((a, b) => a * b, 1)
 
 interface Bench {
-  /** Runs a step with these gradients of the unscaled loss, and gives the state [scale, clean, skipped] after it. */
+  /** Runs a step with these gradients of the unscaled loss, and returns the state [scale, clean, skipped] after it. */
   step(change?: (g: Record<string, Float32Array>) => void): Promise<number[]>
   /** All parameters and the optimiser's state. */
   everything(): Promise<Float32Array[]>
   close(): void
 }
 
-/** An optimiser on given gradients, which are multiplied by the scale as a scaled loss would. */
+/** An optimiser on given gradients, which are multiplied by the scale, as those of a scaled loss are. */
 async function bench(
   make: (parameters: Variable[]) => Optimizer,
   { arena = true, initial = 1024, interval = 3 } = {},
@@ -48,7 +48,7 @@ async function bench(
   if (arena) new Arena(parameters)
   const optimizer = make(parameters)
   const scaling = dynamicLossScale({ initial, interval })
-  // Memory that is infinite before it is lent to the gradients: what lies between them is not to be looked at.
+  // The gradients' memory has infinities in it before. Those in the gaps must not count.
   const litter = sum(scale(input('litter', [80_000]), 2))
   const scaled = names.map((name): Value => multiply(input(name, shapes[name]), scaling.seed))
   const judged = scaling.judge(scaled)
@@ -102,17 +102,17 @@ describe.each(optimizers)('%s', (_, make) => {
     it.close()
   })
 
-  test('takes the steps that it takes without a scale', async () => {
+  test('gives the same steps as without a scale', async () => {
     const [with1024, with1] = [await bench(make), await bench(make, { initial: 1, interval: 1000 })]
     for (let i = 0; i < 3; i++) await Promise.all([with1024.step(), with1.step()])
-    // A power of two goes in and out of every number exactly.
+    // Multiplication by a power of two is exact.
     expect(await with1024.everything()).toEqual(await with1.everything())
     with1024.close()
     with1.close()
   })
 })
 
-test('the scale doubles after so many clean steps in a row', async () => {
+test('the scale doubles after `interval` steps without overflow', async () => {
   const it = await bench((p) => sgd(p))
   const [, overflow] = overflows[0]
   const seen = []
@@ -133,7 +133,7 @@ test('the scale doubles after so many clean steps in a row', async () => {
   it.close()
 })
 
-test('by default it begins at 65536 and doubles after 2000', async () => {
+test('by default it starts at 65536 and doubles after 2000 steps', async () => {
   const gpu = await engine()
   const scaling = dynamicLossScale()
   const { update } = scaling.judge([input('g', [1])])
@@ -144,13 +144,13 @@ test('by default it begins at 65536 and doubles after 2000', async () => {
   gpu.release(scaling.state)
 })
 
-test('gradients beyond one binding, or one grid, are looked through in parts', async () => {
+test('gradients larger than a binding, or than a grid, are checked in parts', async () => {
   const gpu = await engine()
   const g = ['g0', 'g1', 'g2'].map((name) => input(name, [70_000]))
   for (const limits of [{ maxBindingBytes: 2 ** 17 }, { maxWorkgroupsPerDimension: 3 }]) {
     const scaling = dynamicLossScale()
     const { next } = scaling.judge(g.map((v) => scale(v, 1)))
-    // Planned for the small adapter: every segment is looked at once, in some dispatch that can bind it.
+    // In the plan for the small adapter, each segment is checked once, by a dispatch that can bind it.
     const small = Object.create(gpu, { target: { value: { ...gpu.target, ...limits } } }) as typeof gpu
     const looks = small.plan({ outputs: { next } }).dispatches.filter(({ kernel }) => kernel === 'finite')
     expect(looks.reduce((n, { workgroups }) => n + workgroups[0], 0)).toBe(15)
@@ -163,7 +163,7 @@ test('gradients beyond one binding, or one grid, are looked through in parts', a
   }
 })
 
-test('statistics that are not finite leave the running ones as they are', async () => {
+test('statistics that are not finite leave the running statistics unchanged', async () => {
   const gpu = await engine()
   const running = { mean: variable('mean', [4]), variance: variable('variance', [4], new Float32Array(4).fill(1)) }
   const x = input('x', [6, 4])
@@ -180,7 +180,7 @@ test('statistics that are not finite leave the running ones as they are', async 
 })
 
 describe.skipIf(!(await engine()).target.f16)('with f16', () => {
-  test('the scale comes down until the gradients fit, and then the weights move', async () => {
+  test('the scale decreases until the gradients fit, and then the weights change', async () => {
     const gpu = await engine()
     const w = variable('w', [8], new Float32Array(8).fill(1))
     const scaling = dynamicLossScale()
@@ -192,7 +192,7 @@ describe.skipIf(!(await engine()).target.f16)('with f16', () => {
       updates: [...sgd([w]).updates(scaled, input('rate', [1]), judged), judged.update, assign(seen, judged.next)],
     })
     const data = { x: new Float32Array(8).fill(0.5), weight: new Float32Array(8).fill(10), rate: Float32Array.of(1) }
-    // 10 · 65536 does not fit f16, nor do its halves, until 10 · 4096.
+    // 10 · 65536 overflows in f16. So do its halves, down to 10 · 4096, which fits.
     for (let skipped = 1; skipped <= 4; skipped++) {
       await program.run(data)
       expect([...(await gpu.read(seen))]).toEqual([65536 / 2 ** skipped, 0, skipped])

@@ -77,7 +77,7 @@ describe('crossEntropy', () => {
 })
 
 describe('ntXentRows', () => {
-  /** Row r of [batch, size, size]: cross-entropy over all columns but r, of the partner half the rows away. */
+  /** Row r of [batch, size, size]: cross-entropy over all columns except r, with the partner half the rows away. */
   const nllRows = (s: reference.Tensor64): reference.Tensor64 => {
     const size = s.shape.at(-1)!
     const rows = Array.from({ length: s.data.length / size }, (_, i) => {

@@ -52,9 +52,9 @@ describe('matmul', () => {
 })
 
 describe('a weight larger than a binding', () => {
-  test('is cut, and so is its gradient, and both results are those of f64', async () => {
+  test('is cut, and so is its gradient; both agree with f64', async () => {
     const gpu = await engine()
-    // 16 KiB a binding, against a weight of 96 KiB and its gradient, and a product of 9 KiB in seven parts.
+    // A binding of 16 KiB, for a weight and a gradient of 96 KiB each, and a product of 9 KiB in seven splits.
     const small = Object.create(gpu, { target: { value: { ...gpu.target, maxBindingBytes: 16384 } } }) as typeof gpu
     const shapes = { x: [12, 128], w: [128, 192], bias: [192], r: [12, 192] }
     const [x, w, bias, r] = Object.entries(shapes).map(([name, shape]) => input(name, shape))
@@ -81,7 +81,7 @@ describe('a weight larger than a binding', () => {
     program.destroy()
   })
 
-  test('of which the sizes cannot be cut is one clear error', async () => {
+  test('is a clear error if its sizes cannot be cut', async () => {
     const gpu = await engine()
     const small = Object.create(gpu, { target: { value: { ...gpu.target, maxBindingBytes: 4096 } } }) as typeof gpu
     const product = matmul(input('x', [3, 64]), input('w', [63, 64]), { transposeB: true })

@@ -1,4 +1,4 @@
-/** Adam, AdamW and SGD on the GPU against the f64 reference over several steps. */
+/** Several steps of Adam, AdamW and SGD against the f64 reference. */
 import { describe, expect, test } from 'vitest'
 import { adam, adamW, Arena, input, sgd, variable, type Optimizer, type Variable } from '../../../engine/index.js'
 import { expectClose } from '../../support/check.js'
@@ -35,7 +35,7 @@ async function trained(
 const gradientOf = (name: keyof typeof shapes, step: number): Float32Array =>
   formulaTensor(`optimizer/gradient/${step}/${name}`, shapes[name])
 
-/** What the reference's step makes of one parameter; `step` counts from 1. */
+/** One parameter after a step of the reference; `step` counts from 1. */
 function expected(
   name: keyof typeof shapes,
   advance: (w: Float64Array, g: Float64Array, step: number, lr: number) => void,

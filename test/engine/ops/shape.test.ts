@@ -29,7 +29,7 @@ describe('sum and mean', () => {
         build: (v) => ({ sum, mean })[name](v.x, axes),
         reference: (t) => reference[name](t.x, axes),
       })
-  test('an axis that is not there is an error that names the op', () => {
+  test('a missing axis is an error that names the op', () => {
     expect(() => sum(input('x', [3, 5]), [2])).toThrow(/sum.*\[3, 5\]/)
   })
 })

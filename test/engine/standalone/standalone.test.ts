@@ -9,7 +9,7 @@ import * as reference from '../../support/reference/index.js'
 
 const STORAGE = 0x80 | 0x04 | 0x08
 
-/** A device that counts what is made on it: the caller's own, as far as the kernels can tell. */
+/** A stand-in for the caller's device, which counts the objects that are made on it. */
 async function countingDevice(): Promise<{ device: GPUDevice; made: () => number }> {
   const { device } = await engine()
   let count = 0
@@ -46,7 +46,7 @@ function submit<N extends string>(device: GPUDevice, kernel: RecordedKernel<N>, 
   device.queue.submit([encoder.finish()])
 }
 
-/** Runs a kernel on buffers of its own and reads everything that it writes. */
+/** Runs a kernel on new buffers and reads everything that it writes. */
 async function run<N extends string>(
   kernel: RecordedKernel<N>,
   given: Partial<Record<N, Float32Array | Uint32Array>>,
@@ -90,7 +90,7 @@ describe('kernels against f64 references', () => {
       expectClose('c', (await run(kernel, given)).c, expected.data, 1e-5)
     })
 
-  test('conv2d with bias, stride and channels that are no whole vec4s', async () => {
+  test('conv2d with bias, stride and channels that are not whole vec4s', async () => {
     const [x, w] = [
       [2, 7, 5, 3],
       [3, 3, 3, 5],
@@ -212,7 +212,7 @@ describe('kernels against f64 references', () => {
   })
 })
 
-describe('gradients against the engine, whose own are held against f64', () => {
+describe('gradients against the engine, whose tests compare with f64', () => {
   /** Gradients of sum(y · dy) by the engine. */
   async function byEngine<K extends string>(
     shapes: Record<K, number[]>,
@@ -340,7 +340,7 @@ describe('recorded kernels', () => {
     y.destroy()
   })
 
-  test('what does not fit is one line that names it', async () => {
+  test('errors are one line, and name the op and the operand', async () => {
     const d = await device()
     await expect(kernels.matmul(d, { a: [2, 3], b: [4, 5] })).rejects.toThrow(
       'matmul: shapes [2, 3] and [4, 5] do not match',

@@ -1,6 +1,6 @@
 import { map, sizeOf, tensor64, type Tensor64 } from './tensor.js'
 
-/** f over two tensors whose shapes broadcast as in NumPy: aligned at the last axis, 1 stretches. */
+/** f over two tensors, with NumPy's broadcasting: shapes are aligned at the last axis, and axes of size 1 repeat. */
 function broadcast(a: Tensor64, b: Tensor64, f: (x: number, y: number) => number): Tensor64 {
   const rank = Math.max(a.shape.length, b.shape.length)
   const pad = (shape: number[]) => [...Array<number>(rank - shape.length).fill(1), ...shape]
@@ -30,7 +30,7 @@ export const sqrt = (x: Tensor64) => map(x, Math.sqrt)
 export const exp = (x: Tensor64) => map(x, Math.exp)
 export const log = (x: Tensor64) => map(x, Math.log)
 
-/** Sum over the given axes (all by default); summed axes go, unless kept with size 1. */
+/** Sum over the given axes (all by default). Summed axes are dropped, or kept with size 1. */
 export function sum(x: Tensor64, axes: readonly number[] = x.shape.map((_, i) => i), keepAxes = false): Tensor64 {
   const kept = x.shape.map((d, axis) => (axes.includes(axis) ? 1 : d))
   const y = tensor64(kept)
@@ -60,5 +60,5 @@ export function gather(x: Tensor64, indices: ArrayLike<number>): Tensor64 {
   return y
 }
 
-/** sum(y * r): the random linear functional that turns an op into a function with a gradient. */
+/** sum(y * r): a random linear functional, which makes a scalar function of an op. */
 export const dot = (y: Tensor64, r: ArrayLike<number>): number => y.data.reduce((total, v, i) => total + v * r[i], 0)

@@ -1,7 +1,7 @@
 import type { Tensor64 } from './tensor.js'
 
 /**
- * Up to `limit` coordinates of `size`, spread evenly and always with the first and the last; all of them if they fit.
+ * Up to `limit` of `size` coordinates, spread evenly, with the first and the last. All of them if `limit` allows.
  */
 export function coordinates(size: number, limit: number): number[] {
   if (size <= limit) return Array.from({ length: size }, (_, i) => i)
@@ -10,7 +10,7 @@ export function coordinates(size: number, limit: number): number[] {
 
 /**
  * Central differences (f(x + h) - f(x - h)) / 2h with respect to the given coordinates (all by default)
- * of inputs[which]; the other inputs stay. Error about h^2 f'''/6 + 1e-16 |f| / h.
+ * of inputs[which], with the other inputs fixed. The error is about h^2 f'''/6 + 1e-16 |f| / h.
  */
 export function numericalGradient(
   f: (inputs: Tensor64[]) => number,

@@ -36,9 +36,10 @@ export function crossEntropy(logits: Tensor64, labels: ArrayLike<number>, { labe
 }
 
 /**
- * Multi-view Barlow Twins of projections z[m * B, d], rows view-major (row = view * B + image): rows
- * L2-normalised, columns standardised jointly over all rows. Two views: their cross-correlation. More:
- * each view against the mean view on the diagonal, the mean view with itself off it. (arXiv 2312.10725)
+ * Multi-view Barlow Twins of projections z[m * B, d] with rows in view-major order (row = view * B + image). Rows are
+ * L2-normalised, and columns are standardised jointly over all rows. For two views it uses their cross-correlation. For
+ * more, it uses that of each view with the mean view on the diagonal, and that of the mean view with itself off the
+ * diagonal (arXiv 2312.10725).
  */
 export function barlowTwins(z: Tensor64, views: number, penalty: number): number {
   const s = standardizeColumns(l2NormalizeRows(z))

@@ -27,8 +27,8 @@ interface BatchNormOptions {
 }
 
 /**
- * Training batch-norm over all axes but the last: y = scale (x - mean) / sqrt(variance + epsilon) + shift,
- * with the statistics of each chunk of the first axis; then + residual, then ReLU.
+ * Training batch-norm over all axes except the last: y = scale (x - mean) / sqrt(variance + epsilon) + shift, with the
+ * statistics of each chunk of the first axis; then + residual, then ReLU.
  */
 export function batchNorm(
   x: Tensor64,
@@ -48,7 +48,7 @@ export function batchNorm(
   return { y, mean, variance }
 }
 
-/** Eval batch-norm: the given statistics [C] instead of the batch's. */
+/** Evaluation batch-norm: with given statistics [C] instead of the batch's. */
 export function batchNormInference(
   x: Tensor64,
   scale: Tensor64,
@@ -66,7 +66,7 @@ export function batchNormInference(
   })
 }
 
-/** Each row of x[N, D] over max(its Euclidean norm, epsilon). */
+/** Each row of x[N, D] divided by max(its Euclidean norm, epsilon). */
 export function l2NormalizeRows(x: Tensor64, epsilon = 1e-12): Tensor64 {
   const { rows, columns } = asRows(x)
   const norms = Array.from({ length: rows }, (_, r) =>
@@ -76,7 +76,8 @@ export function l2NormalizeRows(x: Tensor64, epsilon = 1e-12): Tensor64 {
 }
 
 /**
- * Each column of each chunk of rows: (x - mean) / sqrt(variance + epsilon), variance with divisor rows - correction.
+ * (x - mean) / sqrt(variance + epsilon) of each column of each chunk of rows. The divisor of the variance is
+ * rows - correction.
  */
 export function standardizeColumns(
   x: Tensor64,

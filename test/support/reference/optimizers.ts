@@ -1,4 +1,4 @@
-/** One step of each optimiser on plain arrays, in place; `step` counts from 1. PyTorch's definitions. */
+/** One step of each optimiser on plain arrays, in place, as PyTorch defines it. `step` counts from 1. */
 
 export interface AdamState {
   m: Float64Array
@@ -24,7 +24,7 @@ function adamUpdate(w: Float64Array, g: Float64Array, state: AdamState, step: nu
   }
 }
 
-/** Adam, weight decay added to the gradient. */
+/** Adam, with weight decay added to the gradient. */
 export function adam(
   w: Float64Array,
   gradient: Float64Array,
@@ -41,7 +41,7 @@ export function adam(
   )
 }
 
-/** AdamW: the weights decay by lr * weightDecay, apart from the gradient. */
+/** AdamW: the weights decay by lr * weightDecay, separately from the gradient. */
 export function adamW(
   w: Float64Array,
   gradient: Float64Array,

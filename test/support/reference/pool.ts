@@ -1,6 +1,6 @@
 import { tensor64, type Tensor64 } from './tensor.js'
 
-/** Maximum over size x size windows of x[N,H,W,C]; padding never wins. */
+/** Maximum over size x size windows of x[N,H,W,C]; padding is never the maximum. */
 export function maxPool2d(
   x: Tensor64,
   { size, stride, padding = 0 }: { size: number; stride: number; padding?: number },

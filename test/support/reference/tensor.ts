@@ -1,6 +1,6 @@
 /**
- * The references: each op again as naive f64 loops, sharing nothing with the engine.
- * Activations are NHWC, convolution weights HWIO, as in the engine.
+ * The references: each op as plain f64 loops, which share no code with the engine. Activations are NHWC, convolution
+ * weights HWIO, as in the engine.
  */
 export interface Tensor64 {
   shape: number[]
@@ -22,7 +22,7 @@ export const map = (x: Tensor64, f: (value: number, index: number) => number): T
 
 export const scalar = (value: number): Tensor64 => ({ shape: [], data: Float64Array.of(value) })
 
-/** Rows and columns of a tensor seen as a matrix whose columns are its last axis. */
+/** Rows and columns of a tensor as a matrix whose columns are its last axis. */
 export function asRows(x: Tensor64): { rows: number; columns: number } {
   const columns = x.shape.at(-1)!
   return { rows: x.data.length / columns, columns }

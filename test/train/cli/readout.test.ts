@@ -318,7 +318,7 @@ describe('views', () => {
     expect(plain.stdout).toContain('each with 8 views of 16×16 pixels')
     await expect(views('--out', join(folder, 'views.jpg'))).rejects.toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^error: --out .*views\.jpg: [^\n]* ends in \.png\n$/),
+      stderr: expect.stringMatching(/^error: --out .*views\.jpg: [^\n]* must end in \.png\n$/),
     })
     expect(existsSync(join(folder, 'views.jpg'))).toBe(false)
     await expect(views('--config', config, '--views', '4', '--out', out)).rejects.toMatchObject({

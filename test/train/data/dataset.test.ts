@@ -1,11 +1,41 @@
 import { describe, expect, test } from 'vitest'
 import { subset } from '../../../train/data/subset.js'
 import { fromArrays, inMemory, readImages, type ImageDataset } from '../../../train/data/dataset.js'
+import { datasetRegistry, MissingSplitError } from '../../../train/data/registry.js'
 import { loadDataset } from '../../../train/node/data/index.js'
 
 test('an unknown name lists the known ones', async () => {
   await expect(loadDataset('cifar11', 'train')).rejects.toThrow(/^unknown data set "cifar11"; known: .*\bcifar10\b/)
   await expect(loadDataset('constructor', 'train')).rejects.toThrow('unknown data set "constructor"')
+})
+
+describe('a registry', () => {
+  const loaded: string[] = []
+  const registry = datasetRegistry({
+    mine: async () => ({
+      splits: ['train', 'unlabelled'],
+      pretraining: 'unlabelled',
+      locate: async () => 'nowhere',
+      async load(split) {
+        loaded.push(split)
+        return fromArrays({ images: new Uint8Array(3), height: 1, width: 1, split })
+      },
+    }),
+  })
+
+  test('loads the splits of its data sets', async () => {
+    expect(registry.names).toEqual(['mine'])
+    expect((await registry.load('mine', 'pretraining')).split).toBe('unlabelled')
+    expect((await registry.load('mine', 'train')).split).toBe('train')
+    expect(loaded).toEqual(['unlabelled', 'train'])
+  })
+
+  test('refuses a missing split and a resolution for images of a fixed size', async () => {
+    await expect(registry.load('mine', 'test')).rejects.toThrow(
+      new MissingSplitError('mine has no test split; it has train, unlabelled'),
+    )
+    await expect(registry.load('mine', 'train', { resolution: 8 })).rejects.toThrow(/^resolution 8: .* fixed size/)
+  })
 })
 
 describe('fromArrays', () => {

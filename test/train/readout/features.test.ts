@@ -166,6 +166,22 @@ describe('readout', () => {
     expect(linear.top1).toBeGreaterThan(0.6)
   })
 
+  test('reads only the first images of each class, without neighbours, when asked to', async () => {
+    const gpu = await engine()
+    const backbone = network()
+    const [train, held] = [coloured(30, 'train'), coloured(15, 'test')]
+    const options = { recipe, views: 1, seeds: [1], epochs: 2 }
+    const limits = { trainPerClass: 4, testPerClass: 3 }
+    const limited = await readout(gpu, backbone, train, held, { ...options, ...limits })
+    expect(limited).toMatchObject({ trainCount: 12, testCount: 9, knn: [] })
+    const first = (dataset: ImageDataset, count: number) =>
+      subset(
+        dataset,
+        Array.from({ length: count }, (_, i) => i),
+      )
+    expect(await readout(gpu, backbone, first(train, 12), first(held, 9), options)).toEqual(limited)
+  })
+
   test('needs labels', async () => {
     const gpu = await engine()
     const train = coloured(6, 'train')

@@ -1,8 +1,6 @@
-import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { contactSheet } from '../../../train/node/contact_sheet.js'
 import { escapeHtml, html } from '../../../train/report/html.js'
-import { beginPhase } from '../../../train/cli/phases.js'
 import { barChart, lineChart, smooth, thin } from '../../../train/report/plots.js'
 import { quickstartReport } from '../../../train/report/quickstart_report.js'
 import { findings, terminalTable, type Arm, type QuickstartSummary } from '../../../train/report/quickstart_summary.js'
@@ -163,21 +161,5 @@ describe('charts', () => {
     const thinned = thin(line, 100)
     expect(thinned).toHaveLength(100)
     for (const { x, y } of [...thinned, ...smooth(line)]) expect(y).toBeCloseTo(3 * x + 1, 6)
-  })
-})
-
-describe('phases', () => {
-  it('are plain lines without a terminal, at most one every few seconds', () => {
-    let text = ''
-    const stream = new Writable({
-      write: (chunk: Buffer, _, done) => {
-        text += chunk.toString()
-        done()
-      },
-    })
-    const phase = beginPhase('probing', stream as unknown as NodeJS.WriteStream)
-    for (let i = 1; i <= 50; i++) phase.update(i, 50)
-    phase.finish()
-    expect(text).toMatch(/^probing +0 s\n$/)
   })
 })

@@ -6,6 +6,7 @@ import {
   duration,
   percent,
   percentWithError,
+  markdownTable,
 } from '../../../train/report/text.js'
 
 test('durations have at most two units', () => {
@@ -33,4 +34,8 @@ test('a table is flush left in its first column and flush right in the others', 
       ['untrained', '9', 'x'],
     ]),
   ).toEqual(['            top-1', 'untrained       9   x'])
+})
+
+test('a Markdown table has a row of dashes, and cells escape the separator', () => {
+  expect(markdownTable(['a', 'b'], [['x|y', '1']])).toBe('| a | b |\n| --- | ---: |\n| x\\|y | 1 |')
 })

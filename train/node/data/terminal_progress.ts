@@ -1,6 +1,7 @@
 /** Shows the progress of long work as a bar on a terminal, or as a line every few seconds elsewhere. */
 import { SingleBar } from 'cli-progress'
 import type { ProgressReporter } from '../../data/progress.js'
+import { formatCount } from '../../report/text.js'
 
 const SECONDS_BETWEEN_LINES = 3
 /** The whole line must fit in 80 columns. */
@@ -37,6 +38,6 @@ export function terminalProgress(stream: NodeJS.WriteStream = process.stderr): P
 }
 
 function amount(done: number, total: number, unit: 'bytes' | 'images'): string {
-  if (unit === 'images') return `${done.toLocaleString('en')}/${total.toLocaleString('en')} images`
+  if (unit === 'images') return `${formatCount(done)}/${formatCount(total)} images`
   return `${(done / 1e6).toFixed(1)}/${(total / 1e6).toFixed(1)} MB`
 }

@@ -1,7 +1,7 @@
 /**
- * Matrix units in plain WGSL, for adapters that have none: the kernels' own texts with the subgroup matrices swapped
- * for what they are defined to be. Lane l of 32 holds row l / 2 and columns 8·(l % 2) … + 7 of a result; a factor is
- * where it lies in workgroup memory, which does not change before it is used.
+ * Matrix units emulated in plain WGSL, for adapters without them. The subgroup matrices in the kernels' texts are
+ * replaced according to their definition. Lane l of 32 holds row l / 2 and columns 8·(l % 2) … + 7 of a result. A
+ * factor is represented by its place in workgroup memory, which does not change before the factor is used.
  */
 const definitions = `
 var<private> emulated_lane: u32;
@@ -30,7 +30,7 @@ fn store_row_major(offset: u32, m: Sum, stride: u32) {
 }
 `
 
-/** A kernel's text with the matrices emulated; throws where something of it is not known here. */
+/** A kernel's text with the matrices emulated; throws if the text uses something that is not emulated. */
 export function emulated(text: string): string {
   const plain = text
     .replace(/^enable .*$/m, 'enable f16;')
@@ -44,7 +44,7 @@ export function emulated(text: string): string {
     })
     .replace(/subgroupMatrixStore<row_major>\(&strips, /g, 'store_row_major(')
     .replace(/subgroupMatrixMultiplyAccumulate\(/g, 'multiply_accumulate(')
-    // Loops of a length that the driver does not know stay loops: unrolled, they take it seconds a kernel to compile.
+    // The driver must not unroll these loops, because each kernel would then take seconds to compile.
     .replace(/^( *for \(var (\w+) = 0u; \2 < )([^;]+)/gm, '$1($3) + (params.batches >> 31u)')
   const left = /subgroup_?[mM]atrix\w*/.exec(plain.replace(/\/\/.*$/gm, ''))
   if (left) throw new Error(`not emulated: ${left[0]}`)

@@ -1,6 +1,6 @@
 /**
- * Tiles on matrix units. Dawn's null backend validates every text and pipeline that lowering can ask for; what they
- * compute is held against f64 with the matrices emulated.
+ * Variants on matrix units. Dawn's null backend validates every text and pipeline that lowering can produce. Their
+ * results are compared with f64, with the matrices emulated.
  */
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { cast, conv2d, gradients, input, matmul, sum, type Target, type Value } from '../../../../engine/index.js'
@@ -17,7 +17,7 @@ import { checkConv, checkMatmul, only, type ConvCase, type MatmulCase } from './
 afterEach(() => vi.restoreAllMocks())
 
 const names = matrixConvs.map(({ name }) => name)
-/** What an adapter with matrix units says of itself. */
+/** The target of an adapter with matrix units. */
 const offering: Partial<Target> = {
   adapterClass: 'gpu',
   f16: true,
@@ -30,13 +30,13 @@ const offering: Partial<Target> = {
 
 const half = (name: string, shape: number[]): Value => cast(input(name, shape), 'f16')
 
-/** A product for which the largest tiles are the best. */
+/** A product for which the largest tiles are best. */
 const large: MatmulWork = {
   ...({} as Pick<MatmulWork, 'a' | 'b' | 'c'>),
   ...{ batch: 1, M: 4096, N: 4096, K: 4096, transposeA: false, dtypes: { a: 'f16', b: 'f16', c: 'f16' } },
 }
 
-/** Dispatches of the matrix kernels in the lowering of a graph, by pipeline. */
+/** The dispatches of matrix kernels in a graph's plan, by pipeline. */
 async function matrixDispatches(outputs: Record<string, Value>): Promise<Map<string, Dispatch>> {
   const target = { ...(await engine()).target, ...offering }
   const { dispatches } = lower({ outputs }, { target, library: new KernelLibrary(readKernels()) })
@@ -47,7 +47,7 @@ async function matrixDispatches(outputs: Record<string, Value>): Promise<Map<str
   )
 }
 
-/** Every combination of dtypes, biases and transposes that the ops can ask of one tile. */
+/** Every combination of dtypes, biases and transposes that the ops can use for one tile. */
 async function everySpecialisation(): Promise<Map<string, Dispatch>> {
   const [x, w, bias] = [half('x', [2, 8, 8, 16]), input('w', [3, 3, 16, 16]), input('bias', [16])]
   const conv = sum(cast(conv2d(x, w, { stride: 2, padding: 1, bias }), 'f32'))
@@ -65,7 +65,7 @@ async function everySpecialisation(): Promise<Map<string, Dispatch>> {
 }
 
 describe('on the null backend', () => {
-  /** The instance must stay referenced: once it is collected, its objects crash the process. */
+  /** The instance must stay referenced, because the objects of a collected instance crash the process. */
   let gpu: GPU
   let device: GPUDevice
 
@@ -79,7 +79,7 @@ describe('on the null backend', () => {
     return () => device.destroy()
   })
 
-  /** What Dawn has to say of a text and of its pipeline. */
+  /** Dawn's messages about a text and its pipeline. */
   async function verdict(code: string): Promise<string> {
     device.pushErrorScope('validation')
     const module = device.createShaderModule({ code })
@@ -119,7 +119,7 @@ describe('on the null backend', () => {
     },
   )
 
-  test('the check finds what is wrong', async () => {
+  test('the check finds errors', async () => {
     const text = readKernels()['conv2d_matrix']
     expect(await verdict(text)).toBe('accepted')
     expect(await verdict(text.replace('&left, (sub_row', '&left, (local'))).toMatch(
@@ -144,14 +144,14 @@ const matmuls: MatmulCase[] = [
   { a: [140, 72], b: [132, 72], transposeB: true },
 ]
 
-// The largest tile takes more workgroup memory than software drivers have.
+// The largest tile needs more workgroup memory than software drivers have.
 describe.each(names.slice(1))('%s, emulated', (name) => {
   const target = { subgroupMatrix: true, subgroupSize: [32, 32] } as const
 
   test('convolutions and products', async ({ skip }) => {
     skip(!(await engine()).target.f16, 'the adapter has no f16')
     only(name, matrixConvs, matrixWeightGradients, matrixMatmuls)
-    // One tile on everything; of the others, what differs by the tile. Every kernel more takes a driver seconds.
+    // One tile has all cases, and the others those that depend on the tile: each kernel takes seconds to compile.
     const some =
       name === 'matrix 64×64' ? ([convs, matmuls] as const) : ([convs.slice(0, 1), matmuls.slice(1, 2)] as const)
     for (const given of some[0]) await checkConv(given, 'f16', target)

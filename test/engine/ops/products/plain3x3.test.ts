@@ -5,7 +5,7 @@ import { engine } from '../../../support/engine.js'
 import { formulaTensor } from '../../../support/formula.js'
 import * as reference from '../../../support/reference/index.js'
 
-/** From here on every 3×3 product of stride 1 is computed this way, whatever it is estimated to cost. */
+/** From here on this variant computes every 3×3 product of stride 1, whatever its estimate. */
 function computedBy(name: string): void {
   beforeAll(async () => {
     ;(await engine()).variants = Object.assign(new Map<string, string>(), { get: () => name })
@@ -16,7 +16,8 @@ function computedBy(name: string): void {
 }
 
 /**
- * Whole tiles, part tiles on either side, one tile in one direction and several in the other, channels to be padded.
+ * Whole tiles, partial tiles on each side, one tile in one direction and several in the other, and channels that need
+ * padding.
  */
 const cases: { x: number[]; w: number[]; padding: number; bias?: boolean }[] = [
   { x: [1, 4, 4, 4], w: [3, 3, 4, 4], padding: 1 },
@@ -25,7 +26,7 @@ const cases: { x: number[]; w: number[]; padding: number; bias?: boolean }[] = [
   { x: [1, 9, 3, 20], w: [3, 3, 20, 3], padding: 1, bias: true },
   { x: [2, 6, 11, 4], w: [3, 3, 4, 8], padding: 0 },
   { x: [1, 5, 6, 4], w: [3, 3, 4, 4], padding: 2 },
-  // Rows of four and of eight lanes' pixels, the latter all lanes of a subgroup; then a row that goes on beyond them.
+  // Rows of the pixels of four lanes and of eight, which is a whole subgroup; then a longer row.
   { x: [3, 3, 16, 4], w: [3, 3, 4, 8], padding: 1 },
   { x: [2, 3, 32, 8], w: [3, 3, 8, 4], padding: 1, bias: true },
   { x: [1, 2, 36, 4], w: [3, 3, 4, 4], padding: 1 },
@@ -45,7 +46,7 @@ describe.each(['winograd', 'register, by rows'])('3×3 convolution by %s', (name
 describe('Winograd', () => {
   computedBy('winograd')
 
-  test('takes 3×3 kernels of stride 1, and leaves the others', async () => {
+  test('serves 3×3 kernels of stride 1 and no others', async () => {
     const kernels = async (size: number, stride: number): Promise<string[]> => {
       const y = conv2d(input('x', [1, 9, 9, 8]), input('w', [size, size, 8, 8]), { stride, padding: 1 })
       return (await engine()).plan({ outputs: { y } }).dispatches.map((d) => d.kernel)
@@ -55,7 +56,7 @@ describe('Winograd', () => {
     expect(await kernels(1, 1)).not.toContain('winograd_output')
   })
 
-  test('runs of images give what register tiles give at once', async () => {
+  test('in runs of images, gives the same results as register tiles', async () => {
     const own = await engine()
     const shapes = { x: [5, 64, 64, 228], w: [3, 3, 228, 4] }
     const given = { x: formulaTensor('runs/x', shapes.x), w: formulaTensor('runs/w', shapes.w) }

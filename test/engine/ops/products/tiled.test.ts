@@ -1,4 +1,4 @@
-/** Tiles in workgroup memory: every size on awkward shapes, forward and both gradients, against f64. */
+/** Tiles in workgroup memory: every tile on odd shapes, forward and both gradients, against f64. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { conv2d, input, matmul, type Target, type Value } from '../../../../engine/index.js'
 import { tiledConvs, tiledMatmuls, tiledWeightGradients } from '../../../../engine/ops/products/tiled.js'
@@ -9,7 +9,7 @@ afterEach(() => vi.restoreAllMocks())
 
 const names = tiledConvs.map(({ name }) => name)
 
-/** Kernels, strides and paddings of a ResNet on odd sizes; the last has several tiles and its sums cut. */
+/** Kernels, strides and paddings of a ResNet on odd sizes; the last has several tiles and split sums. */
 const convs: ConvCase[] = [
   { x: [3, 7, 5, 12], w: [3, 3, 12, 20], stride: 1, padding: 1 },
   { x: [3, 9, 6, 4], w: [7, 7, 4, 12], stride: 2, padding: 3 },
@@ -48,7 +48,7 @@ test('stored f16: convolution and product', async ({ skip }) => {
   await checkMatmul(matmuls[0], 'f16')
 })
 
-test('more tiles than a dimension takes are folded', async () => {
+test('more tiles than one dimension allows use two dimensions', async () => {
   only('tiled 64×64', tiledConvs, tiledWeightGradients)
   const given: ConvCase = { x: [1, 50, 51, 4], w: [1, 1, 4, 4], stride: 1, padding: 0 }
   const target = { maxWorkgroupsPerDimension: 16 }
@@ -70,7 +70,7 @@ describe('which tiles serve', () => {
       .sort((a, b) => a.cost(work(M, N, K), target) - b.cost(work(M, N, K), target))
       .map((variant) => variant.name)
 
-  test('large ones for large products, small ones for small or narrow products; two at the most', async () => {
+  test('large ones for large products, small ones for small or narrow products, at most two', async () => {
     const { target } = await gpuEngine()
     expect(serving(target, 4096, 4096, 4096)[0]).toBe('tiled 128×128')
     expect(serving(target, 32, 8192, 512)[0]).toBe('tiled 32×64')
@@ -83,13 +83,13 @@ describe('which tiles serve', () => {
     }
   })
 
-  test('none beyond the workgroup memory there is, none on a software driver', async () => {
+  test('none that exceeds the workgroup memory, and none on a software driver', async () => {
     const { target } = await gpuEngine()
     expect(serving({ ...target, maxWorkgroupBytes: 16383 }, 4096, 4096, 4096)[0]).toBe('tiled 128×64')
     expect(serving({ ...target, adapterClass: 'cpu' }, 4096, 4096, 4096)).toEqual([])
   })
 
-  test('on a GPU the ops ask for them', async () => {
+  test('the ops use them on a GPU', async () => {
     const gpu = await gpuEngine()
     const kernels = (y: Value): string[] => gpu.plan({ outputs: { y } }).dispatches.map((d) => d.kernel)
     expect(kernels(matmul(input('a', [1024, 512]), input('b', [512, 1024])))).toContain('conv2d_tiled')

@@ -1,4 +1,4 @@
-/** Products computed in one given way on an adapter taken for a GPU, and what they are in f64. */
+/** Products computed by one given variant, on an adapter that is treated as a GPU, and compared with f64. */
 import { vi } from 'vitest'
 import {
   cast,
@@ -23,8 +23,8 @@ import { tensor64, type Tensor64 } from '../../../support/reference/index.js'
 import { emulated } from './emulated_matrices.js'
 
 /**
- * Of the ways of one file, the one by this name serves everything, for nothing, and the rest nothing; Winograd stands
- * aside. So it is until `vi.restoreAllMocks`, which whoever calls this does after each test.
+ * Makes the variant of this name serve all work at no cost, and the others in `files` and Winograd none. The caller
+ * undoes it after each test with `vi.restoreAllMocks`.
  */
 export function only(name: string, ...files: readonly (readonly Variant<never>[])[]): void {
   for (const variant of files.flat()) {
@@ -36,14 +36,16 @@ export function only(name: string, ...files: readonly (readonly Variant<never>[]
 
 const engines = new Map<string, Engine>()
 
-/** The kernels as the adapter can run them: matrix units are emulated. */
+/** The kernels, with matrix units emulated. */
 function kernels(): Record<string, string> {
   const texts = readKernels()
   for (const name of ['conv2d_matrix', 'conv2d_weight_gradient_matrix']) texts[name] = emulated(texts[name])
   return texts
 }
 
-/** An engine on the tests' device that takes it for a GPU; one for each target, since it keeps its pipelines. */
+/**
+ * An engine on the tests' device that treats it as a GPU. There is one for each target, so that pipelines are reused.
+ */
 export async function gpuEngine(target: Partial<Target> = {}): Promise<Engine> {
   const own = await engine()
   const key = JSON.stringify(target)
@@ -104,7 +106,7 @@ function expectedConv(
   return { y, dx, dw }
 }
 
-/** The nearest numbers that f16 holds, so that only what a kernel itself rounds differs. */
+/** The nearest numbers that are exact in f16, so that only the rounding of a kernel itself matters. */
 const halves = (values: Float32Array): Float32Array =>
   values.map((v) => {
     const ulp = 2 ** (Math.max(-14, Math.floor(Math.log2(Math.abs(v) || 1))) - 10)
@@ -127,7 +129,7 @@ async function run(
   }
 }
 
-/** Holds y, dx and dw of a convolution, as the chosen ways compute them, against f64. */
+/** Compares y, dx and dw of a convolution with f64. */
 export async function checkConv(
   given: ConvCase,
   dtype: 'f32' | 'f16' = 'f32',
@@ -152,7 +154,7 @@ export async function checkConv(
     expectClose(key, read[key], expected[key].data, dtype === 'f16' ? 2e-3 : 1e-5)
 }
 
-/** Holds a product and its gradients against f64. */
+/** Compares a product and its gradients with f64. */
 export async function checkMatmul(
   given: MatmulCase,
   dtype: 'f32' | 'f16' = 'f32',

@@ -151,6 +151,6 @@ describe('an official archive', () => {
     await expect(locate('123', { cacheDir: folder })).rejects.toThrow(message)
     await expect(locate('123', { dataDir: folder })).rejects.toThrow(message)
     const nowhere = join(folder, 'nowhere')
-    await expect(locate('123', { dataDir: nowhere })).rejects.toThrow(`data folder ${nowhere} does not exist; give`)
+    await expect(locate('123', { dataDir: nowhere })).rejects.toThrow(`data folder ${nowhere} does not exist; name`)
   })
 })

@@ -58,7 +58,7 @@ describe('a folder of the user', () => {
     const load = (split: 'train' | 'test', dataDir = folder) => loadDataset('cifar10', split, { dataDir })
     const path = (file: string) => join(folder, file)
 
-    await expect(load('train', path('nowhere'))).rejects.toThrow(`data folder ${path('nowhere')} does not exist; give`)
+    await expect(load('train', path('nowhere'))).rejects.toThrow(`data folder ${path('nowhere')} does not exist; name`)
     await expect(load('train')).rejects.toThrow(`${path('data_batch_1.bin')} is missing; the train split needs it`)
     await expect(load('test')).rejects.toThrow(MissingSplitError)
     await expect(load('test')).rejects.toThrow(`${path('test_batch.bin')} is missing; the test split needs it`)

@@ -66,7 +66,7 @@ test('refuses a tarball that is not the pinned one, in one line', async () => {
   const { seen, progress } = recorder()
   const pinned = { spec: `file:${path}`, integrity: integrityOf(Buffer.from('the pinned one')), bytes: 100 }
   await expect(unpackPackage(pinned, target, progress)).rejects.toThrow(
-    `cannot download file:${path}: what the registry sent is not the pinned package (EINTEGRITY)`,
+    `cannot download file:${path}: the registry sent a file that is not the pinned package (EINTEGRITY)`,
   )
   expect(seen.at(-1)).toBe('finished')
   expect(await readdir(target)).not.toContain('package')

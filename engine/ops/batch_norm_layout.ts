@@ -1,0 +1,118 @@
+/** How the batch-norm kernels divide a tensor: groups, strips of rows, and runs that one dispatch each covers. */
+import type { LoweringContext } from '../lowering_context.js'
+import { part, type Slice } from '../plan.js'
+import { bytesOf, ShapeError, type DType, type Value } from '../value.js'
+import { checkActivations, checkFloat, padded, resize, up, vec4Of } from './common.js'
+
+/** x as [groups, rows, channels]. */
+export interface Layout {
+  readonly groups: number
+  readonly rows: number
+  readonly channels: number
+  /** Channels padded to whole vec4s. */
+  readonly c4: number
+  /** Rows of a strip. One invocation sums one strip, and the statistics of the strips are then merged. */
+  readonly strip: number
+  /** Strips of a group. */
+  readonly strips: number
+  readonly runs: readonly Run[]
+}
+
+/** The rows that one dispatch covers: all, or a part of one group if they cannot be bound together. */
+export interface Run {
+  /** Offset and size in bytes within the padded tensor. */
+  readonly offset: number
+  readonly bytes: number
+  readonly rows: number
+  readonly groups: number
+  readonly firstGroup: number
+  readonly firstStrip: number
+}
+
+/** Rows of each group, and channels. */
+export function sizesOf(x: Value, groups: number): { rows: number; channels: number } {
+  const channels = x.shape[x.shape.length - 1]
+  return { rows: x.size / channels / groups, channels }
+}
+
+export function layoutOf(context: LoweringContext, x: Value, groups: number): Layout {
+  const { rows, channels } = sizesOf(x, groups)
+  const c4 = up(channels, 4)
+  const strip = Math.max(16, Math.min(256, Math.ceil(rows / 64)))
+  const runs = runsOf(context, groups, rows, c4, strip, x.dtype)
+  return { groups, rows, channels, c4, strip, strips: Math.ceil(rows / strip), runs }
+}
+
+function runsOf(
+  context: LoweringContext,
+  groups: number,
+  rows: number,
+  c4: number,
+  strip: number,
+  dtype: DType,
+): Run[] {
+  const rowBytes = bytesOf[dtype] * c4
+  if (groups * rows * rowBytes <= context.target.maxBindingBytes)
+    return [{ offset: 0, bytes: groups * rows * rowBytes, rows, groups, firstGroup: 0, firstStrip: 0 }]
+  const runs: Run[] = []
+  for (let group = 0; group < groups; group++)
+    for (const { start, count } of context.rows(Math.ceil(rows / strip), strip * rowBytes)) {
+      const some = Math.min(count * strip, rows - start * strip)
+      const offset = (group * rows + start * strip) * rowBytes
+      if (offset % 256)
+        throw new Error(
+          `batchNorm: a group of ${rows} rows × ${c4} channels is over one binding and does not start at a bindable offset: ` +
+            'use a batch that is a multiple of 8',
+        )
+      runs.push({ offset, bytes: some * rowBytes, rows: some, groups: 1, firstGroup: group, firstStrip: start })
+    }
+  return runs
+}
+
+export const workgroupsOf = (context: LoweringContext, run: Run, { strip, c4 }: Layout): [number, number] => [
+  context.grid((Math.ceil(run.rows / strip) * c4) / 4, 64),
+  run.groups,
+]
+
+/** The rows of a run. */
+export const cut = (x: Slice, run: Run): Slice => part(x, run.offset, run.bytes)
+
+/** A tensor with its channels padded to whole vec4s. */
+export const wide = (context: LoweringContext, { channels, c4 }: Layout, v: Value): Slice =>
+  padded(context, context.of(v), [1, v.size / channels, channels], v.size / channels, c4, v.dtype)
+
+/** Memory for an output with its channels padded; `narrow` then removes the padding. */
+export const wideTarget = (context: LoweringContext, { channels, c4 }: Layout, v: Value): Slice =>
+  c4 === channels ? context.of(v) : context.temporary(up((bytesOf[v.dtype] * v.size * c4) / channels, 16))
+
+export function narrow(context: LoweringContext, { channels, c4 }: Layout, slice: Slice, v: Value): void {
+  const rows = v.size / channels
+  if (c4 !== channels) resize(context, slice, [1, rows, c4], context.of(v), rows, channels, v.dtype)
+}
+
+/** y = x·gain + offset (+ residual), then the ReLU if asked for. */
+export function applyLine(
+  context: LoweringContext,
+  layout: Layout,
+  slices: { x: Slice; gain: Slice; offset: Slice; residual?: Slice; y: Slice },
+  relu: boolean,
+  dtype: DType,
+): void {
+  const { x, gain, offset, residual, y } = slices
+  for (const run of layout.runs)
+    context.dispatch({
+      kernel: 'batch_norm_apply',
+      constants: { RELU: relu, RESIDUAL: !!residual, T: vec4Of(dtype), store: dtype },
+      params: { rows: run.rows, channels4: layout.c4 / 4, strip: layout.strip, first_group: run.firstGroup },
+      buffers: { x: cut(x, run), gain, offset, residual: residual && cut(residual, run), y: cut(y, run) },
+      workgroups: workgroupsOf(context, run, layout),
+    })
+}
+
+/** Throws unless x and the residual are activations of one dtype, and the vectors f32. */
+export function checkTypes(name: string, x: Value, residual: Value | undefined, vectors: Value[]): void {
+  checkActivations(name, x)
+  checkFloat(name, ...vectors)
+  if (residual && residual.dtype !== x.dtype)
+    throw new ShapeError(`${name}: residual is ${residual.dtype} and x ${x.dtype}: cast one to the other`)
+}

@@ -1,0 +1,32 @@
+/** `npm run watch -- runs/a runs/b`: a page that follows runs as they go and compares them. */
+import { Command } from 'commander'
+import { parseOptions, runCommand } from '../../engine/node/command.js'
+import { checkFolders, startWatchServer } from '../node/watch/server.js'
+
+const LARGEST_PORT = 65_535
+
+function port(text: string): number {
+  const value = /^\d+$/.test(text) ? Number(text) : NaN
+  if (!(value <= LARGEST_PORT))
+    throw new Error(`--port: '${text}' is not a port: give a number from 0 to ${LARGEST_PORT}`)
+  return value
+}
+
+const command = new Command('watch')
+  .description(
+    'Serve a page on this machine that follows runs while they train and compares them: loss, readouts, spectrum, speed, views and configuration.',
+  )
+  .argument('[folders...]', 'runs, or folders that hold runs (runs)')
+  .option('--port <number>', 'port to listen on (6006 or the next free one)', port)
+
+await runCommand(async () => {
+  const options = parseOptions<{ port?: number }>(command)
+  const folders = command.args.length > 0 ? command.args : ['runs']
+  checkFolders(folders)
+  const server = await startWatchServer(folders, options)
+  console.log(`Watching ${folders.join(', ')} on ${server.url} (Ctrl-C ends it)`)
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve())
+  })
+  await server.close()
+})
