@@ -7,6 +7,7 @@ import { ConfigError, withoutUndefined, type PartialConfig, type PretrainConfig 
 import type { InitialWeights } from '../run/pretrain.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
 import type { Split } from '../data/dataset.js'
+import { MissingSplitError } from '../data/registry.js'
 import { writeAtomically } from '../node/files.js'
 import { readBackbone, readWeights, refuseOtherNetwork } from '../node/weights.js'
 import { extractFeatures } from '../readout/features.js'
@@ -16,7 +17,7 @@ import { number, openWithNote, optionOf, parseOptions, runCommand, wholeNumber, 
 import { withoutDefaults } from './pretrain_options.js'
 import { configOfWeights, describeInput } from './weights_config.js'
 
-interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution'> {
+interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution' | 'resize'> {
   weights?: string
   run?: string
   checkpoint?: string
@@ -56,6 +57,10 @@ const command = withAdapter(
       '--resolution <pixels>',
       'height and width at which the pictures of a folder are packed (as in the run, or 160)',
       number('--resolution'),
+    )
+    .option(
+      '--resize <filter>',
+      'how the pictures of a folder are resized: lanczos or bilinear (as in the run, or lanczos)',
     )
     .addOption(new Option('--split <name>', 'split to read').choices(['train', 'test', 'unlabelled']).default('test'))
     .option('--limit <count>', 'number of images, from the start of the split (all)', wholeNumber('--limit', 1)),
@@ -111,6 +116,7 @@ function embedConfig(options: Options, { saved, config: trained }: Loaded) {
       data: data ?? trained?.data,
       dataDir: options.dataDir ?? (sameData ? trained.dataDir : undefined),
       resolution: options.resolution ?? (sameData ? trained.resolution : undefined),
+      resize: options.resize ?? (sameData ? trained.resize : undefined),
     },
   )
 }
@@ -120,8 +126,11 @@ await runCommand(async () => {
   const { split, limit, out, adapter } = options
   const loaded = await loadWeights(options)
   const config = embedConfig(options, loaded)
-  const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution } = config
-  const dataset = await loadDataset(data, split, { dataDir, resolution })
+  const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config
+  const dataset = await loadDataset(data, split, { dataDir, resolution, resize }).catch((error: unknown) => {
+    if (!(error instanceof MissingSplitError) || split !== 'test') throw error
+    throw new ConfigError(`${error.message}; --split train reads the training images`)
+  })
 
   const engine = await openWithNote(adapter)
   const backbone = resnet({ arch, width, stem, stemRelu })

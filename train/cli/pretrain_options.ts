@@ -15,7 +15,8 @@ import {
 } from '../config/config.js'
 import { datasetNames } from '../node/data/index.js'
 import { unreadable } from '../node/files.js'
-import { readInitialWeights, refuseOtherNetwork } from '../node/weights.js'
+import { readInitialWeights, refuseOtherNetwork, type BackboneWeights } from '../node/weights.js'
+import type { InitialWeights } from '../run/pretrain.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
 import { number, withAdapter } from './common.js'
@@ -32,6 +33,8 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   resume?: boolean
   maxMinutes?: number
   adapter?: string
+  csv?: boolean
+  tensorboard?: boolean
   tune: boolean
 }
 
@@ -42,19 +45,30 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
-    ['--resolution <pixels>', 'height and width at which the pictures of a folder are packed (160)'],
+    [
+      '--resolution <pixels>',
+      'height and width at which the pictures of a folder are packed (chosen to suit the views)',
+    ],
+    [
+      '--resize <filter>',
+      "how the pictures of a folder are resized: lanczos, or torchvision's bilinear (lanczos)",
+      text,
+    ],
     ['--fraction <share>', 'share of the training images to pretrain on (1)'],
   ],
   'Views:': [
     ['--views <m>', 'views per image, at least 2 (4; 2 for objectives of two views)'],
-    ['--image-size <pixels>', 'height and width of a view (from the augmentation: 32 for cifar10)'],
+    [
+      '--image-size <pixels>',
+      'height and width of a view (from the augmentation: 32 for cifar10; 64 for folder on a processor)',
+    ],
     ['--augmentation <recipe>', `augmentation: ${Object.keys(recipes).join(', ')} (by data set)`, text],
     ['--view-chunk <k>', 'number of views in memory at once, a divisor of --views; needs --bn per-view (all)'],
   ],
   'Network:': [
     ['--arch <name>', `network: ${Object.keys(architectures).join(', ')} (resnet18)`, text],
-    ['--width <channels>', 'number of channels of the first stage (64)'],
-    ['--stem <name>', 'first layers: cifar or imagenet (cifar)', text],
+    ['--width <channels>', 'number of channels of the first stage (64; 16 for folder on a processor)'],
+    ['--stem <name>', 'first layers: cifar or imagenet (cifar; imagenet for folder)', text],
     [
       '--init <weights>',
       "start the backbone from a safetensors file with torchvision's or timm's names, or from the folder of a run; sets " +
@@ -87,7 +101,7 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
     ['--momentum <rate>', 'sgd and lars: momentum (0.9)'],
     ['--weight-decay <rate>', 'weight decay, added to the gradient; decoupled for adamw (0.000001)'],
     ['--clip-norm <norm>', 'clip the gradient to this norm (no clipping)'],
-    ['--batch <images>', 'number of images per forward pass (128)'],
+    ['--batch <images>', 'number of images per forward pass (128; for folder as many as fit, at most 256)'],
     [
       '--accumulate <count>',
       'number of forward passes per step, whose gradients are averaged; not equal to a larger batch (1)',
@@ -100,6 +114,10 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
   ],
   'Run:': [
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
+    [
+      '--checkpoint-minutes <minutes>',
+      'also save within an epoch after this time, for --resume; the next checkpoint replaces it; 0: never (10)',
+    ],
     ['--max-minutes <minutes>', 'save and stop after this time'],
   ],
 }
@@ -123,6 +141,8 @@ const switches: Record<string, [string, string][]> = {
       '--online-probe',
       'train a linear probe in each step (if images have labels) and read nearest neighbours at each checkpoint',
     ],
+    ['--csv', 'also write metrics.csv, online.csv and diagnostics.csv, as the run goes'],
+    ['--tensorboard', 'also write an event file for TensorBoard, as the run goes (tensorboard --logdir FOLDER)'],
     ['--no-tune', 'use the default kernel variants; without this option they are measured once for each adapter'],
   ],
 }
@@ -132,7 +152,7 @@ const files: [string, string][] = [
   ['--list-recipes', 'list the recipes'],
   ['--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line overrides them"],
   ['--out <folder>', 'folder in which the run is saved'],
-  ['--resume', 'continue the run in --out with its config.yaml; --epochs and --steps may change'],
+  ['--resume', 'continue the run in --out with its config.yaml; --epochs, --steps and --checkpoint-… may change'],
 ]
 
 export function pretrainCommand(): Command {
@@ -172,6 +192,8 @@ function fieldsOf({
   resume: _resume,
   maxMinutes: _minutes,
   adapter: _adapter,
+  csv: _csv,
+  tensorboard: _tensorboard,
   tune: _tune,
   ...fields
 }: Partial<PretrainCliOptions>): PartialConfig {
@@ -183,27 +205,41 @@ function fieldsOf({
   }
 }
 
+/** As `readOptions`, where the network does not matter: the weights of `init` need not be there. */
+export const configOf = async (options: Partial<PretrainCliOptions>): Promise<PretrainConfig> =>
+  (await readOptions(options, false)).config
+
+export interface ReadOptions {
+  config: PretrainConfig
+  /** The options that are given. There are none where a run to resume or a recipe gives all options. */
+  given?: PartialConfig
+  /** The weights of `init`. */
+  initial?: InitialWeights
+}
+
 /**
  * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
  * The weights of `init` say which network it is.
  *
- * @param readInit false if the network does not matter, so that the weights need not be there
  * @throws ConfigError in one line
  */
-export async function configOf(options: Partial<PretrainCliOptions>, readInit = true): Promise<PretrainConfig> {
+export async function readOptions(options: Partial<PretrainCliOptions>, readInit = true): Promise<ReadOptions> {
   const fields = fieldsOf(options)
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
     const { config } = await openRun(options.out)
-    return resolveConfig(overlay(config, fields))
+    return { config: resolveConfig(overlay(config, fields)) }
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
-  const given = overlay(overlay(recipe, fromFile), fields)
+  const chosen = overlay(overlay(recipe, fromFile), fields)
   try {
+    const { init } = resolveConfig(chosen)
+    const initial = init === undefined || !readInit ? undefined : await readInitialWeights(init)
+    const given = initial ? withInitialNetwork(chosen, initial) : chosen
     const config = resolveConfig(given)
-    return given.init === undefined || !readInit ? config : resolveConfig(await withInitialNetwork(given, given.init))
+    return { config, ...(options.recipe === undefined && { given }), ...(initial && { initial }) }
   } catch (error) {
     // Commander has refused unknown options of the command line already, so this one is in the file.
     if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)
@@ -212,10 +248,9 @@ export async function configOf(options: Partial<PretrainCliOptions>, readInit = 
 }
 
 /** A configuration with the network that its initial weights belong to. */
-async function withInitialNetwork(given: PartialConfig, init: string): Promise<PartialConfig> {
-  const weights = await readInitialWeights(init)
-  refuseOtherNetwork(given, weights)
-  const { arch, width, stem, stemRelu } = weights.info
+function withInitialNetwork(given: PartialConfig, initial: BackboneWeights): PartialConfig {
+  refuseOtherNetwork(given, initial)
+  const { arch, width, stem, stemRelu } = initial.info
   return { ...(stemRelu !== undefined && { stemRelu }), ...given, arch, width, stem }
 }
 

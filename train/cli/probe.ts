@@ -39,6 +39,7 @@ interface Options {
   data?: string
   dataDir?: string
   resolution?: number
+  resize?: PretrainConfig['resize']
   adapter?: string
 }
 
@@ -79,7 +80,8 @@ const command = withAdapter(
       '--resolution <pixels>',
       'height and width at which the pictures of a folder are packed (as in the run, or 160)',
       number('--resolution'),
-    ),
+    )
+    .option('--resize <filter>', 'how the pictures of a folder are resized: lanczos or bilinear (as in the run)'),
 )
 
 /** Seed of the choice of labelled images: every probe of every run uses the same ones. */
@@ -102,12 +104,12 @@ interface Images {
 
 async function loadImages(options: Options, config: PretrainConfig): Promise<Images> {
   const { data = config.data, labels, perClass } = options
-  const own: Pick<PretrainConfig, 'dataDir' | 'resolution'> = data === config.data ? config : {}
-  const { dataDir = own.dataDir, resolution = own.resolution } = options
-  const all = await loadDataset(data, 'train', { dataDir, resolution })
+  const own: Pick<PretrainConfig, 'dataDir' | 'resolution' | 'resize'> = data === config.data ? config : {}
+  const { dataDir = own.dataDir, resolution = own.resolution, resize = own.resize } = options
+  const all = await loadDataset(data, 'train', { dataDir, resolution, resize })
   const first = perClassSubset(all, perClass)
   const train = labels < 1 ? subset(all, fractionIndicesPerClass(all.labels, labels, LABELS_SEED)) : first
-  const test = perClassSubset(await loadDataset(data, 'test', { dataDir, resolution }), perClass)
+  const test = perClassSubset(await loadDataset(data, 'test', { dataDir, resolution, resize }), perClass)
   return { data, train, test, typical: first }
 }
 

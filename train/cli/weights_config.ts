@@ -9,7 +9,7 @@ const imagenetInput = { imageSize: 224, mean: recipes.imagenet100.mean, std: rec
 /** @param info the network and its input, as far as these are known; the defaults of the data set fill the gaps */
 export function configOfWeights(
   info: Partial<FeatureInfo>,
-  data: Pick<PartialConfig, 'data' | 'dataDir' | 'resolution'>,
+  data: Pick<PartialConfig, 'data' | 'dataDir' | 'resolution' | 'resize'>,
 ): PretrainConfig {
   const { imageSize, mean, std, ...network } = {
     ...(info.stem === 'imagenet' && imagenetInput),

@@ -10,6 +10,7 @@ import {
   resolveObjective,
   type ObjectiveOptions,
 } from '../objectives/index.js'
+import { resizeFilters } from '../data/resample.js'
 import { nearestName } from './nearest_name.js'
 
 /**
@@ -35,6 +36,8 @@ const schema = z.strictObject({
   dataDir: z.string().optional(),
   /** Height and width, in pixels, at which the pictures of a folder are packed; other data sets have a fixed size. */
   resolution: whole(1).optional(),
+  /** How the pictures of a folder are resized; 'lanczos' by default. 'bilinear' equals torchvision's `Resize`. */
+  resize: z.enum(resizeFilters).optional(),
   /**
    * 'auto': large data sets, and images that stay in a file, come to the device batch by batch; 'always': all images
    * do.
@@ -122,6 +125,8 @@ const schema = z.strictObject({
   seed: whole(0).max(2 ** 52),
   /** Epochs between checkpoints. */
   checkpointEvery: whole(1),
+  /** Minutes after which a checkpoint is saved within an epoch too, for resuming; 0: only at the ends of epochs. */
+  checkpointMinutes: z.number().min(0),
   augmentation: augmentationRecipe,
 })
 
@@ -158,7 +163,14 @@ const defaults = {
   onlineProbe: false,
   seed: 1,
   checkpointEvery: 5,
+  checkpointMinutes: 10,
 } as const
+
+/** Defaults of some data sets. */
+const defaultsOfData: Readonly<Record<string, Partial<typeof defaults | { stem: PretrainConfig['stem'] }>>> = {
+  // The stem for small images keeps the full size, which is slow for pictures.
+  folder: { stem: 'imagenet' },
+}
 
 /** Options that only some values of another option have, with their defaults. */
 const momentum = { momentum: 0.9 }
@@ -191,6 +203,7 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
   const twoViews = objectives[given.objective ?? defaults.objective]?.twoViews
   const merged = {
     ...defaults,
+    ...defaultsOfData[data],
     ...(twoViews && { views: 2 }),
     ...given,
     augmentation: resolveAugmentation(data, partial.augmentation),

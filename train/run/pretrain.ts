@@ -10,10 +10,11 @@ import {
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { imageFeed, type ImageFeed } from '../feed/image_feed.js'
-import { trainingImages } from '../feed/batches.js'
+import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
 import { onlineProbe } from '../readout/online.js'
 import { compileTrainingStep, type StepExtras, type TrainingStep } from '../step/index.js'
 import { backbonesOf, buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
+import { refuseUnfit } from '../step/fit.js'
 import { openRun, restoreState, saveCheckpoint, type Checkpoint, type Progress, type Saved } from './checkpoint.js'
 import { checkpointReadings } from './checkpoint_readings.js'
 import { TrainingClock } from './clock.js'
@@ -63,8 +64,12 @@ export interface PretrainOptions {
   maxMinutes?: number
   /** Saves and stops after the current step. */
   signal?: AbortSignal
+  /** Called when the first step is about to run, with the steps done before this call and those of the whole run. */
+  onBegin?(done: number, steps: number): void
   /** Called for every step, in order, soon after it has run. */
   onStep?(metrics: StepMetrics): void
+  /** Called after each checkpoint, unless it was saved by time or because the run was stopped. Its time does not count. */
+  onCheckpoint?(where: { step: number; epoch: number }): Promise<void>
   onMessage?(line: string): void
   /** Called before the first step, for each distinct pipeline that is ready. */
   onCompile?(done: number, total: number): void
@@ -156,16 +161,9 @@ function imagesOf({ engine, dataset, config, labelled, test }: PretrainOptions):
     throw new ConfigError(
       `\`onlineProbe\`: the images of ${dataset.name} (${dataset.split}) have no labels, and no labelled images are given: leave it out`,
     )
-  const { batch, accumulate, fraction } = config
   const indices = trainingImages(dataset, config)
-  if (batch * accumulate <= indices.length) return indices
-  const remedies = [
-    `lower \`batch\`${accumulate > 1 ? ' or `accumulate`' : ` to at most ${indices.length}`}`,
-    ...(fraction < 1 ? ['raise `fraction`'] : []),
-  ]
-  throw new ConfigError(
-    `\`batch\` ${batch}${accumulate > 1 ? ` (\`accumulate\` ${accumulate})` : ''} is larger than the data set: ${indices.length} images of ${dataset.name}${fraction < 1 ? ` (\`fraction\` ${fraction})` : ''}: ${remedies.join(', or ')}`,
-  )
+  refuseLargeBatch(config, indices.length, dataset.name)
+  return indices
 }
 
 /** @throws ConfigError if there is no checkpoint, or the configuration would make it another run */
@@ -205,12 +203,16 @@ async function train(
       ...{ config, trainingStep, clock, out, onStep },
       ...{ steps: length.steps, classes: dataset.classes.length },
     })
+    if (progress.step < length.steps) options.onBegin?.(progress.step, length.steps)
     const { stopped, ...waited } = await trainingLoop({
       ...{ engine, dataset, config, indices, length, feed, trainingStep, progress, clock, recorder, readings },
       lambda: extras.lambda && { variable: extras.lambda, value: (await engine.read(extras.lambda))[0] },
       hasTarget: network.target !== undefined,
       hasProbe: extras.probe !== undefined,
-      save: async () => {
+      onCheckpoint: options.onCheckpoint,
+      save: async (byTime) => {
+        if (byTime) progress.byTime = true
+        else delete progress.byTime
         if (out) await saveCheckpoint(engine, out, saved, progress, config)
       },
       stopRequested: () => {
@@ -272,7 +274,7 @@ const extrasOf = ({ dataset, config }: PretrainOptions, { features }: Backbone):
 })
 
 async function recordStep(
-  { engine, config, onMessage, onCompile }: PretrainOptions,
+  { engine, dataset, config, onMessage, onCompile }: PretrainOptions,
   feed: ImageFeed,
   network: Network,
   extras: StepExtras,
@@ -282,6 +284,13 @@ async function recordStep(
   const trainingStep = await compileTrainingStep(engine, feed.onDevice, network, config, extras, (done, total) => {
     pipelines = total
     onCompile?.(done, total)
+  }).catch((error: unknown) => {
+    // If the adapter is too small for the step, this error says what would fit.
+    refuseUnfit({ engine, side: dataset.height }, config)
+    const { message } = error as Error
+    if (message.includes('out of device memory'))
+      throw new ConfigError(`${message}; use a smaller \`batch\`, or \`viewChunk\` with \`bn\` per-view`)
+    throw error
   })
   const { dispatches, peakBytes } = trainingStep
   onMessage?.(
