@@ -15,7 +15,8 @@ import {
 } from '../config/config.js'
 import { datasetNames } from '../node/data/index.js'
 import { unreadable } from '../node/files.js'
-import { readInitialWeights, refuseOtherNetwork } from '../node/weights.js'
+import { readInitialWeights, refuseOtherNetwork, type BackboneWeights } from '../node/weights.js'
+import type { InitialWeights } from '../run/pretrain.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
 import { number, withAdapter } from './common.js'
@@ -204,21 +205,25 @@ function fieldsOf({
   }
 }
 
+/** As `readOptions`, where the network does not matter: the weights of `init` need not be there. */
+export const configOf = async (options: Partial<PretrainCliOptions>): Promise<PretrainConfig> =>
+  (await readOptions(options, false)).config
+
+export interface ReadOptions {
+  config: PretrainConfig
+  /** The options that are given. There are none where a run to resume or a recipe gives all options. */
+  given?: PartialConfig
+  /** The weights of `init`. */
+  initial?: InitialWeights
+}
+
 /**
  * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
  * The weights of `init` say which network it is.
  *
- * @param readInit false if the network does not matter, so that the weights need not be there
  * @throws ConfigError in one line
  */
-export const configOf = async (options: Partial<PretrainCliOptions>, readInit = true): Promise<PretrainConfig> =>
-  (await readOptions(options, readInit)).config
-
-/** As `configOf`, with the options that are given. There are none where a run to resume or a recipe gives all options. */
-export async function readOptions(
-  options: Partial<PretrainCliOptions>,
-  readInit = true,
-): Promise<{ config: PretrainConfig; given?: PartialConfig }> {
+export async function readOptions(options: Partial<PretrainCliOptions>, readInit = true): Promise<ReadOptions> {
   const fields = fieldsOf(options)
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
@@ -228,12 +233,13 @@ export async function readOptions(
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
-  const asked = overlay(overlay(recipe, fromFile), fields)
+  const chosen = overlay(overlay(recipe, fromFile), fields)
   try {
-    resolveConfig(asked)
-    const given = asked.init === undefined || !readInit ? asked : await withInitialNetwork(asked, asked.init)
+    const { init } = resolveConfig(chosen)
+    const initial = init === undefined || !readInit ? undefined : await readInitialWeights(init)
+    const given = initial ? withInitialNetwork(chosen, initial) : chosen
     const config = resolveConfig(given)
-    return options.recipe === undefined ? { config, given } : { config }
+    return { config, ...(options.recipe === undefined && { given }), ...(initial && { initial }) }
   } catch (error) {
     // Commander has refused unknown options of the command line already, so this one is in the file.
     if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)
@@ -242,10 +248,9 @@ export async function readOptions(
 }
 
 /** A configuration with the network that its initial weights belong to. */
-async function withInitialNetwork(given: PartialConfig, init: string): Promise<PartialConfig> {
-  const weights = await readInitialWeights(init)
-  refuseOtherNetwork(given, weights)
-  const { arch, width, stem, stemRelu } = weights.info
+function withInitialNetwork(given: PartialConfig, initial: BackboneWeights): PartialConfig {
+  refuseOtherNetwork(given, initial)
+  const { arch, width, stem, stemRelu } = initial.info
   return { ...(stemRelu !== undefined && { stemRelu }), ...given, arch, width, stem }
 }
 
