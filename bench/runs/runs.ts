@@ -82,7 +82,7 @@ export class Interrupted extends Error {
 }
 
 /** Options that do not change the outcome of a run. */
-const WITHOUT_EFFECT = new Set<string>(['dataDir', 'stream'])
+const WITHOUT_EFFECT = new Set<string>(['dataDir', 'stream', 'checkpointMinutes'])
 
 /** The name of a run's folder: a hash of all options that its outcome depends on. */
 export function keyOf(config: PretrainConfig): string {

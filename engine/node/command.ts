@@ -15,6 +15,7 @@ export const asCommandLine = (message: string): string =>
 /** Parses the command line. It throws for `--help` and for a wrong option, which `runCommand` handles. */
 export function parseOptions<T>(command: Command): T {
   command
+    .name(`webgpu-ssl ${command.name()}`)
     .configureOutput({ writeErr: () => undefined })
     .exitOverride((error) => {
       if (error.code !== 'commander.unknownOption') throw error
@@ -29,6 +30,9 @@ export function parseOptions<T>(command: Command): T {
 
 /** Runs a command. An error is one line on stderr and exit code 1. `WEBGPU_SSL_DEBUG` adds the stack. */
 export async function runCommand(main: () => Promise<void>): Promise<void> {
+  // A reader that has gone, such as `head`, ends no command.
+  process.stdout.on('error', () => undefined)
+  process.stderr.on('error', () => undefined)
   try {
     await main()
     process.exitCode ??= 0

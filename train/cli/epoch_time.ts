@@ -2,8 +2,9 @@
 import type { PretrainConfig } from '../config/config.js'
 import { duration } from '../report/text.js'
 import type { StepMetrics } from '../run/pretrain.js'
-import { STEPS_BEFORE_RATE } from './display.js'
 
+/** The first steps may be read back together, and seem to take no time. */
+const STEPS_BEFORE_RATE = 3
 /** Shorter runs need no advice, in seconds. */
 const SHORT_RUN = 600
 /** Seconds over which the rate is measured at least. */

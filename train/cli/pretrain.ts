@@ -1,17 +1,22 @@
 /** `npm run pretrain`: pretrains a ResNet; see `--help`. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { tuneByMeasurement, type NodeEngine } from '../../engine/node/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
-import { MissingSplitError } from '../data/registry.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
-import { datasetLoader, loadDataset } from '../node/data/index.js'
-import { describeRecipe, recipeNames } from '../node/recipes.js'
-import { counted, percent } from '../report/text.js'
-import { pretrain } from '../node/pretrain.js'
-import type { PretrainResult } from '../run/pretrain.js'
+import { MissingSplitError } from '../data/registry.js'
 import { refuseLargeBatch } from '../feed/batches.js'
+import { datasetLoader, loadDataset } from '../node/data/index.js'
+import { runFolder } from '../node/run_folder.js'
+import { writeRunReport, writeViews } from '../node/run_report.js'
+import { describeRecipe, recipeNames } from '../node/recipes.js'
+import { exportingStore } from '../report/live_exports.js'
+import { counted, duration, percent } from '../report/text.js'
+import { VIEWS_FILE } from '../run/folder.js'
+import { pretrain, type PretrainResult } from '../run/pretrain.js'
 import { refuseUnfit } from '../step/fit.js'
 import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
-import { pretrainDisplay, STEPS_BEFORE_RATE } from './display.js'
+import { pretrainDisplay, rate } from './display.js'
 import { epochTime } from './epoch_time.js'
 import { abortOnSignal } from './interrupt.js'
 import { memoryLimit, pictureDefaults } from './picture_defaults.js'
@@ -27,11 +32,11 @@ function listRecipes(): void {
 function summaryOf(result: PretrainResult, out: string | undefined): string {
   const { stopped, steps, epochs, seconds, losses, imagesPerSecond, waitSeconds, waitShare } = result
   const ending = { done: 'done', signal: 'stopped by a signal', time: 'stopped at --max-minutes' }[stopped]
-  const rate = losses.length > STEPS_BEFORE_RATE ? ` at ${imagesPerSecond.toFixed(1)} images/s` : ''
+  const speed = losses.length > 1 ? ` at ${rate(imagesPerSecond)} images/s` : ''
   const waiting =
     waitSeconds === undefined ? '' : `, ${waitSeconds.toFixed(1)} s of it waiting for images (${percent(waitShare!)})`
   const saved = out ? `; saved in ${out}${stopped === 'done' ? '' : ' (continue with --resume)'}` : ''
-  return `${ending}: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')} in ${seconds.toFixed(0)} s${rate}${waiting}${saved}`
+  return `${ending}: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')} in ${duration(seconds)}${speed}${waiting}${saved}`
 }
 
 /** Opens the engine, and completes the configuration so that its step fits, before anything is loaded. */
@@ -55,6 +60,8 @@ await runCommand(async () => {
   const command = pretrainCommand()
   const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
   if (options.listRecipes) return listRecipes()
+  for (const name of ['csv', 'tensorboard'] as const)
+    if (options[name] && !options.out) throw new ConfigError(`--${name}: writes into the folder of the run: give --out`)
   const { engine, config } = await prepare(options)
   const { dataDir, resolution, resize } = config
   const readOn = (split: Split | 'pretraining'): Promise<ImageDataset> =>
@@ -65,12 +72,14 @@ await runCommand(async () => {
   })
   const test = config.onlineProbe ? await readOn('test') : undefined
   const labelled = config.onlineProbe && !dataset.labels.length ? await readOn('train') : undefined
-  if (!options.out) console.error('nothing will be saved: give --out FOLDER to keep the run')
-  const signal = abortOnSignal()
+  const { out, csv, tensorboard } = options
+  const store = out ? exportingStore(runFolder(out), { csv, tensorboard }) : undefined
+  if (!out) console.error('nothing will be saved: give --out FOLDER to keep the run')
   const shown = pretrainDisplay()
+  const signal = abortOnSignal((line) => shown.message(line))
   const estimate =
     engine.target.adapterClass === 'cpu'
-      ? epochTime(config, Math.floor(config.fraction * dataset.count), (line) => shown.say(line))
+      ? epochTime(config, Math.floor(config.fraction * dataset.count), (line) => shown.message(line))
       : undefined
   if (options.tune) tuneByMeasurement(engine, (done, total) => shown.prepare('measuring kernels', done, total))
   try {
@@ -80,19 +89,28 @@ await runCommand(async () => {
       config,
       test,
       labelled,
-      out: options.out,
+      out: store,
       resume: options.resume,
       maxMinutes: options.maxMinutes,
       signal,
+      onBegin: (done, steps) => shown.begin(done, steps),
       onStep: (m) => {
         shown.step(m)
         estimate?.(m)
       },
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
-      onMessage: (line) => shown.say(asCommandLine(line)),
+      onCheckpoint: async ({ epoch }) => {
+        // The checkpoint that ends an epoch shows the views of that epoch.
+        if (store) await writeViews(store, engine, dataset, config, Math.max(0, epoch - 1))
+      },
+      onMessage: (line) => shown.message(asCommandLine(line)),
     })
     shown.stop()
-    console.log(summaryOf(result, options.out))
+    console.log(summaryOf(result, out))
+    if (store && out) {
+      if (!existsSync(join(out, VIEWS_FILE))) await writeViews(store, engine, dataset, config, result.epochs)
+      console.error(`Curves and pictures: ${await writeRunReport(out)}`)
+    }
   } finally {
     shown.stop()
   }

@@ -31,6 +31,8 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   resume?: boolean
   maxMinutes?: number
   adapter?: string
+  csv?: boolean
+  tensorboard?: boolean
   tune: boolean
 }
 
@@ -103,6 +105,10 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
   ],
   'Run:': [
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
+    [
+      '--checkpoint-minutes <minutes>',
+      'also save within an epoch after this time, for --resume; the next checkpoint replaces it; 0: never (10)',
+    ],
     ['--max-minutes <minutes>', 'save and stop after this time'],
   ],
 }
@@ -126,6 +132,8 @@ const switches: Record<string, [string, string][]> = {
       '--online-probe',
       'train a linear probe in each step (if images have labels) and read nearest neighbours at each checkpoint',
     ],
+    ['--csv', 'also write metrics.csv, online.csv and diagnostics.csv, as the run goes'],
+    ['--tensorboard', 'also write an event file for TensorBoard, as the run goes (tensorboard --logdir FOLDER)'],
     ['--no-tune', 'use the default kernel variants; without this option they are measured once for each adapter'],
   ],
 }
@@ -135,7 +143,7 @@ const files: [string, string][] = [
   ['--list-recipes', 'list the recipes'],
   ['--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line overrides them"],
   ['--out <folder>', 'folder in which the run is saved'],
-  ['--resume', 'continue the run in --out with its config.yaml; --epochs and --steps may change'],
+  ['--resume', 'continue the run in --out with its config.yaml; --epochs, --steps and --checkpoint-… may change'],
 ]
 
 export function pretrainCommand(): Command {
@@ -175,6 +183,8 @@ function fieldsOf({
   resume: _resume,
   maxMinutes: _minutes,
   adapter: _adapter,
+  csv: _csv,
+  tensorboard: _tensorboard,
   tune: _tune,
   ...fields
 }: Partial<PretrainCliOptions>): PartialConfig {

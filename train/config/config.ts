@@ -121,6 +121,8 @@ const schema = z.strictObject({
   seed: whole(0).max(2 ** 52),
   /** Epochs between checkpoints. */
   checkpointEvery: whole(1),
+  /** Minutes after which a checkpoint is saved within an epoch too, for resuming; 0: only at the ends of epochs. */
+  checkpointMinutes: z.number().min(0),
   augmentation: augmentationRecipe,
 })
 
@@ -157,6 +159,7 @@ const defaults = {
   onlineProbe: false,
   seed: 1,
   checkpointEvery: 5,
+  checkpointMinutes: 10,
 } as const
 
 /** Defaults of some data sets. */

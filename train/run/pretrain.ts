@@ -48,8 +48,12 @@ export interface PretrainOptions {
   maxMinutes?: number
   /** Saves and stops after the current step. */
   signal?: AbortSignal
+  /** Called when the first step is about to run, with the steps done before this call and those of the whole run. */
+  onBegin?(done: number, steps: number): void
   /** Called for every step, in order, soon after it has run. */
   onStep?(metrics: StepMetrics): void
+  /** Called after each checkpoint, unless it was saved by time or because the run was stopped. Its time does not count. */
+  onCheckpoint?(where: { step: number; epoch: number }): Promise<void>
   onMessage?(line: string): void
   /** Called before the first step, for each distinct pipeline that is ready. */
   onCompile?(done: number, total: number): void
@@ -170,12 +174,16 @@ async function train(
       ...{ config, trainingStep, clock, out, onStep },
       ...{ steps: length.steps, classes: dataset.classes.length },
     })
+    if (progress.step < length.steps) options.onBegin?.(progress.step, length.steps)
     const { stopped, ...waited } = await trainingLoop({
       ...{ engine, dataset, config, indices, length, feed, trainingStep, progress, clock, recorder, readings },
       lambda: extras.lambda && { variable: extras.lambda, value: (await engine.read(extras.lambda))[0] },
       hasTarget: network.target !== undefined,
       hasProbe: extras.probe !== undefined,
-      save: async () => {
+      onCheckpoint: options.onCheckpoint,
+      save: async (byTime) => {
+        if (byTime) progress.byTime = true
+        else delete progress.byTime
         if (out) await saveCheckpoint(engine, out, saved, progress, config)
       },
       stopRequested: () => {

@@ -1,9 +1,10 @@
 /** `pretrain` as a user runs it: in its own process, on a folder of CIFAR-10 records. */
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { Purpose, RandomStream } from '../../../engine/index.js'
@@ -103,6 +104,40 @@ describe('a run that is interrupted', () => {
     const steps = lines.map((line) => (JSON.parse(line) as { step: number }).step)
     expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
   })
+})
+
+test('SIGTERM saves, writes the report, and ends with exit code 143', async () => {
+  const out = at('terminated')
+  let asked = false
+  const ended = await pretrain(tiny('--batch', '8', '--epochs', '1000', '--out', out), (stderr, child) => {
+    if (!asked && /^step 1 of 3000 running$/m.test(stderr)) asked = child.kill('SIGTERM')
+  })
+  expect(ended, ended.stderr).toMatchObject({ code: 143 })
+  expect(ended.stdout).toMatch(/^stopped by a signal: /)
+  expect(await checkpoints(out)).toHaveLength(1)
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', 'train/cli/report.ts', out])
+  expect(stdout).toBe(`${join(out, 'report.html')}\n`)
+  const page = await readFile(join(out, 'report.html'), 'utf8')
+  expect(page).toContain('The run was stopped')
+  expect(page).toContain('src="data:image/png;base64,')
+  expect(page).toContain('augmentation.size')
+})
+
+test('--checkpoint-minutes saves within an epoch; only the newest of these checkpoints stays', async () => {
+  const out = at('by-time')
+  const options = tiny('--batch', '2', '--steps', '8', '--checkpoint-minutes', '0.000001', '--out', out)
+  const ended = await pretrain(options)
+  expect(ended, ended.stderr).toMatchObject({ code: 0 })
+  expect(await checkpoints(out)).toEqual(['step-00000008'])
+  // A run from before the option resumes, with the default.
+  const config = at('by-time', 'config.yaml')
+  const text = await readFile(config, 'utf8')
+  expect(text).toContain('checkpointMinutes: 0.000001\n')
+  await writeFile(config, text.replace(/^checkpointMinutes.*\n/m, ''))
+  const resumed = await pretrain(['--resume', '--steps', '9', '--out', out])
+  expect(resumed, resumed.stderr).toMatchObject({ code: 0 })
+  expect(await configOf(out)).toMatchObject({ checkpointMinutes: 10, steps: 9 })
+  expect((await checkpoints(out)).sort()).toEqual(['step-00000008', 'step-00000009'])
 })
 
 describe('--config', () => {
