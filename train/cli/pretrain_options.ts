@@ -1,7 +1,5 @@
 /** The options of `npm run pretrain`, and the configuration from them, a file, a recipe or a run to resume. */
-import { readFile } from 'node:fs/promises'
 import { Command } from 'commander'
-import { parse } from 'yaml'
 import { architectures } from '../../models/index.js'
 import { recipes } from '../augment/recipe.js'
 import { openRun } from '../node/run_folder.js'
@@ -14,9 +12,9 @@ import {
   type PretrainConfig,
 } from '../config/config.js'
 import { datasetNames } from '../node/data/index.js'
-import { unreadable } from '../node/files.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
+import { readYaml } from '../node/read_yaml.js'
 import { number, withAdapter } from './common.js'
 
 /** The parsed command line: fields of the configuration and options of the command itself. */
@@ -201,15 +199,7 @@ export async function configOf(options: Partial<PretrainCliOptions>): Promise<Pr
 
 async function readConfigFile(path?: string): Promise<PartialConfig> {
   if (path === undefined) return {}
-  const content = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new ConfigError(`--config ${unreadable(path, error)}`)
-  })
-  let parsed: unknown
-  try {
-    parsed = parse(content) ?? {}
-  } catch (error) {
-    throw new ConfigError(`--config ${path}: not valid YAML: ${(error as Error).message.split('\n')[0]}`)
-  }
+  const parsed = (await readYaml(path, `--config ${path}`)) ?? {}
   if (typeof parsed !== 'object' || Array.isArray(parsed))
     throw new ConfigError(`--config ${path}: must be a YAML mapping from option names to values`)
   return parsed as PartialConfig
