@@ -311,6 +311,11 @@ class Lowering implements LoweringContext {
   }
 
   private add(storage: Omit<Storage, 'id'>): Storage {
+    const { bytes, kind, label } = storage
+    if (bytes > this.target.maxBufferBytes)
+      throw new Error(
+        `${kind} '${label}' takes ${mebibytes(bytes)}, over the adapter's largest buffer of ${mebibytes(this.target.maxBufferBytes)}`,
+      )
     const made = { ...storage, id: this.storages.length }
     this.storages.push(made)
     return made

@@ -6,7 +6,7 @@ import { describeRecipe, recipeNames } from '../node/recipes.js'
 import { counted, percent } from '../report/text.js'
 import { pretrain } from '../node/pretrain.js'
 import type { PretrainResult } from '../run/pretrain.js'
-import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
+import { asCommandLine, openWithNote, parseOptions, printable, runCommand } from './common.js'
 import { pretrainDisplay, STEPS_BEFORE_RATE } from './display.js'
 import { abortOnSignal } from './interrupt.js'
 import { configOf, pretrainCommand, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
@@ -56,7 +56,7 @@ await runCommand(async () => {
       signal,
       onStep: (m) => shown.step(m),
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
-      onMessage: (line) => console.error(asCommandLine(line)),
+      onMessage: (line) => console.error(printable(asCommandLine(line))),
     })
     shown.stop()
     console.log(summaryOf(result, options.out))

@@ -34,8 +34,14 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
 
 const text = String
 
+function minutes(given: string): number {
+  const value = number('--max-minutes')(given)
+  if (!(value > 0)) throw new Error(`--max-minutes ${given}: must be more than 0`)
+  return value
+}
+
 /** Options with a value, by heading: [flags, description, parser]. Without a parser the value is a number. */
-const groups: Record<string, [string, string, ((value: string) => string)?][]> = {
+const groups: Record<string, [string, string, ((value: string) => string | number)?][]> = {
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
@@ -90,7 +96,7 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
   ],
   'Run:': [
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
-    ['--max-minutes <minutes>', 'save and stop after this time'],
+    ['--max-minutes <minutes>', 'save and stop after this time', minutes],
   ],
 }
 
@@ -184,16 +190,38 @@ export async function configOf(options: Partial<PretrainCliOptions>): Promise<Pr
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
     const { config } = await openRun(options.out)
-    return resolveConfig(overlay(config, fields))
+    return resolved(overlay(config, fields), options, config)
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
+  const below = overlay(recipe, fromFile)
+  return resolved(overlay(below, fields), options, below)
+}
+
+/** Resolves a configuration. Its errors name the file or the option that a wrong value comes from. */
+function resolved(
+  given: PartialConfig,
+  { config: file, imageSize }: Partial<PretrainCliOptions>,
+  below: PartialConfig,
+) {
   try {
-    return resolveConfig(overlay(overlay(recipe, fromFile), fields))
+    return resolveConfig(given)
   } catch (error) {
-    // Commander has refused unknown options of the command line already, so this one is in the file.
-    if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)
-    throw error
+    if (!(error instanceof ConfigError)) throw error
+    const { message } = error
+    // Commander has refused unknown options of the command line already, so an unknown one is in the file.
+    if (file !== undefined && (error instanceof UnknownOptionError || messageOf(below) === message))
+      throw new ConfigError(`--config ${file}: ${message}`)
+    throw imageSize === undefined ? error : new ConfigError(message.replace(/^augmentation\.size /, '`imageSize` '))
+  }
+}
+
+function messageOf(given: PartialConfig): string | undefined {
+  try {
+    resolveConfig(given)
+    return undefined
+  } catch (error) {
+    return (error as Error).message
   }
 }
 
