@@ -1,5 +1,5 @@
 /** The engine: one device with its pipelines, the buffers of Variables, read-back, and failures as one-line errors. */
-import { READ_BACK_USAGE, STORAGE_USAGE, upload } from './bindings.js'
+import { PIECE_BYTES, READ_BACK_USAGE, STORAGE_USAGE, upload } from './bindings.js'
 import { KernelLibrary } from './kernel.js'
 import { lower } from './lower.js'
 import { PipelineCache } from './pipelines.js'
@@ -33,6 +33,8 @@ export class Engine {
    * Called before a graph is recorded, for the tunables that `variants` does not list. Without it nothing is measured.
    */
   tuner?: (tunables: readonly Tunable[]) => Promise<VariantTable>
+  /** Most bytes of one copy between memory and the device, a multiple of 4. Larger arrays are copied in pieces. */
+  pieceBytes = PIECE_BYTES
   private readonly variables = new Map<unknown, GPUBuffer>()
   private readonly staging: GPUBuffer[] = []
   private readonly inFlight: Promise<unknown>[] = []
@@ -176,7 +178,7 @@ export class Engine {
   write(variable: Variable, data: TypedArray): void {
     if (data.length !== variable.size)
       throw new EngineError(`variable '${variable.name}' has ${variable.size} numbers, not ${data.length}`)
-    upload(this.device, this.bufferOf(variable), variable.arena?.offset ?? 0, data)
+    upload(this.device, this.bufferOf(variable), variable.arena?.offset ?? 0, data, this.pieceBytes)
   }
 
   /** Reads a Variable's current value. */
@@ -201,6 +203,20 @@ export class Engine {
   readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: 'f32'): Promise<Float32Array>
   async readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: DType): Promise<TypedArray> {
     this.check()
+    const { pieceBytes } = this
+    const data = new (dtype === 'u32' ? Uint32Array : Float32Array)(bytes / 4)
+    const target = new Uint8Array(data.buffer)
+    // All pieces are copied before the first is awaited: runs that are submitted later do not change them.
+    const pieces = []
+    for (let at = 0; at < bytes; at += pieceBytes)
+      pieces.push(this.readPiece(buffer, offset + at, target.subarray(at, Math.min(bytes, at + pieceBytes))))
+    await Promise.all(pieces)
+    this.check()
+    return data
+  }
+
+  private async readPiece(buffer: GPUBuffer, offset: number, target: Uint8Array): Promise<void> {
+    const bytes = target.length
     const k = this.staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
     const staging =
       k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_BACK_USAGE, 'read-back')
@@ -213,11 +229,9 @@ export class Engine {
       this.check()
       throw new EngineError(`read-back failed: ${oneLine((error as Error).message)}`)
     }
-    const copy = staging.getMappedRange(0, bytes).slice(0)
+    target.set(new Uint8Array(staging.getMappedRange(0, bytes)))
     staging.unmap()
     this.staging.push(staging)
-    this.check()
-    return dtype === 'u32' ? new Uint32Array(copy) : new Float32Array(copy)
   }
 
   /** Waits until fewer than two runs are in flight, in the order of the calls. */

@@ -236,6 +236,7 @@ class Lowering implements LoweringContext {
       const value = node.outputs[0]
       const { name } = node.attributes as { name: string }
       if (this.inputs.has(name)) throw new Error(`two inputs of the program are called '${name}'`)
+      this.checkFits(`input '${name}' ${show(value.shape)}`, value.bytes)
       const slice = whole(this.add({ bytes: pad(value.bytes), kind: 'input', label: name }))
       this.place(value, { ...slice, bytes: pad(value.bytes) })
       this.inputs.set(name, { value, slice })
@@ -257,6 +258,7 @@ class Lowering implements LoweringContext {
     let storage = this.variableStorages.get(owner)
     if (!storage) {
       const bytes = variable.arena ? variable.arena.arena.bytes : pad(variable.bytes)
+      this.checkFits(`the buffer of variable '${variable.name}' ${show(variable.shape)}`, bytes)
       storage = this.add({ bytes, kind: 'variable', label: variable.name, variable })
       this.variableStorages.set(owner, storage)
     }
@@ -297,12 +299,16 @@ class Lowering implements LoweringContext {
 
   private allocate(value: Value): Slice {
     const bytes = pad(value.bytes)
+    this.checkFits(`${value.node.op.name}: its output ${show(value.shape)}`, bytes)
+    return whole(this.add({ bytes, kind: 'temporary', label: value.node.op.name }))
+  }
+
+  private checkFits(what: string, bytes: number): void {
     if (bytes > this.target.maxBufferBytes)
       throw new Error(
-        `${value.node.op.name}: its output ${show(value.shape)} takes ${mebibytes(bytes)}, over the adapter's largest buffer ` +
+        `${what} takes ${mebibytes(bytes)}, over the adapter's largest buffer ` +
           `of ${mebibytes(this.target.maxBufferBytes)}: use a smaller batch, fewer views or a narrower network`,
       )
-    return whole(this.add({ bytes, kind: 'temporary', label: value.node.op.name }))
   }
 
   private place(value: Value, slice: Slice): void {
@@ -311,11 +317,6 @@ class Lowering implements LoweringContext {
   }
 
   private add(storage: Omit<Storage, 'id'>): Storage {
-    const { bytes, kind, label } = storage
-    if (bytes > this.target.maxBufferBytes)
-      throw new Error(
-        `${kind} '${label}' takes ${mebibytes(bytes)}, over the adapter's largest buffer of ${mebibytes(this.target.maxBufferBytes)}`,
-      )
     const made = { ...storage, id: this.storages.length }
     this.storages.push(made)
     return made

@@ -102,7 +102,7 @@ export class Program {
       else if (storage.kind === 'variable') this.buffers.set(storage, engine.bufferOf(storage.variable!))
       else if (storage.kind !== 'temporary') {
         const buffer = make(storage.bytes, storage.label)
-        if (storage.data) upload(engine.device, buffer, 0, storage.data)
+        if (storage.data) upload(engine.device, buffer, 0, storage.data, engine.pieceBytes)
         this.buffers.set(storage, buffer)
       }
     }
@@ -164,7 +164,7 @@ export class Program {
     // Nothing awaits from here to the submission: another run must not come between the inputs and the dispatches.
     for (const [name, { slice }] of plan.inputs) {
       const { buffer, offset } = this.locate(slice)
-      upload(engine.device, buffer, offset, inputs[name])
+      upload(engine.device, buffer, offset, inputs[name], engine.pieceBytes)
     }
     const encoder = engine.device.createCommandEncoder({ label: plan.label })
     record(encoder)
