@@ -142,7 +142,7 @@ export class Engine {
     this.check()
     let plans = specs.map((spec) => this.plan(spec))
     if (this.tuner) {
-      const open = new Map(plans.flatMap(({ tunables }) => [...tunables].filter(([key]) => !this.variants.has(key))))
+      const open = new Map(plans.flatMap(({ tunables }) => [...tunables].filter(([key, { chosen }]) => this.variants.get(key) !== chosen)))
       if (open.size) this.variants = new Map([...this.variants, ...(await this.tuner([...open.values()]))])
       plans = specs.map((spec) => this.plan(spec))
     }
