@@ -11,6 +11,8 @@ import { open, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import sharp from 'sharp'
+import { z } from 'zod'
+import { DecodeBudget, pixelsOf } from './decode_budget.js'
 import { readJson, writeAtomically, writeFolderAtomically } from '../files.js'
 import type { ProgressReporter } from '../../data/progress.js'
 
@@ -28,11 +30,13 @@ export interface SkippedPicture {
   reason: string
 }
 
-interface Index {
-  key: string
-  count: number
-  skipped: SkippedPicture[]
-}
+const indexSchema = z.object({
+  key: z.string(),
+  count: z.number().int().min(0),
+  skipped: z.array(z.object({ file: z.string(), reason: z.string() })),
+})
+
+type Index = z.infer<typeof indexSchema>
 
 export interface PackOptions {
   folder: string
@@ -51,7 +55,7 @@ export interface PackOptions {
 export async function openPacked(packed: string, options: PackOptions): Promise<Index> {
   const { folder, files, resolution } = options
   const key = await keyOf(options)
-  const present = (await readJson(join(packed, INDEX)).catch(() => undefined)) as Index | undefined
+  const { data: present } = indexSchema.safeParse(await readJson(join(packed, INDEX)).catch(() => undefined))
   const bytes = await stat(join(packed, IMAGES)).then(
     ({ size }) => size,
     () => -1,
@@ -94,10 +98,11 @@ async function decodeInto(
   // sharp decodes on Node's thread pool. Enough pictures are decoded ahead to keep it busy while the oldest is written.
   const ahead = 2 * availableParallelism()
   const decoding: Promise<Uint8Array | Error>[] = []
+  const budget = new DecodeBudget()
   try {
     for (let done = 0, begun = 0; done < files.length; done++) {
       while (begun < files.length && begun < done + ahead)
-        decoding.push(decode(join(folder, files[begun++]), resolution).catch((error: Error) => error))
+        decoding.push(decodeWithin(budget, join(folder, files[begun++]), resolution).catch((error: Error) => error))
       const pixels = await decoding.shift()!
       if (pixels instanceof Error) skipped.push({ file: files[done], reason: firstLine(pixels) })
       else await out.writeFile(pixels)
@@ -111,6 +116,9 @@ async function decodeInto(
   }
   return skipped
 }
+
+const decodeWithin = async (budget: DecodeBudget, file: string, resolution: number): Promise<Uint8Array> =>
+  budget.within(await pixelsOf(file), () => decode(file, resolution))
 
 /**
  * Decodes a picture: rotates it by its EXIF data, resizes the shorter side, keeps the centre, converts it to sRGB and
