@@ -1,19 +1,18 @@
 /** The engine: one device with its pipelines, the buffers of Variables, read-back, and failures as one-line errors. */
-import { PIECE_BYTES, READ_BACK_USAGE, STORAGE_USAGE, upload } from './bindings.js'
+import { COPY_BYTES, READ_BACK_USAGE, STORAGE_USAGE, upload } from './bindings.js'
 import { KernelLibrary } from './kernel.js'
 import { lower } from './lower.js'
 import { PipelineCache } from './pipelines.js'
 import type { Plan, ProgramSpec, Target, Tunable, VariantTable } from './plan.js'
 import { Program } from './program.js'
 import { type TypedArray, type Variable } from './leaves.js'
+import { Submissions } from './submissions.js'
 import { targetOf } from './target.js'
 import type { DType } from './value.js'
 
 export class EngineError extends Error {
   override name = 'EngineError'
 }
-
-const RUNS_IN_FLIGHT = 2
 
 /** How many objects the engine has made so far. Replaying a program makes none. */
 export interface Counters {
@@ -34,15 +33,16 @@ export class Engine {
    */
   tuner?: (tunables: readonly Tunable[]) => Promise<VariantTable>
   /** Most bytes of one copy between memory and the device, a multiple of 4. Larger arrays are copied in pieces. */
-  pieceBytes = PIECE_BYTES
+  copyBytes = COPY_BYTES
+  /** The longest that one submission of a program should take, in seconds. Longer programs are submitted in pieces. */
+  piece = 0.1
+  readonly submissions: Submissions
   private readonly variables = new Map<unknown, GPUBuffer>()
   private readonly staging: GPUBuffer[] = []
-  private readonly inFlight: Promise<unknown>[] = []
   private readonly made = { buffers: 0, bindGroups: 0 }
   private failure: EngineError | undefined
   private closed = false
   private building: Promise<void> = Promise.resolve()
-  private turn: Promise<void> = Promise.resolve()
 
   /**
    * @param device any GPUDevice; `close` destroys it
@@ -58,6 +58,7 @@ export class Engine {
     this.pipelines = new PipelineCache(device, this.library)
     this.description = info.description || info.device || info.vendor || 'unnamed adapter'
     this.target = targetOf(device, info)
+    this.submissions = new Submissions(device, (done) => this.waitFor(done))
     device.addEventListener('uncapturederror', (event) => this.fail((event as GPUUncapturedErrorEvent).error.message))
     void device.lost.then(({ message, reason }) => {
       if (!this.closed) this.fail(`the device was lost (${reason}): ${message}`)
@@ -142,7 +143,9 @@ export class Engine {
     this.check()
     let plans = specs.map((spec) => this.plan(spec))
     if (this.tuner) {
-      const open = new Map(plans.flatMap(({ tunables }) => [...tunables].filter(([key, { chosen }]) => this.variants.get(key) !== chosen)))
+      const open = new Map(
+        plans.flatMap(({ tunables }) => [...tunables].filter(([key, { chosen }]) => this.variants.get(key) !== chosen)),
+      )
       if (open.size) this.variants = new Map([...this.variants, ...(await this.tuner([...open.values()]))])
       plans = specs.map((spec) => this.plan(spec))
     }
@@ -178,7 +181,7 @@ export class Engine {
   write(variable: Variable, data: TypedArray): void {
     if (data.length !== variable.size)
       throw new EngineError(`variable '${variable.name}' has ${variable.size} numbers, not ${data.length}`)
-    upload(this.device, this.bufferOf(variable), variable.arena?.offset ?? 0, data, this.pieceBytes)
+    upload(this.device, this.bufferOf(variable), variable.arena?.offset ?? 0, data, this.copyBytes)
   }
 
   /** Reads a Variable's current value. */
@@ -203,26 +206,31 @@ export class Engine {
   readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: 'f32'): Promise<Float32Array>
   async readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: DType): Promise<TypedArray> {
     this.check()
-    const { pieceBytes } = this
+    const { copyBytes } = this
     const data = new (dtype === 'u32' ? Uint32Array : Float32Array)(bytes / 4)
     const target = new Uint8Array(data.buffer)
-    // All pieces are copied before the first is awaited: runs that are submitted later do not change them.
-    const pieces = []
-    for (let at = 0; at < bytes; at += pieceBytes)
-      pieces.push(this.readPiece(buffer, offset + at, target.subarray(at, Math.min(bytes, at + pieceBytes))))
-    await Promise.all(pieces)
+    // All parts are copied before the first is awaited: runs that are submitted later do not change them.
+    const parts = []
+    for (let at = 0; at < bytes; at += copyBytes)
+      parts.push(this.readPart(buffer, offset + at, target.subarray(at, Math.min(bytes, at + copyBytes))))
+    await Promise.all(parts)
     this.check()
     return data
   }
 
-  private async readPiece(buffer: GPUBuffer, offset: number, target: Uint8Array): Promise<void> {
+  private async readPart(buffer: GPUBuffer, offset: number, target: Uint8Array): Promise<void> {
     const bytes = target.length
     const k = this.staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
     const staging =
       k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_BACK_USAGE, 'read-back')
-    const encoder = this.device.createCommandEncoder()
-    encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
-    this.device.queue.submit([encoder.finish()])
+    const copyNow = (): void => {
+      const encoder = this.device.createCommandEncoder()
+      encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
+      this.device.queue.submit([encoder.finish()])
+    }
+    // A copy between two pieces of a run would read some values from before it and some from after it.
+    if (this.submissions.busy) await this.submissions.inTurn(copyNow)
+    else copyNow()
     try {
       await this.waitFor(staging.mapAsync(0x01, 0, bytes))
     } catch (error) {
@@ -234,22 +242,8 @@ export class Engine {
     this.staging.push(staging)
   }
 
-  /** Waits until fewer than two runs are in flight, in the order of the calls. */
-  slot(): Promise<void> {
-    this.turn = this.turn.then(async () => {
-      while (this.inFlight.length >= RUNS_IN_FLIGHT) await this.inFlight.shift()
-    })
-    return this.turn.then(() => this.check())
-  }
-
-  submit(commands: GPUCommandBuffer): void {
-    this.device.queue.submit([commands])
-    this.inFlight.push(this.waitFor(this.device.queue.onSubmittedWorkDone()))
-  }
-
   /** Waits until all submitted work is done. */
   async idle(): Promise<void> {
-    this.inFlight.length = 0
     await this.waitFor(this.device.queue.onSubmittedWorkDone())
     this.check()
   }

@@ -15,6 +15,7 @@ export const asCommandLine = (message: string): string =>
 /** Parses the command line. It throws for `--help` and for a wrong option, which `runCommand` handles. */
 export function parseOptions<T>(command: Command): T {
   command
+    .name(`webgpu-ssl ${command.name()}`)
     .configureOutput({ writeErr: () => undefined })
     .exitOverride((error) => {
       if (error.code !== 'commander.unknownOption') throw error
@@ -43,16 +44,23 @@ export const printable = (text: string): string =>
         : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 
-/** Runs a command. An error is one line on stderr and exit code 1. `WEBGPU_SSL_DEBUG` adds the stack. */
+/**
+ * Runs a command. An error is one line on stderr and exit code 1. The text `detail` of an error, for example code to
+ * copy, follows that line. `WEBGPU_SSL_DEBUG` adds the stack.
+ */
 export async function runCommand(main: () => Promise<void>): Promise<void> {
+  // A reader that has gone, such as `head`, ends no command.
+  process.stdout.on('error', () => undefined)
+  process.stderr.on('error', () => undefined)
   try {
     await main()
     process.exitCode ??= 0
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) process.exit(0)
-    const { message, stack } = error as Error
+    const { message, stack, detail } = error as Error & { detail?: unknown }
     const line = printable(asCommandLine(String(message ?? error)).replace(/^error: /, ''))
     console.error(process.env.WEBGPU_SSL_DEBUG ? stack : `error: ${line}`)
+    if (typeof detail === 'string') console.error(detail)
     process.exitCode = 1
   }
   // Dawn's threads would keep the process alive.

@@ -12,6 +12,7 @@ import {
   type PretrainConfig,
 } from '../config/config.js'
 import { datasetNames } from '../node/data/index.js'
+import { readInitialWeights, refuseOtherNetwork } from '../node/weights.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
 import { readYaml } from '../node/read_yaml.js'
@@ -29,6 +30,8 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   resume?: boolean
   maxMinutes?: number
   adapter?: string
+  csv?: boolean
+  tensorboard?: boolean
   tune: boolean
 }
 
@@ -45,19 +48,37 @@ const groups: Record<string, [string, string, ((value: string) => string | numbe
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
-    ['--resolution <pixels>', 'height and width at which the pictures of a folder are packed (160)'],
+    [
+      '--resolution <pixels>',
+      'height and width at which the pictures of a folder are packed (chosen to suit the views)',
+    ],
+    [
+      '--resize <filter>',
+      "how the pictures of a folder are resized: lanczos, or torchvision's bilinear (lanczos)",
+      text,
+    ],
     ['--fraction <share>', 'share of the training images to pretrain on (1)'],
   ],
   'Views:': [
     ['--views <m>', 'views per image, at least 2 (4; 2 for objectives of two views)'],
-    ['--image-size <pixels>', 'height and width of a view (from the augmentation: 32 for cifar10)'],
+    [
+      '--image-size <pixels>',
+      'height and width of a view (from the augmentation: 32 for cifar10; 64 for folder on a processor)',
+    ],
     ['--augmentation <recipe>', `augmentation: ${Object.keys(recipes).join(', ')} (by data set)`, text],
     ['--view-chunk <k>', 'number of views in memory at once, a divisor of --views; needs --bn per-view (all)'],
   ],
   'Network:': [
     ['--arch <name>', `network: ${Object.keys(architectures).join(', ')} (resnet18)`, text],
-    ['--width <channels>', 'number of channels of the first stage (64)'],
-    ['--stem <name>', 'first layers: cifar or imagenet (cifar)', text],
+    ['--width <channels>', 'number of channels of the first stage (64; 16 for folder on a processor)'],
+    ['--stem <name>', 'first layers: cifar or imagenet (cifar; imagenet for folder)', text],
+    [
+      '--init <weights>',
+      "start the backbone from a safetensors file with torchvision's or timm's names, or from the folder of a run; sets " +
+        '--arch, --width and --stem (random weights)',
+      text,
+    ],
+    ['--freeze-stages <n>', 'with --init: freeze the stem and the first n stages; 0 freezes only the stem (nothing)'],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
     ['--projector-dim <d>', 'width of the projector (256)'],
     ['--projector-depth <layers>', 'number of linear layers of the projector, 2 or 3 (2)'],
@@ -83,7 +104,7 @@ const groups: Record<string, [string, string, ((value: string) => string | numbe
     ['--momentum <rate>', 'sgd and lars: momentum (0.9)'],
     ['--weight-decay <rate>', 'weight decay, added to the gradient; decoupled for adamw (0.000001)'],
     ['--clip-norm <norm>', 'clip the gradient to this norm (no clipping)'],
-    ['--batch <images>', 'number of images per forward pass (128)'],
+    ['--batch <images>', 'number of images per forward pass (128; for folder as many as fit, at most 256)'],
     [
       '--accumulate <count>',
       'number of forward passes per step, whose gradients are averaged; not equal to a larger batch (1)',
@@ -96,6 +117,10 @@ const groups: Record<string, [string, string, ((value: string) => string | numbe
   ],
   'Run:': [
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
+    [
+      '--checkpoint-minutes <minutes>',
+      'also save within an epoch after this time, for --resume; the next checkpoint replaces it; 0: never (10)',
+    ],
     ['--max-minutes <minutes>', 'save and stop after this time', minutes],
   ],
 }
@@ -119,6 +144,8 @@ const switches: Record<string, [string, string][]> = {
       '--online-probe',
       'train a linear probe in each step (if images have labels) and read nearest neighbours at each checkpoint',
     ],
+    ['--csv', 'also write metrics.csv, online.csv and diagnostics.csv, as the run goes'],
+    ['--tensorboard', 'also write an event file for TensorBoard, as the run goes (tensorboard --logdir FOLDER)'],
     ['--no-tune', 'use the default kernel variants; without this option they are measured once for each adapter'],
   ],
 }
@@ -128,7 +155,7 @@ const files: [string, string][] = [
   ['--list-recipes', 'list the recipes'],
   ['--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line overrides them"],
   ['--out <folder>', 'folder in which the run is saved'],
-  ['--resume', 'continue the run in --out with its config.yaml; --epochs and --steps may change'],
+  ['--resume', 'continue the run in --out with its config.yaml; --epochs, --steps and --checkpoint-… may change'],
 ]
 
 export function pretrainCommand(): Command {
@@ -168,6 +195,8 @@ function fieldsOf({
   resume: _resume,
   maxMinutes: _minutes,
   adapter: _adapter,
+  csv: _csv,
+  tensorboard: _tensorboard,
   tune: _tune,
   ...fields
 }: Partial<PretrainCliOptions>): PartialConfig {
@@ -181,31 +210,44 @@ function fieldsOf({
 
 /**
  * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
+ * The weights of `init` say which network it is.
  *
+ * @param readInit false if the network does not matter, so that the weights need not be there
  * @throws ConfigError in one line
  */
-export async function configOf(options: Partial<PretrainCliOptions>): Promise<PretrainConfig> {
+export const configOf = async (options: Partial<PretrainCliOptions>, readInit = true): Promise<PretrainConfig> =>
+  (await readOptions(options, readInit)).config
+
+/** As `configOf`, with the options that are given. There are none where a run to resume or a recipe gives all options. */
+export async function readOptions(
+  options: Partial<PretrainCliOptions>,
+  readInit = true,
+): Promise<{ config: PretrainConfig; given?: PartialConfig }> {
   const fields = fieldsOf(options)
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
     const { config } = await openRun(options.out)
-    return resolved(overlay(config, fields), options, config)
+    return { config: namingSource(options, config, () => resolveConfig(overlay(config, fields))) }
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
   const below = overlay(recipe, fromFile)
-  return resolved(overlay(below, fields), options, below)
+  const asked = overlay(below, fields)
+  const resolved = namingSource(options, below, () => resolveConfig(asked))
+  const given = asked.init === undefined || !readInit ? asked : await withInitialNetwork(asked, asked.init)
+  const config = given === asked ? resolved : resolveConfig(given)
+  return options.recipe === undefined ? { config, given } : { config }
 }
 
 /** Resolves a configuration. Its errors name the file or the option that a wrong value comes from. */
-function resolved(
-  given: PartialConfig,
+function namingSource(
   { config: file, imageSize }: Partial<PretrainCliOptions>,
   below: PartialConfig,
-) {
+  resolve: () => PretrainConfig,
+): PretrainConfig {
   try {
-    return resolveConfig(given)
+    return resolve()
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     const { message } = error
@@ -223,6 +265,14 @@ function messageOf(given: PartialConfig): string | undefined {
   } catch (error) {
     return (error as Error).message
   }
+}
+
+/** A configuration with the network that its initial weights belong to. */
+async function withInitialNetwork(given: PartialConfig, init: string): Promise<PartialConfig> {
+  const weights = await readInitialWeights(init)
+  refuseOtherNetwork(given, weights)
+  const { arch, width, stem, stemRelu } = weights.info
+  return { ...(stemRelu !== undefined && { stemRelu }), ...given, arch, width, stem }
 }
 
 async function readConfigFile(path?: string): Promise<PartialConfig> {

@@ -5,6 +5,7 @@ import {
   type PretrainResult,
 } from '../run/pretrain.js'
 import { checkHoldsRun, runFolder } from './run_folder.js'
+import { readInitialWeights } from './weights.js'
 
 export interface PretrainOptions extends Omit<StoreOptions, 'out'> {
   /** Folder for checkpoints, metrics and the summary; without it nothing is written. */
@@ -12,12 +13,16 @@ export interface PretrainOptions extends Omit<StoreOptions, 'out'> {
 }
 
 /**
- * Pretrains a network on a data set, as `pretrain` in train/run/ does, with the run's files in a folder.
+ * Pretrains a network on a data set, as `pretrain` in train/run/ does, with the run's files in a folder. Reads the
+ * weights that the option `init` names, unless `initial` holds them.
  *
  * @throws ConfigError if the configuration does not fit the data, or the folder does not hold the run to resume;
  *   DivergedError, which names the step, if the loss is not finite
  */
-export async function pretrain({ out, ...options }: PretrainOptions): Promise<PretrainResult> {
+export async function pretrain({ out, ...given }: PretrainOptions): Promise<PretrainResult> {
+  const { init } = given.config
+  const reads = init !== undefined && !given.initial && !given.resume
+  const options = { ...given, ...(reads && { initial: await readInitialWeights(init) }) }
   if (!out) return pretrainInStore(options)
   if (options.resume) checkHoldsRun(out)
   return pretrainInStore({ ...options, out: runFolder(out) })

@@ -29,8 +29,8 @@ export function runFolder(folder: string): RunStore {
         (temporary) => fill((name, data) => writeFile(join(temporary, name), data, { flush: true })),
         { finishOnSignal: true },
       ),
-    append: async (path, text) => appendFileSync(at(path), text),
-    remove: (path) => rm(at(path), { force: true }),
+    append: async (path, data) => appendFileSync(at(path), data),
+    remove: (path) => rm(at(path), { force: true, recursive: true }),
   }
 }
 

@@ -28,6 +28,8 @@ export interface Progress {
   adapter: string
   target: object
   variants: Record<string, string>
+  /** Saved because of `checkpointMinutes`: the next checkpoint replaces this one. */
+  byTime?: true
 }
 
 export interface Checkpoint extends Progress {
@@ -52,7 +54,10 @@ const STATE_FILE = 'state.safetensors'
 export const MODEL_FILE = 'model.safetensors'
 export const AVERAGE_FILE = 'average.safetensors'
 
-/** Writes a checkpoint. Older checkpoints keep their weights, but lose the state that only resuming needs. */
+/**
+ * Writes a checkpoint. Older checkpoints keep their weights, but lose the state that only resuming needs. Those that
+ * were saved by time are removed.
+ */
 export async function saveCheckpoint(
   engine: Engine,
   store: RunStore,
@@ -75,8 +80,11 @@ export async function saveCheckpoint(
     await write(STATE_FILE, encodeSafetensors(exact))
     await write(PROGRESS_FILE, JSON.stringify(progress, null, 2))
   })
-  for (const name of await checkpointNames(store))
-    if (name !== newest) await store.remove(checkpointPath(name, STATE_FILE))
+  for (const name of await checkpointNames(store)) {
+    if (name === newest) continue
+    const { byTime } = await readCheckpoint(store, name).catch(() => ({ byTime: undefined }))
+    await store.remove(byTime ? checkpointPath(name) : checkpointPath(name, STATE_FILE))
+  }
 }
 
 /** Sets every Variable to its value in a checkpoint. Nothing is written unless all of them fit. */

@@ -11,6 +11,7 @@
  *       state.safetensors             every Variable bit for bit, for resuming (newest checkpoint only)
  *       checkpoint.json               step, epoch, position in the epoch, seconds so far, adapter and variants
  *     summary.json                    written at the end
+ *     views.png, report.html          written by the command `pretrain`, for readers
  */
 import { stringify } from 'yaml'
 import { canonicalJson } from '../config/canonical_json.js'
@@ -22,6 +23,9 @@ import { parseJson, type RunStore } from './store.js'
 /** Its presence makes a folder a run. */
 export const CONFIG_FILE = 'config.yaml'
 const SUMMARY_FILE = 'summary.json'
+/** Pictures and figures for a reader. */
+export const VIEWS_FILE = 'views.png'
+export const REPORT_FILE = 'report.html'
 const CHECKPOINTS = 'checkpoints'
 const PREFIX = 'step-'
 
@@ -107,7 +111,9 @@ export async function createRun(store: RunStore, config: PretrainConfig): Promis
 }
 
 /** Options that may change when a run is resumed. Any other change would make it another run. */
-const changeable: readonly (keyof PretrainConfig)[] = ['epochs', 'steps', 'checkpointEvery', 'dataDir', 'stream']
+const changeable: readonly (keyof PretrainConfig)[] = [
+  ...(['epochs', 'steps', 'checkpointEvery', 'checkpointMinutes', 'dataDir', 'stream'] as const),
+]
 
 /** Throws if a resumed run would become another run. */
 export function refuseChanges(store: RunStore, before: PretrainConfig, now: PretrainConfig): void {

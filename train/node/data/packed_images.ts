@@ -10,17 +10,20 @@ import { createHash } from 'node:crypto'
 import { open, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import sharp from 'sharp'
 import { z } from 'zod'
 import { DecodeBudget, pixelsOf } from './decode_budget.js'
 import { readJson, writeAtomically, writeFolderAtomically } from '../files.js'
 import type { ProgressReporter } from '../../data/progress.js'
+import type { ResizeFilter } from '../../data/resample.js'
+import { decodePicture } from './decode_picture.js'
 
 /** Name of the image file in a packed folder. */
 export const IMAGES = 'images.bin'
 const INDEX = 'index.json'
 /** Raise this when the same pictures give other bytes. */
-const VERSION = 1
+const VERSION = 2
+/** Pictures in full size that are in memory at once. */
+const WHOLE_PICTURES = 8
 /** Number of files whose size and time are read at once. */
 const STATS_AT_ONCE = 64
 
@@ -44,6 +47,7 @@ export interface PackOptions {
   files: readonly string[]
   /** Height and width, pixels. */
   resolution: number
+  resize: ResizeFilter
   progress: ProgressReporter
 }
 
@@ -75,9 +79,9 @@ export async function openPacked(packed: string, options: PackOptions): Promise<
   return index!
 }
 
-/** A hash of the folder, the resolution, and the name, size and time of each picture. */
-async function keyOf({ folder, files, resolution }: PackOptions): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify([VERSION, folder, resolution]))
+/** A hash of the folder, the resolution, the filter, and the name, size and time of each picture. */
+async function keyOf({ folder, files, resolution, resize }: PackOptions): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify([VERSION, folder, resolution, resize]))
   for (let first = 0; first < files.length; first += STATS_AT_ONCE) {
     const some = files.slice(first, first + STATS_AT_ONCE)
     // A broken link counts as a picture that cannot be decoded.
@@ -90,19 +94,20 @@ async function keyOf({ folder, files, resolution }: PackOptions): Promise<string
 /** Writes the pictures in their order and returns those that cannot be decoded. */
 async function decodeInto(
   path: string,
-  { folder, files, resolution, progress }: PackOptions,
+  { folder, files, resolution, resize, progress }: PackOptions,
 ): Promise<SkippedPicture[]> {
   const task = progress.begin(`packing ${resolution}×${resolution}`, files.length, 'images')
   const out = await open(path, 'wx')
   const skipped: SkippedPicture[] = []
   // sharp decodes on Node's thread pool. Enough pictures are decoded ahead to keep it busy while the oldest is written.
-  const ahead = 2 * availableParallelism()
+  // 'bilinear' resizes on this thread and would only collect decoded pictures, which may be large.
+  const ahead = resize === 'bilinear' ? WHOLE_PICTURES : 2 * availableParallelism()
   const decoding: Promise<Uint8Array | Error>[] = []
   const budget = new DecodeBudget()
   try {
     for (let done = 0, begun = 0; done < files.length; done++) {
       while (begun < files.length && begun < done + ahead)
-        decoding.push(decodeWithin(budget, join(folder, files[begun++]), resolution).catch((error: Error) => error))
+        decoding.push(within(budget, join(folder, files[begun++]), resolution, resize).catch((error: Error) => error))
       const pixels = await decoding.shift()!
       if (pixels instanceof Error) skipped.push({ file: files[done], reason: firstLine(pixels) })
       else await out.writeFile(pixels)
@@ -117,21 +122,7 @@ async function decodeInto(
   return skipped
 }
 
-const decodeWithin = async (budget: DecodeBudget, file: string, resolution: number): Promise<Uint8Array> =>
-  budget.within(await pixelsOf(file), () => decode(file, resolution))
-
-/**
- * Decodes a picture: rotates it by its EXIF data, resizes the shorter side, keeps the centre, converts it to sRGB and
- * drops its transparency. A truncated picture is an error; warnings are not.
- */
-function decode(file: string, resolution: number): Promise<Uint8Array> {
-  return sharp(file, { failOn: 'error' })
-    .autoOrient()
-    .resize(resolution, resolution, { fit: 'cover' })
-    .toColourspace('srgb')
-    .removeAlpha()
-    .raw({ depth: 'uchar' })
-    .toBuffer()
-}
+const within = async (budget: DecodeBudget, file: string, resolution: number, filter: ResizeFilter) =>
+  budget.within(await pixelsOf(file), () => decodePicture(file, resolution, filter))
 
 const firstLine = ({ message }: Error): string => message.split('\n')[0].replace(/^.*Input file/, 'input file')
