@@ -8,8 +8,25 @@ export const STORAGE_USAGE = 0x80 | 0x04 | 0x08 // STORAGE | COPY_SRC | COPY_DST
 export const UNIFORM_USAGE = 0x40 | 0x08 // UNIFORM | COPY_DST
 export const READ_BACK_USAGE = 0x01 | 0x08 // MAP_READ | COPY_DST
 
-export function upload(device: GPUDevice, buffer: GPUBuffer, offset: number, data: TypedArray): void {
-  device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength)
+/** Most bytes of one copy between memory and a device: Dawn's binding for Node crashes at 2 GiB. */
+export const COPY_BYTES = 2 ** 28
+
+/** Copies numbers to a buffer, in pieces of at most `copyBytes`, a multiple of 4. */
+export function upload(
+  device: GPUDevice,
+  buffer: GPUBuffer,
+  offset: number,
+  data: TypedArray,
+  copyBytes = COPY_BYTES,
+): void {
+  for (let done = 0; done < data.byteLength; done += copyBytes)
+    device.queue.writeBuffer(
+      buffer,
+      offset + done,
+      data.buffer,
+      data.byteOffset + done,
+      Math.min(copyBytes, data.byteLength - done),
+    )
 }
 
 /** The Params of all dispatches in one uniform buffer. */

@@ -1,5 +1,5 @@
 /** The engine: one device with its pipelines, the buffers of Variables, read-back, and failures as one-line errors. */
-import { READ_BACK_USAGE, STORAGE_USAGE, upload } from './bindings.js'
+import { COPY_BYTES, READ_BACK_USAGE, STORAGE_USAGE, upload } from './bindings.js'
 import { KernelLibrary } from './kernel.js'
 import { lower } from './lower.js'
 import { PipelineCache } from './pipelines.js'
@@ -32,6 +32,8 @@ export class Engine {
    * Called before a graph is recorded, for the tunables that `variants` does not list. Without it nothing is measured.
    */
   tuner?: (tunables: readonly Tunable[]) => Promise<VariantTable>
+  /** Most bytes of one copy between memory and the device, a multiple of 4. Larger arrays are copied in pieces. */
+  copyBytes = COPY_BYTES
   /** The longest that one submission of a program should take, in seconds. Longer programs are submitted in pieces. */
   piece = 0.1
   readonly submissions: Submissions
@@ -141,7 +143,9 @@ export class Engine {
     this.check()
     let plans = specs.map((spec) => this.plan(spec))
     if (this.tuner) {
-      const open = new Map(plans.flatMap(({ tunables }) => [...tunables].filter(([key]) => !this.variants.has(key))))
+      const open = new Map(
+        plans.flatMap(({ tunables }) => [...tunables].filter(([key, { chosen }]) => this.variants.get(key) !== chosen)),
+      )
       if (open.size) this.variants = new Map([...this.variants, ...(await this.tuner([...open.values()]))])
       plans = specs.map((spec) => this.plan(spec))
     }
@@ -177,7 +181,7 @@ export class Engine {
   write(variable: Variable, data: TypedArray): void {
     if (data.length !== variable.size)
       throw new EngineError(`variable '${variable.name}' has ${variable.size} numbers, not ${data.length}`)
-    upload(this.device, this.bufferOf(variable), variable.arena?.offset ?? 0, data)
+    upload(this.device, this.bufferOf(variable), variable.arena?.offset ?? 0, data, this.copyBytes)
   }
 
   /** Reads a Variable's current value. */
@@ -202,6 +206,20 @@ export class Engine {
   readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: 'f32'): Promise<Float32Array>
   async readBuffer(buffer: GPUBuffer, offset: number, bytes: number, dtype: DType): Promise<TypedArray> {
     this.check()
+    const { copyBytes } = this
+    const data = new (dtype === 'u32' ? Uint32Array : Float32Array)(bytes / 4)
+    const target = new Uint8Array(data.buffer)
+    // All parts are copied before the first is awaited: runs that are submitted later do not change them.
+    const parts = []
+    for (let at = 0; at < bytes; at += copyBytes)
+      parts.push(this.readPart(buffer, offset + at, target.subarray(at, Math.min(bytes, at + copyBytes))))
+    await Promise.all(parts)
+    this.check()
+    return data
+  }
+
+  private async readPart(buffer: GPUBuffer, offset: number, target: Uint8Array): Promise<void> {
+    const bytes = target.length
     const k = this.staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
     const staging =
       k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_BACK_USAGE, 'read-back')
@@ -219,11 +237,9 @@ export class Engine {
       this.check()
       throw new EngineError(`read-back failed: ${oneLine((error as Error).message)}`)
     }
-    const copy = staging.getMappedRange(0, bytes).slice(0)
+    target.set(new Uint8Array(staging.getMappedRange(0, bytes)))
     staging.unmap()
     this.staging.push(staging)
-    this.check()
-    return dtype === 'u32' ? new Uint32Array(copy) : new Float32Array(copy)
   }
 
   /** Waits until all submitted work is done. */

@@ -238,6 +238,7 @@ class Lowering implements LoweringContext {
       const value = node.outputs[0]
       const { name } = node.attributes as { name: string }
       if (this.inputs.has(name)) throw new Error(`two inputs of the program are called '${name}'`)
+      this.checkFits(`input '${name}' ${show(value.shape)}`, value.bytes)
       const slice = whole(this.add({ bytes: pad(value.bytes), kind: 'input', label: name }))
       this.place(value, { ...slice, bytes: pad(value.bytes) })
       this.inputs.set(name, { value, slice })
@@ -259,6 +260,7 @@ class Lowering implements LoweringContext {
     let storage = this.variableStorages.get(owner)
     if (!storage) {
       const bytes = variable.arena ? variable.arena.arena.bytes : pad(variable.bytes)
+      this.checkFits(`the buffer of variable '${variable.name}' ${show(variable.shape)}`, bytes)
       storage = this.add({ bytes, kind: 'variable', label: variable.name, variable })
       this.variableStorages.set(owner, storage)
     }
@@ -299,12 +301,15 @@ class Lowering implements LoweringContext {
 
   private allocate(value: Value): Slice {
     const bytes = pad(value.bytes)
+    this.checkFits(`${value.node.op.name}: its output ${show(value.shape)}`, bytes)
+    return whole(this.add({ bytes, kind: 'temporary', label: value.node.op.name }))
+  }
+
+  private checkFits(what: string, bytes: number): void {
     if (bytes > this.target.maxBufferBytes)
       throw new Error(
-        `${value.node.op.name}: its output ${show(value.shape)} takes ${mebibytes(bytes)}, over the adapter's largest buffer ` +
-          `of ${mebibytes(this.target.maxBufferBytes)}: ${REMEDY}`,
+        `${what} takes ${mebibytes(bytes)}, over the adapter's largest buffer of ${mebibytes(this.target.maxBufferBytes)}: ${REMEDY}`,
       )
-    return whole(this.add({ bytes, kind: 'temporary', label: value.node.op.name }))
   }
 
   private place(value: Value, slice: Slice): void {

@@ -105,7 +105,7 @@ export class Program {
       else if (storage.kind === 'variable') this.buffers.set(storage, engine.bufferOf(storage.variable!))
       else if (storage.kind !== 'temporary') {
         const buffer = make(storage.bytes, storage.label)
-        if (storage.data) upload(engine.device, buffer, 0, storage.data)
+        if (storage.data) upload(engine.device, buffer, 0, storage.data, engine.copyBytes)
         this.buffers.set(storage, buffer)
       }
     }
@@ -208,7 +208,7 @@ export class Program {
   private writeInputs(inputs: Readonly<Record<string, TypedArray>>): void {
     for (const [name, { slice }] of this.plan.inputs) {
       const { buffer, offset } = this.locate(slice)
-      upload(this.engine.device, buffer, offset, inputs[name])
+      upload(this.engine.device, buffer, offset, inputs[name], this.engine.copyBytes)
     }
   }
 

@@ -107,7 +107,7 @@ export function resnet(options: ResNetOptions): Backbone {
     ...options,
   }
   const { arch, width, stem, stemRelu, zeroInitResidual, freezeStages, seed, prefix } = full
-  const spec = architectures[arch]
+  const spec = Object.hasOwn(architectures, arch) ? architectures[arch] : undefined
   if (!spec) throw new Error(`unknown architecture '${arch}': choose one of ${Object.keys(architectures).join(', ')}`)
   if (!Number.isInteger(width) || width < 1) throw new Error(`width ${width} must be a whole number of at least 1`)
   if (freezeStages !== undefined && ![0, 1, 2, 3, 4].includes(freezeStages))

@@ -1,4 +1,5 @@
 /** Shows the progress of many runs on stderr, and ends commands that a signal has stopped. */
+import { printable } from '../../engine/node/command.js'
 import { beginPhase, type Phase } from '../../train/cli/phases.js'
 import { duration } from '../../train/report/text.js'
 import { Interrupted } from './runs.js'
@@ -38,7 +39,7 @@ export function progressOf(): Progress {
     },
     say(line) {
       end()
-      console.error(line)
+      console.error(printable(line))
     },
     end,
   }

@@ -1,6 +1,4 @@
 /** The file of a sweep: a base configuration, a grid of options, the seeds and the readout. */
-import { readFile } from 'node:fs/promises'
-import { parse } from 'yaml'
 import { z } from 'zod'
 import {
   ConfigError,
@@ -10,7 +8,8 @@ import {
   type PartialConfig,
   type PretrainConfig,
 } from '../../train/config/config.js'
-import { unreadable } from '../../train/node/files.js'
+import { parseYaml } from '../../train/config/parse_yaml.js'
+import { readYaml } from '../../train/node/read_yaml.js'
 import type { ReadoutSpec } from '../runs/runs.js'
 
 const whole = z.number().int().min(1)
@@ -50,6 +49,9 @@ export interface Sweep {
   points: Point[]
 }
 
+/** More runs than this are a mistake: they would take months. */
+const MOST_RUNS = 10_000
+
 /** All combinations; the last option varies fastest. */
 export function combinations(grid: Readonly<Record<string, readonly unknown[]>>): Record<string, unknown>[] {
   return Object.entries(grid).reduce<Record<string, unknown>[]>(
@@ -58,13 +60,23 @@ export function combinations(grid: Readonly<Record<string, readonly unknown[]>>)
   )
 }
 
-/** `{ 'a.b': 1 }` as `{ a: { b: 1 } }`. */
+/**
+ * `{ 'a.b': 1 }` as `{ a: { b: 1 } }`. All keys are own keys of plain objects.
+ *
+ * @throws ConfigError if a name leads into an option that has a value of its own
+ */
 export function nested(flat: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const root: Record<string, unknown> = {}
   for (const [path, value] of Object.entries(flat)) {
     const names = path.split('.')
+    if (names.includes('__proto__')) throw new UnknownOptionError(`unknown option '${path}'`)
     let at = root
-    for (const name of names.slice(0, -1)) at = (at[name] ??= {}) as Record<string, unknown>
+    for (const name of names.slice(0, -1)) {
+      const inside = Object.hasOwn(at, name) ? at[name] : (at[name] = {})
+      if (typeof inside !== 'object' || inside === null || Array.isArray(inside))
+        throw new UnknownOptionError(`grid: '${path}' and '${name}' exclude each other`)
+      at = inside as Record<string, unknown>
+    }
     at[names[names.length - 1]] = value
   }
   return root
@@ -89,13 +101,9 @@ function pointOf(base: PartialConfig, values: Readonly<Record<string, unknown>>)
  * @throws ConfigError in one line if the text is not valid YAML, if it has an unknown field or option, or if no point of
  *   the grid is valid
  */
-export function parseSweep(text: string, file: string): Sweep {
-  let content: unknown
-  try {
-    content = parse(text)
-  } catch (error) {
-    throw new ConfigError(`${file}: not valid YAML (${(error as Error).message.split('\n')[0].replace(/:$/, '')})`)
-  }
+export const parseSweep = (text: string, file: string): Sweep => sweepOf(parseYaml(text, file), file)
+
+function sweepOf(content: unknown, file: string): Sweep {
   const result = schema.safeParse(content ?? {})
   if (!result.success) {
     const [issue] = result.error.issues
@@ -111,6 +119,11 @@ export function parseSweep(text: string, file: string): Sweep {
   }
   const { base, grid, seeds, readout: spec } = result.data
   if ('seed' in base || 'seed' in grid) throw new ConfigError(`${file}: seed: list the seeds under 'seeds'`)
+  const runs = Object.values(grid).reduce((product, values) => product * values.length, seeds.length)
+  if (runs > MOST_RUNS)
+    throw new ConfigError(
+      `${file}: the grid and the seeds make ${runs.toLocaleString('en')} runs, at most ${MOST_RUNS.toLocaleString('en')} are allowed: use fewer values`,
+    )
   const points = combinations(grid).map((values): Point => {
     try {
       const config = pointOf(base as PartialConfig, values)
@@ -131,12 +144,4 @@ export function parseSweep(text: string, file: string): Sweep {
 }
 
 /** @throws ConfigError in one line if the file cannot be read or is not a valid sweep */
-export async function readSweep(file: string): Promise<Sweep> {
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    throw new ConfigError(unreadable(file, error))
-  }
-  return parseSweep(text, file)
-}
+export const readSweep = async (file: string): Promise<Sweep> => sweepOf(await readYaml(file), file)

@@ -1,5 +1,5 @@
-import { AdapterError, activateDriver, chooseDriver, forgetVerdict } from './drivers.mjs'
-import type { DriverKind } from './drivers.mjs'
+import { AdapterError, activateDriver, chooseDriver, forgetVerdict, healDriver } from './drivers.mjs'
+import type { Driver, DriverKind } from './drivers.mjs'
 
 export { AdapterError }
 
@@ -32,20 +32,37 @@ const instances = new Map<string, GPU>()
 export async function requestAdapter(
   options: { name?: string; toggles?: string[] } = {},
 ): Promise<{ gpu: GPU; adapter: GPUAdapter; driver: DriverChoice }> {
-  const { kind, home, name, description, note } = await chooseDriver(options.name)
-  activateDriver(home)
+  const first = await chooseDriver(options.name)
+  const found = await request(first, options.toggles)
+  if (found) return found
+  // The cached answer about the driver does not hold any more: ask again.
+  forgetVerdict(first.home)
+  const second = await chooseDriver(options.name)
+  const again = second.home === first.home ? await request(second, options.toggles) : undefined
+  if (again) return again
+  throw new AdapterError(
+    `The adapter ${first.description} is no longer available: start again to search for another one.`,
+  )
+}
+
+async function request(
+  { kind, home, name, description, note }: Driver,
+  toggles = defaultToggles,
+): Promise<{ gpu: GPU; adapter: GPUAdapter; driver: DriverChoice } | undefined> {
+  try {
+    activateDriver(home)
+  } catch (error) {
+    if (!(await healDriver(home))) throw error
+    activateDriver(home)
+  }
   const { create, globals } = await import('webgpu')
   Object.assign(globalThis, globals)
 
-  const flags = [...(options.toggles ?? defaultToggles), ...(name ? [`adapter=${name}`] : [])]
+  const flags = [...toggles, ...(name ? [`adapter=${name}`] : [])]
   const key = flags.join(' ')
   const gpu = instances.get(key) ?? create(flags)
   instances.set(key, gpu)
   // Dawn throws if no adapter has the requested name.
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null)
-  if (!adapter) {
-    forgetVerdict(home)
-    throw new AdapterError(`The adapter ${description} is no longer available: start again to search for another one.`)
-  }
-  return { gpu, adapter, driver: { kind, description, note } }
+  return adapter ? { gpu, adapter, driver: { kind, description, note } } : undefined
 }

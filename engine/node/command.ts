@@ -25,8 +25,24 @@ export function parseOptions<T>(command: Command): T {
       throw new Error(`${line}${near} (--help lists all)`)
     })
     .parse()
-  return command.opts() as T
+  const given: Record<string, unknown> = command.opts()
+  // An empty name usually comes from a variable of the shell that is not set.
+  const empty = Object.keys(given).find((name) => given[name] === '')
+  if (empty !== undefined) throw new Error(`${optionOf(empty)} '': the value is empty`)
+  return given as T
 }
+
+/** A text from outside for a terminal: control characters are escaped, so that they neither hide nor fake anything. */
+export const printable = (text: string): string =>
+  // C0 and C1 controls, and the marks that reorder text.
+  // eslint-disable-next-line no-control-regex
+  text.replace(/[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]/g, (character) =>
+    character === '\n'
+      ? '\\n'
+      : character === '\t'
+        ? '\\t'
+        : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 
 /**
  * Runs a command. An error is one line on stderr and exit code 1. The text `detail` of an error, for example code to
@@ -42,9 +58,7 @@ export async function runCommand(main: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) process.exit(0)
     const { message, stack, detail } = error as Error & { detail?: unknown }
-    const line = asCommandLine(String(message ?? error))
-      .split('\n')[0]
-      .replace(/^error: /, '')
+    const line = printable(asCommandLine(String(message ?? error)).replace(/^error: /, ''))
     console.error(process.env.WEBGPU_SSL_DEBUG ? stack : `error: ${line}`)
     if (typeof detail === 'string') console.error(detail)
     process.exitCode = 1

@@ -6,10 +6,11 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { constants, homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { adaptersIn, damageOf, failureIn, readDriverRecord, writeDriverRecord } from './driver_files.mjs'
 import { fetchLavapipe } from './lavapipe.mjs'
 import { fetchSwiftShader } from './swiftshader.mjs'
 
@@ -137,7 +138,7 @@ function driverFiles(home) {
   return [
     dawnPackage(),
     ...(home === 'swiftshader' ? [] : machineFiles()),
-    ...(home === 'machine' ? [] : [join(cacheFolder(), home, 'driver.json')]),
+    ...(home === 'machine' ? [] : ['.', 'lib'].flatMap((name) => filesIn(join(cacheFolder(), home, name)))),
   ]
 }
 
@@ -164,13 +165,34 @@ const environment = { ...process.env }
  * @param {DriverHome} home @returns {Promise<AdapterReport[]>} */
 async function adaptersOf(home) {
   const file = join(cacheFolder(), `adapters-${home}.json`)
-  const key = verdictKey(home, driverFiles(home), environment)
-  const known = readJson(file)
-  if (known?.key === key && known.adapters.length > 0) return known.adapters
-  const adapters = (await probeInChild(home)) ?? []
+  const key = () => verdictKey(home, driverFiles(home), environment)
+  const known = adaptersIn(readJson(file), key())
+  if (known.length > 0) return known
+  let adapters = (await probeInChild(home)) ?? []
+  if (adapters.length === 0 && (await healDriver(home))) adapters = (await probeInChild(home)) ?? []
   // An empty list is not cached: a driver that is busy or is being installed may answer the next time.
-  if (adapters.length > 0) writeJson(file, { key, adapters })
+  if (adapters.length === 0) return []
+  const record = home === 'machine' ? undefined : readDriverRecord(join(cacheFolder(), home))
+  // An older version fetched it without checksums.
+  if (record && !record.files) writeDriverRecord(join(cacheFolder(), home), record.preload)
+  writeJson(file, { key: key(), adapters })
   return adapters
+}
+
+/** Fetches a driver again if its files are damaged. Call it when the driver has failed.
+ * @param {DriverHome} home @param {(folder: string) => Promise<void>} [fetch] @returns {Promise<boolean>} whether it was fetched */
+export async function healDriver(home, fetch) {
+  return home !== 'machine' && removeDamaged(home) && (await ensureFetched(home, true, fetch)) === ''
+}
+
+/** Removes a driver with damaged files, and says so in one line. @param {DriverHome} home */
+function removeDamaged(home) {
+  const folder = join(cacheFolder(), home)
+  const damage = existsSync(folder) ? damageOf(folder) : ''
+  if (!damage) return false
+  process.stderr.write(`The software driver ${home} is damaged (${damage}): it is fetched again.\n`)
+  rmSync(folder, { recursive: true, force: true })
+  return true
 }
 
 /** Deletes the cached answer about a home, when its driver fails in spite of it. @param {DriverHome} home */
@@ -236,16 +258,17 @@ async function probe(home) {
 
 /** Fetches a home's driver unless it is there. A failure is remembered for a day, so that a machine without a network
  * does not wait at every start. A request for the driver by name tries again.
- * @param {'lavapipe' | 'swiftshader'} home @param {boolean} insist @returns {Promise<string>} the reason of a failure, else '' */
-async function ensureFetched(home, insist) {
+ * @param {'lavapipe' | 'swiftshader'} home @param {boolean} insist @param {(folder: string) => Promise<void>} [fetch]
+ * @returns {Promise<string>} the reason of a failure, else '' */
+async function ensureFetched(home, insist, fetch = fetchers[home]) {
   const folder = join(cacheFolder(), home)
-  if (existsSync(join(folder, 'driver.json'))) return ''
+  if (readDriverRecord(folder)) return ''
   if (process.platform !== 'linux') return 'it is fetched only on Linux'
   const file = join(cacheFolder(), `unavailable-${home}.json`)
-  const failure = readJson(file)
-  if (failure && !insist && Date.now() - failure.time < dayInMs) return failure.reason
+  const failure = removeDamaged(home) || insist ? '' : failureIn(readJson(file), dayInMs)
+  if (failure) return failure
   try {
-    await fetchers[home](folder)
+    await fetch(folder)
     return ''
   } catch (error) {
     const reason = /** @type {Error} */ (error).message
@@ -263,7 +286,7 @@ function toDriver(home, report) {
 /** The adapters of one home, hardware first. The list is empty if its driver has not been fetched.
  * @param {DriverHome} home @returns {Promise<Driver[]>} */
 async function driversOf(home) {
-  if (home !== 'machine' && !existsSync(join(cacheFolder(), home, 'driver.json'))) return []
+  if (home !== 'machine' && !readDriverRecord(join(cacheFolder(), home))) return []
   const drivers = (await adaptersOf(home)).map((report) => toDriver(home, report))
   return drivers.sort((a, b) => driverKinds.indexOf(a.kind) - driverKinds.indexOf(b.kind))
 }
@@ -320,8 +343,10 @@ export function activateDriver(home) {
   if (active === home) return
   if (active)
     throw new AdapterError(`This process already uses the ${active} driver: start another process for ${home}.`)
-  active = home
-  if (home === 'machine') return
+  if (home === 'machine') {
+    active = home
+    return
+  }
   const folder = join(cacheFolder(), home)
   // If there is a GPU, the fetched loader also gets the system's drivers.
   const manifests = [
@@ -338,7 +363,7 @@ export function activateDriver(home) {
     NODEVICE_SELECT: '1',
   })
   const noDelete = 0x1000 // RTLD_NODELETE, missing in Node's constants: the library stays loaded after dlopen's error below
-  for (const library of readJson(join(folder, 'driver.json'))?.preload ?? []) {
+  for (const library of readDriverRecord(folder)?.preload ?? []) {
     try {
       process.dlopen({ exports: {} }, join(folder, 'lib', library), constants.dlopen.RTLD_NOW | noDelete)
     } catch (error) {
@@ -349,6 +374,7 @@ export function activateDriver(home) {
         )
     }
   }
+  active = home
 }
 
 if (process.argv[2] === 'probe' && process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { access, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { writeDriverRecord } from './driver_files.mjs'
 
 /** @typedef {{ update(text: string): void, end(text: string): void }} ProgressLine */
 
@@ -86,7 +87,7 @@ export async function writeManifests(folder, driver, preload) {
       2,
     ) + '\n',
   )
-  await writeFile(join(folder, 'driver.json'), JSON.stringify({ preload }, null, 2) + '\n')
+  writeDriverRecord(folder, preload)
 }
 
 /** How to start npm: by the path that npm gives its scripts, else by name (a `.cmd` file on Windows).

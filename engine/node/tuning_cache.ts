@@ -3,12 +3,15 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Engine } from '../engine.js'
 import { measureVariants } from '../tuning.js'
+import { isObject } from './driver_files.mjs'
 import { cacheFolder } from './drivers.mjs'
+
+type Table = Record<string, string>
 
 interface CacheFile {
   /** Increased when kernels change so much that old measurements are misleading. */
   version: number
-  adapters: Record<string, Record<string, string>>
+  adapters: Record<string, Table>
 }
 
 const VERSION = 1
@@ -41,11 +44,19 @@ export function tuneByMeasurement(
   }
 }
 
-/** The cache, or an empty one if the file is missing or broken: everything can be measured again. */
+/** Whether an adapter's table names a variant for each product. Lowering ignores names of variants that do not exist. */
+const isWhole = (entry: [string, unknown]): entry is [string, Table] =>
+  isObject(entry[1]) && Object.values(entry[1]).every((name) => typeof name === 'string')
+
+/** The cache without its damaged tables, or an empty one if the file is missing or broken: all can be measured again. */
 function read(file: string): CacheFile {
   try {
-    const cache = JSON.parse(readFileSync(file, 'utf8')) as CacheFile
-    if (cache.version === VERSION && typeof cache.adapters === 'object') return cache
+    const cache: unknown = JSON.parse(readFileSync(file, 'utf8'))
+    if (isObject(cache) && cache.version === VERSION && isObject(cache.adapters))
+      return {
+        version: VERSION,
+        adapters: Object.fromEntries(Object.entries(cache.adapters).filter(isWhole)),
+      }
   } catch {
     // Missing or broken.
   }

@@ -88,13 +88,33 @@ describe('an engine that measures', () => {
     ;(await second.compile(graph())).destroy()
   })
 
-  test('ignores a broken file', async () => {
+  const damaged = (gpu: Engine): string[] => {
+    const { vendor, architecture, device, description } = gpu.info
+    const adapter = [vendor, architecture, device, description].filter(Boolean).join(' · ')
+    const key = [...gpu.plan(graph()).tunables.keys()][0]
+    return [
+      '{"version": 1, "adap',
+      '',
+      'null',
+      '{"version": 1, "adapters": null}',
+      '{"version": 1, "adapters": []}',
+      JSON.stringify({ version: 1, adapters: { [adapter]: null } }),
+      JSON.stringify({ version: 1, adapters: { [adapter]: { [key]: 7 } } }),
+      JSON.stringify({ version: 1, adapters: { [adapter]: { [key]: 'no such variant' } } }),
+      `{"version": 1, "adapters": {"__proto__": {"${'polluted'}": "x"}}}`,
+    ]
+  }
+
+  test.each(Array.from({ length: 9 }, (_, i) => i))('measures again what a damaged file lacks (%i)', async (i) => {
     const file = join(folder, 'broken.json')
-    writeFileSync(file, '{"version": 1, "adap')
     const gpu = await untuned()
+    writeFileSync(file, damaged(gpu)[i])
     tuneByMeasurement(gpu, undefined, file)
     ;(await gpu.compile(graph())).destroy()
-    expect(JSON.parse(readFileSync(file, 'utf8'))).toHaveProperty('adapters')
+    const kept = JSON.parse(readFileSync(file, 'utf8')) as { adapters: Record<string, Record<string, string>> }
+    const table = Object.values(kept.adapters).at(-1)!
+    for (const [key, { variants }] of gpu.plan(graph()).tunables) expect(variants).toContain(table[key])
+    expect(({} as { polluted?: string }).polluted).toBeUndefined()
   })
 })
 

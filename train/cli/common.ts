@@ -1,7 +1,7 @@
 /** Helpers that all training commands share. */
 import { openEngine, type NodeEngine } from '../../engine/node/index.js'
 
-export { asCommandLine, optionOf, parseOptions, runCommand, withAdapter } from '../../engine/node/command.js'
+export { asCommandLine, optionOf, parseOptions, printable, runCommand, withAdapter } from '../../engine/node/command.js'
 
 /** Opens the engine and prints one line with the adapter that it uses. */
 export async function openWithNote(adapter?: string): Promise<NodeEngine> {

@@ -15,7 +15,7 @@ import { counted, duration, percent } from '../report/text.js'
 import { VIEWS_FILE } from '../run/folder.js'
 import { pretrain, type PretrainResult } from '../run/pretrain.js'
 import { refuseUnfit } from '../step/fit.js'
-import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
+import { asCommandLine, openWithNote, parseOptions, printable, runCommand } from './common.js'
 import { pretrainDisplay, rate } from './display.js'
 import { epochTime } from './epoch_time.js'
 import { abortOnSignal } from './interrupt.js'
@@ -119,7 +119,7 @@ await runCommand(async () => {
         // The checkpoint that ends an epoch shows the views of that epoch.
         if (store) await writeViews(store, engine, dataset, config, Math.max(0, epoch - 1))
       },
-      onMessage: (line) => shown.message(asCommandLine(line)),
+      onMessage: (line) => shown.message(printable(asCommandLine(line))),
     })
     shown.stop()
     console.log(summaryOf(result, out))

@@ -1,7 +1,5 @@
 /** The options of `npm run pretrain`, and the configuration from them, a file, a recipe or a run to resume. */
-import { readFile } from 'node:fs/promises'
 import { Command } from 'commander'
-import { parse } from 'yaml'
 import { architectures } from '../../models/index.js'
 import { recipes } from '../augment/recipe.js'
 import { openRun } from '../node/run_folder.js'
@@ -14,11 +12,11 @@ import {
   type PretrainConfig,
 } from '../config/config.js'
 import { datasetNames } from '../node/data/index.js'
-import { unreadable } from '../node/files.js'
 import { readInitialWeights, refuseOtherNetwork, type BackboneWeights } from '../node/weights.js'
 import type { InitialWeights } from '../run/pretrain.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
+import { readYaml } from '../node/read_yaml.js'
 import { number, withAdapter } from './common.js'
 
 /** The parsed command line: fields of the configuration and options of the command itself. */
@@ -40,8 +38,14 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
 
 const text = String
 
+function minutes(given: string): number {
+  const value = number('--max-minutes')(given)
+  if (!(value > 0)) throw new Error(`--max-minutes ${given}: must be more than 0`)
+  return value
+}
+
 /** Options with a value, by heading: [flags, description, parser]. Without a parser the value is a number. */
-const groups: Record<string, [string, string, ((value: string) => string)?][]> = {
+const groups: Record<string, [string, string, ((value: string) => string | number)?][]> = {
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
@@ -118,7 +122,7 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
       '--checkpoint-minutes <minutes>',
       'also save within an epoch after this time, for --resume; the next checkpoint replaces it; 0: never (10)',
     ],
-    ['--max-minutes <minutes>', 'save and stop after this time'],
+    ['--max-minutes <minutes>', 'save and stop after this time', minutes],
   ],
 }
 
@@ -229,21 +233,43 @@ export async function readOptions(options: Partial<PretrainCliOptions>, readInit
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
     const { config } = await openRun(options.out)
-    return { config: resolveConfig(overlay(config, fields)) }
+    return { config: namingSource(options, config, () => resolveConfig(overlay(config, fields))) }
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
-  const chosen = overlay(overlay(recipe, fromFile), fields)
+  const below = overlay(recipe, fromFile)
+  const chosen = overlay(below, fields)
+  const resolved = namingSource(options, below, () => resolveConfig(chosen))
+  const initial = resolved.init === undefined || !readInit ? undefined : await readInitialWeights(resolved.init)
+  const given = initial ? withInitialNetwork(chosen, initial) : chosen
+  const config = initial ? resolveConfig(given) : resolved
+  return { config, ...(options.recipe === undefined && { given }), ...(initial && { initial }) }
+}
+
+/** Resolves a configuration. Its errors name the file or the option that a wrong value comes from. */
+function namingSource(
+  { config: file, imageSize }: Partial<PretrainCliOptions>,
+  below: PartialConfig,
+  resolve: () => PretrainConfig,
+): PretrainConfig {
   try {
-    const { init } = resolveConfig(chosen)
-    const initial = init === undefined || !readInit ? undefined : await readInitialWeights(init)
-    const given = initial ? withInitialNetwork(chosen, initial) : chosen
-    const config = resolveConfig(given)
-    return { config, ...(options.recipe === undefined && { given }), ...(initial && { initial }) }
+    return resolve()
   } catch (error) {
-    // Commander has refused unknown options of the command line already, so this one is in the file.
-    if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)
-    throw error
+    if (!(error instanceof ConfigError)) throw error
+    const { message } = error
+    // Commander has refused unknown options of the command line already, so an unknown one is in the file.
+    if (file !== undefined && (error instanceof UnknownOptionError || messageOf(below) === message))
+      throw new ConfigError(`--config ${file}: ${message}`)
+    throw imageSize === undefined ? error : new ConfigError(message.replace(/^augmentation\.size /, '`imageSize` '))
+  }
+}
+
+function messageOf(given: PartialConfig): string | undefined {
+  try {
+    resolveConfig(given)
+    return undefined
+  } catch (error) {
+    return (error as Error).message
   }
 }
 
@@ -256,15 +282,7 @@ function withInitialNetwork(given: PartialConfig, initial: BackboneWeights): Par
 
 async function readConfigFile(path?: string): Promise<PartialConfig> {
   if (path === undefined) return {}
-  const content = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new ConfigError(`--config ${unreadable(path, error)}`)
-  })
-  let parsed: unknown
-  try {
-    parsed = parse(content) ?? {}
-  } catch (error) {
-    throw new ConfigError(`--config ${path}: not valid YAML: ${(error as Error).message.split('\n')[0]}`)
-  }
+  const parsed = (await readYaml(path, `--config ${path}`)) ?? {}
   if (typeof parsed !== 'object' || Array.isArray(parsed))
     throw new ConfigError(`--config ${path}: must be a YAML mapping from option names to values`)
   return parsed as PartialConfig

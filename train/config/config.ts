@@ -10,21 +10,11 @@ import {
   resolveObjective,
   type ObjectiveOptions,
 } from '../objectives/index.js'
+import { ConfigError, UnknownOptionError } from './config_error.js'
 import { resizeFilters } from '../data/resample.js'
 import { nearestName } from './nearest_name.js'
 
-/**
- * A mistake of the caller, in one line that names the option and the remedy. Messages quote options as `viewChunk`; the
- * command line prints --view-chunk instead.
- */
-export class ConfigError extends Error {
-  override name = 'ConfigError'
-}
-
-/** An option that does not exist. */
-export class UnknownOptionError extends ConfigError {
-  override name = 'UnknownOptionError'
-}
+export { ConfigError, UnknownOptionError }
 
 const whole = (least: number) => z.number().int().min(least)
 const share = z.number().min(0).max(1)
@@ -198,12 +188,12 @@ export type PartialConfig = Partial<Omit<PretrainConfig, 'augmentation'>> & { au
  */
 export function resolveConfig(partial: PartialConfig): PretrainConfig {
   const given = withoutUndefined(partial)
-  const data = given.data ?? defaults.data
+  const { data = defaults.data, objective = defaults.objective } = given
   // An objective that is defined only for two views has two by default.
-  const twoViews = objectives[given.objective ?? defaults.objective]?.twoViews
+  const twoViews = own(objectives, objective)?.twoViews
   const merged = {
     ...defaults,
-    ...defaultsOfData[data],
+    ...own(defaultsOfData, data),
     ...(twoViews && { views: 2 }),
     ...given,
     augmentation: resolveAugmentation(data, partial.augmentation),
@@ -220,8 +210,25 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
   }
   const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], merged)
   const name = issue.path.length === 1 ? quoted(issue.path[0]) : issue.path.join('.')
-  throw new ConfigError(`${name} ${typeof value === 'string' ? `'${value}'` : String(value)}: ${requirement(issue)}`)
+  throw new ConfigError(`${name} ${shown(value)}: ${requirement(issue)}`)
 }
+
+/** A value in a message, in one short line. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return `'${shortened(value)}'`
+  return typeof value === 'object' && value !== null ? shortened(JSON.stringify(value)) : String(value)
+}
+
+const LONGEST_SHOWN = 80
+const shortened = (text: string): string => (text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text)
+
+/** An entry of a table, by a name from outside. */
+const own = <T>(table: Readonly<Record<string, T>>, name: unknown): T | undefined =>
+  typeof name === 'string' && Object.hasOwn(table, name) ? table[name] : undefined
+
+/** Whether a value from outside is an object of named options. */
+const isMapping = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /**
  * Lays one partial configuration over another, for example a command line over a file. If the upper one changes a
@@ -237,6 +244,9 @@ export function overlay(lower: PartialConfig, upper: PartialConfig): PartialConf
   drop('objective', [...objectiveParameters, 'predictorHidden'])
   drop('optimizer', ['momentum'])
   drop('schedule', ['lrFloor'])
+  const wrong = [over.augmentation, lower.augmentation].find((given) => given !== undefined && !isMapping(given))
+  // `resolveConfig` refuses it.
+  if (wrong !== undefined) return { ...under, ...over, augmentation: wrong }
   const [a, b] = [lower.augmentation ?? {}, withoutUndefined(over.augmentation ?? {})]
   // A recipe that is given by name replaces the whole augmentation of the lower one.
   const augmentation = b.recipe === undefined ? mergeAugmentation(a, b) : b
@@ -246,15 +256,24 @@ export function overlay(lower: PartialConfig, upper: PartialConfig): PartialConf
 const mergeAugmentation = <A extends PartialAugmentation>(base: A, changes: PartialAugmentation): A => ({
   ...base,
   ...changes,
-  ...(base.jitter && { jitter: { ...base.jitter, ...changes.jitter } }),
-  ...(base.blur && { blur: { ...base.blur, ...changes.blur } }),
+  ...(mergeable(base.jitter, changes.jitter) && { jitter: { ...base.jitter, ...changes.jitter } }),
+  ...(mergeable(base.blur, changes.blur) && { blur: { ...base.blur, ...changes.blur } }),
 })
 
+/** Values of another kind stay as they are, so that the schema refuses them. */
+const mergeable = (base: unknown, changes: unknown): boolean =>
+  isMapping(base) && (changes === undefined || isMapping(changes))
+
 function resolveAugmentation(data: string, given: PartialAugmentation = {}): unknown {
-  const { recipe = recipeOfData[data] ?? 'cifar', ...changes } = withoutUndefined(given)
-  if (!Object.hasOwn(recipes, recipe))
-    throw new ConfigError(`\`augmentation\` '${recipe}': choose one of ${Object.keys(recipes).join(', ')}`)
-  return mergeAugmentation<PartialAugmentation>(recipes[recipe as keyof typeof recipes], changes)
+  if (!isMapping(given))
+    throw new ConfigError(
+      `\`augmentation\` ${shown(given)}: must be a mapping, for example { recipe: cifar, size: 32 }`,
+    )
+  const { recipe = own(recipeOfData, data) ?? 'cifar', ...changes } = withoutUndefined<PartialAugmentation>(given)
+  const base = own<AugmentationRecipe>(recipes, recipe)
+  if (!base)
+    throw new ConfigError(`\`augmentation\` ${shown(recipe)}: choose one of ${Object.keys(recipes).join(', ')}`)
+  return mergeAugmentation<PartialAugmentation>(base, changes)
 }
 
 /** The objective and its parameters. */

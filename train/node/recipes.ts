@@ -1,8 +1,8 @@
 /** The recipes: one file for each run of the paper. The first line says which run, the rest is a configuration. */
 import { readFileSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { parse } from 'yaml'
 import { ConfigError, resolveConfig, type PartialConfig } from '../config/config.js'
+import { parseYaml } from '../config/parse_yaml.js'
 import { counted } from '../report/text.js'
 
 const folder = fileURLToPath(new URL('../recipes/', import.meta.url))
@@ -29,7 +29,7 @@ export function describeRecipe(name: string): string {
 /** @throws ConfigError that names the most similar recipes, if there is no recipe of that name */
 export function readRecipe(name: string): PartialConfig {
   const names = recipeNames()
-  if (names.includes(name)) return parse(textOf(name)) as PartialConfig
+  if (names.includes(name)) return parseYaml(textOf(name), `${name}.yaml`) as PartialConfig
   const parts = name.toLowerCase().split('-')
   const shared = (other: string): number => other.split('-').filter((part) => parts.includes(part)).length
   const alike = (other: string): number => [...other].findIndex((character, i) => character !== name[i])

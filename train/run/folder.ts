@@ -13,9 +13,10 @@
  *     summary.json                    written at the end
  *     views.png, report.html          written by the command `pretrain`, for readers
  */
-import { parse, stringify } from 'yaml'
+import { stringify } from 'yaml'
 import { canonicalJson } from '../config/canonical_json.js'
 import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from '../config/config.js'
+import { parseYaml } from '../config/parse_yaml.js'
 import { lineFiles } from './metrics.js'
 import { parseJson, type RunStore } from './store.js'
 
@@ -79,7 +80,15 @@ export const writeConfig = (store: RunStore, config: PretrainConfig): Promise<vo
 export async function readConfig(store: RunStore): Promise<PretrainConfig> {
   const text = await store.readText(CONFIG_FILE)
   if (text === undefined) throw new ConfigError(`${store.nameOf()} holds no run (it has no ${CONFIG_FILE})`)
-  return resolveConfig(parse(text) as PartialConfig)
+  const name = store.nameOf(CONFIG_FILE)
+  const options = parseYaml(text, name)
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw new ConfigError(`${name}: holds no options: the file is damaged`)
+  try {
+    return resolveConfig(options as PartialConfig)
+  } catch (error) {
+    throw error instanceof ConfigError ? new ConfigError(`${name}: ${error.message}`) : error
+  }
 }
 
 /** Whether the store holds a run with a checkpoint. */

@@ -15,6 +15,7 @@ import { onlineProbe } from '../readout/online.js'
 import { compileTrainingStep, type StepExtras, type TrainingStep } from '../step/index.js'
 import { backbonesOf, buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
 import { refuseUnfit } from '../step/fit.js'
+import { refuseOversized } from '../step/network_size.js'
 import { openRun, restoreState, saveCheckpoint, type Checkpoint, type Progress, type Saved } from './checkpoint.js'
 import { checkpointReadings } from './checkpoint_readings.js'
 import { TrainingClock } from './clock.js'
@@ -122,6 +123,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   if (out && !resume) await refuseExistingRun(out)
   const initial = initialOf(options, latest)
   const network = buildNetwork(config)
+  refuseOversized(network, config, engine.target)
   const { backbone, projector, average } = network
   const release = (parts: readonly ({ dict: StateDict } | undefined)[]): void => {
     for (const v of parts.flatMap((part) => part?.dict.variables ?? [])) engine.release(v)
@@ -152,7 +154,9 @@ function initialOf({ config: { init }, initial }: PretrainOptions, latest?: Chec
 }
 
 /** The images that a run trains on; throws a ConfigError if something does not fit, before anything is made. */
-function imagesOf({ engine, dataset, config, labelled, test }: PretrainOptions): Uint32Array {
+function imagesOf({ engine, dataset, config, labelled, test, maxMinutes }: PretrainOptions): Uint32Array {
+  if (maxMinutes !== undefined && !(maxMinutes > 0))
+    throw new ConfigError(`\`maxMinutes\` ${maxMinutes}: must be more than 0`)
   if (config.precision === 'f16' && !engine.target.f16)
     throw new ConfigError(
       `\`precision\` f16: ${engine.description} has no f16 (shader-f16): train with \`precision\` f32, or choose another \`adapter\``,

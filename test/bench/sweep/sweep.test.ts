@@ -84,6 +84,10 @@ describe('a grid', () => {
     expect(points[1].configs).toEqual({ error: '`batch` 1: must be at least 2' })
   })
 
+  const sevenValuesOfSixOptions =
+    'seeds: [1, 2, 3]\ngrid:\n' +
+    ['views', 'batch', 'epochs', 'width', 'lr', 'seed0'].map((name) => `  ${name}: [2, 4, 6, 8, 10, 12, 14]`).join('\n')
+
   test.each([
     ['grid: {views: [2', 'f: not valid YAML'],
     ['grids: { views: [2] }', "f: unknown field 'grids'; a sweep has base, grid, seeds and readout"],
@@ -93,6 +97,13 @@ describe('a grid', () => {
     ['base: { batch: 1 }', 'f: `batch` 1: must be at least 2'],
     ['grid: { seed: [1, 2] }', "f: seed: list the seeds under 'seeds'"],
     ['- 1', 'f: '],
+    ['grid: { __proto__.polluted: [1] }', "f: unknown option '__proto__.polluted'"],
+    ['grid: { augmentation.__proto__.polluted: [1] }', "f: unknown option 'augmentation.__proto__.polluted'"],
+    ['grid: { constructor.prototype.polluted: [1] }', "f: unknown option 'constructor' in the configuration"],
+    ['base: { __proto__: { polluted: 1 } }', "f: not valid YAML: '__proto__' is not the name of an option"],
+    ['base: { augmentation: null }', 'f: `augmentation` null: must be a mapping'],
+    ['grid: { views: [2], views.x: [2] }', "f: grid: 'views.x' and 'views' exclude each other"],
+    [sevenValuesOfSixOptions, 'f: the grid and the seeds make 352,947 runs, at most 10,000 are allowed'],
     ['readout: { average: true }', 'f: readout.average: the runs keep no moving average; set emaRate in base or grid'],
     ['readout: { averge: true }', "f: readout: unknown field 'averge'; it takes views, seeds, epochs, knn, average"],
   ])('%j is refused in one line', (bad, line) => {
@@ -102,6 +113,7 @@ describe('a grid', () => {
     } catch (error) {
       expect((error as Error).message).not.toContain('\n')
     }
+    expect(({} as { polluted?: number }).polluted).toBeUndefined()
   })
 })
 

@@ -1,6 +1,7 @@
 /** Messages of the library on the command line. */
-import { expect, test } from 'vitest'
-import { asCommandLine, optionOf } from '../../../engine/node/command.js'
+import { expect, test, vi } from 'vitest'
+import { Command } from 'commander'
+import { asCommandLine, optionOf, parseOptions, printable } from '../../../engine/node/command.js'
 
 test('options that the library quotes get their dashes', () => {
   expect(optionOf('weightDecay')).toBe('--weight-decay')
@@ -12,4 +13,18 @@ test('options that the library quotes get their dashes', () => {
 test('other quotes stay', () => {
   const message = "a.yaml: 'width' is not a number; run `npm run pretrain`"
   expect(asCommandLine(message)).toBe(message)
+})
+
+test('control characters of names are escaped', () => {
+  expect(printable('a\x1b[31m\tb\n\x07\x9b\u202e.jpg: ü — 漢')).toBe(
+    'a\\u001b[31m\\tb\\n\\u0007\\u009b\\u202e.jpg: ü — 漢',
+  )
+})
+
+test('an empty value of an option is refused', () => {
+  const command = (): Command => new Command('test').option('--data-dir <folder>').option('--out <folder>', '', 'runs')
+  vi.spyOn(process, 'argv', 'get').mockReturnValue(['node', 'test', '--data-dir', ''])
+  expect(() => parseOptions(command())).toThrow("--data-dir '': the value is empty")
+  vi.spyOn(process, 'argv', 'get').mockReturnValue(['node', 'test', '--out', 'x'])
+  expect(parseOptions(command())).toEqual({ out: 'x' })
 })

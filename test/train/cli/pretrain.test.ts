@@ -302,6 +302,18 @@ describe('a wrong option gives one line, and nothing is written', () => {
       () => tiny('--config', at('wrong.yaml')),
       /--config .*wrong\.yaml: unknown option 'widht' in the configuration; did you mean width\?/,
     ],
+    [
+      'a wrong value in --config',
+      () => tiny('--config', at('value.yaml')),
+      /--config .*value\.yaml: --batch 1: must be/,
+    ],
+    ['--image-size 5000', () => tiny('--image-size', '5000'), /--image-size 5000: must be at most 4096/],
+    ['--max-minutes -1', () => tiny('--max-minutes', '-1'), /--max-minutes -1: must be more than 0/],
+    [
+      'a network that no buffer holds',
+      () => ['--data-dir', data, '--batch', '8', '--projector-dim', '1e9'],
+      /--projector-dim 1000000000: the weights of the projector take [\d.]+ GiB, over the adapter's largest buffer/,
+    ],
     ['a missing --init', () => tiny('--init', at('none.safetensors')), /none\.safetensors: there is no such file/],
     ['--freeze-stages alone', () => tiny('--freeze-stages', '1'), /--freeze-stages 1: .*; give weights with --init/],
     ['--resume of nothing', () => ['--resume'], /holds no run/],
@@ -310,6 +322,7 @@ describe('a wrong option gives one line, and nothing is written', () => {
 
   beforeAll(async () => {
     await writeFile(at('wrong.yaml'), 'widht: 4\n')
+    await writeFile(at('value.yaml'), 'batch: 1\n')
     for (let i = 0; i < rows.length; i += 2) {
       const pair = rows.slice(i, i + 2).map(([, args], j) => pretrain([...args(), '--out', at(`bad-${i + j}`)]))
       ends.push(...(await Promise.all(pair)))

@@ -13,6 +13,7 @@
  */
 import { createHash } from 'node:crypto'
 import { basename, join, resolve } from 'node:path'
+import { printable } from '../../../engine/node/command.js'
 import { cacheFolder } from '../../../engine/node/drivers.mjs'
 import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
 import { imageBytes, type Split } from '../../data/dataset.js'
@@ -43,7 +44,7 @@ export const imageFolder: DatasetLoader = {
   async load(split, options) {
     const root = await userFolder(options)
     const { cacheDir, resolution = DEFAULT_RESOLUTION, resize = 'lanczos', progress = terminalProgress() } = options
-    const { onWarning = (line) => console.error(line) } = options
+    const { onWarning = (line) => console.error(printable(line)) } = options
     if (!Number.isInteger(resolution) || resolution < 1 || resolution > LARGEST_RESOLUTION)
       throw new Error(`\`resolution\` ${resolution}: must be a whole number of pixels from 1 to ${LARGEST_RESOLUTION}`)
     if (!resizeFilters.includes(resize))

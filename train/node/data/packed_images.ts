@@ -10,6 +10,8 @@ import { createHash } from 'node:crypto'
 import { open, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { z } from 'zod'
+import { DecodeBudget, pixelsOf } from './decode_budget.js'
 import { readJson, writeAtomically, writeFolderAtomically } from '../files.js'
 import type { ProgressReporter } from '../../data/progress.js'
 import type { ResizeFilter } from '../../data/resample.js'
@@ -31,11 +33,13 @@ export interface SkippedPicture {
   reason: string
 }
 
-interface Index {
-  key: string
-  count: number
-  skipped: SkippedPicture[]
-}
+const indexSchema = z.object({
+  key: z.string(),
+  count: z.number().int().min(0),
+  skipped: z.array(z.object({ file: z.string(), reason: z.string() })),
+})
+
+type Index = z.infer<typeof indexSchema>
 
 export interface PackOptions {
   folder: string
@@ -55,7 +59,7 @@ export interface PackOptions {
 export async function openPacked(packed: string, options: PackOptions): Promise<Index> {
   const { folder, files, resolution } = options
   const key = await keyOf(options)
-  const present = (await readJson(join(packed, INDEX)).catch(() => undefined)) as Index | undefined
+  const { data: present } = indexSchema.safeParse(await readJson(join(packed, INDEX)).catch(() => undefined))
   const bytes = await stat(join(packed, IMAGES)).then(
     ({ size }) => size,
     () => -1,
@@ -99,10 +103,11 @@ async function decodeInto(
   // 'bilinear' resizes on this thread and would only collect decoded pictures, which may be large.
   const ahead = resize === 'bilinear' ? WHOLE_PICTURES : 2 * availableParallelism()
   const decoding: Promise<Uint8Array | Error>[] = []
+  const budget = new DecodeBudget()
   try {
     for (let done = 0, begun = 0; done < files.length; done++) {
       while (begun < files.length && begun < done + ahead)
-        decoding.push(decodePicture(join(folder, files[begun++]), resolution, resize).catch((error: Error) => error))
+        decoding.push(within(budget, join(folder, files[begun++]), resolution, resize).catch((error: Error) => error))
       const pixels = await decoding.shift()!
       if (pixels instanceof Error) skipped.push({ file: files[done], reason: firstLine(pixels) })
       else await out.writeFile(pixels)
@@ -116,5 +121,8 @@ async function decodeInto(
   }
   return skipped
 }
+
+const within = async (budget: DecodeBudget, file: string, resolution: number, filter: ResizeFilter) =>
+  budget.within(await pixelsOf(file), () => decodePicture(file, resolution, filter))
 
 const firstLine = ({ message }: Error): string => message.split('\n')[0].replace(/^.*Input file/, 'input file')

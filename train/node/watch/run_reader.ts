@@ -1,6 +1,7 @@
 /** One run's folder, read as it grows. */
 import { join } from 'node:path'
-import { parse } from 'yaml'
+import { parseYaml } from '../../config/parse_yaml.js'
+import { CONFIG_FILE } from '../../run/folder.js'
 import { Columns, eachNumber } from './columns.js'
 import { LineFile, type Line } from './line_file.js'
 import { firstAbove, spread, type Points } from './thin.js'
@@ -105,7 +106,7 @@ export class RunReader {
     const file = (kind: Kind) => new LineFile(join(folder, `${kind}.jsonl`), this.#columns[kind])
     this.#files = { metrics: file('metrics'), online: file('online'), diagnostics: file('diagnostics') }
     this.#whole = {
-      config: new WholeFile(join(folder, 'config.yaml'), LARGEST_CONFIG),
+      config: new WholeFile(join(folder, CONFIG_FILE), LARGEST_CONFIG),
       summary: new WholeFile(join(folder, 'summary.json'), LARGEST_CONFIG),
       views: new WholeFile(join(folder, 'views.png'), LARGEST_PICTURE),
     }
@@ -123,7 +124,7 @@ export class RunReader {
       ]
       if (await config.poll()) {
         changes.push(true)
-        this.#config = asRecord(await config.parsed(parse))
+        this.#config = asRecord(await config.parsed((text) => parseYaml(text, CONFIG_FILE)))
       }
       if (await summary.poll()) {
         changes.push(true)
