@@ -21,9 +21,9 @@ import { buildNetwork } from '../../train/step/network.js'
 import { pretrain } from '../../train/node/pretrain.js'
 import { runFolder } from '../../train/node/run_folder.js'
 import { loadModel } from '../../train/node/weights.js'
-import { AVERAGE_FILE, MODEL_FILE, readCheckpoint } from '../../train/run/checkpoint.js'
+import { AVERAGE_FILE, checkFiles, MODEL_FILE, readCheckpoint, validCheckpoints } from '../../train/run/checkpoint_record.js'
 import { DivergedError } from '../../train/run/diverged.js'
-import { checkpointNames, checkpointPath, isResumable, readSummary } from '../../train/run/folder.js'
+import { checkpointPath, isResumable, readSummary } from '../../train/run/folder.js'
 import { runLength } from '../../train/run/schedule.js'
 import { readout } from '../../train/readout/readout.js'
 
@@ -251,7 +251,10 @@ export class Runs {
     if (existsSync(file)) return
     const { engine } = this.options
     const weights = checkpointPath(checkpoint, spec.average ? AVERAGE_FILE : MODEL_FILE)
-    const { step, epoch, seconds } = await readCheckpoint(runFolder(folder), checkpoint)
+    const store = runFolder(folder)
+    const found = await readCheckpoint(store, checkpoint)
+    await checkFiles(store, found, 'read')
+    const { step, epoch, seconds } = found
     const adapter = await adaptersUntil(folder, checkpoint)
     const { backbone } = buildNetwork(config)
     try {
@@ -287,14 +290,14 @@ const isTrained = async (folder: string): Promise<boolean> =>
 
 /** The names of the checkpoints to read, oldest first: all of them, or the newest. */
 async function checkpointsToRead(folder: string, curve = false): Promise<string[]> {
-  const names = await checkpointNames(runFolder(folder))
+  const names = await validCheckpoints(runFolder(folder))
   return curve ? names : names.slice(-1)
 }
 
 /** The adapters that a run was trained on until a checkpoint, in order: its seconds are those of all of them. */
 async function adaptersUntil(folder: string, checkpoint: string): Promise<string> {
   const store = runFolder(folder)
-  const names = (await checkpointNames(store)).filter((name) => name <= checkpoint)
+  const names = (await validCheckpoints(store)).filter((name) => name <= checkpoint)
   const adapters = await Promise.all(names.map(async (name) => (await readCheckpoint(store, name)).adapter))
   return [...new Set(adapters)].join(', then ')
 }

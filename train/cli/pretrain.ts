@@ -53,6 +53,7 @@ await runCommand(async () => {
       out: options.out,
       resume: options.resume,
       maxMinutes: options.maxMinutes,
+      keep: options.keep,
       signal,
       onStep: (m) => shown.step(m),
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),

@@ -4,7 +4,7 @@ import { Command } from 'commander'
 import { parse } from 'yaml'
 import { architectures } from '../../models/index.js'
 import { recipes } from '../augment/recipe.js'
-import { openRun } from '../node/run_folder.js'
+import { checkHoldsRun, runFolder } from '../node/run_folder.js'
 import {
   ConfigError,
   overlay,
@@ -17,7 +17,8 @@ import { datasetNames } from '../node/data/index.js'
 import { unreadable } from '../node/files.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
-import { number, withAdapter } from './common.js'
+import { readConfig } from '../run/folder.js'
+import { number, wholeNumber, withAdapter } from './common.js'
 
 /** The parsed command line: fields of the configuration and options of the command itself. */
 export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' | 'stream'> {
@@ -30,6 +31,7 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   out?: string
   resume?: boolean
   maxMinutes?: number
+  keep?: number
   adapter?: string
   tune: boolean
 }
@@ -37,7 +39,7 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
 const text = String
 
 /** Options with a value, by heading: [flags, description, parser]. Without a parser the value is a number. */
-const groups: Record<string, [string, string, ((value: string) => string)?][]> = {
+const groups: Record<string, [string, string, ((value: string) => unknown)?][]> = {
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
@@ -93,6 +95,11 @@ const groups: Record<string, [string, string, ((value: string) => string)?][]> =
   'Run:': [
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
     ['--max-minutes <minutes>', 'save and stop after this time'],
+    [
+      '--keep <count>',
+      'number of last checkpoints that --resume can use, in case one is damaged (2)',
+      wholeNumber('--keep', 1),
+    ],
   ],
 }
 
@@ -163,6 +170,7 @@ function fieldsOf({
   out: _out,
   resume: _resume,
   maxMinutes: _minutes,
+  keep: _keep,
   adapter: _adapter,
   tune: _tune,
   ...fields
@@ -185,8 +193,8 @@ export async function configOf(options: Partial<PretrainCliOptions>): Promise<Pr
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
-    const { config } = await openRun(options.out)
-    return resolveConfig(overlay(config, fields))
+    checkHoldsRun(options.out)
+    return resolveConfig(overlay(await readConfig(runFolder(options.out)), fields))
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)

@@ -3,7 +3,8 @@ import { appendFileSync, existsSync, readdirSync, statSync } from 'node:fs'
 import { readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
-import { openRun as openStoredRun, type Progress } from '../run/checkpoint.js'
+import { openRun as openStoredRun, type OpenOptions } from '../run/checkpoint.js'
+import type { Progress } from '../run/checkpoint_record.js'
 import { checkpointPath, CONFIG_FILE } from '../run/folder.js'
 import type { RunStore } from '../run/store.js'
 import { errorCode, unreadable, writeAtomically, writeFolderAtomically } from './files.js'
@@ -44,15 +45,16 @@ async function bytesOf(file: string): Promise<Buffer | undefined> {
 }
 
 /**
- * Opens a run's folder: its configuration and its newest checkpoint.
+ * Opens a run's folder: its configuration and its newest whole checkpoint.
  *
- * @throws ConfigError in one line if the folder holds no run
+ * @throws ConfigError in one line if the folder holds no run, or no whole checkpoint among several
  */
 export async function openRun(
   folder: string,
+  options?: OpenOptions,
 ): Promise<{ folder: string; config: PretrainConfig; latest?: Checkpoint }> {
   checkHoldsRun(folder)
-  const { config, latest } = await openStoredRun(runFolder(folder))
+  const { config, latest } = await openStoredRun(runFolder(folder), options)
   if (!latest) return { folder, config }
   const { name, ...progress } = latest
   return { folder, config, latest: { ...progress, folder: join(folder, checkpointPath(name)) } }
