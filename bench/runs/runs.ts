@@ -17,6 +17,7 @@ import type { ImageDataset } from '../../train/data/dataset.js'
 import { loadDataset } from '../../train/node/data/index.js'
 import { MissingSplitError } from '../../train/data/registry.js'
 import { readJson, writeAtomically } from '../../train/node/files.js'
+import { waitForLock } from '../../train/node/lock.js'
 import { buildNetwork } from '../../train/step/network.js'
 import { pretrain } from '../../train/node/pretrain.js'
 import { runFolder } from '../../train/node/run_folder.js'
@@ -146,6 +147,7 @@ export interface RunsOptions {
   signal?: AbortSignal
   /** Progress within a run: first its steps, then its readouts. */
   onProgress?(what: string, done: number, total: number): void
+  onMessage?(line: string): void
 }
 
 export class Runs {
@@ -184,9 +186,21 @@ export class Runs {
    * @throws Interrupted if the signal stopped it; EngineError in one line if the device is lost
    */
   async run(request: RunRequest): Promise<RunResult> {
-    const { config, readout: spec, curve } = request
     const before = await this.found(request)
     if (before) return before
+    const { signal, onMessage: onWait } = this.options
+    const folder = this.folderOf(request.config)
+    // Another process may be making the same run.
+    const release = await waitForLock(`${folder}.lock`, `the run ${folder}`, { onWait, signal })
+    try {
+      return (await this.found(request)) ?? (await this.make(request))
+    } finally {
+      release()
+    }
+  }
+
+  private async make(request: RunRequest): Promise<RunResult> {
+    const { config, readout: spec, curve } = request
     const folder = this.folderOf(config)
     try {
       const splits = await this.options.splits(config)

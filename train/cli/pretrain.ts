@@ -2,6 +2,7 @@
 import { tuneByMeasurement } from '../../engine/node/index.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
 import { loadDataset } from '../node/data/index.js'
+import { checkFolder } from '../node/files.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
 import { counted, percent } from '../report/text.js'
 import { pretrain } from '../node/pretrain.js'
@@ -33,6 +34,7 @@ await runCommand(async () => {
   const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
   if (options.listRecipes) return listRecipes()
   const config = await configOf(options)
+  if (options.out !== undefined) await checkFolder('--out', options.out)
   const { dataDir, resolution } = config
   const dataset = await loadDataset(config.data, 'pretraining', { dataDir, resolution })
   const readOn = (split: Split): Promise<ImageDataset> => loadDataset(config.data, split, { dataDir, resolution })

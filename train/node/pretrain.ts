@@ -4,6 +4,7 @@ import {
   type PretrainOptions as StoreOptions,
   type PretrainResult,
 } from '../run/pretrain.js'
+import { checkFolder } from './files.js'
 import { checkHoldsRun, runFolder } from './run_folder.js'
 
 export interface PretrainOptions extends Omit<StoreOptions, 'out'> {
@@ -18,7 +19,8 @@ export interface PretrainOptions extends Omit<StoreOptions, 'out'> {
  *   DivergedError, which names the step, if the loss is not finite
  */
 export async function pretrain({ out, ...options }: PretrainOptions): Promise<PretrainResult> {
-  if (!out) return pretrainInStore(options)
+  if (out === undefined) return pretrainInStore(options)
+  await checkFolder('`out`', out)
   if (options.resume) checkHoldsRun(out)
   return pretrainInStore({ ...options, out: runFolder(out) })
 }

@@ -23,7 +23,7 @@ import { validated } from './validated.js'
 /** Its presence makes a folder a run. */
 export const CONFIG_FILE = 'config.yaml'
 const SUMMARY_FILE = 'summary.json'
-const CHECKPOINTS = 'checkpoints'
+export const CHECKPOINTS = 'checkpoints'
 const PREFIX = 'step-'
 
 export const checkpointName = (step: number): string => `${PREFIX}${String(step).padStart(8, '0')}`

@@ -102,6 +102,7 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   if (!Number.isSafeInteger(keep) || keep < 1)
     throw new ConfigError(`\`keep\` ${keep}: must be a whole number of at least 1`)
   const indices = imagesOf(options)
+  if (out && !resume) await refuseExistingRun(out)
   const unlock = await out?.lock?.()
   try {
     const found = resume ? await checkpointToResume(options) : undefined

@@ -50,7 +50,7 @@ export const imageFolder: DatasetLoader = {
 
     const name = createHash('sha256').update(folder).digest('hex').slice(0, 12)
     const packed = join(cacheDir ?? cacheFolder(), 'packed', `${basename(root)}-${split}-${resolution}-${name}`)
-    const { skipped } = await openPacked(packed, { folder, files, resolution, progress })
+    const { skipped } = await openPacked(packed, { folder, files, resolution, progress, onWait: onWarning })
     for (const { file, reason } of skipped.slice(0, NAMED)) onWarning(`skipped ${join(folder, file)}: ${reason}`)
     if (skipped.length > NAMED)
       onWarning(`skipped ${skipped.length} pictures of ${folder} in all; they are listed in ${packed}/index.json`)
