@@ -27,8 +27,20 @@ export function parseOptions<T>(command: Command): T {
   return command.opts() as T
 }
 
+/** What writing to a stream reports when its reader or its terminal is gone. */
+const GONE = ['EPIPE', 'EIO', 'ECONNRESET', 'ENOTCONN', 'ERR_STREAM_DESTROYED']
+
+/** Keeps a command running when nobody reads its output any more: `tee` or the terminal may end before it does. */
+export function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (!GONE.includes(error.code ?? '')) throw error
+    })
+}
+
 /** Runs a command. An error is one line on stderr and exit code 1. `WEBGPU_SSL_DEBUG` adds the stack. */
 export async function runCommand(main: () => Promise<void>): Promise<void> {
+  outliveReaders()
   try {
     await main()
     process.exitCode ??= 0

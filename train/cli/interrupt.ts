@@ -1,21 +1,28 @@
-/** Stops a command on SIGINT or SIGTERM. */
+/** Stops a command on a signal, and keeps it running when nobody reads its output any more. */
 
 /** A wrapper may pass on a signal that the terminal has sent already. Only a later one means "quit at once". */
-const SAME_SIGNAL_MS = 1000
+const SAME_SIGNAL_MS = 300
+
+/** Signals that ask a process to end: of a job scheduler, of a terminal that closes, and of Ctrl-\. */
+const REQUESTS = ['SIGTERM', 'SIGHUP', 'SIGQUIT'] as const
 
 /**
- * Aborts on the first SIGINT or SIGTERM, so that the command can save and end. A SIGINT more than a second later quits
- * at once with exit code 130.
+ * Aborts on the first SIGINT, SIGTERM, SIGHUP or SIGQUIT, so that the command can save and end. A SIGINT after that
+ * quits at once with exit code 130.
  */
 export function abortOnSignal(): AbortSignal {
   const abort = new AbortController()
   let first = 0
   process.on('SIGINT', () => {
     if (abort.signal.aborted) return Date.now() - first > SAME_SIGNAL_MS ? process.exit(130) : undefined
-    console.error('\nstopping after the steps in flight; press Ctrl-C again to quit at once')
     first = Date.now()
     abort.abort()
+    console.error('\nstopping after the steps in flight; press Ctrl-C again to quit at once')
   })
-  process.on('SIGTERM', () => abort.abort())
+  for (const signal of REQUESTS)
+    process.on(signal, () => {
+      first = Date.now()
+      abort.abort()
+    })
   return abort.signal
 }

@@ -3,7 +3,7 @@
  * one sees that the holder is dead and takes the lock over.
  */
 import { randomBytes } from 'node:crypto'
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
@@ -56,9 +56,8 @@ export async function takeLock(path: string, what: string): Promise<() => void> 
     const id = randomBytes(16).toString('hex')
     if (create(absolute, id)) return hold(absolute, id)
     const present = read(absolute)
-    if (present === undefined) continue
-    if (present === 'unfinished') {
-      await sleep(MS_BETWEEN_TRIES)
+    if (present === undefined || present === 'unfinished') {
+      await sleep(present ? MS_BETWEEN_TRIES : 1)
       continue
     }
     if (present !== 'broken' && liveness(present) !== 'dead') throw refusal(what, absolute, present)
@@ -132,8 +131,10 @@ function create(path: string, id: string): boolean {
 /** @returns undefined if there is no lock file; 'broken' if it names no holder and nobody is writing it */
 function read(path: string): Holder | 'unfinished' | 'broken' | undefined {
   try {
+    const stats = lstatSync(path)
+    if (!stats.isFile()) throw new Error(`${path}: is in the place of a lock file, and is no file: remove it`)
     const text = readFileSync(path, 'utf8')
-    const age = Date.now() - statSync(path).mtimeMs
+    const age = Date.now() - stats.mtimeMs
     try {
       return holderSchema.parse(JSON.parse(text))
     } catch {

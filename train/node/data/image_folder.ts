@@ -12,7 +12,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { basename, extname, join, resolve } from 'node:path'
-import { cacheFolder } from '../../../engine/node/drivers.mjs'
+import { openCache } from '../../../engine/node/drivers.mjs'
 import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
 import { imageBytes, type Split } from '../../data/dataset.js'
 import { ImageFile } from './image_file.js'
@@ -49,7 +49,7 @@ export const imageFolder: DatasetLoader = {
     const { folder, files, labels, classes } = await list(root, split)
 
     const name = createHash('sha256').update(folder).digest('hex').slice(0, 12)
-    const packed = join(cacheDir ?? cacheFolder(), 'packed', `${basename(root)}-${split}-${resolution}-${name}`)
+    const packed = join(cacheDir ?? openCache(), 'packed', `${basename(root)}-${split}-${resolution}-${name}`)
     const { skipped } = await openPacked(packed, { folder, files, resolution, progress, onWait: onWarning })
     for (const { file, reason } of skipped.slice(0, NAMED)) onWarning(`skipped ${join(folder, file)}: ${reason}`)
     if (skipped.length > NAMED)

@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { extract } from 'tar'
-import { cacheFolder } from '../../../engine/node/drivers.mjs'
+import { openCache } from '../../../engine/node/drivers.mjs'
 import { errorCode, unreadable, writeFolderAtomically } from '../files.js'
 import { waitForLock } from '../lock.js'
 import { MissingSplitError, type LoadOptions } from '../../data/registry.js'
@@ -38,7 +38,7 @@ export async function archiveFolder(
   { dataDir, cacheDir, progress = terminalProgress(), onWarning = console.error }: LoadOptions,
 ): Promise<string> {
   const { title, address, md5, folder, files } = archive
-  const base = dataDir ?? cacheDir ?? cacheFolder()
+  const base = dataDir ?? cacheDir ?? openCache()
   if (dataDir !== undefined && !(await kindOf(dataDir))?.isDirectory())
     throw new Error(`data folder ${dataDir} does not exist; name a folder that holds ${folder}/ or its archive`)
   const inside = join(base, folder)

@@ -9,10 +9,11 @@
 import { createHash } from 'node:crypto'
 import { open, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import sharp from 'sharp'
 import { readJson, writeAtomically, writeFolderAtomically } from '../files.js'
 import { waitForLock } from '../lock.js'
+import { removeAbandoned } from '../temporary.js'
 import type { ProgressReporter } from '../../data/progress.js'
 
 /** Name of the image file in a packed folder. */
@@ -52,6 +53,7 @@ export interface PackOptions {
  * @throws when none of the pictures can be decoded
  */
 export async function openPacked(packed: string, options: PackOptions): Promise<Index> {
+  await removeAbandoned(dirname(packed))
   const key = await keyOf(options)
   const present = await current(packed, key, options)
   if (present) return present
