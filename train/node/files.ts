@@ -3,8 +3,8 @@
  * data set under its final name.
  */
 import { rmSync } from 'node:fs'
-import { access, constants, lstat, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { lstat, mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import { parseJson } from '../run/store.js'
 import { removeAbandoned, temporaryBeside } from './temporary.js'
 
@@ -82,7 +82,7 @@ async function publish(temporary: string, path: string, isWhole?: () => Promise<
 const isMissing = (path: string): Promise<boolean> =>
   lstat(path).then(
     () => false,
-    (error: unknown) => errorCode(error) === 'ENOENT',
+    (error: unknown) => ['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? ''),
   )
 
 /** The folders in which this process has looked for the remains of others. */
@@ -95,26 +95,28 @@ async function cleanOnce(folder: string): Promise<void> {
 }
 
 /**
- * Checks that a folder exists or can be made, so that a command fails before hours of work and not after them. It makes
- * nothing.
+ * Checks that a folder exists or can be made, so that a command fails before hours of work and not after them. It leaves
+ * nothing behind.
  *
  * @param option that names the folder, for the message
  */
 export async function checkFolder(option: string, path: string): Promise<void> {
   if (path.trim() === '') throw new Error(`${option}: names no folder`)
   let at = resolve(path)
-  for (;;)
-    try {
-      if (!(await stat(at)).isDirectory()) throw new Error(`${option} ${path}: ${at} is a file: choose another folder`)
-      await access(at, constants.W_OK)
-      return
-    } catch (error) {
-      const code = errorCode(error)
-      if (code === undefined) throw error
-      if (code !== 'ENOENT' && code !== 'ENOTDIR')
-        throw new Error(`${option} ${path}: cannot be written to (${code}): choose another folder`, { cause: error })
-      at = dirname(at)
-    }
+  while (await isMissing(at)) at = dirname(at)
+  const found = await stat(at).catch(() => undefined)
+  if (!found?.isDirectory()) throw new Error(`${option} ${path}: ${at} is a file: choose another folder`)
+  // Permissions do not tell whether the file system is read-only or full.
+  const trial = temporaryBeside(join(at, 'trial'))
+  try {
+    await mkdir(trial)
+    await rmdir(trial)
+  } catch (error) {
+    throw new Error(
+      `${option} ${path}: cannot be written to (${errorCode(error) ?? String(error)}): choose another folder`,
+      { cause: error },
+    )
+  }
 }
 
 /**
