@@ -6,14 +6,13 @@ import { PipelineCache } from './pipelines.js'
 import type { Plan, ProgramSpec, Target, Tunable, VariantTable } from './plan.js'
 import { Program } from './program.js'
 import { type TypedArray, type Variable } from './leaves.js'
+import { Submissions } from './submissions.js'
 import { targetOf } from './target.js'
 import type { DType } from './value.js'
 
 export class EngineError extends Error {
   override name = 'EngineError'
 }
-
-const RUNS_IN_FLIGHT = 2
 
 /** How many objects the engine has made so far. Replaying a program makes none. */
 export interface Counters {
@@ -33,14 +32,15 @@ export class Engine {
    * Called before a graph is recorded, for the tunables that `variants` does not list. Without it nothing is measured.
    */
   tuner?: (tunables: readonly Tunable[]) => Promise<VariantTable>
+  /** The longest that one submission of a program should take, in seconds. Longer programs are submitted in pieces. */
+  piece = 0.1
+  readonly submissions: Submissions
   private readonly variables = new Map<unknown, GPUBuffer>()
   private readonly staging: GPUBuffer[] = []
-  private readonly inFlight: Promise<unknown>[] = []
   private readonly made = { buffers: 0, bindGroups: 0 }
   private failure: EngineError | undefined
   private closed = false
   private building: Promise<void> = Promise.resolve()
-  private turn: Promise<void> = Promise.resolve()
 
   /**
    * @param device any GPUDevice; `close` destroys it
@@ -56,6 +56,7 @@ export class Engine {
     this.pipelines = new PipelineCache(device, this.library)
     this.description = info.description || info.device || info.vendor || 'unnamed adapter'
     this.target = targetOf(device, info)
+    this.submissions = new Submissions(device, (done) => this.waitFor(done))
     device.addEventListener('uncapturederror', (event) => this.fail((event as GPUUncapturedErrorEvent).error.message))
     void device.lost.then(({ message, reason }) => {
       if (!this.closed) this.fail(`the device was lost (${reason}): ${message}`)
@@ -204,9 +205,14 @@ export class Engine {
     const k = this.staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
     const staging =
       k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_BACK_USAGE, 'read-back')
-    const encoder = this.device.createCommandEncoder()
-    encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
-    this.device.queue.submit([encoder.finish()])
+    const copyNow = (): void => {
+      const encoder = this.device.createCommandEncoder()
+      encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
+      this.device.queue.submit([encoder.finish()])
+    }
+    // A copy between two pieces of a run would read some values from before it and some from after it.
+    if (this.submissions.busy) await this.submissions.inTurn(copyNow)
+    else copyNow()
     try {
       await this.waitFor(staging.mapAsync(0x01, 0, bytes))
     } catch (error) {
@@ -220,22 +226,8 @@ export class Engine {
     return dtype === 'u32' ? new Uint32Array(copy) : new Float32Array(copy)
   }
 
-  /** Waits until fewer than two runs are in flight, in the order of the calls. */
-  slot(): Promise<void> {
-    this.turn = this.turn.then(async () => {
-      while (this.inFlight.length >= RUNS_IN_FLIGHT) await this.inFlight.shift()
-    })
-    return this.turn.then(() => this.check())
-  }
-
-  submit(commands: GPUCommandBuffer): void {
-    this.device.queue.submit([commands])
-    this.inFlight.push(this.waitFor(this.device.queue.onSubmittedWorkDone()))
-  }
-
   /** Waits until all submitted work is done. */
   async idle(): Promise<void> {
-    this.inFlight.length = 0
     await this.waitFor(this.device.queue.onSubmittedWorkDone())
     this.check()
   }

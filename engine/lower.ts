@@ -181,7 +181,8 @@ class Lowering implements LoweringContext {
       const slice = request.buffers[name] ?? this.unused()
       if (slice.bytes > this.target.maxBindingBytes)
         throw new Error(
-          `${where}: '${name}' binds ${slice.bytes} bytes, over the adapter's limit of ${this.target.maxBindingBytes}`,
+          `${where}: '${name}', the ${slice.storage.kind} '${slice.storage.label}', binds ${mebibytes(slice.bytes)}, ` +
+            `over the adapter's limit of ${mebibytes(this.target.maxBindingBytes)} for a binding: ${REMEDY}`,
         )
       return { ...slice, write: write && request.buffers[name] !== undefined }
     })
@@ -194,6 +195,7 @@ class Lowering implements LoweringContext {
       bindings,
       workgroups: [x, y, z],
       op: this.opName,
+      flops: request.flops ?? 0,
     })
   }
 
@@ -224,7 +226,7 @@ class Lowering implements LoweringContext {
     const run = Math.min(fits, Math.max(step, Math.floor(most / step) * step))
     if (run < 1)
       throw new Error(
-        `${this.opName}: a row of ${widest} bytes is over the adapter's binding limit of ${this.target.maxBindingBytes} bytes`,
+        `${this.opName}: a row of ${widest} bytes is over the adapter's binding limit of ${this.target.maxBindingBytes} bytes: ${REMEDY}`,
       )
     const runs = []
     for (let start = 0; start < count; start += run) runs.push({ start, count: Math.min(run, count - start) })
@@ -300,7 +302,7 @@ class Lowering implements LoweringContext {
     if (bytes > this.target.maxBufferBytes)
       throw new Error(
         `${value.node.op.name}: its output ${show(value.shape)} takes ${mebibytes(bytes)}, over the adapter's largest buffer ` +
-          `of ${mebibytes(this.target.maxBufferBytes)}: use a smaller batch, fewer views or a narrower network`,
+          `of ${mebibytes(this.target.maxBufferBytes)}: ${REMEDY}`,
       )
     return whole(this.add({ bytes, kind: 'temporary', label: value.node.op.name }))
   }
@@ -338,7 +340,11 @@ function schedule(nodes: readonly Node[], updating: ReadonlySet<Node>): Node[] {
 /** Buffers and bindings are multiples of 16 bytes, so that kernels can load the last vec4 as a whole. */
 const pad = (bytes: number): number => Math.max(16, Math.ceil(bytes / 16) * 16)
 
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`
+const mebibytes = (bytes: number): string =>
+  bytes < 2 ** 20 ? `${bytes} bytes` : `${(bytes / 2 ** 20).toFixed(0)} MiB`
+
+/** What to do about a tensor that is too large. */
+const REMEDY = 'use a smaller batch, fewer views, smaller images or a narrower network'
 
 function pieces(bytes: number, limit: number): { offset: number; bytes: number }[] {
   const size = align(limit + 1) - 256

@@ -60,7 +60,8 @@ export function assignStorages(
   const largest = Math.max(0, ...pool)
   if (largest > target.maxBufferBytes)
     throw new Error(
-      `a temporary of ${largest} bytes is over the adapter's largest buffer of ${target.maxBufferBytes} bytes`,
+      `a temporary of ${largest} bytes is over the adapter's largest buffer of ${target.maxBufferBytes} bytes: ` +
+        'use a smaller batch, fewer views, smaller images or a narrower network',
     )
   return {
     pool,

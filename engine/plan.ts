@@ -85,6 +85,8 @@ export interface Dispatch {
   readonly workgroups: readonly [number, number, number]
   /** The name of the op that recorded it, for profiles and messages. */
   readonly op: string
+  /** Multiplications and additions of a product; 0 for dispatches whose time is that of their bytes. */
+  readonly flops: number
 }
 
 /** One dispatch as an op asks for it. Params and buffers have the names that the .wgsl file gives them. */
@@ -94,6 +96,8 @@ export interface DispatchRequest {
   params: Record<string, number>
   buffers: Record<string, Slice | undefined>
   workgroups: readonly [number, number?, number?]
+  /** Multiplications and additions, where they are many for the bytes. */
+  flops?: number
 }
 
 export interface Plan {

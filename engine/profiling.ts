@@ -146,7 +146,7 @@ async function timeSubmissions(program: Program, inputs: Readonly<Record<string,
     pass.end()
     const commands = encoder.finish()
     const begin = performance.now() * 1000
-    engine.submit(commands)
+    void engine.submissions.submit(commands)
     await engine.idle()
     timeline.push({ begin, end: performance.now() * 1000 })
   }

@@ -3,6 +3,7 @@ import { bindGroupEntries, layOutParams, STORAGE_USAGE, UNIFORM_USAGE, upload } 
 import type { Engine } from './engine.js'
 import { part, resolve, type Plan, type Slice, type Storage } from './plan.js'
 import { sharedPool } from './memory.js'
+import { Pieces, type Piece } from './pieces.js'
 import { type TypedArray } from './leaves.js'
 import { show } from './value.js'
 
@@ -13,8 +14,8 @@ interface Recorded {
 }
 
 /**
- * The buffers of temporaries, which several programs may share: each run is one submission, and no run reads what
- * another left there. Each buffer is made on first use. All are freed with the last program.
+ * The buffers of temporaries, which several programs may share: the submissions of a run have no other run between
+ * them, and no run reads what another left there. Each buffer is made on first use. All are freed with the last program.
  */
 class Pool {
   private readonly buffers: (GPUBuffer | undefined)[] = []
@@ -47,6 +48,7 @@ export class Program {
   private readonly buffers = new Map<Storage, GPUBuffer>()
   private recorded: Recorded[] = []
   private pool: Pool | undefined
+  private readonly pieces: Pieces
 
   private constructor(
     readonly engine: Engine,
@@ -54,6 +56,7 @@ export class Program {
     pool: Pool,
   ) {
     this.pool = pool.enter()
+    this.pieces = new Pieces(plan.dispatches, engine.target)
   }
 
   /** Bytes that the program needs beside its Variables. */
@@ -128,25 +131,65 @@ export class Program {
   }
 
   /**
-   * Replays the program, and returns when it is submitted. If two runs are in flight already, it waits first, so that
-   * the queue neither runs empty nor grows without limit.
+   * Replays the program, and returns when all of it is submitted. A program that takes longer than `Engine.piece` is
+   * submitted in pieces. If two submissions are in flight already, the next one waits, so that the queue neither runs
+   * empty nor grows without limit. Other runs, and reads, wait for the last piece. Wait for it too before you write a
+   * Variable.
    *
    * @param inputs one array for each `input` of the graph, of exactly its size
    * @throws Error that names a missing, unknown or wrong input; EngineError if the device has failed
    */
   async run(inputs: Readonly<Record<string, TypedArray>> = {}): Promise<void> {
-    await this.replay(inputs, (encoder) => {
-      const pass = encoder.beginComputePass({ label: this.plan.label })
-      this.encode(pass)
-      pass.end()
+    this.checkInputs(inputs)
+    await this.engine.submissions.inTurn(async () => {
+      const pieces = this.pieces.cut(this.engine.piece)
+      const times: Promise<number>[] = []
+      for (const [k, piece] of pieces.entries()) {
+        await this.engine.submissions.slot()
+        this.engine.check()
+        if (k === 0) this.writeInputs(inputs)
+        times.push(
+          this.submit((encoder) => {
+            const pass = encoder.beginComputePass({ label: this.plan.label })
+            this.encode(pass, piece.first, piece.last)
+            pass.end()
+          }),
+        )
+      }
+      this.learn(pieces, times)
     })
   }
 
-  /** As `run`, but `record` encodes the commands. The profiler uses it to time each dispatch. */
+  /** As `run` in one submission, but `record` encodes the commands. The profiler uses it to time each dispatch. */
   async replay(
     inputs: Readonly<Record<string, TypedArray>>,
     record: (encoder: GPUCommandEncoder) => void,
   ): Promise<void> {
+    this.checkInputs(inputs)
+    await this.engine.submissions.inTurn(async () => {
+      await this.engine.submissions.slot()
+      this.engine.check()
+      this.writeInputs(inputs)
+      void this.submit(record)
+    })
+  }
+
+  private submit(record: (encoder: GPUCommandEncoder) => void): Promise<number> {
+    const { engine, plan } = this
+    const encoder = engine.device.createCommandEncoder({ label: plan.label })
+    record(encoder)
+    return engine.submissions.submit(encoder.finish())
+  }
+
+  /** Learns how long the pieces take when they are done. What fails on the device is reported by `Engine.check`. */
+  private learn(pieces: readonly Piece[], times: readonly Promise<number>[]): void {
+    Promise.all(times).then(
+      (seconds) => this.pieces.learn(pieces, seconds),
+      () => undefined,
+    )
+  }
+
+  private checkInputs(inputs: Readonly<Record<string, TypedArray>>): void {
     const { engine, plan } = this
     engine.check()
     for (const [name, { value }] of plan.inputs) {
@@ -160,15 +203,13 @@ export class Program {
     }
     for (const name of Object.keys(inputs))
       if (!plan.inputs.has(name)) throw new Error(`${plan.label}: has no input '${name}'`)
-    await engine.slot()
-    // Nothing awaits from here to the submission: another run must not come between the inputs and the dispatches.
-    for (const [name, { slice }] of plan.inputs) {
+  }
+
+  private writeInputs(inputs: Readonly<Record<string, TypedArray>>): void {
+    for (const [name, { slice }] of this.plan.inputs) {
       const { buffer, offset } = this.locate(slice)
-      upload(engine.device, buffer, offset, inputs[name])
+      upload(this.engine.device, buffer, offset, inputs[name])
     }
-    const encoder = engine.device.createCommandEncoder({ label: plan.label })
-    record(encoder)
-    engine.submit(encoder.finish())
   }
 
   /** Encodes the dispatches from index `first` up to but not including `last`; all of them by default. */

@@ -24,7 +24,10 @@ export interface Entry {
   readonly layout: Layout
   /** The shape in PyTorch: conv OIHW, linear [out, in], vector [n]. */
   readonly torchShape: readonly number[]
+  /** A parameter, and not a running statistic. */
   readonly trainable: boolean
+  /** Keeps its value in training. */
+  readonly frozen: boolean
 }
 
 /** Options of a forward pass. */
@@ -35,6 +38,8 @@ export interface Mode {
   readonly groups?: number
   /** Training appends the updates of the running statistics to this list. */
   readonly updates?: Assignment[]
+  /** How the running statistics are updated; by default as moving averages, as in PyTorch. */
+  readonly updateStatistics?: typeof updateRunningStatistics
 }
 
 /** The Variables of a network by state-dict name, in order of creation. */
@@ -50,9 +55,9 @@ export class StateDict {
     readonly prefix = '',
   ) {}
 
-  /** The trainable parameters. */
+  /** The parameters that training changes. */
   get parameters(): Variable[] {
-    return [...this.entries.values()].filter((e) => e.trainable).map((e) => e.variable)
+    return [...this.entries.values()].filter((e) => e.trainable && !e.frozen).map((e) => e.variable)
   }
 
   /** All Variables, running statistics included. */
@@ -60,12 +65,22 @@ export class StateDict {
     return [...this.entries.values()].map((e) => e.variable)
   }
 
-  /** Number of trainable scalars, without the padding channel of the stem. */
+  /** Number of scalars in parameters, frozen ones included, without the padding channel of the stem. */
   get parameterCount(): number {
-    return [...this.entries.values()].filter((e) => e.trainable).reduce((n, e) => n + sizeOf(e.torchShape), 0)
+    return countScalars([...this.entries.values()].filter((e) => e.trainable))
   }
 
-  /** Puts all parameters into one buffer, so that the optimiser needs one dispatch. Call it once, at the end. */
+  /** Number of scalars in frozen parameters. */
+  get frozenCount(): number {
+    return countScalars([...this.entries.values()].filter((e) => e.trainable && e.frozen))
+  }
+
+  /** Excludes entries from training. Call it before `seal`. */
+  freeze(chosen: (name: string) => boolean): void {
+    for (const [name, entry] of this.entries) if (chosen(name)) this.entries.set(name, { ...entry, frozen: true })
+  }
+
+  /** Puts all trained parameters into one buffer, so that the optimiser needs one dispatch. Call it once, at the end. */
   seal(): this {
     new Arena(this.parameters)
     return this
@@ -98,10 +113,12 @@ export class StateDict {
         data[i] = padding && Math.floor(i / inner) % channels >= torchShape[1] ? 0 : next()
       return data
     })
-    this.entries.set(name, { variable: added, layout, torchShape, trainable })
+    this.entries.set(name, { variable: added, layout, torchShape, trainable, frozen: false })
     return added
   }
 }
+
+const countScalars = (entries: readonly Entry[]): number => entries.reduce((n, e) => n + sizeOf(e.torchShape), 0)
 
 const always = (value: number) => () => () => value
 
@@ -158,10 +175,10 @@ export function batchNormLayer(
   const scale = vector('weight', initialScale, true)
   const shift = vector('bias', 0, true)
   const running = { mean: vector('running_mean', 0, false), variance: vector('running_var', 1, false) }
-  return (x, { training, groups = 1, updates }, options = {}) => {
+  return (x, { training, groups = 1, updates, updateStatistics = updateRunningStatistics }, options = {}) => {
     if (!training) return batchNormInference(x, running.mean, running.variance, scale, shift, options)
     const { y, mean, variance } = batchNorm(x, scale, shift, { groups, ...options })
-    updates?.push(...updateRunningStatistics(running, { mean, variance }, x.size / channels / groups))
+    updates?.push(...updateStatistics(running, { mean, variance }, x.size / channels / groups))
     return y
   }
 }

@@ -21,18 +21,25 @@ export interface ResNetOptions {
   stemRelu?: boolean
   /** Sets the last batch-norm scale of every block to 0 at first, so that blocks start as identities (Goyal et al. 2017). */
   zeroInitResidual?: boolean
+  /**
+   * The stem (0) or the stem and the first 1 to 4 stages are frozen: in training they keep their weights, and their
+   * batch-norms use and keep the running statistics. If absent, nothing is frozen.
+   */
+  freezeStages?: number
   /** Seed of the initial weights. */
   seed?: number
   /** Prefix of the Variables' names; the state-dict names stay torchvision's. */
   prefix?: string
 }
 
+type FullOptions = Required<Omit<ResNetOptions, 'freezeStages'>> & Pick<ResNetOptions, 'freezeStages'>
+
 /** A backbone: its Variables and its forward function. */
 export interface Backbone {
   readonly dict: StateDict
   /** Width of the features: 8 · width, or 32 · width for ResNet-50. */
   readonly features: number
-  readonly options: Required<ResNetOptions>
+  readonly options: FullOptions
   /** x: [N, H, W, 4] (RGB normalised, the fourth channel zero) → [N, features] */
   forward(x: Value, mode: Mode): Value
 }
@@ -87,10 +94,10 @@ function shortcutOf(dict: StateDict, name: string, from: number, to: number, str
 /**
  * Builds a ResNet without its classifier.
  *
- * @throws Error where the architecture is unknown or the width is not a positive whole number
+ * @throws Error where the architecture is unknown, or the width or `freezeStages` is not a whole number in its range
  */
 export function resnet(options: ResNetOptions): Backbone {
-  const full: Required<ResNetOptions> = {
+  const full: FullOptions = {
     width: 64,
     stem: 'cifar',
     stemRelu: true,
@@ -99,10 +106,15 @@ export function resnet(options: ResNetOptions): Backbone {
     prefix: '',
     ...options,
   }
-  const { arch, width, stem, stemRelu, zeroInitResidual, seed, prefix } = full
+  const { arch, width, stem, stemRelu, zeroInitResidual, freezeStages, seed, prefix } = full
   const spec = architectures[arch]
   if (!spec) throw new Error(`unknown architecture '${arch}': choose one of ${Object.keys(architectures).join(', ')}`)
   if (!Number.isInteger(width) || width < 1) throw new Error(`width ${width} must be a whole number of at least 1`)
+  if (freezeStages !== undefined && ![0, 1, 2, 3, 4].includes(freezeStages))
+    throw new Error(`freezeStages ${freezeStages} must be a whole number from 0 to 4`)
+  const isFrozen = (stage: number): boolean => freezeStages !== undefined && stage <= freezeStages
+  /** The mode of a stage; 0 is the stem. */
+  const modeOf = (stage: number, mode: Mode): Mode => (isFrozen(stage) ? { training: false } : mode)
   const dict = new StateDict(seed, prefix)
   const conv1 = convLayer(
     dict,
@@ -114,24 +126,27 @@ export function resnet(options: ResNetOptions): Backbone {
   const bn1 = batchNormLayer(dict, 'bn1', width)
   const make = spec.block === 'basic' ? basicBlock : bottleneckBlock
   const expansion = spec.block === 'basic' ? 1 : 4
-  const blocks: Block[] = []
+  const blocks: { block: Block; stage: number }[] = []
   let from = width
   spec.blocks.forEach((count, stage) => {
     const planes = width * 2 ** stage
     for (let i = 0; i < count; i++) {
-      blocks.push(make(dict, `layer${stage + 1}.${i}`, from, planes, stage > 0 && i === 0 ? 2 : 1, zeroInitResidual))
+      const stride = stage > 0 && i === 0 ? 2 : 1
+      const block = make(dict, `layer${stage + 1}.${i}`, from, planes, stride, zeroInitResidual)
+      blocks.push({ block, stage: stage + 1 })
       from = planes * expansion
     }
   })
+  dict.freeze((name) => isFrozen(Number(/^layer(\d)/.exec(name)?.[1] ?? 0)))
   dict.seal()
   return {
     dict,
     features: from,
     options: full,
     forward(x, mode) {
-      let h = bn1(conv1(x), mode, { relu: stemRelu })
+      let h = bn1(conv1(x), modeOf(0, mode), { relu: stemRelu })
       if (stem === 'imagenet') h = maxPool2d(h, { size: 3, stride: 2, padding: 1 })
-      for (const block of blocks) h = block(h, mode)
+      for (const { block, stage } of blocks) h = block(h, modeOf(stage, mode))
       return globalAveragePool(h)
     },
   }

@@ -6,7 +6,14 @@ export * from './objectives/index.js'
 export { learningRate, targetRate, type Schedule } from './run/schedule.js'
 export { ConfigError, overlay, resolveConfig, type PartialConfig, type PretrainConfig } from './config/config.js'
 export { buildNetwork, type Network } from './step/network.js'
-export { DivergedError, pretrain, type PretrainOptions, type PretrainResult, type StepMetrics } from './run/pretrain.js'
+export {
+  DivergedError,
+  pretrain,
+  type InitialWeights,
+  type PretrainOptions,
+  type PretrainResult,
+  type StepMetrics,
+} from './run/pretrain.js'
 export { openRun, type OpenOptions } from './run/checkpoint.js'
 export type { Checkpoint } from './run/checkpoint_record.js'
 export type { RunStore } from './run/store.js'

@@ -44,13 +44,13 @@ export function progressOf(): Progress {
   }
 }
 
-/** Runs `work`. When a signal ends it, prints how to continue and sets exit code 130. */
+/** Runs `work`. When a signal ends it, prints how to continue and sets exit code 130, or keeps that of SIGTERM. */
 export async function stoppedCleanly(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
   try {
     await work()
   } catch (error) {
     if (!signal.aborted || !(error instanceof Interrupted || (error as Error).name === 'AbortError')) throw error
     console.error('stopped; run the same command again to continue')
-    process.exitCode = 130
+    process.exitCode ??= 130
   }
 }

@@ -83,7 +83,7 @@ export class Interrupted extends Error {
 }
 
 /** Options that do not change the outcome of a run. */
-const WITHOUT_EFFECT = new Set<string>(['dataDir', 'stream'])
+const WITHOUT_EFFECT = new Set<string>(['dataDir', 'stream', 'checkpointMinutes'])
 
 /** The name of a run's folder: a hash of all options that its outcome depends on. */
 export function keyOf(config: PretrainConfig): string {
@@ -121,11 +121,11 @@ export const adaptersOf = (readings: readonly Reading[]): string[] => [
 /** Loads each data set once. */
 export function namedSplits(): (config: PretrainConfig) => Promise<Splits> {
   const loaded = new Map<string, Promise<Splits>>()
-  return ({ data, dataDir, resolution }) => {
-    const key = JSON.stringify([data, dataDir, resolution])
+  return ({ data, dataDir, resolution, resize }) => {
+    const key = JSON.stringify([data, dataDir, resolution, resize])
     const load = async (): Promise<Splits> => {
       const of = async (split: 'pretraining' | 'train' | 'test'): Promise<ImageDataset> =>
-        loadDataset(data, split, { dataDir, resolution })
+        loadDataset(data, split, { dataDir, resolution, resize })
       const train = await of('train')
       const own = await of('pretraining').catch((error: unknown) => {
         if (error instanceof MissingSplitError) return train

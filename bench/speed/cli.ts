@@ -1,4 +1,5 @@
 /** `npm run bench -- BENCHMARK`: measures the engine on this machine; see `--help`. */
+import { existsSync } from 'node:fs'
 import { Argument, Command } from 'commander'
 import { openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from '../../train/cli/common.js'
 import { ConfigError } from '../../train/config/config.js'
@@ -85,6 +86,8 @@ await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const [name] = command.processedArgs as [Name]
   checkOptions(name, options)
+  if (name === 'peers' && !existsSync(new URL('peers/pytorch.py', import.meta.url)))
+    throw new ConfigError('peers: compares with packages that only a clone of the repository installs: run it there')
   const { json, plots, out = 'trace.json', only, quick = false, lendRest = false, dataDir, adapter } = options
   const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
   const engine = await openWithNote(adapter)

@@ -1,5 +1,6 @@
 /** Time from the start of a process to its first loss: how long a user waits. */
 import { spawn } from 'node:child_process'
+import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Workload } from './workload.js'
 
@@ -39,7 +40,7 @@ interface Output {
 }
 
 function takeFirstStep(workload: Workload, environment: Record<string, string>): Promise<Output> {
-  const script = fileURLToPath(new URL('first_step_process.ts', import.meta.url))
+  const script = fileURLToPath(new URL(`first_step_process${extname(import.meta.url)}`, import.meta.url))
   const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), script, JSON.stringify(workload)], {
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

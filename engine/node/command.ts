@@ -15,6 +15,7 @@ export const asCommandLine = (message: string): string =>
 /** Parses the command line. It throws for `--help` and for a wrong option, which `runCommand` handles. */
 export function parseOptions<T>(command: Command): T {
   command
+    .name(`webgpu-ssl ${command.name()}`)
     .configureOutput({ writeErr: () => undefined })
     .exitOverride((error) => {
       if (error.code !== 'commander.unknownOption') throw error
@@ -38,7 +39,10 @@ export function outliveReaders(): void {
     })
 }
 
-/** Runs a command. An error is one line on stderr and exit code 1. `WEBGPU_SSL_DEBUG` adds the stack. */
+/**
+ * Runs a command. An error is one line on stderr and exit code 1. The text `detail` of an error, for example code to
+ * copy, follows that line. `WEBGPU_SSL_DEBUG` adds the stack.
+ */
 export async function runCommand(main: () => Promise<void>): Promise<void> {
   outliveReaders()
   try {
@@ -46,11 +50,12 @@ export async function runCommand(main: () => Promise<void>): Promise<void> {
     process.exitCode ??= 0
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) process.exit(0)
-    const { message, stack } = error as Error
+    const { message, stack, detail } = error as Error & { detail?: unknown }
     const line = asCommandLine(String(message ?? error))
       .split('\n')[0]
       .replace(/^error: /, '')
     console.error(process.env.WEBGPU_SSL_DEBUG ? stack : `error: ${line}`)
+    if (typeof detail === 'string') console.error(detail)
     process.exitCode = 1
   }
   // Dawn's threads would keep the process alive.

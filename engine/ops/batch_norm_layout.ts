@@ -60,7 +60,10 @@ function runsOf(
       const some = Math.min(count * strip, rows - start * strip)
       const offset = (group * rows + start * strip) * rowBytes
       if (offset % 256)
-        throw new Error(`batchNorm: a group of ${rows} rows × ${c4} channels does not start at a bindable offset`)
+        throw new Error(
+          `batchNorm: a group of ${rows} rows × ${c4} channels is over one binding and does not start at a bindable offset: ` +
+            'use a batch that is a multiple of 8',
+        )
       runs.push({ offset, bytes: some * rowBytes, rows: some, groups: 1, firstGroup: group, firstStrip: start })
     }
   return runs

@@ -3,7 +3,8 @@ import { bytesOf, defineOp, sameShape, ShapeError, show, sizeOf, type Value } fr
 import { part } from '../plan.js'
 import { expand, scale } from './elementwise.js'
 import { castTo } from './cast.js'
-import { busyWorkgroups, checkActivations, sumSplits, up, vec4Of } from './common.js'
+import { busyWorkgroups, checkActivations, vec4Of } from './common.js'
+import { PartialSums, splitsWithin, totalOf } from './partial_sums.js'
 import { reshape } from './layout.js'
 
 interface Attributes {
@@ -77,28 +78,28 @@ const reduce = defineOp<Attributes>({
     // One long sum for each element of `inner`. It is split for parallelism, and the splits are added in order.
     const runs = context.rows(length, bytes * inner)
     const wanted = Math.ceil((busyWorkgroups(context) * 64) / width)
-    const splitsOf = (rows: number): number => {
-      const each = Math.max(16, Math.ceil(rows / Math.max(1, Math.min(wanted, 1024))))
-      return Math.ceil(rows / each)
-    }
-    const splits = runs.map((run) => splitsOf(run.count))
-    const total = splits.reduce((a, b) => a + b, 0)
+    const cuts = splitsWithin(context.target, results, (most) =>
+      runs.map((run) => {
+        const each = Math.max(16, Math.ceil(run.count / Math.max(1, Math.min(wanted, 1024, most))))
+        return { ...run, splits: Math.ceil(run.count / each) }
+      }),
+    )
+    const total = totalOf(cuts)
     if (total === 1) return dispatch(from, to, 1, length, 1, factor)
-    const partial = context.temporary(up(4 * results * total, 16))
-    let at = 0
-    runs.forEach(({ start, count }, i) => {
+    const sums = new PartialSums(context, to, total, results, factor)
+    for (const { start, count, splits } of cuts) {
+      const { partial, first } = sums.next(splits)
       dispatch(
         runs.length === 1 ? from : part(from, start * bytes * inner, count * bytes * inner),
         partial,
         1,
         count,
-        splits[i],
+        splits,
         1,
-        at,
+        first,
       )
-      at += splits[i]
-    })
-    sumSplits(context, partial, to, total, inner, factor)
+    }
+    sums.finish()
   },
 })
 

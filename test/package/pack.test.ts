@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import pacote from 'pacote'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { npmCommand } from '../../engine/node/fetch.mjs'
+import { encodeRecords } from '../../train/data/cifar_records.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const consumer = fileURLToPath(new URL('consumer/', import.meta.url))
@@ -42,9 +43,9 @@ test('the tarball holds modules, types, every shader and the licence, and nothin
     expect.arrayContaining(['LICENSE', 'package.json', 'dist/train/web/watch/index.html', ...shaders]),
   )
   // Browsers load the scripts of train/web; nobody imports them.
-  for (const file of files.filter((name) => /\.m?js$/.test(name) && !name.startsWith('dist/train/web/')))
+  for (const file of files.filter((name) => /^dist.*\.m?js$/.test(name) && !name.startsWith('dist/train/web/')))
     expect(files).toContain(file.replace(/\.(m?)js$/, '.d.$1ts'))
-  expect(files.filter((file) => /(^|\/)(test|bench|runs)\/|(?<!\.d)\.m?ts$/.test(file))).toEqual([])
+  expect(files.filter((file) => /(^|\/)test\/|^(bench|runs)\/|(?<!\.d)\.m?ts$/.test(file))).toEqual([])
   const { exports } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as {
     exports: Record<string, string | object>
   }
@@ -64,6 +65,44 @@ test('matmul and conv2d run on a device of the project, under plain node', async
   expect(result.conv2d.numbers).toBe(2 * 3 * 4 * 5)
   expect(result.matmul.worst).toBeLessThan(1e-5)
   expect(result.conv2d.worst).toBeLessThan(1e-5)
+})
+
+/** Runs the package's command in the project. */
+const command = (...args: string[]) =>
+  new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
+    const { bin } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { bin: Record<string, string> }
+    const env = { ...process.env, NODE_OPTIONS: '' }
+    execFile(
+      process.execPath,
+      [join(installed, bin['webgpu-ssl']), ...args],
+      { cwd: project, env },
+      (error, out, err) => resolve({ code: error ? Number(error.code) : 0, stdout: out, stderr: err }),
+    )
+  })
+
+test('every command has its script in the package', async () => {
+  const { stdout } = await command('--help')
+  const names = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name)
+  expect(names).toContain('watch')
+  for (const name of names) expect(await command(name, '--help'), name).toMatchObject({ code: 0, stderr: '' })
+})
+
+test('the command pretrains with compiled code, and a benchmark that needs a clone says so', async () => {
+  const pixels = Uint8Array.from({ length: 16 * 3072 }, (_, i) => (i * 7919) % 251)
+  const labels = Array.from({ length: 16 }, () => 1)
+  await writeFile(join(project, 'data_batch_1.bin'), encodeRecords(pixels, labels))
+  const tiny = ['--data-dir', '.', '--width', '4', '--image-size', '8', '--views', '2', '--projector-dim', '8']
+  const ended = await command('pretrain', ...tiny, '--batch', '8', '--epochs', '1', '--out', 'run', '--no-tune')
+  expect(ended, ended.stderr).toMatchObject({ code: 0 })
+  expect(ended.stderr).not.toContain('maxDynamic')
+  expect(readdirSync(join(project, 'run'))).toEqual(
+    expect.arrayContaining(['metrics.jsonl', 'report.html', 'views.png']),
+  )
+  expect(await command('bench', 'peers')).toEqual({
+    code: 1,
+    stdout: '',
+    stderr: 'error: peers: compares with packages that only a clone of the repository installs: run it there\n',
+  })
 })
 
 test.each([

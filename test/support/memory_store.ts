@@ -13,8 +13,9 @@ export function memoryStore(files = new Map<string, Uint8Array>()): RunStore {
     readText: async (path) => textOf(path),
     readBytes: async (path) => files.get(path),
     list: async (path) => {
-      const inside = [...files.keys()].filter((name) => name.startsWith(`${path}/`))
-      return [...new Set(inside.map((name) => name.slice(path.length + 1).split('/')[0]))]
+      const folder = path === '' ? '' : `${path}/`
+      const inside = [...files.keys()].filter((name) => name.startsWith(folder))
+      return [...new Set(inside.map((name) => name.slice(folder.length).split('/')[0]))]
     },
     write: async (path, data) => void files.set(path, bytesOf(data)),
     writeFolder: async (path, fill) => {
@@ -22,7 +23,12 @@ export function memoryStore(files = new Map<string, Uint8Array>()): RunStore {
       await fill(async (name, data) => void written.push([`${path}/${name}`, bytesOf(data)]))
       for (const [name, bytes] of written) files.set(name, bytes)
     },
-    append: async (path, text) => void files.set(path, bytesOf((textOf(path) ?? '') + text)),
-    remove: async (path) => void files.delete(path),
+    append: async (path, data) => {
+      const [before, more] = [files.get(path) ?? new Uint8Array(), bytesOf(data)]
+      files.set(path, Uint8Array.of(...before, ...more))
+    },
+    remove: async (path) => {
+      for (const name of [...files.keys()]) if (name === path || name.startsWith(`${path}/`)) files.delete(name)
+    },
   }
 }

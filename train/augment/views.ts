@@ -50,6 +50,22 @@ export function deviceImages(dataset: PackedImages, maxBindingBytes: number): De
   if (images.length !== count * imageBytes) {
     throw new RangeError(`images: ${images.length} bytes are not ${count} images of ${height}×${width}×3`)
   }
+  return emptyImages(dataset, maxBindingBytes, (firstImage, held) =>
+    images.subarray(firstImage * imageBytes, (firstImage + held) * imageBytes),
+  )
+}
+
+/**
+ * As `deviceImages`, but without the images. With it a step can be planned before they are loaded.
+ *
+ * @param bytesOf the bytes of consecutive images, if they are known
+ */
+export function emptyImages(
+  { count, height, width }: Omit<PackedImages, 'images'>,
+  maxBindingBytes: number,
+  bytesOf?: (firstImage: number, count: number) => Uint8Array,
+): DeviceImages {
+  const imageBytes = height * width * 3
   const most = Math.floor(maxBindingBytes / imageBytes)
   if (most < 1) {
     throw new RangeError(
@@ -59,13 +75,16 @@ export function deviceImages(dataset: PackedImages, maxBindingBytes: number): De
   const shards: ImageShard[] = []
   for (let firstImage = 0; firstImage < count; firstImage += most) {
     const held = Math.min(most, count - firstImage)
-    const bytes = images.subarray(firstImage * imageBytes, (firstImage + held) * imageBytes)
-    const pack = () => {
-      const words = new Uint32Array(Math.ceil(bytes.length / 4))
-      new Uint8Array(words.buffer).set(bytes)
-      return words
-    }
-    const words = variable(`images from ${firstImage}`, [Math.ceil(bytes.length / 4)], pack, 'u32')
+    const size = Math.ceil((held * imageBytes) / 4)
+    const first = firstImage
+    const pack =
+      bytesOf &&
+      (() => {
+        const words = new Uint32Array(size)
+        new Uint8Array(words.buffer).set(bytesOf(first, held))
+        return words
+      })
+    const words = variable(`images from ${firstImage}`, [size], pack, 'u32')
     shards.push({ words, firstImage, count: held })
   }
   return { sourceHeight: height, sourceWidth: width, shards }

@@ -38,8 +38,9 @@ const command = new Command('data')
     'height and width at which the pictures of a folder are packed (160)',
     number('--resolution'),
   )
+  .option('--resize <filter>', 'how they are resized: lanczos, or bilinear as torchvision does (lanczos)')
 
 await runCommand(async () => {
-  const options = parseOptions<Pick<LoadOptions, 'dataDir' | 'resolution'>>(command)
+  const options = parseOptions<Pick<LoadOptions, 'dataDir' | 'resolution' | 'resize'>>(command)
   console.log(await describe(command.args[0], options))
 })

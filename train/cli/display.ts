@@ -1,57 +1,57 @@
-/** Shows the progress of a pretraining run: a bar on a terminal, plain lines elsewhere. */
-import { SingleBar } from 'cli-progress'
+/** Shows the progress of a pretraining run: a status line on a terminal, plain lines elsewhere. */
 import { duration, percent } from '../report/text.js'
 import type { StepMetrics } from '../run/pretrain.js'
+import { fitLine, statusLine, type LinePart } from './status_line.js'
 
 export interface Display {
   /** Progress of the work before the first step. */
   prepare(what: string, done: number, total: number): void
+  /** The first step is about to run. @param done steps done before this call */
+  begin(done: number, steps: number): void
   step(metrics: StepMetrics): void
+  /** Prints a line above the progress. */
+  message(line: string): void
   stop(): void
 }
 
 const MS_BETWEEN_LINES = 10_000
-/** The rate is unknown during the first steps: they are read back together and seem to take no time. */
-export const STEPS_BEFORE_RATE = 3
 
-export const pretrainDisplay = (): Display => (process.stderr.isTTY ? barDisplay() : lineDisplay())
+export const pretrainDisplay = (stream: NodeJS.WriteStream = process.stderr): Display =>
+  stream.isTTY ? terminalDisplay(stream) : lineDisplay(stream)
 
-function barDisplay(): Display {
-  const preparing = new SingleBar({
-    stream: process.stderr,
-    hideCursor: true,
-    clearOnComplete: true,
-    format: ' {what} {bar} {value}/{total} · {eta_formatted} left',
-  })
-  const bar = new SingleBar({
-    stream: process.stderr,
-    hideCursor: true,
-    format: ' {bar} {value}/{total} · loss {loss}{probe} · {rate} images/s · {left} left',
-  })
-  const speedOf = speedometer()
-  let started = false
+function terminalDisplay(stream: NodeJS.WriteStream): Display {
+  const line = statusLine(stream)
+  const partsOf = partsOfSteps()
+  let stepped = false
   return {
     prepare(what, done, total) {
-      if (done === 1) preparing.start(total, 0, { what })
-      preparing.update(done, { what })
-      if (done === total) preparing.stop()
+      if (done === total) return line.end('remove')
+      line.show((columns) => fitLine(columns, done / total, [{ text: `${what} ${done}/${total}`, keep: Infinity }]))
+    },
+    begin(done, steps) {
+      const begun = performance.now()
+      line.show((columns) => {
+        const seconds = (performance.now() - begun) / 1000
+        return fitLine(columns, done / steps, [
+          { text: running(done, steps), keep: Infinity },
+          { text: seconds < 1 ? '' : `${duration(seconds)} so far`, keep: 1 },
+        ])
+      })
     },
     step(metrics) {
-      const payload = { loss: metrics.loss.toPrecision(5), probe: probeOf(metrics), ...speedOf(metrics) }
-      if (!started) bar.start(metrics.steps, metrics.step, payload)
-      started = true
-      bar.update(metrics.step, payload)
+      stepped = true
+      const parts = partsOf(metrics)
+      line.show((columns) => fitLine(columns, metrics.step / metrics.steps, parts))
     },
-    stop() {
-      preparing.stop()
-      bar.stop()
-    },
+    message: (text) => line.print(text),
+    stop: () => line.end(stepped ? 'keep' : 'remove'),
   }
 }
 
-function lineDisplay(): Display {
+function lineDisplay(stream: NodeJS.WriteStream): Display {
   const started = performance.now()
-  const speedOf = speedometer()
+  const partsOf = partsOfSteps()
+  const print = (line: string): void => void stream.write(`${line}\n`)
   let last = -Infinity
   const isTime = (): boolean => {
     const now = performance.now()
@@ -62,32 +62,48 @@ function lineDisplay(): Display {
   return {
     prepare(what, done, total) {
       // Most preparations end before the first line is due.
-      if (performance.now() - started > MS_BETWEEN_LINES && isTime()) console.error(`${what}: ${done}/${total}`)
+      if (performance.now() - started > MS_BETWEEN_LINES && isTime()) print(`${what}: ${done}/${total}`)
     },
+    begin: (done, steps) => print(running(done, steps)),
     step(metrics) {
-      const { step, steps, epoch, loss } = metrics
-      const { rate, left } = speedOf(metrics)
-      if (!isTime() && step !== steps) return
-      console.error(
-        `step ${step}/${steps} · epoch ${epoch} · loss ${loss.toPrecision(5)}${probeOf(metrics)} · ${rate} images/s · ${left} left`,
-      )
+      const parts = partsOf(metrics)
+      if (isTime() || metrics.step === metrics.steps)
+        print(
+          parts
+            .map(({ text }) => text)
+            .filter(Boolean)
+            .join(' · '),
+        )
     },
+    message: print,
     stop: () => undefined,
   }
 }
 
-/** Accuracy on one random view of the training batch, which does not compare with a readout on test images. */
-const probeOf = ({ probeTop1 }: StepMetrics): string =>
-  probeTop1 === undefined ? '' : ` · probe ${percent(probeTop1, 0)} (batch)`
+const running = (done: number, steps: number): string => `step ${done + 1} of ${steps} running`
 
-/** Rate and time left after each step, as text; `…` while they are unknown. */
-function speedometer(): (metrics: StepMetrics) => { rate: string; left: string } {
-  let seen = 0
-  return ({ step, steps, seconds, imagesPerSecond }) => {
-    const known = seen++ >= STEPS_BEFORE_RATE
-    return {
-      rate: known ? imagesPerSecond.toFixed(1) : '…',
-      left: known || step === steps ? duration((seconds / step) * (steps - step)) : '…',
-    }
+/** Describes each step of one call. The time left is never left out of a line. */
+function partsOfSteps(): (metrics: StepMetrics) => LinePart[] {
+  let first: StepMetrics | undefined
+  return (metrics) => {
+    const { step, steps, epoch, loss, lambda, probeTop1, imagesPerSecond } = metrics
+    first ??= metrics
+    // The first step takes longer than the others on some drivers, so it tells nothing about the time left.
+    const known = step > first.step
+    const left = known ? (metrics.seconds - first.seconds) * ((steps - step) / (step - first.step)) : Infinity
+    return [
+      { text: `step ${step}/${steps}`, keep: 6 },
+      { text: `epoch ${epoch}`, keep: 1 },
+      { text: `loss ${loss.toPrecision(5)}`, keep: 5 },
+      { text: lambda === undefined ? '' : `λ ${lambda.toPrecision(3)}`, keep: 2 },
+      // Accuracy on one random view of the training batch, which does not compare with a readout on test images.
+      { text: probeTop1 === undefined ? '' : `probe ${percent(probeTop1, 0)} (batch)`, keep: 3 },
+      { text: `${known ? rate(imagesPerSecond) : '…'} images/s`, keep: 4 },
+      { text: `${step === steps ? duration(0) : known ? duration(left) : '…'} left`, keep: Infinity },
+    ]
   }
 }
+
+/** Three digits, or all before the decimal point. */
+export const rate = (imagesPerSecond: number): string =>
+  imagesPerSecond >= 100 ? imagesPerSecond.toFixed(0) : imagesPerSecond.toPrecision(3)

@@ -2,19 +2,22 @@
 import { basename, dirname, join } from 'node:path'
 import { Command, Option } from 'commander'
 import { architectures, encodeSafetensors, importStateDict, resnet } from '../../models/index.js'
-import { featureInfoIn, featureInfoOf, featureMetadata, type FeatureInfo } from '../run/weights.js'
-import { ConfigError, resolveConfig, withoutUndefined, type PartialConfig } from '../config/config.js'
+import { featureInfoOf, featureMetadata, type FeatureInfo } from '../run/weights.js'
+import { ConfigError, withoutUndefined, type PartialConfig, type PretrainConfig } from '../config/config.js'
+import type { InitialWeights } from '../run/pretrain.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
 import type { Split } from '../data/dataset.js'
+import { MissingSplitError } from '../data/registry.js'
 import { writeAtomically } from '../node/files.js'
-import { readWeights } from '../node/weights.js'
+import { readBackbone, readWeights, refuseOtherNetwork } from '../node/weights.js'
 import { extractFeatures } from '../readout/features.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
 import { beginPhase } from './phases.js'
 import { number, openWithNote, optionOf, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
 import { withoutDefaults } from './pretrain_options.js'
+import { configOfWeights, describeInput } from './weights_config.js'
 
-interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution'> {
+interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution' | 'resize'> {
   weights?: string
   run?: string
   checkpoint?: string
@@ -39,13 +42,13 @@ const command = withAdapter(
     .option('--checkpoint <name>', 'with --run: checkpoint to use, by its name or its step (the newest)')
     .option('--weights <file>', "instead of --run: a safetensors file with torchvision's names")
     .requiredOption('--out <file>', 'safetensors file to write')
-    .option('--arch <name>', `network: ${Object.keys(architectures).join(', ')} (from the weights, or resnet18)`)
-    .option('--width <channels>', 'number of channels of the first stage (from the weights, or 64)', number('--width'))
-    .option('--stem <name>', 'first layers: cifar or imagenet (from the weights, or cifar)')
+    .option('--arch <name>', `network: ${Object.keys(architectures).join(', ')} (from the weights)`)
+    .option('--width <channels>', 'number of channels of the first stage (from the weights)', number('--width'))
+    .option('--stem <name>', 'first layers: cifar or imagenet (from the weights)')
     .option('--no-stem-relu', 'no ReLU after the batch-norm of the stem')
     .option(
       '--image-size <pixels>',
-      'height and width to which images are resized (from the weights, or 32)',
+      'height and width to which images are resized (from the weights, or 224 with the imagenet stem and 32 with cifar10)',
       number('--image-size'),
     )
     .option('--data <name>', `data set: ${datasetNames.join(', ')} (as in the run, or cifar10)`)
@@ -54,6 +57,10 @@ const command = withAdapter(
       '--resolution <pixels>',
       'height and width at which the pictures of a folder are packed (as in the run, or 160)',
       number('--resolution'),
+    )
+    .option(
+      '--resize <filter>',
+      'how the pictures of a folder are resized: lanczos or bilinear (as in the run, or lanczos)',
     )
     .addOption(new Option('--split <name>', 'split to read').choices(['train', 'test', 'unlabelled']).default('test'))
     .option('--limit <count>', 'number of images, from the start of the split (all)', wholeNumber('--limit', 1)),
@@ -65,8 +72,16 @@ const optionFor = (name: string, value: unknown): string =>
     ? optionOf(value ? name : `no${name[0].toUpperCase()}${name.slice(1)}`)
     : `${optionOf(name)} ${String(value)}`
 
+interface Loaded {
+  file: string
+  tensors: InitialWeights['tensors']
+  saved: Partial<FeatureInfo>
+  /** The configuration of the run that they come from. */
+  config?: PretrainConfig
+}
+
 /** The weights, with the network and the data that they come from as far as these are known. */
-async function loadWeights({ run, checkpoint: wanted, weights }: Options) {
+async function loadWeights({ run, checkpoint: wanted, weights, arch, width, stem }: Options): Promise<Loaded> {
   if ((run === undefined) === (weights === undefined))
     throw new ConfigError('--run or --weights: give exactly one of them')
   if (run !== undefined) {
@@ -74,15 +89,18 @@ async function loadWeights({ run, checkpoint: wanted, weights }: Options) {
     const file = join(checkpoint.folder, 'model.safetensors')
     // The configuration of the run says more than the files of older checkpoints.
     const { tensors } = await readWeights(file)
-    return { file, tensors, saved: featureInfoOf(config), config }
+    const saved = featureInfoOf(config)
+    refuseOtherNetwork({ arch, width, stem }, { tensors, source: file, info: saved })
+    return { file, tensors, saved, config }
   }
   if (wanted !== undefined) throw new ConfigError(`--checkpoint ${wanted}: needs --run`)
-  const { tensors, metadata } = await readWeights(weights!)
-  return { file: weights!, tensors, saved: featureInfoIn(metadata, weights!), config: undefined }
+  const read = await readBackbone(weights!)
+  refuseOtherNetwork({ arch, width, stem }, read)
+  return { file: weights!, tensors: read.tensors, saved: read.info }
 }
 
 /** The configuration of the weights, with the user's network, data set and image size in their place. */
-function embedConfig(options: Options, { saved, config: trained }: Awaited<ReturnType<typeof loadWeights>>) {
+function embedConfig(options: Options, { saved, config: trained }: Loaded) {
   const { arch, width, stem, stemRelu, imageSize: size, data } = options
   const chosen = withoutDefaults(command, { arch, width, stem, stemRelu, imageSize: size })
   for (const [name, value] of Object.entries(chosen)) {
@@ -90,16 +108,17 @@ function embedConfig(options: Options, { saved, config: trained }: Awaited<Retur
     if (value !== undefined && own !== undefined && value !== own)
       console.error(`${optionFor(name, value)} overrides ${optionFor(name, own)}, with which the weights were trained`)
   }
-  const { imageSize, mean, std, ...network } = { ...saved, ...withoutUndefined(chosen) }
   const sameData = trained && (data ?? trained.data) === trained.data
-  return resolveConfig({
-    ...network,
-    data: data ?? trained?.data,
-    dataDir: options.dataDir ?? (sameData ? trained.dataDir : undefined),
-    resolution: options.resolution ?? (sameData ? trained.resolution : undefined),
-    // Normalise as in pretraining, whatever the data set is now.
-    augmentation: { size: imageSize, mean, std },
-  })
+  // Images are normalised as in pretraining, whatever the data set is now.
+  return configOfWeights(
+    { ...saved, ...withoutUndefined(chosen) },
+    {
+      data: data ?? trained?.data,
+      dataDir: options.dataDir ?? (sameData ? trained.dataDir : undefined),
+      resolution: options.resolution ?? (sameData ? trained.resolution : undefined),
+      resize: options.resize ?? (sameData ? trained.resize : undefined),
+    },
+  )
 }
 
 await runCommand(async () => {
@@ -107,8 +126,11 @@ await runCommand(async () => {
   const { split, limit, out, adapter } = options
   const loaded = await loadWeights(options)
   const config = embedConfig(options, loaded)
-  const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution } = config
-  const dataset = await loadDataset(data, split, { dataDir, resolution })
+  const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config
+  const dataset = await loadDataset(data, split, { dataDir, resolution, resize }).catch((error: unknown) => {
+    if (!(error instanceof MissingSplitError) || split !== 'test') throw error
+    throw new ConfigError(`${error.message}; --split train reads the training images`)
+  })
 
   const engine = await openWithNote(adapter)
   const backbone = resnet({ arch, width, stem, stemRelu })
@@ -139,5 +161,7 @@ await runCommand(async () => {
     },
   )
   await writeAtomically(out, bytes)
-  console.log(`${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${data}`)
+  console.log(
+    `${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${data}, ${describeInput(config)}`,
+  )
 })

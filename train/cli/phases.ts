@@ -1,6 +1,6 @@
 /** Shows long phases of work on stderr: a bar with the time left, or plain lines where stderr is no terminal. */
-import { SingleBar } from 'cli-progress'
 import { duration } from '../report/text.js'
+import { fitLine, statusLine } from './status_line.js'
 
 const SECONDS_BETWEEN_LINES = 5
 const LABEL_CELLS = 26
@@ -17,29 +17,30 @@ export function beginPhase(label: string, stream: NodeJS.WriteStream = process.s
   const begun = performance.now()
   const title = label.padEnd(LABEL_CELLS)
   const elapsed = (): number => (performance.now() - begun) / 1000
-  const left = (done: number, total: number): string =>
-    done > 0 && done < total ? `${duration((elapsed() / done) * (total - done))} left` : ''
+  // The time left follows from what is done after the first update: what comes before it, such as compilation, comes once.
+  let first: { done: number; elapsed: number } | undefined
+  const left = (done: number, total: number): string => {
+    first ??= { done, elapsed: elapsed() }
+    if (done <= first.done || done >= total) return ''
+    return `${duration(((elapsed() - first.elapsed) / (done - first.done)) * (total - done))} left`
+  }
   const finish = (): void => void stream.write(`${title} ${duration(elapsed())}\n`)
   if (stream.isTTY) {
-    const bar = new SingleBar({
-      stream,
-      barsize: 16,
-      clearOnComplete: true,
-      format: `${title} {bar} {value}/{total}  {left}  {note}`,
-      barCompleteChar: '█',
-      barIncompleteChar: '░',
-    })
-    let started = false
+    const line = statusLine(stream)
     return {
       update(done, total, note = '') {
-        const payload = { left: left(done, total), note }
-        if (!started) bar.start(total, done, payload)
-        started = true
-        bar.setTotal(total)
-        bar.update(done, payload)
+        const remaining = left(done, total)
+        line.show((columns) =>
+          fitLine(columns, done / total, [
+            { text: label, keep: Infinity },
+            { text: `${done}/${total}`, keep: 3 },
+            { text: remaining, keep: 2 },
+            { text: note, keep: 1 },
+          ]),
+        )
       },
       finish() {
-        bar.stop()
+        line.end('remove')
         finish()
       },
     }

@@ -1,16 +1,33 @@
 /** `npm run pretrain`: pretrains a ResNet; see `--help`. */
-import { tuneByMeasurement } from '../../engine/node/index.js'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { tuneByMeasurement, type NodeEngine } from '../../engine/node/index.js'
+import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
-import { loadDataset } from '../node/data/index.js'
+import { MissingSplitError } from '../data/registry.js'
+import { refuseLargeBatch } from '../feed/batches.js'
+import { datasetLoader, loadDataset } from '../node/data/index.js'
 import { checkFolder } from '../node/files.js'
+import { runFolder } from '../node/run_folder.js'
+import { writeRunReport, writeViews } from '../node/run_report.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
-import { counted, percent } from '../report/text.js'
-import { pretrain } from '../node/pretrain.js'
-import type { PretrainResult } from '../run/pretrain.js'
+import { exportingStore } from '../report/live_exports.js'
+import { counted, duration, percent } from '../report/text.js'
+import { VIEWS_FILE } from '../run/folder.js'
+import { pretrain, type PretrainResult } from '../run/pretrain.js'
+import { refuseUnfit } from '../step/fit.js'
 import { asCommandLine, openWithNote, parseOptions, runCommand } from './common.js'
-import { pretrainDisplay, STEPS_BEFORE_RATE } from './display.js'
+import { pretrainDisplay, rate } from './display.js'
+import { epochTime } from './epoch_time.js'
 import { abortOnSignal } from './interrupt.js'
-import { configOf, pretrainCommand, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
+import { memoryLimit, pictureDefaults } from './picture_defaults.js'
+import {
+  pretrainCommand,
+  readOptions,
+  withoutDefaults,
+  type PretrainCliOptions,
+  type ReadOptions,
+} from './pretrain_options.js'
 
 function listRecipes(): void {
   const names = recipeNames()
@@ -22,47 +39,97 @@ function listRecipes(): void {
 function summaryOf(result: PretrainResult, out: string | undefined): string {
   const { stopped, steps, epochs, seconds, losses, imagesPerSecond, waitSeconds, waitShare } = result
   const ending = { done: 'done', signal: 'stopped by a signal', time: 'stopped at --max-minutes' }[stopped]
-  const rate = losses.length > STEPS_BEFORE_RATE ? ` at ${imagesPerSecond.toFixed(1)} images/s` : ''
+  const speed = losses.length > 1 ? ` at ${rate(imagesPerSecond)} images/s` : ''
   const waiting =
     waitSeconds === undefined ? '' : `, ${waitSeconds.toFixed(1)} s of it waiting for images (${percent(waitShare!)})`
   const saved = out ? `; saved in ${out}${stopped === 'done' ? '' : ' (continue with --resume)'}` : ''
-  return `${ending}: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')} in ${seconds.toFixed(0)} s${rate}${waiting}${saved}`
+  return `${ending}: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')} in ${duration(seconds)}${speed}${waiting}${saved}`
+}
+
+/** Opens the engine, and completes the configuration so that its step fits, before anything is loaded. */
+async function prepare(
+  options: PretrainCliOptions,
+): Promise<Pick<ReadOptions, 'config' | 'initial'> & { engine: NodeEngine }> {
+  const { config: asked, given, initial } = await readOptions(options)
+  const loader = await datasetLoader(asked.data)
+  // A missing folder is reported before the engine is opened. With `dataDir` nothing is downloaded.
+  if (asked.dataDir !== undefined) await loader.locate(asked)
+  const pictures = await loader.count?.(loader.pretraining, asked)
+  const engine = await openWithNote(options.adapter)
+  const chosen = given && pictures !== undefined ? pictureDefaults(given, engine, pictures, loader.side) : undefined
+  if (chosen?.note) console.error(asCommandLine(chosen.note))
+  const config = chosen?.config ?? asked
+  if (pictures !== undefined) refuseLargeBatch(config, pictures, config.dataDir!)
+  const side = config.resolution ?? loader.side
+  refuseUnfit({ engine, side, memory: memoryLimit(engine) }, config)
+  return { engine, config, initial }
+}
+
+/** The images to train on and, for an online readout, the labelled ones. */
+async function loadImages(
+  options: PretrainCliOptions,
+  { data, dataDir, resolution, resize, onlineProbe }: PretrainConfig,
+): Promise<{ dataset: ImageDataset; test?: ImageDataset; labelled?: ImageDataset }> {
+  const load = (split: Split | 'pretraining'): Promise<ImageDataset> =>
+    loadDataset(data, split, { dataDir, resolution, resize })
+  const dataset = await load('pretraining').catch((error: unknown) => {
+    if (!(error instanceof MissingSplitError) || !options.dataDir || options.data !== undefined) throw error
+    throw new ConfigError(`${error.message}; for a folder of pictures give --data folder`)
+  })
+  if (!onlineProbe) return { dataset }
+  return { dataset, test: await load('test'), labelled: dataset.labels.length ? undefined : await load('train') }
 }
 
 await runCommand(async () => {
   const command = pretrainCommand()
   const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
   if (options.listRecipes) return listRecipes()
-  const config = await configOf(options)
   if (options.out !== undefined) await checkFolder('--out', options.out)
-  const { dataDir, resolution } = config
-  const dataset = await loadDataset(config.data, 'pretraining', { dataDir, resolution })
-  const readOn = (split: Split): Promise<ImageDataset> => loadDataset(config.data, split, { dataDir, resolution })
-  const test = config.onlineProbe ? await readOn('test') : undefined
-  const labelled = config.onlineProbe && !dataset.labels.length ? await readOn('train') : undefined
-  const engine = await openWithNote(options.adapter)
-  if (!options.out) console.error('nothing will be saved: give --out FOLDER to keep the run')
-  const signal = abortOnSignal()
+  for (const name of ['csv', 'tensorboard'] as const)
+    if (options[name] && !options.out) throw new ConfigError(`--${name}: writes into the folder of the run: give --out`)
+  const { engine, config, initial } = await prepare(options)
+  const { dataset, test, labelled } = await loadImages(options, config)
+  const { out, csv, tensorboard } = options
+  const store = out ? exportingStore(runFolder(out), { csv, tensorboard }) : undefined
+  if (!out) console.error('nothing will be saved: give --out FOLDER to keep the run')
   const shown = pretrainDisplay()
+  const signal = abortOnSignal((line) => shown.message(line))
+  const estimate =
+    engine.target.adapterClass === 'cpu'
+      ? epochTime(config, Math.floor(config.fraction * dataset.count), (line) => shown.message(line))
+      : undefined
   if (options.tune) tuneByMeasurement(engine, (done, total) => shown.prepare('measuring kernels', done, total))
   try {
     const result = await pretrain({
       engine,
       dataset,
       config,
+      initial,
       test,
       labelled,
-      out: options.out,
+      out: store,
       resume: options.resume,
       maxMinutes: options.maxMinutes,
       keep: options.keep,
       signal,
-      onStep: (m) => shown.step(m),
+      onBegin: (done, steps) => shown.begin(done, steps),
+      onStep: (m) => {
+        shown.step(m)
+        estimate?.(m)
+      },
       onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
-      onMessage: (line) => console.error(asCommandLine(line)),
+      onCheckpoint: async ({ epoch }) => {
+        // The checkpoint that ends an epoch shows the views of that epoch.
+        if (store) await writeViews(store, engine, dataset, config, Math.max(0, epoch - 1))
+      },
+      onMessage: (line) => shown.message(asCommandLine(line)),
     })
     shown.stop()
-    console.log(summaryOf(result, options.out))
+    console.log(summaryOf(result, out))
+    if (store && out) {
+      if (!existsSync(join(out, VIEWS_FILE))) await writeViews(store, engine, dataset, config, result.epochs)
+      console.error(`Curves and pictures: ${await writeRunReport(out)}`)
+    }
   } finally {
     shown.stop()
   }

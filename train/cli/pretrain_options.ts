@@ -15,6 +15,8 @@ import {
 } from '../config/config.js'
 import { datasetNames } from '../node/data/index.js'
 import { unreadable } from '../node/files.js'
+import { readInitialWeights, refuseOtherNetwork, type BackboneWeights } from '../node/weights.js'
+import type { InitialWeights } from '../run/pretrain.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
 import { readConfig } from '../run/folder.js'
@@ -33,6 +35,8 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   maxMinutes?: number
   keep?: number
   adapter?: string
+  csv?: boolean
+  tensorboard?: boolean
   tune: boolean
 }
 
@@ -43,19 +47,37 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
-    ['--resolution <pixels>', 'height and width at which the pictures of a folder are packed (160)'],
+    [
+      '--resolution <pixels>',
+      'height and width at which the pictures of a folder are packed (chosen to suit the views)',
+    ],
+    [
+      '--resize <filter>',
+      "how the pictures of a folder are resized: lanczos, or torchvision's bilinear (lanczos)",
+      text,
+    ],
     ['--fraction <share>', 'share of the training images to pretrain on (1)'],
   ],
   'Views:': [
     ['--views <m>', 'views per image, at least 2 (4; 2 for objectives of two views)'],
-    ['--image-size <pixels>', 'height and width of a view (from the augmentation: 32 for cifar10)'],
+    [
+      '--image-size <pixels>',
+      'height and width of a view (from the augmentation: 32 for cifar10; 64 for folder on a processor)',
+    ],
     ['--augmentation <recipe>', `augmentation: ${Object.keys(recipes).join(', ')} (by data set)`, text],
     ['--view-chunk <k>', 'number of views in memory at once, a divisor of --views; needs --bn per-view (all)'],
   ],
   'Network:': [
     ['--arch <name>', `network: ${Object.keys(architectures).join(', ')} (resnet18)`, text],
-    ['--width <channels>', 'number of channels of the first stage (64)'],
-    ['--stem <name>', 'first layers: cifar or imagenet (cifar)', text],
+    ['--width <channels>', 'number of channels of the first stage (64; 16 for folder on a processor)'],
+    ['--stem <name>', 'first layers: cifar or imagenet (cifar; imagenet for folder)', text],
+    [
+      '--init <weights>',
+      "start the backbone from a safetensors file with torchvision's or timm's names, or from the folder of a run; sets " +
+        '--arch, --width and --stem (random weights)',
+      text,
+    ],
+    ['--freeze-stages <n>', 'with --init: freeze the stem and the first n stages; 0 freezes only the stem (nothing)'],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
     ['--projector-dim <d>', 'width of the projector (256)'],
     ['--projector-depth <layers>', 'number of linear layers of the projector, 2 or 3 (2)'],
@@ -81,7 +103,7 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ['--momentum <rate>', 'sgd and lars: momentum (0.9)'],
     ['--weight-decay <rate>', 'weight decay, added to the gradient; decoupled for adamw (0.000001)'],
     ['--clip-norm <norm>', 'clip the gradient to this norm (no clipping)'],
-    ['--batch <images>', 'number of images per forward pass (128)'],
+    ['--batch <images>', 'number of images per forward pass (128; for folder as many as fit, at most 256)'],
     [
       '--accumulate <count>',
       'number of forward passes per step, whose gradients are averaged; not equal to a larger batch (1)',
@@ -94,6 +116,10 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
   ],
   'Run:': [
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
+    [
+      '--checkpoint-minutes <minutes>',
+      'also save within an epoch after this time, for --resume; the next checkpoint replaces it; 0: never (10)',
+    ],
     ['--max-minutes <minutes>', 'save and stop after this time'],
     [
       '--keep <count>',
@@ -122,6 +148,8 @@ const switches: Record<string, [string, string][]> = {
       '--online-probe',
       'train a linear probe in each step (if images have labels) and read nearest neighbours at each checkpoint',
     ],
+    ['--csv', 'also write metrics.csv, online.csv and diagnostics.csv, as the run goes'],
+    ['--tensorboard', 'also write an event file for TensorBoard, as the run goes (tensorboard --logdir FOLDER)'],
     ['--no-tune', 'use the default kernel variants; without this option they are measured once for each adapter'],
   ],
 }
@@ -131,7 +159,7 @@ const files: [string, string][] = [
   ['--list-recipes', 'list the recipes'],
   ['--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line overrides them"],
   ['--out <folder>', 'folder in which the run is saved'],
-  ['--resume', 'continue the run in --out with its config.yaml; --epochs and --steps may change'],
+  ['--resume', 'continue the run in --out with its config.yaml; --epochs, --steps and --checkpoint-… may change'],
 ]
 
 export function pretrainCommand(): Command {
@@ -172,6 +200,8 @@ function fieldsOf({
   maxMinutes: _minutes,
   keep: _keep,
   adapter: _adapter,
+  csv: _csv,
+  tensorboard: _tensorboard,
   tune: _tune,
   ...fields
 }: Partial<PretrainCliOptions>): PartialConfig {
@@ -183,28 +213,54 @@ function fieldsOf({
   }
 }
 
+/** As `readOptions`, where the network does not matter: the weights of `init` need not be there. */
+export const configOf = async (options: Partial<PretrainCliOptions>): Promise<PretrainConfig> =>
+  (await readOptions(options, false)).config
+
+export interface ReadOptions {
+  config: PretrainConfig
+  /** The options that are given. There are none where a run to resume or a recipe gives all options. */
+  given?: PartialConfig
+  /** The weights of `init`. */
+  initial?: InitialWeights
+}
+
 /**
  * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
+ * The weights of `init` say which network it is.
  *
  * @throws ConfigError in one line
  */
-export async function configOf(options: Partial<PretrainCliOptions>): Promise<PretrainConfig> {
+export async function readOptions(options: Partial<PretrainCliOptions>, readInit = true): Promise<ReadOptions> {
   const fields = fieldsOf(options)
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
     checkHoldsRun(options.out)
-    return resolveConfig(overlay(await readConfig(runFolder(options.out)), fields))
+    const config = await readConfig(runFolder(options.out))
+    return { config: resolveConfig(overlay(config, fields)) }
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
+  const chosen = overlay(overlay(recipe, fromFile), fields)
   try {
-    return resolveConfig(overlay(overlay(recipe, fromFile), fields))
+    const { init } = resolveConfig(chosen)
+    const initial = init === undefined || !readInit ? undefined : await readInitialWeights(init)
+    const given = initial ? withInitialNetwork(chosen, initial) : chosen
+    const config = resolveConfig(given)
+    return { config, ...(options.recipe === undefined && { given }), ...(initial && { initial }) }
   } catch (error) {
     // Commander has refused unknown options of the command line already, so this one is in the file.
     if (error instanceof UnknownOptionError) throw new ConfigError(`--config ${options.config}: ${error.message}`)
     throw error
   }
+}
+
+/** A configuration with the network that its initial weights belong to. */
+function withInitialNetwork(given: PartialConfig, initial: BackboneWeights): PartialConfig {
+  refuseOtherNetwork(given, initial)
+  const { arch, width, stem, stemRelu } = initial.info
+  return { ...(stemRelu !== undefined && { stemRelu }), ...given, arch, width, stem }
 }
 
 async function readConfigFile(path?: string): Promise<PartialConfig> {

@@ -1,27 +1,33 @@
 /** `npm run probe`: reads out a pretrained run and the same network untrained; see `--help`. */
+import { basename, join } from 'node:path'
 import { Command } from 'commander'
 import type { Engine } from '../../engine/index.js'
-import type { Backbone } from '../../models/index.js'
+import { importStateDict, type Backbone } from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { fractionIndicesPerClass, perClassSubset, subset } from '../data/subset.js'
 import { diagnose } from '../diagnostics/diagnose.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
 import { writeAtomically } from '../node/files.js'
-import { loadModel } from '../node/weights.js'
+import { readBackbone, readWeights } from '../node/weights.js'
 import { estimateFineTuneSeconds, estimateReadoutSeconds, estimateStatisticsSeconds } from '../readout/estimate.js'
-import { estimateStatistics } from '../readout/features.js'
+import { estimateStatistics, typicalStatistics } from '../readout/features.js'
 import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
 import { readout, withStandardErrors, type Accuracies, type ReadoutPhase } from '../readout/readout.js'
+import { AVERAGE_FILE, MODEL_FILE, type Progress } from '../run/checkpoint_record.js'
+import type { InitialWeights } from '../run/pretrain.js'
 import { counted, describeViews, duration, formatCount } from '../report/text.js'
 import { buildNetwork } from '../step/network.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
 import { number, openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
 import { beginPhase, phaseReporter } from './phases.js'
-import { accuracyTable, diagnosticsTable, type Figures } from './probe_table.js'
+import { accuracyTable, diagnosticsTable, type Figures, type Row } from './probe_table.js'
+import { configOfWeights } from './weights_config.js'
 
 interface Options {
-  run: string
+  run?: string
+  weights?: string
+  untrained: boolean
   checkpoint?: string
   views: number
   seeds: number
@@ -33,6 +39,7 @@ interface Options {
   data?: string
   dataDir?: string
   resolution?: number
+  resize?: PretrainConfig['resize']
   adapter?: string
 }
 
@@ -42,7 +49,8 @@ const command = withAdapter(
       'Read out the newest checkpoint of a run with a linear probe and k nearest neighbours, and do the same with the ' +
         'untrained network. By default all labelled training and test images are used.',
     )
-    .requiredOption('--run <folder>', 'a folder that `npm run pretrain` wrote with --out')
+    .option('--run <folder>', 'a folder that `npm run pretrain` wrote with --out')
+    .option('--weights <file>', "instead of --run: a safetensors file with torchvision's names")
     .option('--checkpoint <name>', 'checkpoint to read, by its name or its step (the newest)')
     .option(
       '--views <count>',
@@ -63,6 +71,7 @@ const command = withAdapter(
       wholeNumber('--per-class', 1),
     )
     .option('--fine-tune', 'also train the backbone with a classifier, and read it out with one clean view')
+    .option('--no-untrained', 'do not read out the untrained network')
     .option('--average', 'read the moving average of the weights, which runs with --ema-rate keep')
     .option('--json <file>', 'JSON file to write the figures to')
     .option('--data <name>', `data set to read out: ${datasetNames.join(', ')} (as in the run)`)
@@ -71,7 +80,8 @@ const command = withAdapter(
       '--resolution <pixels>',
       'height and width at which the pictures of a folder are packed (as in the run, or 160)',
       number('--resolution'),
-    ),
+    )
+    .option('--resize <filter>', 'how the pictures of a folder are resized: lanczos or bilinear (as in the run)'),
 )
 
 /** Seed of the choice of labelled images: every probe of every run uses the same ones. */
@@ -94,12 +104,12 @@ interface Images {
 
 async function loadImages(options: Options, config: PretrainConfig): Promise<Images> {
   const { data = config.data, labels, perClass } = options
-  const own: Pick<PretrainConfig, 'dataDir' | 'resolution'> = data === config.data ? config : {}
-  const { dataDir = own.dataDir, resolution = own.resolution } = options
-  const all = await loadDataset(data, 'train', { dataDir, resolution })
+  const own: Pick<PretrainConfig, 'dataDir' | 'resolution' | 'resize'> = data === config.data ? config : {}
+  const { dataDir = own.dataDir, resolution = own.resolution, resize = own.resize } = options
+  const all = await loadDataset(data, 'train', { dataDir, resolution, resize })
   const first = perClassSubset(all, perClass)
   const train = labels < 1 ? subset(all, fractionIndicesPerClass(all.labels, labels, LABELS_SEED)) : first
-  const test = perClassSubset(await loadDataset(data, 'test', { dataDir, resolution }), perClass)
+  const test = perClassSubset(await loadDataset(data, 'test', { dataDir, resolution, resize }), perClass)
   return { data, train, test, typical: first }
 }
 
@@ -119,12 +129,6 @@ class Probe {
     this.how = { recipe: config.augmentation, views: options.views, seeds, ks: KS }
   }
 
-  /** How the untrained backbone's running statistics are estimated: on batches like those that the run trained on. */
-  private get statistics() {
-    const { augmentation: recipe, views, batch, seed, bn } = this.config
-    return { recipe, views, batch, batches: 50, seed, groups: bn === 'per-view' ? views : 1 }
-  }
-
   private get fineTuning() {
     const { augmentation: recipe, batch, views } = this.config
     // At most as many rows per step as in pretraining, so that memory is enough.
@@ -138,7 +142,9 @@ class Probe {
     let each = await estimateReadoutSeconds(engine, backbone, train, test, this.how)
     if (this.options.fineTune)
       each += await this.withCopy((copy) => estimateFineTuneSeconds(engine, copy, train, test, this.fineTuning))
-    return 2 * each + (await this.withCopy((copy) => estimateStatisticsSeconds(engine, copy, typical, this.statistics)))
+    if (!this.options.untrained) return each
+    const statistics = typicalStatistics(this.config)
+    return 2 * each + (await this.withCopy((copy) => estimateStatisticsSeconds(engine, copy, typical, statistics)))
   }
 
   private async withCopy<T>(work: (copy: Backbone) => Promise<T>): Promise<T> {
@@ -150,12 +156,13 @@ class Probe {
     }
   }
 
-  /** The run's initialisation, with running statistics. */
+  /** The network with random weights, and with running statistics. */
   async untrained(): Promise<Backbone> {
     const { backbone } = buildNetwork(this.config)
     const phase = beginPhase('untrained: statistics')
     const onProgress = (done: number, total: number): void => phase.update(done, total)
-    await estimateStatistics(this.engine, backbone, this.images.typical, { ...this.statistics, onProgress })
+    const options = { ...typicalStatistics(this.config), onProgress }
+    await estimateStatistics(this.engine, backbone, this.images.typical, options)
     phase.finish()
     return backbone
   }
@@ -190,9 +197,37 @@ class Probe {
 /** `1 %`, `12.5 %`: as many digits as the option has. */
 const exactPercent = (share: number): string => `${Number((100 * share).toPrecision(6))} %`
 
+/** What is read out. */
+interface Subject extends InitialWeights {
+  /** Names its row in the tables. */
+  name: string
+  config: PretrainConfig
+  /** Where its run stood, if it has one. */
+  progress?: Progress
+}
+
+async function chooseSubject({ run, weights, checkpoint: wanted, average, data }: Options): Promise<Subject> {
+  if ((run === undefined) === (weights === undefined))
+    throw new ConfigError('--run or --weights: give exactly one of them')
+  if (run === undefined) {
+    if (wanted !== undefined) throw new ConfigError(`--checkpoint ${wanted}: needs --run`)
+    if (average) throw new ConfigError('--average: needs --run')
+    const { info, ...read } = await readBackbone(weights!)
+    return { ...read, name: basename(read.source), config: configOfWeights(info, { data }) }
+  }
+  const { config: trained, checkpoint } = await chooseCheckpoint(run, wanted)
+  if (average && trained.emaRate === undefined)
+    throw new ConfigError(`--average: the run in ${run} keeps no moving average; pretrain with --ema-rate`)
+  const source = join(checkpoint.folder, average ? AVERAGE_FILE : MODEL_FILE)
+  const { tensors } = await readWeights(source)
+  const name = `step ${checkpoint.step}${average ? ', average' : ''}`
+  // Fine-tuning trains the stages too that pretraining kept frozen.
+  return { tensors, source, name, config: { ...trained, freezeStages: undefined }, progress: checkpoint }
+}
+
 /** One line on what is read, and how long it takes. */
 function announcement(
-  { config, step }: { config: PretrainConfig; step: number },
+  { config, name, progress }: Subject,
   { data, train, test }: Images,
   { labels, perClass, views }: Options,
   seconds: number,
@@ -204,63 +239,67 @@ function announcement(
         ? ''
         : ` (the first ${perClass} of each class)`
   return (
-    `${config.arch} of width ${config.width} at step ${step}: ${formatCount(train.count)} training${which} and ` +
+    `${config.arch} of width ${config.width} ${progress ? 'at' : 'from'} ${name}: ${formatCount(train.count)} training${which} and ` +
     `${formatCount(test.count)} test images of ${data}, ${describeViews(views)} each. ` +
     `This takes about ${duration(Math.max(1, seconds))}.`
   )
 }
 
 /** Lines that limit what the figures compare with. */
-function caveats({ data, train, test }: Images, { labels, perClass }: Options, pretrainedOn: string): string[] {
+function caveats(
+  { data, train, test }: Images,
+  { labels, perClass, untrained }: Options,
+  { config, progress }: Subject,
+): string[] {
   const lines: string[] = []
   if (perClass !== undefined)
     lines.push(
       `Only the first ${counted(perClass, 'image')} of each class, ${formatCount(train.count)} for training and ` +
         `${formatCount(test.count)} for testing: these figures do not compare with figures on all images.`,
     )
-  if (labels < 1 || data !== pretrainedOn)
+  if (labels < 1 || (progress && data !== config.data))
     lines.push(
       `Labels: ${formatCount(train.count)} training images of ${data}` +
-        `${labels < 1 ? `, ${exactPercent(labels)} of each class` : ''}. Pretrained on ${pretrainedOn}.`,
+        `${labels < 1 ? `, ${exactPercent(labels)} of each class` : ''}.${progress ? ` Pretrained on ${config.data}.` : ''}`,
     )
+  if (untrained && config.init !== undefined)
+    lines.push(`The untrained network has random weights; the run began with those of ${config.init}.`)
   return lines
+}
+
+/** Reads out both networks; the untrained one comes second. */
+async function readRows(probe: Probe, backbone: Backbone, { name }: Subject, { untrained }: Options): Promise<Row[]> {
+  const rows = [{ name, figures: await probe.read(backbone, 'pretrained') }]
+  if (untrained) rows.push({ name: 'untrained', figures: await probe.read(await probe.untrained(), 'untrained') })
+  return rows
 }
 
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
   checkOptions(options)
-  const { config, checkpoint } = await chooseCheckpoint(options.run, options.checkpoint)
-  if (options.average && config.emaRate === undefined)
-    throw new ConfigError(`--average: the run in ${options.run} keeps no moving average; pretrain with --ema-rate`)
+  const subject = await chooseSubject(options)
+  const { config, progress } = subject
   const images = await loadImages(options, config)
   const engine = await openWithNote(options.adapter)
   const { backbone } = buildNetwork(config)
-  const weights = options.average ? 'average' : 'model'
-  await loadModel(engine, backbone.dict, `${checkpoint.folder}/${weights}.safetensors`)
+  importStateDict(engine, backbone.dict, subject.tensors, subject.source)
 
   const probe = new Probe(engine, config, images, options)
-  const { step, epoch } = checkpoint
-  console.error(announcement({ config, step }, images, options, await probe.estimateSeconds(backbone)))
+  console.error(announcement(subject, images, options, await probe.estimateSeconds(backbone)))
   const begun = performance.now()
-  const pretrained = await probe.read(backbone, 'pretrained')
-  const untrained = await probe.read(await probe.untrained(), 'untrained')
-  const rows = [
-    { name: `step ${step}${options.average ? ', average' : ''}`, figures: pretrained },
-    { name: 'untrained', figures: untrained },
-  ]
+  const rows = await readRows(probe, backbone, subject, options)
   console.log(accuracyTable(rows))
-  for (const line of caveats(images, options, config.data)) console.log(line)
+  for (const line of caveats(images, options, subject)) console.log(line)
   console.log(`\n${diagnosticsTable(rows, backbone.features)}`)
   if (!options.json) return
   const { arch, width, stem, augmentation } = config
   const figures = {
-    run: options.run,
-    step,
-    epoch,
+    ...(progress
+      ? { run: options.run, step: progress.step, epoch: progress.epoch, pretrainedOn: config.data }
+      : { file: subject.source }),
     network: { arch, width, stem, imageSize: augmentation.size },
     data: images.data,
-    pretrainedOn: config.data,
-    weights,
+    weights: options.average ? 'average' : 'model',
     labels: options.labels,
     ...(options.perClass !== undefined && { perClass: options.perClass }),
     views: options.views,
@@ -268,8 +307,8 @@ await runCommand(async () => {
     adapter: engine.description,
     date: new Date().toISOString(),
     seconds: (performance.now() - begun) / 1000,
-    pretrained,
-    untrained,
+    pretrained: rows[0].figures,
+    ...(options.untrained && { untrained: rows[1].figures }),
   }
   await writeAtomically(options.json, `${JSON.stringify(figures, null, 2)}\n`)
 })

@@ -8,7 +8,7 @@ import { resolveConfig, type PretrainConfig } from '../config/config.js'
 import type { ArrayDataset, ImageDataset } from '../data/dataset.js'
 import { firstAcrossClasses } from '../data/subset.js'
 import { imageTile, tilePng } from '../node/contact_sheet.js'
-import { estimateStatistics, extractFeatures } from '../readout/features.js'
+import { estimateStatistics, extractFeatures, typicalStatistics } from '../readout/features.js'
 import { nearestNeighbours } from '../readout/knn.js'
 import { readout } from '../readout/readout.js'
 import type { LabelledPicture, NeighbourRow } from '../report/quickstart_report.js'
@@ -91,11 +91,11 @@ export async function fillStatistics(
   engine: NodeEngine,
   backbone: Backbone,
   dataset: ImageDataset,
-  { augmentation: recipe, views, batch }: PretrainConfig,
+  config: PretrainConfig,
 ): Promise<void> {
   const phase = beginPhase('statistics, untrained')
   const onProgress = (done: number, total: number): void => phase.update(done, total)
-  await estimateStatistics(engine, backbone, dataset, { recipe, views, batch, seed: SEED, onProgress })
+  await estimateStatistics(engine, backbone, dataset, { ...typicalStatistics(config), onProgress })
   phase.finish()
 }
 

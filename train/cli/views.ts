@@ -12,7 +12,17 @@ import { configOf, type PretrainCliOptions } from './pretrain_options.js'
 
 interface Options extends Pick<
   PretrainCliOptions,
-  'data' | 'dataDir' | 'resolution' | 'views' | 'seed' | 'recipe' | 'config' | 'augmentation' | 'imageSize' | 'adapter'
+  | 'data'
+  | 'dataDir'
+  | 'resolution'
+  | 'resize'
+  | 'views'
+  | 'seed'
+  | 'recipe'
+  | 'config'
+  | 'augmentation'
+  | 'imageSize'
+  | 'adapter'
 > {
   out: string
   images: number
@@ -37,6 +47,10 @@ const command = withAdapter(
       'height and width at which the pictures of a folder are packed (160)',
       wholeNumber('--resolution', 1),
     )
+    .option(
+      '--resize <filter>',
+      "how the pictures of a folder are resized: lanczos, or torchvision's bilinear (lanczos)",
+    )
     .option('--views <m>', `views per image (from --recipe or --config, otherwise ${VIEWS})`, wholeNumber('--views', 1))
     .option('--images <count>', 'number of images, taken from each class in turn', wholeNumber('--images', 1), 8)
     .option('--seed <number>', 'seed of the views (1)', wholeNumber('--seed', 0))
@@ -52,12 +66,12 @@ await runCommand(async () => {
   const { out, images: count, views: wanted, adapter, ...fields } = parseOptions<Options>(command)
   if (!/\.png$/i.test(out)) throw new ConfigError(`--out ${out}: the sheet is a PNG file, so its name must end in .png`)
   const config = await configOf(fields)
-  const { data, dataDir, resolution, augmentation: recipe, seed } = config
+  const { data, dataDir, resolution, resize, augmentation: recipe, seed } = config
   const views = wanted ?? (fields.recipe === undefined && fields.config === undefined ? VIEWS : config.views)
   if (count * (views + 1) > MOST_TILES)
     throw new Error(`--images ${count} with --views ${views}: the sheet would have more than ${MOST_TILES} pictures`)
   const sizes = [...new Set(cropGroups(recipe, views).map(({ size }) => size))]
-  const dataset = await loadDataset(data, 'pretraining', { dataDir, resolution })
+  const dataset = await loadDataset(data, 'pretraining', { dataDir, resolution, resize })
   const engine = await openWithNote(adapter)
   const images = firstAcrossClasses(dataset, count)
   const rows = await imagesWithViews(engine, dataset, { recipe, views, images, seed })

@@ -10,6 +10,7 @@ import {
   resolveObjective,
   type ObjectiveOptions,
 } from '../objectives/index.js'
+import { resizeFilters } from '../data/resample.js'
 import { nearestName } from './nearest_name.js'
 
 /**
@@ -35,6 +36,8 @@ const schema = z.strictObject({
   dataDir: z.string().optional(),
   /** Height and width, in pixels, at which the pictures of a folder are packed; other data sets have a fixed size. */
   resolution: whole(1).optional(),
+  /** How the pictures of a folder are resized; 'lanczos' by default. 'bilinear' equals torchvision's `Resize`. */
+  resize: z.enum(resizeFilters).optional(),
   /**
    * 'auto': large data sets, and images that stay in a file, come to the device batch by batch; 'always': all images
    * do.
@@ -51,6 +54,10 @@ const schema = z.strictObject({
   /** ReLU after the stem's batch-norm; the paper's research code has none. */
   stemRelu: z.boolean(),
   zeroInitResidual: z.boolean(),
+  /** Where the initial weights of the backbone come from: a weights file or a run's folder; random if absent. */
+  init: z.string().min(1).optional(),
+  /** The stem (0), or the stem and this number of stages, keep the weights and running statistics of `init`. */
+  freezeStages: whole(0).max(4).optional(),
   /** 'joint': batch statistics over the rows of all views; 'per-view': over the rows of each view. */
   bn: z.enum(['joint', 'per-view']),
   /** Projector width, d. */
@@ -118,6 +125,8 @@ const schema = z.strictObject({
   seed: whole(0).max(2 ** 52),
   /** Epochs between checkpoints. */
   checkpointEvery: whole(1),
+  /** Minutes after which a checkpoint is saved within an epoch too, for resuming; 0: only at the ends of epochs. */
+  checkpointMinutes: z.number().min(0),
   augmentation: augmentationRecipe,
 })
 
@@ -154,7 +163,14 @@ const defaults = {
   onlineProbe: false,
   seed: 1,
   checkpointEvery: 5,
+  checkpointMinutes: 10,
 } as const
+
+/** Defaults of some data sets. */
+const defaultsOfData: Readonly<Record<string, Partial<typeof defaults | { stem: PretrainConfig['stem'] }>>> = {
+  // The stem for small images keeps the full size, which is slow for pictures.
+  folder: { stem: 'imagenet' },
+}
 
 /** Options that only some values of another option have, with their defaults. */
 const momentum = { momentum: 0.9 }
@@ -187,6 +203,7 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
   const twoViews = objectives[given.objective ?? defaults.objective]?.twoViews
   const merged = {
     ...defaults,
+    ...defaultsOfData[data],
     ...(twoViews && { views: 2 }),
     ...given,
     augmentation: resolveAugmentation(data, partial.augmentation),
@@ -286,7 +303,7 @@ function withDependents(config: PretrainConfig): PretrainConfig {
 /** Checks what must hold between options. */
 function consistent(config: PretrainConfig): PretrainConfig {
   const { viewChunk, views, bn, objective, augmentation, accumulate, warmupEpochs, epochs, adaptiveLambda } = config
-  const { predictorHidden } = config
+  const { predictorHidden, freezeStages, init } = config
   const chunk = `\`viewChunk\` ${viewChunk}`
   try {
     cropGroups(augmentation, views)
@@ -299,6 +316,8 @@ function consistent(config: PretrainConfig): PretrainConfig {
     throw new ConfigError(
       `\`predictorHidden\` ${predictorHidden}: \`objective\` ${objective} has no predictor; byol has`,
     )
+  if (freezeStages !== undefined && init === undefined)
+    throw new ConfigError(`\`freezeStages\` ${freezeStages}: would keep random weights; give weights with \`init\``)
   if (warmupEpochs > epochs)
     throw new ConfigError(`\`warmupEpochs\` ${warmupEpochs}: must be at most the run's \`epochs\` ${epochs}`)
   if (viewChunk === undefined) return config

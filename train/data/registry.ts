@@ -1,6 +1,7 @@
 /** Data sets that are loaded by name. What a name stands for depends on the platform: `node/data/` lists those of Node. */
 import type { ImageDataset, Split } from './dataset.js'
 import type { ProgressReporter } from './progress.js'
+import type { ResizeFilter } from './resample.js'
 
 export interface LoadOptions {
   /** A folder that holds the data set in its official format. Nothing is downloaded then. */
@@ -9,6 +10,8 @@ export interface LoadOptions {
   cacheDir?: string
   /** Height and width in pixels at which the pictures of a folder are packed; other data sets have a fixed size. */
   resolution?: number
+  /** How the pictures of a folder are resized; 'lanczos' by default. 'bilinear' equals torchvision's `Resize`. */
+  resize?: ResizeFilter
   /** Receives the progress of long work; by default a bar on stderr. */
   progress?: ProgressReporter
   /** Receives one line for each warning, such as a skipped picture; by default written to stderr. */
@@ -21,10 +24,14 @@ export interface DatasetLoader {
   splits: readonly Split[]
   /** The split for pretraining; readouts always use 'train' and 'test'. */
   pretraining: Split
-  /** Whether `resolution` may be chosen. */
+  /** Whether `resolution` and `resize` may be chosen. */
   anyResolution?: true
   /** Returns the folder with the files; downloads and checks them first if necessary. */
   locate(options: LoadOptions): Promise<string>
+  /** Height and width of every image, in pixels; with `anyResolution` the default. */
+  side: number
+  /** With `anyResolution`: the number of pictures of a split, before they are decoded. */
+  count?(split: Split, options: LoadOptions): Promise<number>
   load(split: Split, options: LoadOptions): Promise<ImageDataset>
 }
 
@@ -57,9 +64,11 @@ export function datasetRegistry(loaders: Record<string, () => Promise<DatasetLoa
     loader,
     async load(name, split, options = {}) {
       const dataset = await loader(name)
-      const { resolution } = options
-      if (resolution !== undefined && !dataset.anyResolution)
-        throw new Error(`resolution ${resolution}: the images of ${name} have a fixed size; leave resolution out`)
+      for (const field of ['resolution', 'resize'] as const)
+        if (options[field] !== undefined && !dataset.anyResolution)
+          throw new Error(
+            `\`${field}\` ${options[field]}: the images of ${name} have a fixed size; leave \`${field}\` out`,
+          )
       const chosen = split === 'pretraining' ? dataset.pretraining : split
       if (!dataset.splits.includes(chosen))
         throw new MissingSplitError(`${name} has no ${chosen} split; it has ${dataset.splits.join(', ')}`)

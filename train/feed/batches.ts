@@ -21,6 +21,22 @@ export function trainingImages(
   return fractionIndicesPerClass(dataset.labels, fraction, seed)
 }
 
+/** @throws ConfigError if a step takes more than all `images` of the data set `name` that the run trains on */
+export function refuseLargeBatch(
+  { batch, accumulate, fraction }: Pick<PretrainConfig, 'batch' | 'accumulate' | 'fraction'>,
+  images: number,
+  name: string,
+): void {
+  if (batch * accumulate <= images) return
+  const remedies = [
+    `lower \`batch\`${accumulate > 1 ? ' or `accumulate`' : ` to at most ${images}`}`,
+    ...(fraction < 1 ? ['raise `fraction`'] : []),
+  ]
+  throw new ConfigError(
+    `\`batch\` ${batch}${accumulate > 1 ? ` (\`accumulate\` ${accumulate})` : ''} is larger than the data set: ${images} images of ${name}${fraction < 1 ? ` (\`fraction\` ${fraction})` : ''}: ${remedies.join(', or ')}`,
+  )
+}
+
 /** Where a run stands: steps and epochs done, and steps done in the current epoch. */
 export interface Position {
   step: number

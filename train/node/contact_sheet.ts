@@ -92,24 +92,26 @@ export interface ViewsOptions {
   /** Indices of the images. */
   images: readonly number[]
   seed: number
+  /** 0 by default. */
+  epoch?: number
 }
 
 /**
- * Each image followed by its views. A run with the same seed trains on the same views in its first epoch; here they are
- * not normalised. Views of a recipe with `crops` keep their sizes.
+ * Each image followed by its views. A run with the same seed trains on the same views in this epoch; here they are not
+ * normalised. Views of a recipe with `crops` keep their sizes.
  *
  * @returns one row per image, the original first
  */
 export async function imagesWithViews(
   engine: Engine,
   dataset: ImageDataset,
-  { recipe, views, images, seed }: ViewsOptions,
+  { recipe, views, images, seed, epoch = 0 }: ViewsOptions,
 ): Promise<Tile[][]> {
   const { height: sourceHeight, width: sourceWidth } = dataset
   const shown = await inMemory(subset(dataset, images))
   const onDevice = deviceImages(shown, engine.target.maxBindingBytes)
   const count = images.length
-  const rows = drawViews(recipe, { seed, epoch: 0, images, views, sourceHeight, sourceWidth })
+  const rows = drawViews(recipe, { seed, epoch, images, views, sourceHeight, sourceWidth })
   // The views are drawn for the indices in the whole data set, but the device holds only the shown images.
   for (let row = 0; row < views * count; row++) rows[row * ROW_FLOATS] = row % count
   const plain: AugmentationRecipe = { ...recipe, mean: [0, 0, 0], std: [1, 1, 1] }

@@ -34,8 +34,8 @@ export function runFolder(folder: string): RunStore {
           { finishOnSignal: true },
         ),
       ),
-    append: (path, text) => naming(at(path), async () => appendFileSync(at(path), text)),
-    remove: (path) => rm(at(path), { force: true }),
+    append: (path, data) => naming(at(path), async () => appendFileSync(at(path), data)),
+    remove: (path) => rm(at(path), { force: true, recursive: true }),
     lock: () => lockFolder(folder),
   }
 }

@@ -13,7 +13,7 @@ import {
   sum,
   type Value,
 } from '../../engine/index.js'
-import { byView, correlationLoss, offDiagonalSquares, weighted } from './views.js'
+import { byView, correlationLoss, offDiagonalSquares, weighted, type LossParts } from './views.js'
 
 /**
  * Every row is L2-normalised, then every column is standardised over all m·B rows. z̄ is the mean over the views.
@@ -26,18 +26,24 @@ import { byView, correlationLoss, offDiagonalSquares, weighted } from './views.j
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2
  * @param lambda weight λ of the orthogonality constraint: a number, or a scalar [1] if it changes during training
+ * @param parts takes the parts `invariance` and `orthogonality`
  * @returns the loss, a scalar [1]
  */
-export function barlowTwins(z: Value, { views, lambda }: { views: number; lambda: number | Value }): Value {
+export function barlowTwins(
+  z: Value,
+  { views, lambda }: { views: number; lambda: number | Value },
+  parts: LossParts = {},
+): Value {
   const { batch: B, width: d } = byView('barlowTwins', z, views)
   const standard = standardizeColumns(l2NormalizeRows(z))
   if (views === 2) {
     // The term with exchanged views has Cᵀ in place of C and the same value, so one term is enough.
-    return correlationLoss(sliceRows(standard, 0, B), sliceRows(standard, B, B), lambda)
+    return correlationLoss(sliceRows(standard, 0, B), sliceRows(standard, B, B), lambda, parts)
   }
   const each = reshape(standard, [views, B, d])
   const average = mean(each, [0])
   const agreement = mean(multiply(each, average), [1])
-  const invariance = scale(sum(square(affine(agreement, 1, -1))), 1 / views)
-  return add(invariance, weighted(offDiagonalSquares(average, B), lambda))
+  parts.invariance = scale(sum(square(affine(agreement, 1, -1))), 1 / views)
+  parts.orthogonality = weighted(offDiagonalSquares(average, B), lambda)
+  return add(parts.invariance, parts.orthogonality)
 }

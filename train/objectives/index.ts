@@ -8,9 +8,11 @@ import { byol } from './byol.js'
 import { simclr } from './simclr.js'
 import { spectral } from './spectral.js'
 import { vicreg } from './vicreg.js'
+import type { LossParts } from './views.js'
 
 export { barlowTwins, barlowTwinsLeaveOneOut, barlowTwinsOriginal, byol, simclr, spectral, vicreg }
 export type { VicregOptions } from './vicreg.js'
+export type { LossParts } from './views.js'
 
 /** Inputs of a loss, each [m·B, d], view-major: row a·B + b is view a of image b. */
 export interface Embeddings {
@@ -49,8 +51,11 @@ export interface Objective {
   readonly changing?: string
   /** What to change if features collapse or the loss diverges. */
   readonly remedy: Remedy
-  /** @returns the loss, a scalar [1] */
-  build(embeddings: Embeddings, views: number, options: ChangingOptions): Value
+  /**
+   * @param parts takes the parts of the loss by name, where it has parts
+   * @returns the loss, a scalar [1]
+   */
+  build(embeddings: Embeddings, views: number, options: ChangingOptions, parts?: LossParts): Value
 }
 
 /** A mistake of the caller, in one line that names the parameter and its valid values. */
@@ -65,7 +70,7 @@ const lowered = (parameter: string): Remedy => ({ parameter, stronger: 'lower', 
 
 function define<S extends z.ZodRawShape>(
   shape: S,
-  build: (embeddings: Embeddings, options: z.infer<z.ZodObject<S>> & { views: number }) => Value,
+  build: (embeddings: Embeddings, options: z.infer<z.ZodObject<S>> & { views: number }, parts?: LossParts) => Value,
   rest: Pick<Objective, 'remedy' | 'needs' | 'changing'> & { twoViews?: boolean },
 ): Objective {
   return {
@@ -75,36 +80,40 @@ function define<S extends z.ZodRawShape>(
     needs: rest.needs,
     changing: rest.changing,
     remedy: rest.remedy,
-    build: (embeddings, views, options) =>
-      build(embeddings, { ...options, views } as unknown as z.infer<z.ZodObject<S>> & { views: number }),
+    build: (embeddings, views, options, parts) =>
+      build(embeddings, { ...options, views } as unknown as z.infer<z.ZodObject<S>> & { views: number }, parts),
   }
 }
 
 /** The defaults come from the paper; those of the original forms come from their own papers. */
 const registry = {
-  'barlow-twins': define({ lambda: weight.default(0.01) }, ({ projection }, o) => barlowTwins(projection, o), {
-    remedy: raised('lambda'),
-    changing: 'lambda',
-  }),
+  'barlow-twins': define(
+    { lambda: weight.default(0.01) },
+    ({ projection }, o, parts) => barlowTwins(projection, o, parts),
+    {
+      remedy: raised('lambda'),
+      changing: 'lambda',
+    },
+  ),
   'barlow-twins-leave-one-out': define(
     { lambda: weight.default(0.01) },
-    ({ projection }, o) => barlowTwinsLeaveOneOut(projection, o),
+    ({ projection }, o, parts) => barlowTwinsLeaveOneOut(projection, o, parts),
     { remedy: raised('lambda') },
   ),
   'barlow-twins-original': define(
     { lambda: weight.default(0.0051) },
-    ({ projection }, o) => barlowTwinsOriginal(projection, o),
+    ({ projection }, o, parts) => barlowTwinsOriginal(projection, o, parts),
     { remedy: raised('lambda'), twoViews: true },
   ),
   // All recipes of the paper have μ = λ. λ weighs invariance against orthogonality, which has weight 1, so β ≈ 1 / λ.
   vicreg: define(
     { lambda: weight.default(25) },
-    ({ projection }, { views, lambda }) => vicreg(projection, { views, lambda, mu: lambda, epsilon: 0 }),
+    ({ projection }, { views, lambda }, parts) => vicreg(projection, { views, lambda, mu: lambda, epsilon: 0 }, parts),
     { remedy: lowered('lambda') },
   ),
   'vicreg-original': define(
     { lambda: weight.default(25), mu: weight.default(25) },
-    ({ projection }, o) => vicreg(projection, { ...o, epsilon: 1e-4 }),
+    ({ projection }, o, parts) => vicreg(projection, { ...o, epsilon: 1e-4 }, parts),
     { remedy: lowered('lambda') },
   ),
   // A low temperature gives the nearest images the largest weight, which spreads all images (Wang & Liu 2021).
@@ -126,7 +135,7 @@ const registry = {
     { remedy: { parameter: 'targetRate', stronger: 'raise' }, twoViews: true, needs: 'predictor' },
   ),
   // At β = 1/2 every eigenfunction with a positive eigenvalue is worth learning.
-  spectral: define({ beta: weight.default(0.5) }, ({ projection }, o) => spectral(projection, o), {
+  spectral: define({ beta: weight.default(0.5) }, ({ projection }, o, parts) => spectral(projection, o, parts), {
     remedy: raised('beta'),
   }),
 } satisfies Record<string, Objective>

@@ -12,7 +12,7 @@ import {
   sum,
   type Value,
 } from '../../engine/index.js'
-import { byView } from './views.js'
+import { byView, type LossParts } from './views.js'
 
 /**
  * z is neither normalised nor standardised. z̄ is the mean over the views.
@@ -24,12 +24,14 @@ import { byView } from './views.js'
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2
  * @param beta weight β of the orthogonality constraint
+ * @param parts takes the parts `invariance` and `orthogonality`
  * @returns the loss, a scalar [1]
  */
-export function spectral(z: Value, { views, beta }: { views: number; beta: number }): Value {
+export function spectral(z: Value, { views, beta }: { views: number; beta: number }, parts: LossParts = {}): Value {
   const { each } = byView('spectral', z, views)
-  const invariance = scale(sum(square(subtract(each, mean(each, [0])))), 1 / z.shape[0])
-  return add(invariance, scale(distanceFromIdentity(z), beta))
+  parts.invariance = scale(sum(square(subtract(each, mean(each, [0])))), 1 / z.shape[0])
+  parts.orthogonality = scale(distanceFromIdentity(z), beta)
+  return add(parts.invariance, parts.orthogonality)
 }
 
 /** ‖zᵀ z / rows − I‖² = ‖z zᵀ / rows‖² − 2 ‖z‖² / rows + d, for z: [rows, d]. */

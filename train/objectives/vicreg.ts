@@ -1,6 +1,6 @@
 /** VICReg (Bardes et al. 2022, https://arxiv.org/abs/2105.04906), for any number of views. */
 import { add, affine, mean, relu, reshape, scale, sqrt, square, subtract, sum, type Value } from '../../engine/index.js'
-import { byView, offDiagonalSquares, pairsWithOthers } from './views.js'
+import { byView, offDiagonalSquares, pairsWithOthers, type LossParts } from './views.js'
 
 export interface VicregOptions {
   /** Number of views m, at least 2. */
@@ -24,9 +24,10 @@ export interface VicregOptions {
  * the gradient of a column without variance is NaN, as in PyTorch.
  *
  * @param z projections [m·B, d], view-major: row a·B + b is view a of image b
+ * @param parts takes the parts `invariance`, `variance` and `covariance`
  * @returns the loss, a scalar [1]
  */
-export function vicreg(z: Value, { views, lambda, mu, epsilon }: VicregOptions): Value {
+export function vicreg(z: Value, { views, lambda, mu, epsilon }: VicregOptions, parts: LossParts = {}): Value {
   const { each, batch: B, width: d } = byView('vicreg', z, views)
   // zᵢ − z₋ᵢ = m / (m − 1) · (zᵢ − z̄)
   const invariance = scale(mean(square(subtract(each, mean(each, [0])))), (views / (views - 1)) ** 2)
@@ -37,5 +38,6 @@ export function vicreg(z: Value, { views, lambda, mu, epsilon }: VicregOptions):
   const std = sqrt(affine(sum(square(all), [1]), 1 / (B - 1), epsilon))
   const variance = mean(relu(affine(std, -1, 1)))
   const covariance = scale(offDiagonalSquares(all, B - 1), 2 / (n * d))
-  return add(add(scale(invariance, lambda), scale(variance, mu)), covariance)
+  Object.assign(parts, { invariance: scale(invariance, lambda), variance: scale(variance, mu), covariance })
+  return add(add(parts.invariance, parts.variance), covariance)
 }

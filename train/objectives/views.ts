@@ -17,6 +17,9 @@ import {
   type Value,
 } from '../../engine/index.js'
 
+/** Collects the parts of a loss by name, each a scalar [1]. They add up to the loss. No gradient flows through them. */
+export type LossParts = Record<string, Value>
+
 /**
  * Splits projections by view.
  *
@@ -92,21 +95,30 @@ export function offDiagonalSquares(z: Value, divisor: number): Value {
  * @param a standardised embeddings [B, d] or [n, B, d]
  * @param b standardised embeddings of the same shape
  * @param lambda a number, or a scalar [1] of the graph
+ * @param parts takes the parts `invariance` and `orthogonality`
  * @returns a scalar [1]
  */
-export function correlationLoss(a: Value, b: Value, lambda: number | Value): Value {
+export function correlationLoss(a: Value, b: Value, lambda: number | Value, parts: LossParts = {}): Value {
   const [batch, width] = a.shape.slice(-2)
   if (width <= batch) {
     const C = scale(matmul(a, b, { transposeA: true }), 1 / batch)
-    if (typeof lambda === 'number') return orthogonalityLoss(C, { onDiagonal: 1, offDiagonal: lambda, target: 1 })
     const part = (onDiagonal: number): Value =>
       orthogonalityLoss(C, { onDiagonal, offDiagonal: 1 - onDiagonal, target: 1 })
-    return add(part(1), multiply(part(0), lambda))
+    parts.invariance = part(1)
+    if (typeof lambda === 'number') {
+      const loss = orthogonalityLoss(C, { onDiagonal: 1, offDiagonal: lambda, target: 1 })
+      parts.orthogonality = subtract(loss, parts.invariance)
+      return loss
+    }
+    parts.orthogonality = multiply(part(0), lambda)
+    return add(parts.invariance, parts.orthogonality)
   }
   const diagonal = mean(multiply(a, b), [a.shape.length - 2])
   const gram = (x: Value): Value => scale(matmul(x, x, { transposeB: true }), 1 / batch)
   const offDiagonal = subtract(sum(multiply(gram(a), gram(b))), sum(square(diagonal)))
-  return add(sum(square(affine(diagonal, 1, -1))), weighted(offDiagonal, lambda))
+  parts.invariance = sum(square(affine(diagonal, 1, -1)))
+  parts.orthogonality = weighted(offDiagonal, lambda)
+  return add(parts.invariance, parts.orthogonality)
 }
 
 /** weight · x, where the weight is a number or a scalar [1] of the graph. */

@@ -88,29 +88,39 @@ const colorOf = (series: readonly { name: string; color: string }[], legend: obj
   legend,
 })
 
-/** Curves: every value as a faint line, and the running mean as a strong one. */
+/**
+ * Curves: every value as a faint line, and the running mean as a strong one.
+ *
+ * @param options.logarithmic both axes are; all values must be above 0
+ * @param options.plain few exact values: one line without a running mean
+ */
 export async function lineChart(options: {
   series: readonly Series[]
   x: string
   y: string
   description: string
+  logarithmic?: boolean
+  plain?: boolean
 }): Promise<string> {
-  const { series, x, y, description } = options
+  const { series, x, y, description, logarithmic = false, plain = false } = options
   const rows = series.flatMap(({ name, points }) => {
     const thinned = thin(points)
     const smoothed = smooth(thinned)
     return thinned.map((point, i) => ({ name, x: point.x, y: point.y, smooth: smoothed[i].y }))
   })
   const axis = { title: x, grid: false, tickCount: 6 }
+  const scale = logarithmic ? { type: 'log' } : { zero: false, nice: true }
   const line = (field: string, mark: object) => ({
     mark: { type: 'line', ...mark },
     encoding: {
-      x: { field: 'x', type: 'quantitative', axis },
-      y: { field, type: 'quantitative', title: y, scale: { zero: false, nice: true }, axis: { tickCount: 6 } },
-      color: colorOf(series),
+      x: { field: 'x', type: 'quantitative', axis, ...(logarithmic && { scale }) },
+      y: { field, type: 'quantitative', title: y, scale, axis: { tickCount: 6 } },
+      color: colorOf(series, series.length > 1 ? {} : null),
     },
   })
-  const layer = [line('y', { opacity: 0.3, strokeWidth: 1 }), line('smooth', { strokeWidth: 2.2 })]
+  const layer = plain
+    ? [line('y', { strokeWidth: 2, point: !logarithmic })]
+    : [line('y', { opacity: 0.3, strokeWidth: 1 }), line('smooth', { strokeWidth: 2.2 })]
   return chart({ width: WIDTH, height: HEIGHT, data: { values: rows }, layer }, description)
 }
 

@@ -56,7 +56,7 @@ export interface SaveOptions {
 
 /**
  * Writes a checkpoint. The last checkpoints stay whole. Older ones keep their weights, but lose the state that only
- * resuming needs.
+ * resuming needs, and those that were saved by time are removed.
  */
 export async function saveCheckpoint(
   engine: Engine,
@@ -80,7 +80,11 @@ export async function saveCheckpoint(
   const older = (await checkpointNames(store)).filter((name) => stepOf(name)! < progress.step)
   const whole = older.filter((name) => !damaged.includes(name))
   const kept = new Set(keep > 1 ? whole.slice(1 - keep) : [])
-  for (const name of older) if (!kept.has(name)) await store.remove(checkpointPath(name, STATE_FILE))
+  for (const name of older) {
+    if (kept.has(name)) continue
+    const { byTime } = await readCheckpoint(store, name).catch(() => ({ byTime: undefined }))
+    await store.remove(byTime ? checkpointPath(name) : checkpointPath(name, STATE_FILE))
+  }
 }
 
 async function writeFiles(

@@ -33,6 +33,8 @@ export interface Progress {
   adapter: string
   target: object
   variants: Record<string, string>
+  /** Saved because of `checkpointMinutes`: removed when it is no longer among the last checkpoints. */
+  byTime?: true
 }
 
 /** Size and SHA-256, in hexadecimal, of each file of a checkpoint. */
@@ -57,6 +59,7 @@ const schema = z.looseObject({
   adapter: z.string(),
   target: z.looseObject({}),
   variants: z.record(z.string(), z.string()),
+  byTime: z.literal(true).optional(),
   config: z.looseObject({}).optional(),
   files: z.record(z.string().regex(/^\w+\.safetensors$/), z.object({ bytes: whole, sha256: digest })).optional(),
   sha256: digest.optional(),

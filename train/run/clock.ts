@@ -7,6 +7,8 @@ const RECENT_STEPS = 20
 export class TrainingClock {
   private readonly started = performance.now()
   private excludedMs = 0
+  /** When the first step was submitted. */
+  private submitted: number | undefined
   /** The training time at which each step's loss was read. */
   private readonly times: number[] = []
 
@@ -26,6 +28,11 @@ export class TrainingClock {
     const begun = performance.now()
     await work()
     this.excludedMs += performance.now() - begun
+  }
+
+  /** Notes that a step is about to be submitted. Only the first one counts. */
+  stepSubmitted(): void {
+    this.submitted ??= this.now()
   }
 
   /** Counts one more step. The first one starts the training time: compilation comes before it. */
@@ -53,8 +60,10 @@ export class TrainingClock {
     return (performance.now() - this.started) / 1000
   }
 
-  /** Images per second over the last steps; 0 after a single step. */
+  /** Images per second over the last steps; after a single step, the rate of this step. */
   get recentImagesPerSecond(): number {
+    if (this.times.length === 1 && this.submitted !== undefined)
+      return (1000 * this.imagesPerStep) / (this.times[0] - this.submitted)
     return this.rateSince(Math.max(0, this.times.length - RECENT_STEPS))
   }
 

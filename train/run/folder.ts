@@ -11,6 +11,7 @@
  *       state.safetensors             every Variable bit for bit, for resuming (the last checkpoints only)
  *       checkpoint.json               step, epoch, position in the epoch, seconds so far, adapter, variants, checksums
  *     summary.json                    written at the end
+ *     views.png, report.html          written by the command `pretrain`, for readers
  */
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
@@ -23,6 +24,9 @@ import { validated } from './validated.js'
 /** Its presence makes a folder a run. */
 export const CONFIG_FILE = 'config.yaml'
 const SUMMARY_FILE = 'summary.json'
+/** Pictures and figures for a reader. */
+export const VIEWS_FILE = 'views.png'
+export const REPORT_FILE = 'report.html'
 export const CHECKPOINTS = 'checkpoints'
 const PREFIX = 'step-'
 
@@ -123,7 +127,9 @@ export async function createRun(store: RunStore, config: PretrainConfig): Promis
 }
 
 /** Options that may change when a run is resumed. Any other change would make it another run. */
-const changeable: readonly (keyof PretrainConfig)[] = ['epochs', 'steps', 'checkpointEvery', 'dataDir', 'stream']
+const changeable: readonly (keyof PretrainConfig)[] = [
+  ...(['epochs', 'steps', 'checkpointEvery', 'checkpointMinutes', 'dataDir', 'stream'] as const),
+]
 
 /** The options that may not change while a run lasts. */
 export const fixedFields = (config: PretrainConfig): Record<string, unknown> =>

@@ -32,8 +32,10 @@ export interface PreparedRun {
   readonly hasTarget: boolean
   /** With a probe: steps take labels. */
   readonly hasProbe: boolean
-  /** Saves the run. */
-  save(): Promise<void>
+  /** Saves the run. With `byTime` the next checkpoint replaces this one. */
+  save(byTime?: 'byTime'): Promise<void>
+  /** Called after the readings of a checkpoint. */
+  onCheckpoint?(where: { step: number; epoch: number }): Promise<void>
   /** Why the run should stop before its last step; undefined if it should not. */
   stopRequested(): 'signal' | 'time' | undefined
 }
@@ -50,23 +52,37 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
   const { engine, config, indices, length, feed, progress, clock, recorder } = run
   const { imagesPerStep: perStep, stepsPerEpoch, steps } = length
   const begun = clock.now()
+  const first = progress.step
   let waitedMs = 0
   let savedAt = progress.step
+  let savedTime = performance.now()
+  const saved = (): void => {
+    savedAt = progress.step
+    savedTime = performance.now()
+  }
   let stopped: LoopResult['stopped'] = 'done'
   for await (const { images, waitMs } of feed.batches(
     batchesOf(indices, { seed: config.seed, perStep, steps }, progress),
   )) {
     waitedMs += waitMs
+    clock.stepSubmitted()
     const submitted = await step(run, images)
     await recorder.record({ ...submitted, ...(feed.streams && { waitMs }) })
+    // The first step is read alone, so that the clock starts when it ends: on some drivers the completions of two steps
+    // are seen together.
+    if (progress.step === first + 1) await settle(run)
     if (progress.stepInEpoch === stepsPerEpoch) {
       progress.epoch++
       progress.stepInEpoch = 0
       await adaptLambda(run)
       if (progress.epoch % config.checkpointEvery === 0) {
         await between(run, () => checkpoint(run))
-        savedAt = progress.step
+        saved()
       }
+    }
+    if (savedAt !== progress.step && isDue(config, performance.now() - savedTime)) {
+      await between(run, () => run.save('byTime'))
+      saved()
     }
     stopped = run.stopRequested() ?? 'done'
     if (stopped !== 'done') break
@@ -76,9 +92,13 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
   const waited = feed.streams && { waitSeconds: waitedMs / 1000, waitShare: waitedMs / (clock.now() - begun) }
   if (progress.step === steps) stopped = 'done'
   // An interrupted run saves, but skips readings.
-  if (savedAt !== progress.step) await (stopped === 'done' ? checkpoint(run) : run.save())
+  if (savedAt !== progress.step || progress.byTime) await (stopped === 'done' ? checkpoint(run) : run.save())
   return { stopped, ...waited }
 }
+
+/** Whether a checkpoint by time is due, so many milliseconds after the last checkpoint. */
+const isDue = ({ checkpointMinutes }: PretrainConfig, ms: number): boolean =>
+  checkpointMinutes > 0 && ms >= 60_000 * checkpointMinutes
 
 /** Draws the views of a batch, submits the step and counts it. */
 async function step(
@@ -110,9 +130,10 @@ async function adaptLambda(run: PreparedRun): Promise<void> {
   })
 }
 
-async function checkpoint({ save, readings, progress, clock }: PreparedRun): Promise<void> {
+async function checkpoint({ save, readings, progress, clock, onCheckpoint }: PreparedRun): Promise<void> {
   await save()
   await readings.atCheckpoint(progress, clock.secondsHere)
+  await onCheckpoint?.({ step: progress.step, epoch: progress.epoch })
 }
 
 /** Work between steps, after all submitted steps have been read. It does not count as training. */

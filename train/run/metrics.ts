@@ -12,6 +12,8 @@ export interface StepMetrics {
   steps: number
   epoch: number
   loss: number
+  /** The parts of the loss by name, where the objective has parts. They add up to the loss. */
+  parts?: Record<string, number>
   /** The learning rate of this step. */
   lr: number
   /** With `adaptiveLambda`: the weight of the orthogonality constraint. */
@@ -56,6 +58,18 @@ export const lineFiles: readonly (keyof Lines)[] = ['metrics.jsonl', 'online.jso
 /** Adds a line. */
 export const appendLine = <F extends keyof Lines>(store: RunStore, file: F, line: Lines[F]): Promise<void> =>
   store.append(file, `${JSON.stringify(line)}\n`)
+
+/** The lines of a file; none if there is no such file. A line that is written only in part is left out. */
+export async function readLines<F extends keyof Lines>(store: RunStore, file: F): Promise<Lines[F][]> {
+  const text = (await store.readText(file)) ?? ''
+  return text.split('\n').flatMap((line) => {
+    try {
+      return [JSON.parse(line) as Lines[F]]
+    } catch {
+      return []
+    }
+  })
+}
 
 const moment = { step: z.int().min(1), epoch: z.int().min(0) }
 

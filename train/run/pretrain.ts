@@ -1,13 +1,20 @@
 /** Pretraining: one recorded step, replayed over shuffled batches; resumable bit for bit. */
 import { variable, type Engine } from '../../engine/index.js'
-import type { Backbone, Projector, StateDict } from '../../models/index.js'
+import {
+  importStateDict,
+  type Backbone,
+  type Projector,
+  type SafetensorsTensor,
+  type StateDict,
+} from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { imageFeed, type ImageFeed } from '../feed/image_feed.js'
-import { trainingImages } from '../feed/batches.js'
+import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
 import { onlineProbe } from '../readout/online.js'
 import { compileTrainingStep, type StepExtras, type TrainingStep } from '../step/index.js'
-import { buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
+import { backbonesOf, buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
+import { refuseUnfit } from '../step/fit.js'
 import { KEEP, openRun, restoreState, saveCheckpoint, type Saved } from './checkpoint.js'
 import type { Checkpoint, Progress } from './checkpoint_record.js'
 import { checkpointReadings } from './checkpoint_readings.js'
@@ -23,10 +30,20 @@ import { sameVariants, useVariants, variantsFor } from './variants.js'
 export { DivergedError } from './diverged.js'
 export type { StepMetrics } from './metrics.js'
 
+/** Initial weights of a backbone. */
+export interface InitialWeights {
+  /** With torchvision's names. Other tensors than those of the backbone are ignored. */
+  tensors: Readonly<Record<string, SafetensorsTensor>>
+  /** Names the file in error messages. */
+  source: string
+}
+
 export interface PretrainOptions {
   engine: Engine
   dataset: ImageDataset
   config: PretrainConfig
+  /** With the option `init` in `config`, unless the run is resumed: the weights that it names. */
+  initial?: InitialWeights
   /** With `onlineProbe`: labelled test images, which nearest neighbours classify at every checkpoint. */
   test?: ImageDataset
   /**
@@ -50,8 +67,12 @@ export interface PretrainOptions {
   maxMinutes?: number
   /** Saves and stops after the current step. */
   signal?: AbortSignal
+  /** Called when the first step is about to run, with the steps done before this call and those of the whole run. */
+  onBegin?(done: number, steps: number): void
   /** Called for every step, in order, soon after it has run. */
   onStep?(metrics: StepMetrics): void
+  /** Called after each checkpoint, unless it was saved by time or because the run was stopped. Its time does not count. */
+  onCheckpoint?(where: { step: number; epoch: number }): Promise<void>
   onMessage?(line: string): void
   /** Called before the first step, for each distinct pipeline that is ready. */
   onCompile?(done: number, total: number): void
@@ -120,6 +141,7 @@ async function pretrainFrom(
   indices: Uint32Array,
 ): Promise<PretrainResult> {
   const { engine, config } = options
+  const initial = initialOf(options, found?.latest)
   const network = buildNetwork(config)
   const { backbone, projector, average } = network
   const release = (parts: readonly ({ dict: StateDict } | undefined)[]): void => {
@@ -127,6 +149,8 @@ async function pretrainFrom(
   }
   const restoreVariants = useVariants(engine, variantsFor(engine, found?.latest))
   try {
+    if (initial)
+      for (const { dict } of backbonesOf(network)) importStateDict(engine, dict, initial.tensors, initial.source)
     const ended = await train(options, network, indices, found)
     return { backbone, projector, ...(average && { average }), ...ended }
   } catch (error) {
@@ -136,6 +160,16 @@ async function pretrainFrom(
     restoreVariants()
     release([network.predictor, network.target?.backbone, network.target?.projector])
   }
+}
+
+/** The initial weights of a new run that begins from given ones. */
+function initialOf({ config: { init }, initial }: PretrainOptions, latest?: Checkpoint): InitialWeights | undefined {
+  // A checkpoint has all weights.
+  if (latest) return undefined
+  if (init !== undefined && !initial) throw new ConfigError(`\`init\` ${init}: pass its weights as \`initial\``)
+  if (init === undefined && initial)
+    throw new ConfigError('`initial`: name these weights in the configuration, as `init`')
+  return initial
 }
 
 /** The images that a run trains on; throws a ConfigError if something does not fit, before anything is made. */
@@ -148,16 +182,9 @@ function imagesOf({ engine, dataset, config, labelled, test }: PretrainOptions):
     throw new ConfigError(
       `\`onlineProbe\`: the images of ${dataset.name} (${dataset.split}) have no labels, and no labelled images are given: leave it out`,
     )
-  const { batch, accumulate, fraction } = config
   const indices = trainingImages(dataset, config)
-  if (batch * accumulate <= indices.length) return indices
-  const remedies = [
-    `lower \`batch\`${accumulate > 1 ? ' or `accumulate`' : ` to at most ${indices.length}`}`,
-    ...(fraction < 1 ? ['raise `fraction`'] : []),
-  ]
-  throw new ConfigError(
-    `\`batch\` ${batch}${accumulate > 1 ? ` (\`accumulate\` ${accumulate})` : ''} is larger than the data set: ${indices.length} images of ${dataset.name}${fraction < 1 ? ` (\`fraction\` ${fraction})` : ''}: ${remedies.join(', or ')}`,
-  )
+  refuseLargeBatch(config, indices.length, dataset.name)
+  return indices
 }
 
 /** The checkpoint to resume from, and the names of newer ones that are damaged. */
@@ -204,12 +231,16 @@ async function train(
       ...{ config, trainingStep, clock, out, onStep },
       ...{ steps: length.steps, classes: dataset.classes.length },
     })
+    if (progress.step < length.steps) options.onBegin?.(progress.step, length.steps)
     const { stopped, ...waited } = await trainingLoop({
       ...{ engine, dataset, config, indices, length, feed, trainingStep, progress, clock, recorder, readings },
       lambda: extras.lambda && { variable: extras.lambda, value: (await engine.read(extras.lambda))[0] },
       hasTarget: network.target !== undefined,
       hasProbe: extras.probe !== undefined,
-      save: async () => {
+      onCheckpoint: options.onCheckpoint,
+      save: async (byTime) => {
+        if (byTime) progress.byTime = true
+        else delete progress.byTime
         if (out) await saveCheckpoint(engine, out, saved, progress, config, { keep, damaged })
       },
       stopRequested: () => {
@@ -243,13 +274,18 @@ async function train(
 }
 
 function announce(
-  { dataset, config, labelled, onMessage }: PretrainOptions,
+  { dataset, config, labelled, resume, onMessage }: PretrainOptions,
   backbone: Backbone,
   { steps, imagesPerStep }: RunLength,
 ): void {
+  const { parameterCount, frozenCount } = backbone.dict
+  const parameters =
+    `${parameterCount.toLocaleString('en')} parameters` +
+    (config.freezeStages === undefined ? '' : `, ${frozenCount.toLocaleString('en')} of them frozen`)
   onMessage?.(
-    `${config.arch}, width ${config.width}: ${backbone.dict.parameterCount.toLocaleString('en')} parameters; ${steps.toLocaleString('en')} steps of ${imagesPerStep} images × ${config.views} views`,
+    `${config.arch}, width ${config.width}: ${parameters}; ${steps.toLocaleString('en')} steps of ${imagesPerStep} images × ${config.views} views`,
   )
+  if (config.init !== undefined && !resume) onMessage?.(`initial weights of the backbone: ${config.init}`)
   if (config.onlineProbe && !dataset.labels.length)
     onMessage?.(
       `\`onlineProbe\`: the ${dataset.split} images of ${dataset.name} have no labels: nearest neighbours are read among the ${labelled!.split} images at every checkpoint, and no linear probe is trained`,
@@ -266,7 +302,7 @@ const extrasOf = ({ dataset, config }: PretrainOptions, { features }: Backbone):
 })
 
 async function recordStep(
-  { engine, config, onMessage, onCompile }: PretrainOptions,
+  { engine, dataset, config, onMessage, onCompile }: PretrainOptions,
   feed: ImageFeed,
   network: Network,
   extras: StepExtras,
@@ -276,6 +312,13 @@ async function recordStep(
   const trainingStep = await compileTrainingStep(engine, feed.onDevice, network, config, extras, (done, total) => {
     pipelines = total
     onCompile?.(done, total)
+  }).catch((error: unknown) => {
+    // If the adapter is too small for the step, this error says what would fit.
+    refuseUnfit({ engine, side: dataset.height }, config)
+    const { message } = error as Error
+    if (message.includes('out of device memory'))
+      throw new ConfigError(`${message}; use a smaller \`batch\`, or \`viewChunk\` with \`bn\` per-view`)
+    throw error
   })
   const { dispatches, peakBytes } = trainingStep
   onMessage?.(

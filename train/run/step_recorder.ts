@@ -63,8 +63,9 @@ export class StepRecorder {
 
   private async read({ labels, ...submitted }: SubmittedStep): Promise<void> {
     const { config, trainingStep, clock, steps, classes, out, onStep } = this.options
-    const [[loss], scaling, logits] = await Promise.all([
+    const [[loss], parts, scaling, logits] = await Promise.all([
       trainingStep.loss(),
+      trainingStep.parts?.read(),
       trainingStep.lossScale?.(),
       trainingStep.logits?.(),
     ])
@@ -78,6 +79,7 @@ export class StepRecorder {
       steps,
       epoch,
       loss,
+      ...(parts && { parts: Object.fromEntries(trainingStep.parts!.names.map((name, i) => [name, parts[i]])) }),
       lr,
       ...(lambda !== undefined && { lambda }),
       ...(logits && labels && { probeTop1: probeAccuracy(logits, labels, classes) }),

@@ -8,15 +8,15 @@ export interface RunStore {
   readText(path: string): Promise<string | undefined>
   /** The bytes of a file; undefined if there is no such file. */
   readBytes(path: string): Promise<Uint8Array | undefined>
-  /** The names in a folder, in any order; none if there is no such folder. */
+  /** The names in a folder ('' for the run's own), in any order; none if there is no such folder. */
   list(path: string): Promise<string[]>
   /** Writes a file whole or not at all. Makes missing folders. */
   write(path: string, data: string | Uint8Array): Promise<void>
   /** Writes a folder of files whole or not at all, in place of an existing one. */
   writeFolder(path: string, fill: (write: WriteInto) => Promise<void>): Promise<void>
-  /** Adds text at the end of a file. Calls take effect in their order. */
-  append(path: string, text: string): Promise<void>
-  /** Removes a file if it exists. */
+  /** Adds text or bytes at the end of a file. Calls take effect in their order. */
+  append(path: string, data: string | Uint8Array): Promise<void>
+  /** Removes a file, or a folder with its files, if it exists. */
   remove(path: string): Promise<void>
   /**
    * Makes this process the only one that writes the run, until the returned function is called.

@@ -22,7 +22,7 @@ import {
 import { ROW_FLOATS } from '../augment/draw.js'
 import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
-import { forward, lossOf } from './forward.js'
+import { forward, lossOf, type Loss } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
 import { compileOrRelease, probe, stateOf } from './whole.js'
@@ -33,10 +33,11 @@ export interface AccumulatedStep {
    * Inputs `rows` [views · batch, ROW_FLOATS] and `index` [1] u32, the number of the micro-batch; 0 starts a new mean.
    */
   readonly micro: ProgramSpec
-  /** Input `rate` [1] (with BYOL `targetRate` [1] too); output `loss` [1], the mean, and with f16 `lossScale` [3]. */
+  /** Input `rate` [1] (with BYOL `targetRate` [1] too); outputs `loss` [1] and `parts`, the means, and with f16 `lossScale` [3]. */
   readonly update: ProgramSpec
+  readonly parts?: Loss['parts']
   readonly state: readonly Variable[]
-  /** The means of the gradients and of the loss. */
+  /** The means of the gradients, of the loss and of its parts. */
   readonly scratch: readonly Variable[]
 }
 
@@ -53,10 +54,12 @@ export function describeAccumulatedStep(
   const updates: Assignment[] = []
   const rows = input('rows', [views * batch, ROW_FLOATS])
   const { features, ...embeddings } = forward(images, network, config, rows, { views, updates })
-  const loss = lossOf(embeddings, config, extras)
+  const { loss, parts } = lossOf(embeddings, config, extras)
   const meanLoss = variable('loss.mean', [1])
   updates.push(...averaged.add(gradients(loss, parameters, averaged.seed(seed)), index))
+  const meanParts = parts && variable('parts.mean', parts.values.shape)
   updates.push(...accumulate([meanLoss], [scale(loss, 1 / count)], index))
+  if (meanParts) updates.push(...accumulate([meanParts], [scale(parts.values, 1 / count)], index))
   const probing = probe(extras, features)
 
   const applied = apply(averaged.mean, input('rate', [1]))
@@ -64,11 +67,12 @@ export function describeAccumulatedStep(
     micro: { label: 'micro-batch', outputs: probing.outputs, updates: [...updates, ...probing.updates] },
     update: {
       label: 'update',
-      outputs: { loss: scale(meanLoss, 1), ...applied.outputs },
+      outputs: { loss: scale(meanLoss, 1), ...(meanParts && { parts: scale(meanParts, 1) }), ...applied.outputs },
       updates: [...applied.updates, ...follow(network, config, applied.updates)],
     },
     state: [...state, ...stateOf(extras)],
-    scratch: [...averaged.mean, meanLoss],
+    parts,
+    scratch: [...averaged.mean, meanLoss, ...(meanParts ? [meanParts] : [])],
   }
 }
 
@@ -101,6 +105,7 @@ export async function compileAccumulatedStep(
       await update.run(rates)
     },
     loss: () => update.read('loss'),
+    ...(described.parts && { parts: { names: described.parts.names, read: () => update.read('parts') } }),
     ...(config.precision === 'f16' && { lossScale: () => update.read('lossScale') }),
     ...(extras.probe && { logits: () => micro.read('logits') }),
     destroy() {

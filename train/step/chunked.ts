@@ -32,7 +32,7 @@ import { ROW_FLOATS } from '../augment/draw.js'
 import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
 import { nth } from './accumulated.js'
-import { forward, lossOf } from './forward.js'
+import { forward, lossOf, type Loss } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
 import { compileOrRelease, probe, stateOf } from './whole.js'
@@ -43,8 +43,9 @@ export type ChunkedConfig = StepConfig & { viewChunk: number }
 export interface ChunkedStep {
   /** Inputs `rows` [chunk · batch, ROW_FLOATS] and `chunk` [1] u32, the number of the chunk. */
   readonly forward: ProgramSpec
-  /** Output `loss` [1]. */
+  /** Output `loss` [1], and `parts` of the loss. */
   readonly loss: ProgramSpec
+  readonly parts?: Loss['parts']
   /** The inputs of `forward`; chunk 0 starts new sums. */
   readonly backward: ProgramSpec
   /** Input `rate` [1]; with f16 output `lossScale` [3]. */
@@ -77,7 +78,7 @@ export function describeChunkedStep(
   const embeddings = variable('embeddings', shape)
   const embeddingsGradient = variable('embeddings.gradient', shape)
 
-  const loss = lossOf({ projection: embeddings }, config, extras)
+  const { loss, parts: lossParts } = lossOf({ projection: embeddings }, config, extras)
   const { parameters, seed, state, apply } = stepOptimizer(network, config)
   const [lossGradient] = gradients(loss, [embeddings], seed)
 
@@ -94,7 +95,12 @@ export function describeChunkedStep(
       outputs: probing.outputs,
       updates: [...statistics, putChunk(embeddings, first.z, first.chunk), ...probing.updates],
     },
-    loss: { label: 'loss', outputs: { loss }, updates: [assign(embeddingsGradient, lossGradient)] },
+    loss: {
+      label: 'loss',
+      outputs: { loss, ...(lossParts && { parts: lossParts.values }) },
+      updates: [assign(embeddingsGradient, lossGradient)],
+    },
+    parts: lossParts,
     backward: { label: 'backward', updates: accumulate(sums, parts, again.chunk) },
     update: {
       label: 'update',
@@ -139,6 +145,7 @@ export async function compileChunkedStep(
       await update.run({ rate })
     },
     loss: () => loss.read('loss'),
+    ...(described.parts && { parts: { names: described.parts.names, read: () => loss.read('parts') } }),
     ...(config.precision === 'f16' && { lossScale: () => update.read('lossScale') }),
     ...(extras.probe && { logits: () => embed.read('logits') }),
     destroy() {

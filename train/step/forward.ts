@@ -4,7 +4,7 @@ import type { Mode } from '../../models/index.js'
 import { augmentCrops, type DeviceImages } from '../augment/views.js'
 import { cropGroups } from '../augment/recipe.js'
 import { objectiveOptions } from '../config/config.js'
-import { objectives, type Embeddings } from '../objectives/index.js'
+import { objectives, type Embeddings, type LossParts } from '../objectives/index.js'
 import type { Network } from './network.js'
 import type { StepConfig, StepExtras } from './training_step.js'
 
@@ -58,11 +58,22 @@ export function forward(
   }
 }
 
-/** The loss of a configuration's objective, a scalar [1]. */
-export function lossOf(embeddings: Embeddings, config: StepConfig, { lambda }: StepExtras): Value {
+export interface Loss {
+  /** A scalar [1]. */
+  loss: Value
+  /** The parts of the loss: their names, and one vector [parts]. */
+  parts?: { names: readonly string[]; values: Value }
+}
+
+/** The loss of a configuration's objective. */
+export function lossOf(embeddings: Embeddings, config: StepConfig, { lambda }: StepExtras): Loss {
   const { build, changing } = objectives[config.objective]
   const options = objectiveOptions(config)
-  return build(embeddings, config.views, lambda && changing ? { ...options, [changing]: lambda } : options)
+  const parts: LossParts = {}
+  const changed = lambda && changing ? { ...options, [changing]: lambda } : options
+  const loss = build(embeddings, config.views, changed, parts)
+  const names = Object.keys(parts)
+  return { loss, ...(names.length > 0 && { parts: { names, values: concatenated(Object.values(parts)) } }) }
 }
 
 /** Tensors one after another along the first dimension. */

@@ -26,6 +26,10 @@ export interface Network {
 export const trainedDicts = ({ backbone, projector, predictor }: Network): StateDict[] =>
   [backbone, projector, predictor].flatMap((part) => (part ? [part.dict] : []))
 
+/** The trained backbone and its moving averages. */
+export const backbonesOf = ({ backbone, target, average }: Network): Backbone[] =>
+  [backbone, target?.backbone, average].flatMap((one) => (one ? [one] : []))
+
 /** The moving averages. */
 export const followingDicts = ({ target, average }: Network): StateDict[] =>
   [target?.backbone, target?.projector, average].flatMap((part) => (part ? [part.dict] : []))
@@ -39,6 +43,7 @@ export function buildNetwork(
     | 'stem'
     | 'stemRelu'
     | 'zeroInitResidual'
+    | 'freezeStages'
     | 'projectorDim'
     | 'projectorDepth'
     | 'predictorHidden'
@@ -47,10 +52,10 @@ export function buildNetwork(
     | 'seed'
   >,
 ): Network {
-  const { arch, width, stem, stemRelu, zeroInitResidual, seed } = config
+  const { arch, width, stem, stemRelu, zeroInitResidual, freezeStages, seed } = config
   const { projectorDim: dim, projectorDepth: depth, predictorHidden: hidden, objective, emaRate } = config
   const backboneOf = (prefix: string): Backbone =>
-    resnet({ arch, width, stem, stemRelu, zeroInitResidual, seed, prefix })
+    resnet({ arch, width, stem, stemRelu, zeroInitResidual, freezeStages, seed, prefix })
   const pairOf = (prefix: string) => {
     const backbone = backboneOf(prefix)
     return { backbone, projector: projector({ features: backbone.features, dim, depth, seed, prefix }) }

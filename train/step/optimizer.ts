@@ -77,7 +77,7 @@ function optimizerOf(
 
 /**
  * The updates of a network's moving averages after a step. BYOL's target follows only the parameters, at the rate of
- * the input `targetRate` [1]; `average` follows the running statistics too.
+ * the input `targetRate` [1]; `average` follows the running statistics too. Frozen values are equal in all copies.
  *
  * @param updates of the network in the same program; the averages follow the updated values
  */
@@ -93,7 +93,8 @@ export function follow(network: Network, { emaRate }: StepConfig, updates: reado
   }
   if (average && emaRate !== undefined) {
     const rate = constant([emaRate])
-    const statistics = ({ dict }: typeof backbone) => [...dict.entries.values()].filter((e) => !e.trainable)
+    const statistics = ({ dict }: typeof backbone) =>
+      [...dict.entries.values()].filter((e) => !e.trainable && !e.frozen)
     list.push(...ema(average.dict.parameters, after(backbone.dict.parameters), rate))
     list.push(
       ...ema(

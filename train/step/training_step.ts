@@ -55,6 +55,8 @@ export interface TrainingStep {
   run(inputs: StepInputs): Promise<void>
   /** The loss [1] of the step that was submitted last: the mean over its micro-batches. */
   loss(): Promise<Float32Array>
+  /** The parts of that loss, where the objective has parts: their names and values, which add up to the loss. */
+  readonly parts?: { readonly names: readonly string[]; read(): Promise<Float32Array> }
   /**
    * With f16 [3]: the loss scale after that step, the steps without overflow since it changed, the steps skipped so
    * far.

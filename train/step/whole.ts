@@ -13,7 +13,7 @@ import {
 import { ROW_FLOATS } from '../augment/draw.js'
 import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
-import { forward, lossOf } from './forward.js'
+import { forward, lossOf, type Loss } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
 
@@ -21,7 +21,7 @@ import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
  * The graph of a step: views, network, loss, gradients, optimiser, running statistics, moving averages.
  *
  * @returns `spec`: a program that updates every Variable. Its inputs are `rows` [views · batch, ROW_FLOATS] and `rate`
- *   [1], with BYOL `targetRate` [1], with a probe `labels` [views · batch] u32. Its outputs are `loss` [1], with f16
+ *   [1], with BYOL `targetRate` [1], with a probe `labels` [views · batch] u32. Its outputs are `loss` [1], `parts` of the loss, with f16
  *   `lossScale` [3], with a probe `logits` [views · batch, classes]. `state`: the Variables in addition to those of the
  *   network
  */
@@ -30,12 +30,12 @@ export function describeStep(
   network: Network,
   config: StepConfig,
   extras: StepExtras = {},
-): { spec: ProgramSpec; state: readonly Variable[] } {
+): { spec: ProgramSpec; state: readonly Variable[]; parts?: Loss['parts'] } {
   const { views, batch } = config
   const updates: Assignment[] = []
   const rows = input('rows', [views * batch, ROW_FLOATS])
   const { features, ...embeddings } = forward(images, network, config, rows, { views, updates })
-  const loss = lossOf(embeddings, config, extras)
+  const { loss, parts } = lossOf(embeddings, config, extras)
   const { parameters, seed, state, apply } = stepOptimizer(network, config)
   const applied = apply(gradients(loss, parameters, seed), input('rate', [1]))
   updates.push(...applied.updates)
@@ -44,10 +44,11 @@ export function describeStep(
   return {
     spec: {
       label: 'training step',
-      outputs: { loss, ...applied.outputs, ...probing.outputs },
+      outputs: { loss, ...(parts && { parts: parts.values }), ...applied.outputs, ...probing.outputs },
       updates: [...updates, ...probing.updates],
     },
     state: [...state, ...stateOf(extras)],
+    parts,
   }
 }
 
@@ -91,7 +92,7 @@ export async function compileStep(
   extras: StepExtras = {},
   onProgress?: (done: number, total: number) => void,
 ): Promise<TrainingStep> {
-  const { spec, state } = describeStep(images, network, config, extras)
+  const { spec, state, parts } = describeStep(images, network, config, extras)
   const [program] = await compileOrRelease(engine, [spec], state, onProgress)
   return {
     state,
@@ -100,6 +101,7 @@ export async function compileStep(
     peakBytes: program.peakBytes,
     run: (inputs) => program.run({ ...inputs }),
     loss: () => program.read('loss'),
+    ...(parts && { parts: { names: parts.names, read: () => program.read('parts') } }),
     ...(config.precision === 'f16' && { lossScale: () => program.read('lossScale') }),
     ...(extras.probe && { logits: () => program.read('logits') }),
     destroy: () => program.destroy(),

@@ -1,5 +1,6 @@
 /** Convolutions by register tiles: each invocation keeps a block of the result in registers and loads from memory. */
-import { busyWorkgroups, channelTile, sumSplits, tileLanes, up, vec4Of } from '../common.js'
+import { busyWorkgroups, channelTile, tileLanes, up, vec4Of } from '../common.js'
+import { PartialSums, splitsWithin, totalOf } from '../partial_sums.js'
 import { convFlops, ratesOf, weightGradientFlops } from './cost.js'
 import { isPlain3x3, plainOrigin, shapeParams, walkParams, weightGradientParams } from './geometry.js'
 import { imageRuns, type ConvWork, type Variant, type WeightGradientWork } from './work.js'
@@ -27,6 +28,7 @@ export const registerConv: Variant<ConvWork> = {
         params: { ...shapeParams(count, inShape, outShape), ...walkParams(walk), kernel_width: kernel[1] },
         buffers: { x, w, bias, y },
         workgroups: [Math.ceil((count * walk.grid[0] * walk.grid[1]) / 256), Math.ceil(outShape[3] / 4 / tile)],
+        flops: (convFlops(work) * count) / inShape[0],
       })
   },
 }
@@ -70,6 +72,7 @@ export const registerRowConv: Variant<ConvWork> = {
         params: { ...shapeParams(count, inShape, outShape), origin_y: origin[0], origin_x: origin[1] },
         buffers: { x, w, bias, y },
         workgroups: [Math.ceil((count * runs) / 64), Math.ceil(outShape[3] / 4 / ROW_CHANNELS)],
+        flops: (convFlops(work) * count) / inShape[0],
       })
   },
 }
@@ -86,20 +89,23 @@ export const registerWeightGradient: Variant<WeightGradientWork> = {
     const lanes = tileLanes(context)
     const groups = [Math.ceil(rows / lanes), Math.ceil(o / 4 / tile)] as const
     // Each run of images has its own partial sums. Where there are few workgroups, its pixels are split further.
-    const runs = imageRuns(context, { x, inShape, y: dy, outShape, dtype }).map((run) => {
-      const pixels = run.count * outHeight * outWidth
-      const wanted = Math.max(
-        1,
-        Math.min(Math.ceil(busyWorkgroups(context) / (groups[0] * groups[1])), Math.floor(pixels / 64)),
-      )
-      const each = up(Math.ceil(pixels / wanted), 8)
-      return { ...run, each, splits: Math.ceil(pixels / each) }
-    })
-    const splits = runs.reduce((total, run) => total + run.splits, 0)
     const count = 4 * rows * o
-    const partial = splits === 1 ? dw : context.temporary(4 * splits * count)
-    let first = 0
+    const images = imageRuns(context, { x, inShape, y: dy, outShape, dtype })
+    const runs = splitsWithin(context.target, count, (most) =>
+      images.map((run) => {
+        const pixels = run.count * outHeight * outWidth
+        const wanted = Math.min(
+          Math.ceil(busyWorkgroups(context) / (groups[0] * groups[1])),
+          Math.floor(pixels / 64),
+          most,
+        )
+        const each = up(Math.ceil(pixels / Math.max(1, wanted)), 8)
+        return { ...run, each, splits: Math.ceil(pixels / each) }
+      }),
+    )
+    const sums = new PartialSums(context, dw, totalOf(runs), count)
     for (const run of runs) {
+      const { partial, first } = sums.next(run.splits)
       context.dispatch({
         kernel: 'conv2d_weight_gradient',
         constants: {
@@ -116,9 +122,9 @@ export const registerWeightGradient: Variant<WeightGradientWork> = {
         },
         buffers: { x: run.x, dy: run.y, partial },
         workgroups: [groups[0], groups[1], run.splits],
+        flops: 2 * run.count * outHeight * outWidth * count,
       })
-      first += run.splits
     }
-    if (splits > 1) sumSplits(context, partial, dw, splits, count)
+    sums.finish()
   },
 }

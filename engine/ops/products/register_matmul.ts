@@ -53,10 +53,12 @@ function depthRuns(work: MatmulWork, context: LoweringContext): DepthRun[] {
   const { batch, M, N, K, dtypes, columns } = work
   const blocks = Math.ceil(M / 4 / tileLanes(context)) * Math.ceil(N / 4 / channelTile(N / 4, context)) * batch
   const runs4 = batch > 1 ? [{ start: 0, count: K / 4 }] : context.rows(K / 4, 4 * rowBytesOf(work).b)
+  // A single product is cut into rows whose partial sums fit a binding. A batch is not.
+  const most = batch > 1 ? Math.floor(context.target.maxBindingBytes / (4 * batch * M * N)) : Infinity
   const splittable = dtypes.c === 'f32' && (columns?.of ?? N) === N
   return runs4.map((run) => {
     const [start, count] = [4 * run.start, 4 * run.count]
-    const wanted = Math.max(1, Math.min(Math.ceil(busyWorkgroups(context) / blocks), Math.floor(count / 64)))
+    const wanted = Math.max(1, Math.min(Math.ceil(busyWorkgroups(context) / blocks), Math.floor(count / 64), most))
     const each = up(Math.ceil(count / (splittable ? wanted : 1)), 4)
     return { start, count, each, splits: Math.ceil(count / each) }
   })
@@ -122,5 +124,6 @@ function dispatchBlock(
       c,
     },
     workgroups: [Math.ceil(rows.count / 4 / lanes), Math.ceil(N / 4 / tile), batch * depth.splits],
+    flops: 2 * batch * rows.count * N * depth.count,
   })
 }

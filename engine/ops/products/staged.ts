@@ -7,8 +7,10 @@ import type { LoweringContext, RowRun } from '../../lowering_context.js'
 import { part, type Slice, type Target } from '../../plan.js'
 import { bytesOf, type DType } from '../../value.js'
 import { sumSplits, vec4Of } from '../common.js'
+import { PartialSums, totalOf } from '../partial_sums.js'
 import { forwardWalk, shapeParams, walkParams, weightGradientParams, type Stepping, type Walk } from './geometry.js'
 import {
+  flopsOf,
   splitsThatFit,
   splitting,
   tileCost,
@@ -60,6 +62,7 @@ function lowerConv(context: LoweringContext, family: Family, tile: Tile, conv: C
     },
     buffers: { ...operands, y },
     workgroups: workgroupsFor(context, product, tile, splits),
+    flops: flopsOf(product),
   })
   if (splits > 1) sumSplits(context, y, operands.y, splits, count)
 }
@@ -78,12 +81,11 @@ interface GradientDispatches extends Stepping {
 function lowerGradient(context: LoweringContext, family: Family, tile: Tile, gradient: GradientDispatches): void {
   const { runs, dw, dtypes, inShape, outShape, kernel } = gradient
   const cuts = runs.map((run) => ({ ...run, ...splitting(run.product, tile, family.blockDepth) }))
-  const total = cuts.reduce((sum, { splits }) => sum + splits, 0)
   const { batch, rows, columns } = runs[0].product
-  const count = batch * rows * columns
-  const partial = total === 1 ? dw : context.temporary(4 * total * count)
-  let first = 0
+  const sums = new PartialSums(context, dw, totalOf(cuts), batch * rows * columns)
   for (const { x, dy, images, product, each, splits } of cuts) {
+    // `mostSplits` of the products leaves room in the binding for the sum of the runs before.
+    const { partial, first } = sums.next(splits)
     context.dispatch({
       kernel: family.weightGradient,
       constants: {
@@ -102,10 +104,10 @@ function lowerGradient(context: LoweringContext, family: Family, tile: Tile, gra
       },
       buffers: { x, dy, dw: partial },
       workgroups: workgroupsFor(context, product, tile, splits),
+      flops: flopsOf(product),
     })
-    first += splits
   }
-  if (total > 1) sumSplits(context, partial, dw, total, count)
+  sums.finish()
 }
 
 const convProduct = ({ inShape, outShape, walk, dtype }: ConvWork, images: number, target: Target): Product => ({
@@ -223,6 +225,15 @@ function lowerTransposedMatmul(context: LoweringContext, family: Family, tile: T
   })
 }
 
+/** Whether the operands that are bound whole fit a binding. */
+function fitsBindings({ batch, M, N, K, transposeA, dtypes }: MatmulWork, { maxBindingBytes }: Target): boolean {
+  const a = bytesOf[dtypes.a] * M * K
+  const c = bytesOf[dtypes.c] * M * N
+  // Without a transposition, rows of a single a and c are cut.
+  const cut = batch === 1 && !transposeA
+  return batch * Math.max(bytesOf[dtypes.b] * K * N, cut ? 0 : Math.max(a, c)) <= maxBindingBytes
+}
+
 /** The matrix products of a family: one variant for each tile. None serves a transposed left operand with a bias. */
 export const stagedMatmuls = (family: Family): Variant<MatmulWork>[] =>
   family.tiles.map((tile) => ({
@@ -230,6 +241,7 @@ export const stagedMatmuls = (family: Family): Variant<MatmulWork>[] =>
     serves: (work, target) =>
       family.offered(target, work.dtypes.a) &&
       !(work.transposeA && work.bias) &&
+      fitsBindings(work, target) &&
       tilesWorthTrying(matmulProduct(work, target), family, target).includes(tile),
     cost: (work, target) => tileCost(matmulProduct(work, target), tile, family, target),
     lower: (work, context) => (work.transposeA ? lowerTransposedMatmul : lowerMatmul)(context, family, tile, work),

@@ -46,6 +46,8 @@ export interface Product {
   readonly mostSplits: number
 }
 
+export const flopsOf = ({ rows, columns, depth, batch }: Product): number => 2 * rows * columns * depth * batch
+
 /** Processors of a wide GPU. On a narrower one all tiles take more rounds, which does not change their order. */
 const PROCESSORS = 128
 /** Splits are not shorter than this. */

@@ -9,7 +9,8 @@
  */
 import type { LoweringContext } from '../../lowering_context.js'
 import { part, type Slice, type Target } from '../../plan.js'
-import { sumSplits, vec4Of } from '../common.js'
+import { vec4Of } from '../common.js'
+import { PartialSums } from '../partial_sums.js'
 import { matmulVariants } from './matmul_variants.js'
 import { ratesOf } from './cost.js'
 import { isPlain3x3, plainOrigin } from './geometry.js'
@@ -28,25 +29,36 @@ const PLACES = 36
 const tilesOf = (n: number): number => Math.ceil(n / 4)
 
 /** Sizes of a product in tiles. */
-function sizes(inShape: readonly number[], outShape: readonly number[]) {
+function sizes(inShape: readonly number[], outShape: readonly number[], { maxBindingBytes }: Target) {
   const [c, o] = [inShape[3], outShape[3]]
   const tiles = [tilesOf(outShape[1]), tilesOf(outShape[2])] as const
   const bytesPerImage = 4 * PLACES * tiles[0] * tiles[1] * Math.max(c, o)
-  return { c, o, tiles, most: Math.max(1, Math.floor(SCRATCH_BYTES / bytesPerImage)) }
+  return {
+    c,
+    o,
+    tiles,
+    bytesPerImage,
+    most: Math.max(1, Math.floor(Math.min(SCRATCH_BYTES, maxBindingBytes) / bytesPerImage)),
+  }
 }
 
 /**
- * Whether it applies: the transformed weights must fit a binding, and images must not be mostly padding of their tiles.
+ * Whether it applies: the transformed weights and the tiles of one image must each fit a binding, and images must not
+ * be mostly padding of their tiles.
  */
-const fits = (inShape: readonly number[], outShape: readonly number[], { maxBindingBytes }: Target): boolean =>
-  Math.min(outShape[1], outShape[2]) >= 3 && 4 * PLACES * inShape[3] * outShape[3] <= maxBindingBytes
+function fits(inShape: readonly number[], outShape: readonly number[], target: Target): boolean {
+  const { c, o, bytesPerImage } = sizes(inShape, outShape, target)
+  return (
+    Math.min(outShape[1], outShape[2]) >= 3 && Math.max(4 * PLACES * c * o, bytesPerImage) <= target.maxBindingBytes
+  )
+}
 
 /**
  * Estimated seconds: the products, and the numbers that the transforms load and store (images 36 + 36, results 36 + 16,
  * weights 9 + 36).
  */
 function cost(inShape: readonly number[], outShape: readonly number[], target: Target): number {
-  const { c, o, tiles } = sizes(inShape, outShape)
+  const { c, o, tiles } = sizes(inShape, outShape, target)
   const places = inShape[0] * tiles[0] * tiles[1]
   const { register, tiled, bytes } = ratesOf(target)
   const flops = 2 * PLACES * places * c * o
@@ -146,7 +158,7 @@ export const winogradConv: Variant<ConvWork> = {
   serves: ({ kernel, inShape, outShape, walk }, target) => isPlain3x3(kernel, walk) && fits(inShape, outShape, target),
   cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
   lower: (work, context) => {
-    const { c, o, tiles, most } = sizes(work.inShape, work.outShape)
+    const { c, o, tiles, most } = sizes(work.inShape, work.outShape, context.target)
     const { origin, reversed } = plainOrigin(work.walk)
     const u = context.temporary(4 * PLACES * c * o)
     transformWeights(context, work.w, u, (c * o) / 4, false, reversed)
@@ -166,21 +178,22 @@ export const winogradWeightGradient: Variant<WeightGradientWork> = {
     kernel[0] === 3 && kernel[1] === 3 && stride === 1 && fits(inShape, outShape, target),
   cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
   lower: (work, context) => {
-    const { c, o, tiles, most } = sizes(work.inShape, work.outShape)
+    const { c, o, tiles, most } = sizes(work.inShape, work.outShape, context.target)
     const runs = imageRuns(context, { ...work, y: work.dy }, most)
     // Each run of images has its own sum in [runs, 36, C, O]. The sums are then added in order.
     const count = PLACES * c * o
-    const sums = context.temporary(4 * runs.length * count)
-    runs.forEach((run, i) => {
+    const total = context.temporary(4 * count)
+    const sums = new PartialSums(context, total, runs.length, count)
+    for (const run of runs) {
       const places = run.count * tiles[0] * tiles[1]
       const v = transformImages(context, run, work, tiles, [-work.padding, -work.padding])
       const m = context.temporary(4 * PLACES * places * o)
       transformResults(context, m, run, work, tiles, true)
-      const u = part(sums, 4 * i * count, 4 * count)
+      const { partial, first } = sums.next(1)
+      const u = part(partial, 4 * first * count, 4 * count)
       multiply(context, { a: v, b: m, c: u, M: c, N: o, K: places, transposeA: true })
-    })
-    let total = sums
-    if (runs.length > 1) sumSplits(context, sums, (total = context.temporary(4 * count)), runs.length, count)
+    }
+    sums.finish()
     transformWeights(context, total, work.dw, (c * o) / 4, true)
   },
 }

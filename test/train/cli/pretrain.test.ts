@@ -1,9 +1,10 @@
 /** `pretrain` as a user runs it: in its own process, on a folder of CIFAR-10 records. */
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { Purpose, RandomStream } from '../../../engine/index.js'
@@ -55,6 +56,15 @@ function pretrain(args: string[], watch?: (stderr: string, child: ChildProcess) 
   })
 }
 
+/** What follows the adapter's note, which comes after whatever a driver has to say. */
+const ownLines = (stderr: string) => stderr.replace(/^[^]*^Adapter: .*\n/m, '')
+
+function expectOneLine({ code, stdout, stderr }: Ended, line: RegExp) {
+  expect(ownLines(stderr)).toMatch(/^error: [^\n]+\n$/)
+  expect(stderr).toMatch(line)
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+}
+
 /** The smallest network and views. */
 const tiny = (...more: string[]) =>
   ['--data-dir', data, '--width', '4', '--image-size', '8', '--views', '2', '--projector-dim', '8'].concat(more)
@@ -103,6 +113,40 @@ describe('a run that is interrupted', () => {
     const steps = lines.map((line) => (JSON.parse(line) as { step: number }).step)
     expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
   })
+})
+
+test('SIGTERM saves, writes the report, and ends with exit code 143', async () => {
+  const out = at('terminated')
+  let asked = false
+  const ended = await pretrain(tiny('--batch', '8', '--epochs', '1000', '--out', out), (stderr, child) => {
+    if (!asked && /^step 1 of 3000 running$/m.test(stderr)) asked = child.kill('SIGTERM')
+  })
+  expect(ended, ended.stderr).toMatchObject({ code: 143 })
+  expect(ended.stdout).toMatch(/^stopped by a signal: /)
+  expect(await checkpoints(out)).toHaveLength(1)
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', 'train/cli/report.ts', out])
+  expect(stdout).toBe(`${join(out, 'report.html')}\n`)
+  const page = await readFile(join(out, 'report.html'), 'utf8')
+  expect(page).toContain('The run was stopped')
+  expect(page).toContain('src="data:image/png;base64,')
+  expect(page).toContain('augmentation.size')
+})
+
+test('--checkpoint-minutes saves within an epoch; only the newest of these checkpoints stays', async () => {
+  const out = at('by-time')
+  const options = tiny('--batch', '2', '--steps', '8', '--checkpoint-minutes', '0.000001', '--out', out)
+  const ended = await pretrain(options)
+  expect(ended, ended.stderr).toMatchObject({ code: 0 })
+  expect(await checkpoints(out)).toEqual(['step-00000008'])
+  // A run from before the option resumes, with the default.
+  const config = at('by-time', 'config.yaml')
+  const text = await readFile(config, 'utf8')
+  expect(text).toContain('checkpointMinutes: 0.000001\n')
+  await writeFile(config, text.replace(/^checkpointMinutes.*\n/m, ''))
+  const resumed = await pretrain(['--resume', '--steps', '9', '--out', out])
+  expect(resumed, resumed.stderr).toMatchObject({ code: 0 })
+  expect(await configOf(out)).toMatchObject({ checkpointMinutes: 10, steps: 9 })
+  expect((await checkpoints(out)).sort()).toEqual(['step-00000008', 'step-00000009'])
 })
 
 describe('--config', () => {
@@ -158,6 +202,30 @@ describe('--config', () => {
     expect(await configOf(out)).toMatchObject({ zeroInitResidual: true })
     expect(Math.abs(await scaleOf(out))).toBeLessThan(0.1)
   })
+})
+
+test('--init says what the network is; config.yaml records it, and the run goes on without it', async () => {
+  const [first, second, file] = [at('init-first'), at('init-second'), at('init.safetensors')]
+  const common = ['--data-dir', data, '--views', '2', '--image-size', '8', '--projector-dim', '8', '--batch', '8']
+  const begun = await pretrain([...common, '--width', '4', '--no-stem-relu', '--steps', '1', '--out', first])
+  expect(begun, begun.stderr).toMatchObject({ code: 0 })
+  await copyFile(join(first, 'checkpoints', 'step-00000001', 'model.safetensors'), file)
+
+  const frozen = ['--init', file, '--freeze-stages', '2']
+  const ended = await pretrain([...common, ...frozen, '--steps', '2', '--out', second])
+  expect(ended, ended.stderr).toMatchObject({ code: 0 })
+  expect(ended.stderr).toMatch(/^resnet18, width 4: [\d,]+ parameters, [\d,]+ of them frozen; 2 steps/m)
+  expect(ended.stderr).toContain(`initial weights of the backbone: ${file}\n`)
+  expect(await configOf(second)).toMatchObject({ init: file, freezeStages: 2, width: 4, stemRelu: false })
+
+  const fromRun = await pretrain([...common, '--init', first, '--width', '8', '--out', at('init-third')])
+  expectOneLine(fromRun, /--width 8: .*init-first.* holds a resnet18 of width 4 with the cifar stem; leave --width out/)
+  expect(existsSync(at('init-third'))).toBe(false)
+
+  await rm(file)
+  const resumed = await pretrain(['--resume', '--steps', '3', '--out', second])
+  expect(resumed, resumed.stderr).toMatchObject({ code: 0 })
+  expect(resumed.stdout).toMatch(/^done: 3 steps/)
 })
 
 test('BYOL uses two views by default; the last line says how long steps waited for streamed images', async () => {
@@ -234,6 +302,8 @@ describe('a wrong option gives one line, and nothing is written', () => {
       () => tiny('--config', at('wrong.yaml')),
       /--config .*wrong\.yaml: unknown option 'widht' in the configuration; did you mean width\?/,
     ],
+    ['a missing --init', () => tiny('--init', at('none.safetensors')), /none\.safetensors: there is no such file/],
+    ['--freeze-stages alone', () => tiny('--freeze-stages', '1'), /--freeze-stages 1: .*; give weights with --init/],
     ['--resume of nothing', () => ['--resume'], /holds no run/],
   ]
   const ends: Ended[] = []
@@ -245,15 +315,6 @@ describe('a wrong option gives one line, and nothing is written', () => {
       ends.push(...(await Promise.all(pair)))
     }
   })
-
-  /** What follows the adapter's note, which comes after whatever a driver has to say. */
-  const ownLines = (stderr: string) => stderr.replace(/^[^]*^Adapter: .*\n/m, '')
-
-  const expectOneLine = ({ code, stdout, stderr }: Ended, line: RegExp) => {
-    expect(ownLines(stderr)).toMatch(/^error: [^\n]+\n$/)
-    expect(stderr).toMatch(line)
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
-  }
 
   test.each(rows.map(([what, , line], i) => [what, i, line] as const))('%s', (_, i, line) => {
     expectOneLine(ends[i], line)

@@ -61,8 +61,7 @@ const command = (name: string, ...args: string[]) =>
   promisify(execFile)(process.execPath, ['--import', 'tsx', `train/cli/${name}.ts`, ...args])
 
 describe('embed', () => {
-  const embed = (...args: string[]) =>
-    command('embed', '--arch', 'resnet18', '--width', '8', '--data-dir', folder, '--split', 'test', ...args)
+  const embed = (...args: string[]) => command('embed', '--data-dir', folder, '--split', 'test', ...args)
 
   test('the weights of the tests below are the network of the golden features', async () => {
     const gpu = await engine()
@@ -78,8 +77,9 @@ describe('embed', () => {
 
   test('writes features of the clean images in eval mode, and their labels', async () => {
     const out = join(folder, 'features.safetensors')
+    // The network is read from the weights.
     const { stdout } = await embed('--weights', weights, '--limit', '7', '--out', out)
-    expect(stdout).toBe(`${out}: features [7, 64] of the first 7 test images of cifar10\n`)
+    expect(stdout).toBe(`${out}: features [7, 64] of the first 7 test images of cifar10, read at 32×32 pixels\n`)
     const { tensors, metadata } = decodeSafetensors(await readFile(out))
     expect(metadata).toMatchObject({ arch: 'resnet18', width: '8', split: 'test', views: '1 clean view' })
     expect(tensors.labels).toMatchObject({ dtype: 'I64', shape: [7] })
@@ -105,6 +105,38 @@ describe('embed', () => {
     await program.run({ x: withZeroChannel(rgb) })
     expectClose('features', tensors.features.data as Float32Array, await program.read('y'), 1e-4)
     program.destroy()
+  })
+
+  test('reads weights with the imagenet stem at 224 pixels, unless the size is given', async () => {
+    const [file, out] = [join(folder, 'imagenet.safetensors'), join(folder, 'imagenet-features.safetensors')]
+    const { dict } = resnet({ arch: 'resnet18', width: 4, stem: 'imagenet' })
+    const tensors = [...dict.entries].map(([name, { torchShape }]): [string, SafetensorsTensor] => [
+      name,
+      { dtype: 'F32', shape: [...torchShape], data: formulaParameter(name, torchShape) },
+    ])
+    await writeFile(file, encodeSafetensors(Object.fromEntries(tensors)))
+    const limited = ['--weights', file, '--limit', '1', '--stem', 'imagenet', '--out', out]
+    expect((await embed(...limited)).stdout).toContain(', read at 224×224 pixels, normalised as for ImageNet\n')
+    const { metadata } = decodeSafetensors(await readFile(out))
+    expect(metadata).toMatchObject({ width: '4', stem: 'imagenet', imageSize: '224', mean: '[0.485,0.456,0.406]' })
+    const smaller = await embed(...limited, '--image-size', '32')
+    expect(smaller.stdout).toContain(', read at 32×32 pixels, normalised')
+    expect(smaller.stderr).not.toContain('overrides')
+  })
+
+  test('a file of PyTorch is refused with the lines of Python that convert it', async () => {
+    const zip = join(folder, "it's.pth")
+    await writeFile(zip, Uint8Array.of(0x50, 0x4b, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0))
+    const { code, stdout, stderr } = await embed('--weights', zip, '--out', join(folder, 'none.safetensors')).then(
+      () => expect.unreachable('the file was taken'),
+      (error: { code: number; stdout: string; stderr: string }) => error,
+    )
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    const [line, ...python] = stderr.trimEnd().split('\n')
+    expect(line).toMatch(/^error: .*it's\.pth: PyTorch wrote this file in its own format; .*Python:$/)
+    expect(python).toHaveLength(4)
+    expect(python[1]).toContain("it\\'s.pth', map_location='cpu'")
+    expect(python[3]).toMatch(/^safetensors\.torch\.save_file\(weights, '.*it\\'s\.safetensors'\)$/)
   })
 
   describe('of a run', () => {
@@ -158,6 +190,10 @@ describe('embed', () => {
       const larger = await featuresOf('--run', run, '--image-size', '12')
       expect(larger.stderr).toContain('--image-size 12 overrides --image-size 8, with which the weights were trained\n')
       expect(larger.metadata).toMatchObject({ imageSize: '12', mean: '[0.1,0.2,0.3]' })
+      await expect(featuresOf('--run', run, '--width', '8')).rejects.toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/^error: --width 8: [^\n]* of width 4 with the cifar stem; leave --width out\n$/),
+      })
     })
   })
 
@@ -166,11 +202,15 @@ describe('embed', () => {
     const cut = join(folder, 'cut.safetensors')
     await writeFile(cut, (await readFile(weights)).subarray(0, 100_000))
     const cases = [
-      [['--weights', weights, '--arch', 'resnet34'], 'holds another architecture'],
+      [
+        ['--weights', weights, '--arch', 'resnet34'],
+        'holds a resnet18 of width 8 with the cifar stem; leave --arch out',
+      ],
+      [['--weights', weights, '--stem', 'imagenet'], '--stem imagenet: '],
       [['--weights', cut], 'truncated'],
       [['--weights', join(folder, 'absent')], 'absent: there is no such file'],
       [['--weights', weights, '--limit', '0'], '--limit 0: must'],
-      [['--weights', weights, '--width', '0'], '--width 0: must'],
+      [['--weights', weights, '--width', '0'], '--width 0: '],
       [['--weights', weights, '--data', 'mnist'], 'unknown data set "mnist"'],
       [[], '--run or --weights: give exactly one of them'],
       [['--weights', weights, '--checkpoint', '3'], '--checkpoint 3: needs --run'],
@@ -223,6 +263,19 @@ describe('probe', () => {
     const readout = { views: 2, trainCount: 60, testCount: 30, linear: { perSeed: [{ seed: 1 }, { seed: 2 }] } }
     expect(figures).toMatchObject({ step: 2, views: 2, seeds: [1, 2], pretrained: readout, untrained: readout })
     expect(figures.pretrained).not.toEqual(figures.untrained)
+  })
+
+  test('reads a weights file, and leaves the untrained network out', async () => {
+    const json = join(folder, 'figures', 'weights.json')
+    const options = ['--weights', weights, '--data-dir', folder, '--no-untrained', '--json', json]
+    const { stdout, stderr } = await command('probe', ...options)
+    expect(stderr).toContain('resnet18 of width 8 from resnet18.safetensors: 60 training and 30 test images of cifar10')
+    expect(stderr).not.toContain('untrained')
+    expect(stdout).toMatch(/top-5\nresnet18\.safetensors .*±.*\nRead with 1 clean view/)
+    expect(stdout).not.toContain('untrained')
+    const figures = JSON.parse(await readFile(json, 'utf8')) as object
+    expect(figures).toMatchObject({ file: weights, network: { arch: 'resnet18', width: 8, imageSize: 32 } })
+    expect(Object.keys(figures)).not.toContain('untrained')
   })
 
   test('reads out with a share of the labels, on other images, and after fine-tuning', async () => {
@@ -288,6 +341,8 @@ describe('probe', () => {
       [['--run', join(folder, 'run'), '--checkpoint', '3'], /^error: --checkpoint 3: .* has those of the steps 2\n$/],
       [['--run', started, '--views', '0'], /^error: --views 0: must [^\n]*\n$/],
       [['--run', started, '--labels', '1.5'], /^error: --labels 1.5: must [^\n]*\n$/],
+      [['--data-dir', folder], /^error: --run or --weights: give exactly one of them\n$/],
+      [['--weights', weights, '--average'], /^error: --average: needs --run\n$/],
       [['--run', started, '--seeds', 'two'], /^error: --seeds: 'two' is not a number\n$/],
     ] as const
     const refused = ([args, message]: (typeof cases)[number]) =>

@@ -96,6 +96,15 @@ test('every choice has its own parameters', () => {
   expect(resolveConfig({})).not.toHaveProperty('momentum')
 })
 
+test('a folder of pictures has the stem for large images; a configuration that names another stem keeps it', () => {
+  expect(resolveConfig({ data: 'folder' }).stem).toBe('imagenet')
+  expect(resolveConfig({ data: 'cifar10' }).stem).toBe('cifar')
+  expect(resolveConfig({ data: 'folder', stem: 'cifar' }).stem).toBe('cifar')
+  expect(resolveConfig({ data: 'folder', resize: 'bilinear' }).resize).toBe('bilinear')
+  expect(resolveConfig({ data: 'folder' })).not.toHaveProperty('resize')
+  expect(() => resolveConfig({ resize: 'cubic' as 'lanczos' })).toThrow("`resize` 'cubic': choose one of")
+})
+
 test('augmentations: the recipe of the data set or a named one, with changes', () => {
   expect(resolveConfig({ data: 'stl10' }).augmentation).toEqual(recipes.stl)
   expect(resolveConfig({ data: 'folder' }).augmentation).toEqual(recipes.imagenet100)

@@ -15,6 +15,7 @@ describe('a registry', () => {
     mine: async () => ({
       splits: ['train', 'unlabelled'],
       pretraining: 'unlabelled',
+      side: 1,
       locate: async () => 'nowhere',
       async load(split) {
         loaded.push(split)
@@ -34,7 +35,7 @@ describe('a registry', () => {
     await expect(registry.load('mine', 'test')).rejects.toThrow(
       new MissingSplitError('mine has no test split; it has train, unlabelled'),
     )
-    await expect(registry.load('mine', 'train', { resolution: 8 })).rejects.toThrow(/^resolution 8: .* fixed size/)
+    await expect(registry.load('mine', 'train', { resolution: 8 })).rejects.toThrow(/^`resolution` 8: .* fixed size/)
   })
 })
 

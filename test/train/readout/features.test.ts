@@ -1,12 +1,15 @@
 /** Features by batches and views, running statistics of an untrained network, and the readout. */
 import { describe, expect, test } from 'vitest'
-import { Purpose, RandomStream } from '../../../engine/index.js'
+import { input, Purpose, RandomStream, type Assignment } from '../../../engine/index.js'
 import { resnet } from '../../../models/index.js'
+import { drawViews, ROW_FLOATS } from '../../../train/augment/draw.js'
+import { augmentViews, deviceImages } from '../../../train/augment/views.js'
+import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
 import { recipes } from '../../../train/augment/recipe.js'
 import { fromArrays, readImages, type ImageDataset } from '../../../train/data/dataset.js'
 import { subset } from '../../../train/data/subset.js'
 import { readout } from '../../../train/readout/readout.js'
-import { estimateStatistics, extractFeatures } from '../../../train/readout/features.js'
+import { estimateStatistics, extractFeatures, typicalStatistics } from '../../../train/readout/features.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 import { fillByFormula } from '../../support/networks.js'
@@ -117,7 +120,7 @@ describe('statistics of an untrained network', () => {
     const { entries } = backbone.dict
     const before = new Map<string, Float32Array>()
     for (const [name, { variable }] of entries) before.set(name, await gpu.read(variable))
-    const options = { recipe, views: 2, batch: 16, batches: 50, seed: 1 }
+    const options = { recipe, views: 2, batch: 16, seed: 1 }
     await estimateStatistics(gpu, backbone, dataset, options)
     for (const [name, { variable, trainable }] of entries) {
       const after = await gpu.read(variable)
@@ -129,6 +132,56 @@ describe('statistics of an untrained network', () => {
     const size = Math.sqrt(features.reduce((sum, v) => sum + v * v, 0) / features.length)
     expect(size).toBeGreaterThan(0.1)
     expect(size).toBeLessThan(10)
+  })
+
+  test('are the means over batches and groups, whatever the statistics were before', async () => {
+    const gpu = await engine()
+    const backbone = network()
+    const dataset = coloured(12, 'train')
+    const { entries } = backbone.dict
+    const read = async () => {
+      const found: [string, Float32Array][] = []
+      for (const [name, { variable, trainable }] of entries)
+        if (!trainable) found.push([name, await gpu.read(variable)])
+      return new Map(found)
+    }
+    // Without random changes each batch of all images has the same statistics, in another order.
+    const jitter = { ...recipe.jitter, probability: 0 }
+    const tame = { ...recipe, scale: [1, 1], ratio: [1, 1], flip: 0, greyscale: 0, jitter } as typeof recipe
+    const options = { recipe: tame, views: 2, batch: 12, seed: 1 }
+    const images = deviceImages(dataset, gpu.target.maxBindingBytes)
+    const rows = input('rows', [24, ROW_FLOATS])
+    const updates: Assignment[] = []
+    backbone.forward(augmentViews(images, rows, tame), { training: true, updates })
+    const step = await gpu.compile({ updates })
+    const all = Uint32Array.from({ length: 12 }, (_, i) => i)
+    await step.run({ rows: drawViews(tame, { seed: 1, epoch: 0, images: all, views: 2, ...images }) })
+    step.destroy()
+    // One step of the moving average, with momentum .1 from mean 0 and variance 1.
+    const expected = await read()
+    for (const [name, values] of expected)
+      expected.set(
+        name,
+        values.map((v) => (name.endsWith('mean') ? v : v - 0.9) / 0.1),
+      )
+    for (const [batches, groups] of [
+      [1, 1],
+      [5, 1],
+      [3, 2],
+    ]) {
+      await estimateStatistics(gpu, backbone, dataset, { ...options, batches, groups })
+      for (const [name, values] of await read())
+        // The unbiased variance of a group has a slightly larger factor than that of both.
+        expectClose(`${name}, ${batches} batches`, values, expected.get(name)!, groups === 1 ? 1e-4 : 0.05)
+    }
+  })
+
+  test('are estimated from one view per image, or from as many as the recipe distinguishes', () => {
+    const settings = (changes: PartialConfig) => typicalStatistics(resolveConfig(changes))
+    expect(settings({ views: 4, batch: 128 })).toMatchObject({ views: 1, batch: 256, groups: 1 })
+    expect(settings({ views: 4, batch: 16, bn: 'per-view' })).toMatchObject({ views: 1, batch: 64, groups: 1 })
+    const original: PartialConfig = { views: 4, augmentation: { recipe: 'barlow-twins-original' } }
+    expect(settings({ ...original, bn: 'per-view' })).toMatchObject({ views: 2, batch: 128, groups: 2 })
   })
 })
 

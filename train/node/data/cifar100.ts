@@ -31,6 +31,7 @@ const CLASSES = (
 export const cifar100: DatasetLoader = {
   splits: ['train', 'test'],
   pretraining: 'train',
+  side: CIFAR_SIZE,
   locate: (options) => archiveFolder(ARCHIVE, options),
 
   async load(split, options) {

@@ -10,17 +10,20 @@ import { createHash } from 'node:crypto'
 import { open, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
-import sharp from 'sharp'
 import { readJson, writeAtomically, writeFolderAtomically } from '../files.js'
 import { waitForLock } from '../lock.js'
 import { removeAbandoned } from '../temporary.js'
 import type { ProgressReporter } from '../../data/progress.js'
+import type { ResizeFilter } from '../../data/resample.js'
+import { decodePicture } from './decode_picture.js'
 
 /** Name of the image file in a packed folder. */
 export const IMAGES = 'images.bin'
 const INDEX = 'index.json'
 /** Raise this when the same pictures give other bytes. */
-const VERSION = 1
+const VERSION = 2
+/** Pictures in full size that are in memory at once. */
+const WHOLE_PICTURES = 8
 /** Number of files whose size and time are read at once. */
 const STATS_AT_ONCE = 64
 
@@ -42,6 +45,7 @@ export interface PackOptions {
   files: readonly string[]
   /** Height and width, pixels. */
   resolution: number
+  resize: ResizeFilter
   progress: ProgressReporter
   /** Told once if another process is packing the same pictures. */
   onWait?(line: string): void
@@ -90,9 +94,9 @@ async function pack(packed: string, key: string, options: PackOptions): Promise<
   return index!
 }
 
-/** A hash of the folder, the resolution, and the name, size and time of each picture. */
-async function keyOf({ folder, files, resolution }: PackOptions): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify([VERSION, folder, resolution]))
+/** A hash of the folder, the resolution, the filter, and the name, size and time of each picture. */
+async function keyOf({ folder, files, resolution, resize }: PackOptions): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify([VERSION, folder, resolution, resize]))
   for (let first = 0; first < files.length; first += STATS_AT_ONCE) {
     const some = files.slice(first, first + STATS_AT_ONCE)
     // A broken link counts as a picture that cannot be decoded.
@@ -105,18 +109,19 @@ async function keyOf({ folder, files, resolution }: PackOptions): Promise<string
 /** Writes the pictures in their order and returns those that cannot be decoded. */
 async function decodeInto(
   path: string,
-  { folder, files, resolution, progress }: PackOptions,
+  { folder, files, resolution, resize, progress }: PackOptions,
 ): Promise<SkippedPicture[]> {
   const task = progress.begin(`packing ${resolution}×${resolution}`, files.length, 'images')
   const out = await open(path, 'wx')
   const skipped: SkippedPicture[] = []
   // sharp decodes on Node's thread pool. Enough pictures are decoded ahead to keep it busy while the oldest is written.
-  const ahead = 2 * availableParallelism()
+  // 'bilinear' resizes on this thread and would only collect decoded pictures, which may be large.
+  const ahead = resize === 'bilinear' ? WHOLE_PICTURES : 2 * availableParallelism()
   const decoding: Promise<Uint8Array | Error>[] = []
   try {
     for (let done = 0, begun = 0; done < files.length; done++) {
       while (begun < files.length && begun < done + ahead)
-        decoding.push(decode(join(folder, files[begun++]), resolution).catch((error: Error) => error))
+        decoding.push(decodePicture(join(folder, files[begun++]), resolution, resize).catch((error: Error) => error))
       const pixels = await decoding.shift()!
       if (pixels instanceof Error) skipped.push({ file: files[done], reason: firstLine(pixels) })
       else await out.writeFile(pixels)
@@ -129,20 +134,6 @@ async function decodeInto(
     await out.close()
   }
   return skipped
-}
-
-/**
- * Decodes a picture: rotates it by its EXIF data, resizes the shorter side, keeps the centre, converts it to sRGB and
- * drops its transparency. A truncated picture is an error; warnings are not.
- */
-function decode(file: string, resolution: number): Promise<Uint8Array> {
-  return sharp(file, { failOn: 'error' })
-    .autoOrient()
-    .resize(resolution, resolution, { fit: 'cover' })
-    .toColourspace('srgb')
-    .removeAlpha()
-    .raw({ depth: 'uchar' })
-    .toBuffer()
 }
 
 const firstLine = ({ message }: Error): string => message.split('\n')[0].replace(/^.*Input file/, 'input file')

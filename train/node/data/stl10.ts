@@ -34,6 +34,7 @@ const FILES: Record<Split, readonly [string, string?]> = {
 export const stl10: DatasetLoader = {
   splits: ['train', 'test', 'unlabelled'],
   pretraining: 'unlabelled',
+  side: SIZE,
   locate: (options) => archiveFolder(ARCHIVE, options),
 
   async load(split, options) {

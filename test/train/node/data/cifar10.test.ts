@@ -46,7 +46,7 @@ describe('a folder of the user', () => {
       expect((train.images as Uint8Array)[9 * 3072 + 1]).toBe(byteAt(0, 1, 0))
       await expect(loadDataset('cifar10', 'unlabelled', { dataDir })).rejects.toThrow('cifar10 has no unlabelled split')
       await expect(loadDataset('cifar10', 'train', { dataDir, resolution: 64 })).rejects.toThrow(
-        'resolution 64: the images of cifar10 have a fixed size',
+        '`resolution` 64: the images of cifar10 have a fixed size',
       )
       const test = await loadDataset('cifar10', 'test', { dataDir })
       expect([...test.labels]).toEqual([5, 4])

@@ -50,16 +50,58 @@ afterAll(async () => {
     if (name.startsWith(basename(folder))) await rm(join(packed, name), { recursive: true })
 })
 
+const command = (name: string, args: string) =>
+  promisify(execFile)(process.execPath, ['engine/node/launch.mjs', `train/cli/${name}.ts`, ...args.split(' ')])
+
+const packedFolders = async () =>
+  (await readdir(join(cacheFolder(), 'packed'))).filter((name) => name.startsWith(basename(folder)))
+
+test('what does not fit is refused before a picture is packed', async () => {
+  const before = await packedFolders()
+  const base = `--data folder --data-dir ${pictures} --resolution 11 --no-tune`
+  const refused = async (args: string) => {
+    const failed = await command('pretrain', `${base} ${args} --out ${join(folder, 'refused')}`).catch(
+      (e: unknown) => e,
+    )
+    const { code, stderr } = failed as { code: number; stderr: string }
+    expect(code).toBe(1)
+    return stderr.trim().split('\n').pop()
+  }
+  expect(await refused('--batch 30')).toBe(
+    `error: --batch 30 is larger than the data set: 24 images of ${pictures}: lower --batch to at most 24`,
+  )
+  expect(await refused('--batch 24 --image-size 4096 --width 64')).toMatch(
+    /^error: a step of --batch 24 with --views 4, --width 64 and 4096 pixels (does not fit the adapter|needs)/,
+  )
+  expect(await packedFolders()).toEqual(before)
+  expect(await readdir(folder)).not.toContain('refused')
+})
+
+test('with defaults a run chooses its sizes, writes them to its configuration and resumes', async () => {
+  const out = join(folder, 'defaults')
+  // A processor chooses the width and the image size, too; here they are small to be quick.
+  const base = `--data folder --data-dir ${pictures} --width 4 --image-size 8 --resize bilinear --no-tune --out ${out}`
+  const { stderr } = await command('pretrain', `${base} --steps 1`)
+  expect(stderr).toContain('24 pictures: chose --batch 4, --resolution 160\n')
+  const written = async () => parse(await readFile(join(out, 'config.yaml'), 'utf8')) as object
+  expect(await written()).toMatchObject({ batch: 4, resolution: 160, resize: 'bilinear', stem: 'imagenet', steps: 1 })
+  const resumed = await command('pretrain', `--resume --steps 2 --no-tune --out ${out}`)
+  expect(resumed.stdout).toMatch(/^done: 2 steps/)
+  expect(resumed.stderr).not.toContain('chose')
+  expect(await written()).toMatchObject({ batch: 4, resolution: 160, resize: 'bilinear', steps: 2 })
+  // The readout packs as the run did.
+  await command('embed', `--run ${out} --out ${join(folder, 'features.safetensors')}`)
+  expect(
+    (await packedFolders()).filter((name) => name.includes('-test-')).every((name) => name.includes('bilinear')),
+  ).toBe(true)
+})
+
 test('a run pretrains on a share of each class, and features from the packed file equal features from memory', async () => {
   const out = join(folder, 'run')
   const args =
     `--data folder --data-dir ${pictures} --resolution 12 --image-size 8 --width 4 --views 2 --projector-dim 8 --batch 6 ` +
     `--fraction 0.5 --fraction-per-class --stream --epochs 2 --no-tune --out ${out}`
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [
-    'engine/node/launch.mjs',
-    'train/cli/pretrain.ts',
-    ...args.split(' '),
-  ])
+  const { stdout, stderr } = await command('pretrain', args)
   expect(stdout).toMatch(/^done: 4 steps, 2 epochs/)
   expect(stderr).toContain('24/24 images')
   const { config, latest } = await openRun(out)

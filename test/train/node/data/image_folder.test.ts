@@ -7,8 +7,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { MissingSplitError } from '../../../../train/data/registry.js'
 import { loadDataset } from '../../../../train/node/data/index.js'
 import { readImages, type ImageDataset, type Split } from '../../../../train/data/dataset.js'
+import type { ResizeFilter } from '../../../../train/data/resample.js'
 import { subset } from '../../../../train/data/subset.js'
 import type { ProgressReporter } from '../../../../train/data/progress.js'
+import { hashedPicture, resizeGoldens } from '../../../support/resize_goldens.js'
 
 let folder: string
 let cacheDir: string
@@ -35,14 +37,14 @@ async function save(path: string, picture: Sharp | Uint8Array | string): Promise
 
 let packed: number
 let warnings: string[]
-async function load(split: Split = 'train', resolution = 8): Promise<ImageDataset> {
+async function load(split: Split = 'train', resolution = 8, resize?: ResizeFilter): Promise<ImageDataset> {
   packed = 0
   warnings = []
   const progress: ProgressReporter = {
     begin: () => ({ update: () => packed++, finish: () => undefined }),
   }
   const onWarning = (line: string) => warnings.push(line)
-  return loadDataset('folder', split, { dataDir: folder, cacheDir, resolution, progress, onWarning })
+  return loadDataset('folder', split, { dataDir: folder, cacheDir, resolution, resize, progress, onWarning })
 }
 
 /** The bytes of one image. */
@@ -116,6 +118,30 @@ describe('layouts', () => {
     expect(await colourOf(train, 1)).toEqual(blue)
   })
 
+  test('a class has the pictures of all folders inside its own; links to a folder around them are not followed', async () => {
+    await save('dog/terrier/young/2.PNG', plain(red).png())
+    await save('dog/1.png', plain(blue))
+    await save('cat/1.jfif', plain(blue).jpeg())
+    await symlink(join(folder, 'dog'), join(folder, 'dog', 'terrier', 'again'))
+    const train = await load()
+    expect(train.classes).toEqual(['cat', 'dog'])
+    expect([...train.labels]).toEqual([0, 1, 1])
+    expect(await colourOf(train, 2)).toEqual(red)
+  })
+
+  test('pictures of formats that cannot be read are left out, with the remedy', async () => {
+    await save('a/1.HEIC', 'none')
+    await save('a/2.heic', 'none')
+    await save('b/1.bmp', 'none')
+    await expect(load()).rejects.toThrow(
+      `${folder}: holds no pictures that can be read, but 2 .heic pictures (${join(folder, 'a', '1.HEIC')}, …): this format is not supported; convert to JPEG`,
+    )
+    await save('b/2.png', plain(red))
+    expect((await load()).count).toBe(1)
+    expect(warnings).toHaveLength(2)
+    expect(warnings[1]).toContain("magick mogrify -format jpg '*.bmp'")
+  })
+
   test('any other layout gives one line', async () => {
     await expect(load()).rejects.toThrow(`data folder ${folder} does not exist`)
     await expect(loadDataset('folder', 'train', {})).rejects.toThrow('`dataDir` must name the folder of the pictures')
@@ -126,7 +152,7 @@ describe('layouts', () => {
     await expect(load()).rejects.toThrow(`${folder}: holds both pictures (a.png, …) and folders of pictures (cat, …)`)
     await rm(join(folder, 'cat'), { recursive: true })
     for (const resolution of [0, 1.5, 5000])
-      await expect(load('train', resolution)).rejects.toThrow(`resolution ${resolution}: must be a whole number`)
+      await expect(load('train', resolution)).rejects.toThrow(`\`resolution\` ${resolution}: must be a whole number`)
   })
 })
 
@@ -186,6 +212,68 @@ describe('decoding', () => {
       near([...middle], blue, 6)
     }
     expect((await load('train', 5)).height).toBe(5)
+  })
+
+  test('bilinear, and lanczos where a picture is enlarged, give the pixels of torchvision', async () => {
+    const nameOf = ({ height, width }: { height: number; width: number }) => `${height}x${width}.png`
+    for (const golden of resizeGoldens) {
+      const { height, width, pixels } = hashedPicture(golden)
+      await save(nameOf(golden), sharp(pixels, { raw: { height, width, channels: 3 } }))
+    }
+    const names = [...new Set(resizeGoldens.map(nameOf))].sort()
+    for (const golden of resizeGoldens) {
+      const { height, width, side, filter, result } = golden
+      const images = await load('train', side, filter)
+      const packedBytes = await bytesOf(images, names.indexOf(nameOf(golden)))
+      if (filter === 'bilinear' || Math.min(height, width) < side) expect([...packedBytes]).toEqual(result)
+      // libvips shrinks; it rounds other sides and margins.
+      else
+        expect(Buffer.from(packedBytes)).toEqual(
+          await sharp(join(folder, nameOf(golden)))
+            .resize(side, side)
+            .raw()
+            .toBuffer(),
+        )
+    }
+    expect(warnings).toEqual([])
+    // Each filter has its own packed folder.
+    await load('train', 16, 'lanczos')
+    expect(packed).toBe(0)
+  })
+
+  test('an enlarged picture may be grey, transparent, CMYK, 16-bit, rotated or very long, with both filters', async () => {
+    await save(
+      'a-grey.png',
+      sharp(new Uint8Array(12 * 9).fill(77), { raw: { width: 12, height: 9, channels: 1 } })
+        .toColourspace('b-w')
+        .png(),
+    )
+    await save('b-rgba.png', plain(red).ensureAlpha(0.5).png())
+    await save('c-cmyk.jpg', plain(blue).toColourspace('cmyk').jpeg({ quality: 100, chromaSubsampling: '4:4:4' }))
+    await save('d-deep.png', plain(red).toColourspace('rgb16').png())
+    await save('e-long.png', plain(blue, 2, 3000))
+    // The left half becomes the upper half.
+    const left = await plain(red, 8, 8).png().toBuffer()
+    const halves = plain(blue, 16, 8).composite([{ input: left, left: 0, top: 0 }])
+    await save(
+      'f-marked.jpg',
+      halves.jpeg({ quality: 100, chromaSubsampling: '4:4:4' }).withMetadata({ orientation: 6 }),
+    )
+    for (const filter of ['lanczos', 'bilinear'] as const) {
+      const train = await load('train', 24, filter)
+      expect(warnings).toEqual([])
+      near(await colourOf(train, 0), [77, 77, 77], 0)
+      near(await colourOf(train, 1), red, 2)
+      expect((await colourOf(train, 2))[2]).toBeGreaterThan(120)
+      near(await colourOf(train, 3), red, 1)
+      near(await colourOf(train, 4), blue, 0)
+      const marked = await bytesOf(train, 5)
+      near([...marked.subarray(0, 3)], red, 6)
+      near([...marked.subarray(-3)], blue, 6)
+    }
+    await expect(load('train', 24, 'cubic' as ResizeFilter)).rejects.toThrow(
+      "`resize` 'cubic': choose one of bilinear, lanczos",
+    )
   })
 
   test('damaged pictures are listed and skipped together with their labels', async () => {
