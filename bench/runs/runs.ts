@@ -304,8 +304,12 @@ const isTrained = async (folder: string): Promise<boolean> =>
 
 /** The names of the checkpoints to read, oldest first: all of them, or the newest. */
 async function checkpointsToRead(folder: string, curve = false): Promise<string[]> {
-  const names = await validCheckpoints(runFolder(folder))
-  return curve ? names : names.slice(-1)
+  const store = runFolder(folder)
+  const names = await validCheckpoints(store)
+  if (!curve) return names.slice(-1)
+  // Checkpoints by time depend on the speed of the machine.
+  const byTime = await Promise.all(names.map(async (name) => (await readCheckpoint(store, name)).byTime))
+  return names.filter((_, i) => !byTime[i])
 }
 
 /** The adapters that a run was trained on until a checkpoint, in order: its seconds are those of all of them. */

@@ -118,7 +118,7 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
     [
       '--checkpoint-minutes <minutes>',
-      'also save within an epoch after this time, for --resume; the next checkpoint replaces it; 0: never (10)',
+      'also save within an epoch after this time, for --resume; removed when no longer among the last (--keep); 0: never (10)',
     ],
     ['--max-minutes <minutes>', 'save and stop after this time'],
     [

@@ -53,7 +53,7 @@ test('a run whose reader is gone goes on, and saves on SIGHUP', { timeout: 60_00
   await new Promise<void>((resolve) => {
     child.stderr.on('data', (text: Buffer) => {
       seen += text.toString()
-      if (/^step 1\//m.test(seen)) resolve()
+      if (/^step 1 /m.test(seen)) resolve()
     })
   })
   child.stderr.destroy()
@@ -67,7 +67,7 @@ test('a run whose reader is gone goes on, and saves on SIGHUP', { timeout: 60_00
 
   child.kill('SIGHUP')
   const [code] = (await once(child, 'exit')) as [number | null]
-  expect([0, 129]).toContain(code)
+  expect(code).toBe(129)
   expect(await readdir(join(out, 'checkpoints'))).toHaveLength(1)
   expect(await remainsIn(out)).toEqual([])
 })
