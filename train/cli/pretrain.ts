@@ -7,6 +7,7 @@ import type { ImageDataset, Split } from '../data/dataset.js'
 import { MissingSplitError } from '../data/registry.js'
 import { refuseLargeBatch } from '../feed/batches.js'
 import { datasetLoader, loadDataset } from '../node/data/index.js'
+import { checkFolder } from '../node/files.js'
 import { runFolder } from '../node/run_folder.js'
 import { writeRunReport, writeViews } from '../node/run_report.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
@@ -83,6 +84,7 @@ await runCommand(async () => {
   const command = pretrainCommand()
   const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
   if (options.listRecipes) return listRecipes()
+  if (options.out !== undefined) await checkFolder('--out', options.out)
   for (const name of ['csv', 'tensorboard'] as const)
     if (options[name] && !options.out) throw new ConfigError(`--${name}: writes into the folder of the run: give --out`)
   const { engine, config, initial } = await prepare(options)
@@ -108,6 +110,7 @@ await runCommand(async () => {
       out: store,
       resume: options.resume,
       maxMinutes: options.maxMinutes,
+      keep: options.keep,
       signal,
       onBegin: (done, steps) => shown.begin(done, steps),
       onStep: (m) => {

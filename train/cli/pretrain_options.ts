@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { architectures } from '../../models/index.js'
 import { recipes } from '../augment/recipe.js'
-import { openRun } from '../node/run_folder.js'
+import { checkHoldsRun, runFolder } from '../node/run_folder.js'
 import {
   ConfigError,
   overlay,
@@ -17,7 +17,8 @@ import type { InitialWeights } from '../run/pretrain.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
 import { readYaml } from '../node/read_yaml.js'
-import { number, withAdapter } from './common.js'
+import { readConfig } from '../run/folder.js'
+import { number, wholeNumber, withAdapter } from './common.js'
 
 /** The parsed command line: fields of the configuration and options of the command itself. */
 export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' | 'stream'> {
@@ -30,6 +31,7 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   out?: string
   resume?: boolean
   maxMinutes?: number
+  keep?: number
   adapter?: string
   csv?: boolean
   tensorboard?: boolean
@@ -45,7 +47,7 @@ function minutes(given: string): number {
 }
 
 /** Options with a value, by heading: [flags, description, parser]. Without a parser the value is a number. */
-const groups: Record<string, [string, string, ((value: string) => string | number)?][]> = {
+const groups: Record<string, [string, string, ((value: string) => unknown)?][]> = {
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
@@ -120,9 +122,14 @@ const groups: Record<string, [string, string, ((value: string) => string | numbe
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
     [
       '--checkpoint-minutes <minutes>',
-      'also save within an epoch after this time, for --resume; the next checkpoint replaces it; 0: never (10)',
+      'also save within an epoch after this time, for --resume; removed when no longer among the last (--keep); 0: never (10)',
     ],
     ['--max-minutes <minutes>', 'save and stop after this time', minutes],
+    [
+      '--keep <count>',
+      'number of last checkpoints that --resume can use, in case one is damaged (2)',
+      wholeNumber('--keep', 1),
+    ],
   ],
 }
 
@@ -195,6 +202,7 @@ function fieldsOf({
   out: _out,
   resume: _resume,
   maxMinutes: _minutes,
+  keep: _keep,
   adapter: _adapter,
   csv: _csv,
   tensorboard: _tensorboard,
@@ -232,7 +240,8 @@ export async function readOptions(options: Partial<PretrainCliOptions>, readInit
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
-    const { config } = await openRun(options.out)
+    checkHoldsRun(options.out)
+    const config = await readConfig(runFolder(options.out))
     return { config: namingSource(options, config, () => resolveConfig(overlay(config, fields))) }
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
