@@ -39,6 +39,6 @@ export function parseJson(text: string, name: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    throw new Error(`${name}: not valid JSON (${(error as Error).message})`, { cause: error })
+    throw new Error(`${name}: not valid JSON (${(error as Error).message.replace(/\s+/g, ' ')})`, { cause: error })
   }
 }

@@ -5,6 +5,7 @@ import { ConfigError, resolveConfig, type PretrainConfig } from '../config/confi
 import { describeAccumulatedStep } from './accumulated.js'
 import { describeChunkedStep } from './chunked.js'
 import { buildNetwork } from './network.js'
+import { refuseOversized } from './network_size.js'
 import { describeStep } from './whole.js'
 
 /** Where a step runs. */
@@ -33,6 +34,7 @@ function specsOf({ target }: Engine, side: number, config: PretrainConfig): Prog
   const { batch, accumulate, viewChunk } = config
   const images = emptyImages({ count: batch * accumulate, height: side, width: side }, target.maxBindingBytes)
   const network = buildNetwork(config)
+  refuseOversized(network, config, target)
   if (viewChunk !== undefined) {
     const { forward, loss, backward, update } = describeChunkedStep(images, network, { ...config, viewChunk })
     return [forward, loss, backward, update]
@@ -77,6 +79,7 @@ export const firstThatFits = (room: Room, configs: Iterable<PretrainConfig>): Pr
  * @throws ConfigError that names the values of `batch`, `viewChunk`, `width` or the image size that would fit, each alone
  */
 export function refuseUnfit(room: Room, config: PretrainConfig): void {
+  refuseOversized(buildNetwork(config), config, room.engine.target)
   const problem = problemOf(room, config)
   if (problem === undefined) return
   const { batch, views, width, augmentation } = config

@@ -26,4 +26,5 @@ export function refuseOversized(
   }
 }
 
-const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`
+const gibibytes = (bytes: number): string =>
+  `${(bytes / 2 ** 30).toLocaleString('en', { maximumFractionDigits: 1 })} GiB`

@@ -1,8 +1,9 @@
 /** Data sets that their authors publish as one archive, which the user downloads. It is checked and unpacked once. */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { extract } from 'tar'
 import { openCache } from '../../../engine/node/drivers.mjs'
 import { errorCode, unreadable, writeFolderAtomically } from '../files.js'
@@ -87,10 +88,10 @@ async function md5Of(path: string, bytes: number, progress: ProgressReporter): P
 /** Unpacks the contents of the top folder of the archive. */
 async function unpack(path: string, folder: string, bytes: number, progress: ProgressReporter): Promise<void> {
   const task = progress.begin('unpacking', bytes, 'bytes')
+  const source = createReadStream(path, { highWaterMark: 2 ** 20 })
   try {
     const unpacking = extract({ cwd: folder, strip: 1, strict: true })
     let done = 0
-    const source = createReadStream(path, { highWaterMark: 2 ** 20 })
     source.on('data', (chunk) => task.update((done += chunk.length)))
     await new Promise<void>((resolve, reject) => {
       source.on('error', reject)
@@ -99,11 +100,25 @@ async function unpack(path: string, folder: string, bytes: number, progress: Pro
       source.pipe(unpacking)
     })
   } catch (error) {
+    source.unpipe()
+    source.destroy()
+    await filesSettle(folder)
     throw new Error(`${path}: cannot be unpacked (${(error as Error).message.split('\n')[0]})`, { cause: error })
   } finally {
     task.finish()
   }
 }
+
+/** Waits until no more files appear: tar still writes files after an error, and the folder is about to be removed. */
+async function filesSettle(folder: string): Promise<void> {
+  for (let before = -1, now = 0; before !== now;) {
+    before = now
+    await setTimeout(QUIET_MS)
+    now = (await readdir(folder, { recursive: true }).catch(() => [])).length
+  }
+}
+
+const QUIET_MS = 20
 
 /** For `catch`: an error that names the split for which a file is missing. */
 export const missingFile =

@@ -1,0 +1,33 @@
+/** `npm run torture`: long attacks, with a bounded number of cases; see `--help`. */
+import { Command } from 'commander'
+import { attackInputs, type Attacked } from './inputs.js'
+
+/** Most memory that a parser may take for inputs of some kilobytes. */
+const MOST_GROWN_MIB = 1024
+
+const row = (cells: (string | number)[]): string => `| ${cells.join(' | ')} |`
+
+function show({ parser, cases, accepted, refused, slowestMs, grownMiB, failure }: Attacked): void {
+  console.log(row([parser, cases, accepted, refused, slowestMs.toFixed(0), grownMiB.toFixed(0)]))
+  if (failure) console.error(`FAILED ${parser}: ${failure}`)
+}
+
+const program = new Command('torture').description('Attack the project, and report figures as a Markdown table.')
+program
+  .command('inputs')
+  .description('damaged files for every parser of bytes from outside')
+  .option('--cases <count>', 'number of cases of all parsers together', Number, 100_000)
+  .option('--seed <number>', 'seed of the cases', Number, 1)
+  .action(async (options: { cases: number; seed: number }) => {
+    const begun = performance.now()
+    console.log(row(['parser', 'cases', 'accepted', 'refused', 'slowest (ms)', 'memory (MiB)']))
+    console.log(row(['---', '--:', '--:', '--:', '--:', '--:']))
+    const results = await attackInputs(options, show)
+    const failed = results.filter(({ failure, grownMiB }) => failure !== undefined || grownMiB > MOST_GROWN_MIB)
+    const cases = results.reduce((sum, result) => sum + result.cases, 0)
+    console.log(
+      `${cases.toLocaleString('en')} cases in ${((performance.now() - begun) / 1000).toFixed(0)} s, ${failed.length} of ${results.length} parsers failed`,
+    )
+    process.exit(failed.length > 0 ? 1 : 0)
+  })
+await program.parseAsync()
