@@ -264,15 +264,15 @@ export class Runs {
     const file = join(folder, 'readings', nameOfReadout(spec), `${checkpoint}.json`)
     if (existsSync(file)) return
     const { engine } = this.options
-    const weights = checkpointPath(checkpoint, spec.average ? AVERAGE_FILE : MODEL_FILE)
+    const weightsFile = spec.average ? AVERAGE_FILE : MODEL_FILE
     const store = runFolder(folder)
     const found = await readCheckpoint(store, checkpoint)
-    await checkFiles(store, found, 'read')
+    await checkFiles(store, found, weightsFile)
     const { step, epoch, seconds } = found
     const adapter = await adaptersUntil(folder, checkpoint)
     const { backbone } = buildNetwork(config)
     try {
-      await loadModel(engine, backbone.dict, join(folder, weights))
+      await loadModel(engine, backbone.dict, join(folder, checkpointPath(checkpoint, weightsFile)))
       const figures = await this.readBackbone(backbone, config, spec, splits)
       const reading: Reading = { step, epoch, seconds, adapter, views: spec.views, ...figures }
       await writeAtomically(file, `${JSON.stringify(reading)}\n`)

@@ -112,17 +112,18 @@ export async function validCheckpoints(store: RunStore): Promise<string[]> {
 /**
  * Checks the files of a checkpoint.
  *
- * @param purpose 'resume' needs all files; 'read' does without the state, which old checkpoints lose
+ * @param needed 'resume' needs all files; 'read' does without the state, which old checkpoints lose; or one file by name
  * @throws ConfigError in one line that names the damaged file
  */
 export async function checkFiles(
   store: RunStore,
   { name, files }: Checkpoint,
-  purpose: 'resume' | 'read',
+  needed: 'resume' | 'read' | typeof MODEL_FILE | typeof AVERAGE_FILE,
 ): Promise<void> {
-  const names = files ? Object.keys(files) : [MODEL_FILE, STATE_FILE]
+  const all = files ? Object.keys(files) : [MODEL_FILE, STATE_FILE]
+  const names = needed === 'resume' || needed === 'read' ? all : [needed]
   for (const one of names) {
-    if (one === STATE_FILE && purpose === 'read') continue
+    if (one === STATE_FILE && needed === 'read') continue
     const path = checkpointPath(name, one)
     const file = store.nameOf(path)
     const bytes = await store.readBytes(path)
