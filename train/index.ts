@@ -14,7 +14,8 @@ export {
   type PretrainResult,
   type StepMetrics,
 } from './run/pretrain.js'
-export { openRun, type Checkpoint } from './run/checkpoint.js'
+export { openRun, type OpenOptions } from './run/checkpoint.js'
+export type { Checkpoint } from './run/checkpoint_record.js'
 export type { RunStore } from './run/store.js'
 export { estimateStatistics, extractFeatures, type FeatureOptions, type StatisticsOptions } from './readout/features.js'
 

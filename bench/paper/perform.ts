@@ -127,6 +127,7 @@ class SharedRuns {
       splits,
       signal,
       onProgress: (what, done, total) => options.onProgress(this.label, what, done, total),
+      onMessage: (line) => options.onMessage(line),
     })
   }
 

@@ -17,13 +17,14 @@ import type { ImageDataset } from '../../train/data/dataset.js'
 import { loadDataset } from '../../train/node/data/index.js'
 import { MissingSplitError } from '../../train/data/registry.js'
 import { readJson, writeAtomically } from '../../train/node/files.js'
+import { waitForLock } from '../../train/node/lock.js'
 import { buildNetwork } from '../../train/step/network.js'
 import { pretrain } from '../../train/node/pretrain.js'
 import { runFolder } from '../../train/node/run_folder.js'
 import { loadModel } from '../../train/node/weights.js'
-import { AVERAGE_FILE, MODEL_FILE, readCheckpoint } from '../../train/run/checkpoint.js'
+import { AVERAGE_FILE, checkFiles, MODEL_FILE, readCheckpoint, validCheckpoints } from '../../train/run/checkpoint_record.js'
 import { DivergedError } from '../../train/run/diverged.js'
-import { checkpointNames, checkpointPath, isResumable, readSummary } from '../../train/run/folder.js'
+import { checkpointPath, isResumable, readSummary } from '../../train/run/folder.js'
 import { runLength } from '../../train/run/schedule.js'
 import { readout } from '../../train/readout/readout.js'
 
@@ -146,6 +147,7 @@ export interface RunsOptions {
   signal?: AbortSignal
   /** Progress within a run: first its steps, then its readouts. */
   onProgress?(what: string, done: number, total: number): void
+  onMessage?(line: string): void
 }
 
 export class Runs {
@@ -184,9 +186,21 @@ export class Runs {
    * @throws Interrupted if the signal stopped it; EngineError in one line if the device is lost
    */
   async run(request: RunRequest): Promise<RunResult> {
-    const { config, readout: spec, curve } = request
     const before = await this.found(request)
     if (before) return before
+    const { signal, onMessage: onWait } = this.options
+    const folder = this.folderOf(request.config)
+    // Another process may be making the same run.
+    const release = await waitForLock(`${folder}.lock`, `the run ${folder}`, { onWait, signal })
+    try {
+      return (await this.found(request)) ?? (await this.make(request))
+    } finally {
+      release()
+    }
+  }
+
+  private async make(request: RunRequest): Promise<RunResult> {
+    const { config, readout: spec, curve } = request
     const folder = this.folderOf(config)
     try {
       const splits = await this.options.splits(config)
@@ -251,7 +265,10 @@ export class Runs {
     if (existsSync(file)) return
     const { engine } = this.options
     const weights = checkpointPath(checkpoint, spec.average ? AVERAGE_FILE : MODEL_FILE)
-    const { step, epoch, seconds } = await readCheckpoint(runFolder(folder), checkpoint)
+    const store = runFolder(folder)
+    const found = await readCheckpoint(store, checkpoint)
+    await checkFiles(store, found, 'read')
+    const { step, epoch, seconds } = found
     const adapter = await adaptersUntil(folder, checkpoint)
     const { backbone } = buildNetwork(config)
     try {
@@ -287,14 +304,18 @@ const isTrained = async (folder: string): Promise<boolean> =>
 
 /** The names of the checkpoints to read, oldest first: all of them, or the newest. */
 async function checkpointsToRead(folder: string, curve = false): Promise<string[]> {
-  const names = await checkpointNames(runFolder(folder))
-  return curve ? names : names.slice(-1)
+  const store = runFolder(folder)
+  const names = await validCheckpoints(store)
+  if (!curve) return names.slice(-1)
+  // Checkpoints by time depend on the speed of the machine.
+  const byTime = await Promise.all(names.map(async (name) => (await readCheckpoint(store, name)).byTime))
+  return names.filter((_, i) => !byTime[i])
 }
 
 /** The adapters that a run was trained on until a checkpoint, in order: its seconds are those of all of them. */
 async function adaptersUntil(folder: string, checkpoint: string): Promise<string> {
   const store = runFolder(folder)
-  const names = (await checkpointNames(store)).filter((name) => name <= checkpoint)
+  const names = (await validCheckpoints(store)).filter((name) => name <= checkpoint)
   const adapters = await Promise.all(names.map(async (name) => (await readCheckpoint(store, name)).adapter))
   return [...new Set(adapters)].join(', then ')
 }

@@ -45,7 +45,7 @@ export async function performSweep(sweep: Sweep, options: SweepOptions): Promise
   const { engine, root, splits, signal, onProgress, onRun, onMessage } = options
   let label = ''
   const tick = (what: string, done: number, total: number): void => onProgress?.(label, what, done, total)
-  const runs = new Runs({ engine, root, splits, signal, onProgress: tick })
+  const runs = new Runs({ engine, root, splits, signal, onProgress: tick, onMessage })
   const work = new Map<PretrainConfig, number>()
   for (const { configs } of sweep.points)
     for (const config of 'error' in configs ? [] : configs)

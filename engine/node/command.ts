@@ -44,14 +44,23 @@ export const printable = (text: string): string =>
         : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 
+/** What writing to a stream reports when its reader or its terminal is gone. */
+const GONE = ['EPIPE', 'EIO', 'ECONNRESET', 'ENOTCONN', 'ERR_STREAM_DESTROYED']
+
+/** Keeps a command running when nobody reads its output any more: `tee` or the terminal may end before it does. */
+export function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (!GONE.includes(error.code ?? '')) throw error
+    })
+}
+
 /**
  * Runs a command. An error is one line on stderr and exit code 1. The text `detail` of an error, for example code to
  * copy, follows that line. `WEBGPU_SSL_DEBUG` adds the stack.
  */
 export async function runCommand(main: () => Promise<void>): Promise<void> {
-  // A reader that has gone, such as `head`, ends no command.
-  process.stdout.on('error', () => undefined)
-  process.stderr.on('error', () => undefined)
+  outliveReaders()
   try {
     await main()
     process.exitCode ??= 0

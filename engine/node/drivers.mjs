@@ -4,11 +4,21 @@
 // loaded. So a short child process asks, and its answer is kept in the cache folder until a driver file changes.
 // Node built-ins only: the launcher runs this before `npm ci` has installed anything.
 import { spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { constants, homedir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { adaptersIn, damageOf, failureIn, readDriverRecord, writeDriverRecord } from './driver_files.mjs'
 import { fetchLavapipe } from './lavapipe.mjs'
@@ -39,6 +49,29 @@ const dayInMs = 86_400_000
  * @returns {string} */
 export function cacheFolder() {
   return process.env.WEBGPU_SSL_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'webgpu-ssl')
+}
+
+/** Makes the cache folder, for this user alone: its files are loaded as programs. A folder that the user has chosen keeps
+ * its permissions. @returns {string} */
+export function openCache() {
+  const folder = cacheFolder()
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const { mode, uid } = statSync(folder)
+  if (!process.env.WEBGPU_SSL_CACHE && mode & 0o077 && uid === process.getuid?.()) chmodSync(folder, 0o700)
+  return folder
+}
+
+/** Writes a file whole or not at all. The temporary name cannot be guessed, and a link there is not followed.
+ * @param {string} file @param {string} text */
+export function writeWhole(file, text) {
+  const temporary = join(dirname(file), `.tmp-${basename(file)}-${randomBytes(6).toString('hex')}`)
+  try {
+    writeFileSync(temporary, text, { flag: 'wx' })
+    renameSync(temporary, file)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
 }
 
 /** Whether an adapter matches a user's `--adapter NAME`: a driver kind, or part of the adapter's name or description,
@@ -151,11 +184,10 @@ function readJson(file) {
   }
 }
 
-/** Writes under a temporary name first, so that no reader sees half a file. @param {string} file @param {unknown} value */
+/** @param {string} file @param {unknown} value */
 function writeJson(file, value) {
-  mkdirSync(cacheFolder(), { recursive: true })
-  writeFileSync(`${file}.${process.pid}`, JSON.stringify(value, null, 2) + '\n')
-  renameSync(`${file}.${process.pid}`, file)
+  openCache()
+  writeWhole(file, JSON.stringify(value, null, 2) + '\n')
 }
 
 /** The environment at the start of the process. Activating a driver adds variables, which must not change the answer. */
@@ -268,6 +300,7 @@ async function ensureFetched(home, insist, fetch = fetchers[home]) {
   const failure = removeDamaged(home) || insist ? '' : failureIn(readJson(file), dayInMs)
   if (failure) return failure
   try {
+    openCache()
     await fetch(folder)
     return ''
   } catch (error) {

@@ -50,7 +50,7 @@ export function adapterArgument(args) {
 function run(command, args, options) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, options)
-    for (const signal of /** @type {NodeJS.Signals[]} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+    for (const signal of /** @type {NodeJS.Signals[]} */ (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'])) {
       process.on(signal, () => {
         if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
       })

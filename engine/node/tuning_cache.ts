@@ -1,10 +1,10 @@
 /** The cache of measured variants, a file in the cache folder: by adapter and driver, then by op and shapes. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Engine } from '../engine.js'
 import { measureVariants } from '../tuning.js'
 import { isObject } from './driver_files.mjs'
-import { cacheFolder } from './drivers.mjs'
+import { cacheFolder, openCache, writeWhole } from './drivers.mjs'
 
 type Table = Record<string, string>
 
@@ -64,8 +64,7 @@ function read(file: string): CacheFile {
 }
 
 function write(file: string, cache: CacheFile): void {
-  mkdirSync(dirname(file), { recursive: true })
-  const half = `${file}.${process.pid}`
-  writeFileSync(half, JSON.stringify(cache, undefined, 1))
-  renameSync(half, file)
+  if (dirname(file) === cacheFolder()) openCache()
+  else mkdirSync(dirname(file), { recursive: true })
+  writeWhole(file, JSON.stringify(cache, undefined, 1))
 }

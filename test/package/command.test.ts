@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 
 const run = (...args: string[]) =>
   new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-    execFile(process.execPath, ['webgpu-ssl.mjs', ...args], (error, stdout, stderr) =>
+    execFile(process.execPath, ['engine/node/webgpu_ssl.mjs', ...args], (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
     )
   })
@@ -33,7 +33,7 @@ test('an unknown command is one line with a suggestion', async () => {
 test('the npm scripts call the same commands', () => {
   const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> }
   for (const name of ['pretrain', 'probe', 'embed', 'views', 'data', 'bench', 'paper', 'sweep', 'doctor'])
-    expect(scripts[name]).toBe(`node webgpu-ssl.mjs ${name}`)
+    expect(scripts[name]).toBe(`node engine/node/webgpu_ssl.mjs ${name}`)
 })
 
 test('the help of a command names the whole command', async () => {

@@ -19,6 +19,10 @@ describe.each(['own_images', 'own_images_pretrain', 'own_kernel'])('%s.ts', (nam
   })
 })
 
+test('the lines of Python stand in the README; test/models/torchvision.test.ts runs them', () => {
+  expect(readme).toContain(readFileSync(new URL('load_in_torchvision.py', import.meta.url), 'utf8'))
+})
+
 const outputOf = async (name: string): Promise<string> => {
   const file = fileURLToPath(new URL(`${name}.ts`, import.meta.url))
   return (await promisify(execFile)(process.execPath, ['--import', 'tsx', file])).stdout

@@ -24,7 +24,7 @@ import { loadDataset } from '../../train/node/data/index.js'
 import { archiveFolder } from '../../train/node/data/official_archive.js'
 import { openPacked } from '../../train/node/data/packed_images.js'
 import { runFolder } from '../../train/node/run_folder.js'
-import { readCheckpoint } from '../../train/run/checkpoint.js'
+import { readCheckpoint } from '../../train/run/checkpoint_record.js'
 import { readConfig, readSummary } from '../../train/run/folder.js'
 import { featureInfoIn } from '../../train/run/weights.js'
 import { cifarRecords, stlImages } from '../train/node/data/records.js'
@@ -60,6 +60,10 @@ augmentation:
   blur: { probability: [1, 0.1], sigma: [0.1, 2] }
   crops: [{ views: 2, size: 16, scale: [0.3, 1] }, { views: 2, size: 8, scale: [0.05, 0.3] }]
 `
+const SUMMARY = {
+  ...{ stopped: 'done', steps: 1, totalSteps: 1, epochs: 0, finalLoss: 1.5, seconds: 2, secondsToFirstStep: 1 },
+  ...{ imagesPerSecond: 3.5, peakBytes: 1000, adapter: 'a', date: '2026-01-01T00:00:00.000Z' },
+}
 const SWEEP = `base: { data: cifar10, epochs: 2, augmentation: { size: 16 } }
 grid:
   views: [2, 4]
@@ -172,7 +176,7 @@ function options(at: At): Parser[] {
     },
     {
       name: 'summary.json',
-      valid: [json({ stopped: 'done', steps: 1, totalSteps: 1, epochs: 0, finalLoss: 1.5, seconds: 2 })],
+      valid: [json(SUMMARY)],
       file: at('run'),
       parse(bytes) {
         writeFileSync(at('run/summary.json'), bytes)

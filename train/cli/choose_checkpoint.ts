@@ -1,8 +1,8 @@
 /** The checkpoint that `--run` and `--checkpoint` name. */
 import { join } from 'node:path'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
-import { readCheckpoint } from '../run/checkpoint.js'
-import { checkpointNames, checkpointPath, stepOf } from '../run/folder.js'
+import { checkFiles, readCheckpoint, validCheckpoints } from '../run/checkpoint_record.js'
+import { checkpointPath, stepOf } from '../run/folder.js'
 import { openRun, runFolder, type Checkpoint } from '../node/run_folder.js'
 
 /**
@@ -15,17 +15,19 @@ export async function chooseCheckpoint(
   folder: string,
   wanted?: string,
 ): Promise<{ config: PretrainConfig; checkpoint: Checkpoint }> {
-  const { config, latest } = await openRun(folder)
+  const { config, latest } = await openRun(folder, { onMessage: (line) => console.error(line) })
   if (!latest)
     throw new ConfigError(`--run ${folder}: holds no checkpoint yet; let it reach one, or stop it with Ctrl-C`)
   if (wanted === undefined) return { config, checkpoint: latest }
   const store = runFolder(folder)
-  const names = await checkpointNames(store)
+  const names = await validCheckpoints(store)
   const found = names.find((one) => one === wanted || (/^\d+$/.test(wanted) && stepOf(one) === Number(wanted)))
   if (found === undefined)
     throw new ConfigError(
       `--checkpoint ${wanted}: the run in ${folder} has no checkpoint with that name or step; it has those of the steps ${names.map(stepOf).join(', ')}`,
     )
-  const { name, ...progress } = await readCheckpoint(store, found)
+  const chosen = await readCheckpoint(store, found)
+  await checkFiles(store, chosen, 'read')
+  const { name, ...progress } = chosen
   return { config, checkpoint: { ...progress, folder: join(folder, checkpointPath(name)) } }
 }

@@ -7,10 +7,10 @@ import type { ImageDataset, Split } from '../data/dataset.js'
 import { MissingSplitError } from '../data/registry.js'
 import { refuseLargeBatch } from '../feed/batches.js'
 import { datasetLoader, loadDataset } from '../node/data/index.js'
+import { checkFolder } from '../node/files.js'
 import { runFolder } from '../node/run_folder.js'
 import { writeRunReport, writeViews } from '../node/run_report.js'
 import { describeRecipe, recipeNames } from '../node/recipes.js'
-import { readInitialWeights } from '../node/weights.js'
 import { exportingStore } from '../report/live_exports.js'
 import { counted, duration, percent } from '../report/text.js'
 import { VIEWS_FILE } from '../run/folder.js'
@@ -21,7 +21,13 @@ import { pretrainDisplay, rate } from './display.js'
 import { epochTime } from './epoch_time.js'
 import { abortOnSignal } from './interrupt.js'
 import { memoryLimit, pictureDefaults } from './picture_defaults.js'
-import { pretrainCommand, readOptions, withoutDefaults, type PretrainCliOptions } from './pretrain_options.js'
+import {
+  pretrainCommand,
+  readOptions,
+  withoutDefaults,
+  type PretrainCliOptions,
+  type ReadOptions,
+} from './pretrain_options.js'
 
 function listRecipes(): void {
   const names = recipeNames()
@@ -41,8 +47,10 @@ function summaryOf(result: PretrainResult, out: string | undefined): string {
 }
 
 /** Opens the engine, and completes the configuration so that its step fits, before anything is loaded. */
-async function prepare(options: PretrainCliOptions): Promise<{ engine: NodeEngine; config: PretrainConfig }> {
-  const { config: asked, given } = await readOptions(options)
+async function prepare(
+  options: PretrainCliOptions,
+): Promise<Pick<ReadOptions, 'config' | 'initial'> & { engine: NodeEngine }> {
+  const { config: asked, given, initial } = await readOptions(options)
   const loader = await datasetLoader(asked.data)
   // A missing folder is reported before the engine is opened. With `dataDir` nothing is downloaded.
   if (asked.dataDir !== undefined) await loader.locate(asked)
@@ -54,7 +62,7 @@ async function prepare(options: PretrainCliOptions): Promise<{ engine: NodeEngin
   if (pictures !== undefined) refuseLargeBatch(config, pictures, config.dataDir!)
   const side = config.resolution ?? loader.side
   refuseUnfit({ engine, side, memory: memoryLimit(engine) }, config)
-  return { engine, config }
+  return { engine, config, initial }
 }
 
 /** The images to train on and, for an online readout, the labelled ones. */
@@ -76,10 +84,10 @@ await runCommand(async () => {
   const command = pretrainCommand()
   const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
   if (options.listRecipes) return listRecipes()
+  if (options.out !== undefined) await checkFolder('--out', options.out)
   for (const name of ['csv', 'tensorboard'] as const)
     if (options[name] && !options.out) throw new ConfigError(`--${name}: writes into the folder of the run: give --out`)
-  const { engine, config } = await prepare(options)
-  const initial = config.init !== undefined && !options.resume ? await readInitialWeights(config.init) : undefined
+  const { engine, config, initial } = await prepare(options)
   const { dataset, test, labelled } = await loadImages(options, config)
   const { out, csv, tensorboard } = options
   const store = out ? exportingStore(runFolder(out), { csv, tensorboard }) : undefined
@@ -96,12 +104,13 @@ await runCommand(async () => {
       engine,
       dataset,
       config,
+      initial,
       test,
       labelled,
-      initial,
       out: store,
       resume: options.resume,
       maxMinutes: options.maxMinutes,
+      keep: options.keep,
       signal,
       onBegin: (done, steps) => shown.begin(done, steps),
       onStep: (m) => {

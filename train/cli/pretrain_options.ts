@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { architectures } from '../../models/index.js'
 import { recipes } from '../augment/recipe.js'
-import { openRun } from '../node/run_folder.js'
+import { checkHoldsRun, runFolder } from '../node/run_folder.js'
 import {
   ConfigError,
   overlay,
@@ -12,11 +12,13 @@ import {
   type PretrainConfig,
 } from '../config/config.js'
 import { datasetNames } from '../node/data/index.js'
-import { readInitialWeights, refuseOtherNetwork } from '../node/weights.js'
+import { readInitialWeights, refuseOtherNetwork, type BackboneWeights } from '../node/weights.js'
+import type { InitialWeights } from '../run/pretrain.js'
 import { objectiveNames } from '../objectives/index.js'
 import { readRecipe } from '../node/recipes.js'
 import { readYaml } from '../node/read_yaml.js'
-import { number, withAdapter } from './common.js'
+import { readConfig } from '../run/folder.js'
+import { number, wholeNumber, withAdapter } from './common.js'
 
 /** The parsed command line: fields of the configuration and options of the command itself. */
 export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' | 'stream'> {
@@ -29,6 +31,7 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   out?: string
   resume?: boolean
   maxMinutes?: number
+  keep?: number
   adapter?: string
   csv?: boolean
   tensorboard?: boolean
@@ -44,7 +47,7 @@ function minutes(given: string): number {
 }
 
 /** Options with a value, by heading: [flags, description, parser]. Without a parser the value is a number. */
-const groups: Record<string, [string, string, ((value: string) => string | number)?][]> = {
+const groups: Record<string, [string, string, ((value: string) => unknown)?][]> = {
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
     ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
@@ -119,9 +122,14 @@ const groups: Record<string, [string, string, ((value: string) => string | numbe
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
     [
       '--checkpoint-minutes <minutes>',
-      'also save within an epoch after this time, for --resume; the next checkpoint replaces it; 0: never (10)',
+      'also save within an epoch after this time, for --resume; removed when no longer among the last (--keep); 0: never (10)',
     ],
     ['--max-minutes <minutes>', 'save and stop after this time', minutes],
+    [
+      '--keep <count>',
+      'number of last checkpoints that --resume can use, in case one is damaged (2)',
+      wholeNumber('--keep', 1),
+    ],
   ],
 }
 
@@ -194,6 +202,7 @@ function fieldsOf({
   out: _out,
   resume: _resume,
   maxMinutes: _minutes,
+  keep: _keep,
   adapter: _adapter,
   csv: _csv,
   tensorboard: _tensorboard,
@@ -208,36 +217,42 @@ function fieldsOf({
   }
 }
 
+/** As `readOptions`, where the network does not matter: the weights of `init` need not be there. */
+export const configOf = async (options: Partial<PretrainCliOptions>): Promise<PretrainConfig> =>
+  (await readOptions(options, false)).config
+
+export interface ReadOptions {
+  config: PretrainConfig
+  /** The options that are given. There are none where a run to resume or a recipe gives all options. */
+  given?: PartialConfig
+  /** The weights of `init`. */
+  initial?: InitialWeights
+}
+
 /**
  * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
  * The weights of `init` say which network it is.
  *
- * @param readInit false if the network does not matter, so that the weights need not be there
  * @throws ConfigError in one line
  */
-export const configOf = async (options: Partial<PretrainCliOptions>, readInit = true): Promise<PretrainConfig> =>
-  (await readOptions(options, readInit)).config
-
-/** As `configOf`, with the options that are given. There are none where a run to resume or a recipe gives all options. */
-export async function readOptions(
-  options: Partial<PretrainCliOptions>,
-  readInit = true,
-): Promise<{ config: PretrainConfig; given?: PartialConfig }> {
+export async function readOptions(options: Partial<PretrainCliOptions>, readInit = true): Promise<ReadOptions> {
   const fields = fieldsOf(options)
   if (options.resume) {
     if (!options.out) throw new ConfigError('--resume: name the run with --out')
     if (options.recipe) throw new ConfigError('--resume: uses the configuration of the run; leave --recipe out')
-    const { config } = await openRun(options.out)
+    checkHoldsRun(options.out)
+    const config = await readConfig(runFolder(options.out))
     return { config: namingSource(options, config, () => resolveConfig(overlay(config, fields))) }
   }
   const recipe = options.recipe === undefined ? {} : readRecipe(options.recipe)
   const fromFile = await readConfigFile(options.config)
   const below = overlay(recipe, fromFile)
-  const asked = overlay(below, fields)
-  const resolved = namingSource(options, below, () => resolveConfig(asked))
-  const given = asked.init === undefined || !readInit ? asked : await withInitialNetwork(asked, asked.init)
-  const config = given === asked ? resolved : resolveConfig(given)
-  return options.recipe === undefined ? { config, given } : { config }
+  const chosen = overlay(below, fields)
+  const resolved = namingSource(options, below, () => resolveConfig(chosen))
+  const initial = resolved.init === undefined || !readInit ? undefined : await readInitialWeights(resolved.init)
+  const given = initial ? withInitialNetwork(chosen, initial) : chosen
+  const config = initial ? resolveConfig(given) : resolved
+  return { config, ...(options.recipe === undefined && { given }), ...(initial && { initial }) }
 }
 
 /** Resolves a configuration. Its errors name the file or the option that a wrong value comes from. */
@@ -268,10 +283,9 @@ function messageOf(given: PartialConfig): string | undefined {
 }
 
 /** A configuration with the network that its initial weights belong to. */
-async function withInitialNetwork(given: PartialConfig, init: string): Promise<PartialConfig> {
-  const weights = await readInitialWeights(init)
-  refuseOtherNetwork(given, weights)
-  const { arch, width, stem, stemRelu } = weights.info
+function withInitialNetwork(given: PartialConfig, initial: BackboneWeights): PartialConfig {
+  refuseOtherNetwork(given, initial)
+  const { arch, width, stem, stemRelu } = initial.info
   return { ...(stemRelu !== undefined && { stemRelu }), ...given, arch, width, stem }
 }
 

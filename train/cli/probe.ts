@@ -14,7 +14,7 @@ import { estimateFineTuneSeconds, estimateReadoutSeconds, estimateStatisticsSeco
 import { estimateStatistics, typicalStatistics } from '../readout/features.js'
 import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
 import { readout, withStandardErrors, type Accuracies, type ReadoutPhase } from '../readout/readout.js'
-import { AVERAGE_FILE, MODEL_FILE, type Progress } from '../run/checkpoint.js'
+import { AVERAGE_FILE, MODEL_FILE, type Progress } from '../run/checkpoint_record.js'
 import type { InitialWeights } from '../run/pretrain.js'
 import { counted, describeViews, duration, formatCount } from '../report/text.js'
 import { buildNetwork } from '../step/network.js'

@@ -2,7 +2,6 @@
  * `npm start`: pretrains a ResNet-18 on CIFAR-10 with 2 and with 4 views per image at equal compute, probes both and an
  * untrained copy, and writes a summary and a report with pictures.
  */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import type { NodeEngine } from '../../engine/node/index.js'
@@ -12,7 +11,8 @@ import { inMemory, type ArrayDataset } from '../data/dataset.js'
 import { firstAcrossClasses, firstOfEachClass, subset } from '../data/subset.js'
 import { contactSheet, imagesWithViews } from '../node/contact_sheet.js'
 import { loadDataset } from '../node/data/index.js'
-import { errorCode, writeAtomically } from '../node/files.js'
+import { checkFolder, writeAtomically } from '../node/files.js'
+import { takeLock } from '../node/lock.js'
 import { estimateReadoutSeconds } from '../readout/estimate.js'
 import { quickstartReport } from '../report/quickstart_report.js'
 import { findings, terminalTable, type Arm, type QuickstartSummary } from '../report/quickstart_summary.js'
@@ -89,15 +89,15 @@ interface Trained {
 
 async function open(options: Options): Promise<Session> {
   const { dataDir, out } = options
+  await checkFolder('--out', out)
   const dataset = await inMemory(await loadDataset('cifar10', 'train', { dataDir }))
   const test = await inMemory(await loadDataset('cifar10', 'test', { dataDir }))
   const probeImages = {
     train: subset(dataset, firstOfEachClass(dataset, TRAIN_PER_CLASS)),
     test: subset(test, firstOfEachClass(test, TEST_PER_CLASS)),
   }
-  await mkdir(out, { recursive: true }).catch((error: unknown) => {
-    throw new Error(`--out ${out} cannot be created (${errorCode(error) ?? String(error)}): choose another folder`)
-  })
+  // Held until the process ends: a second quickstart would replace the runs.
+  await takeLock(join(out, '.lock'), `--out ${out}`)
   const engine = await openWithNote(options.adapter)
   const scale = scaleFor(engine)
   const configOf = (views: number, steps: number): PretrainConfig =>

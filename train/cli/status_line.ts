@@ -14,8 +14,11 @@ export interface StatusLine {
   end(how: 'keep' | 'remove'): void
 }
 
-/** The columns that a line may fill: the last one stays free, because some terminals wrap there. */
-const columnsOf = (stream: NodeJS.WriteStream): number => (stream.columns || 80) - 1
+/**
+ * The columns that a line may fill. Three stay free: some terminals wrap at the last one, and a terminal echoes Ctrl-C as
+ * two characters.
+ */
+const columnsOf = (stream: NodeJS.WriteStream): number => Math.max(1, (stream.columns || 80) - 3)
 
 /** @param stream a terminal */
 export function statusLine(stream: NodeJS.WriteStream): StatusLine {

@@ -65,7 +65,7 @@ const command = withAdapter(
 await runCommand(async () => {
   const { out, images: count, views: wanted, adapter, ...fields } = parseOptions<Options>(command)
   if (!/\.png$/i.test(out)) throw new ConfigError(`--out ${out}: the sheet is a PNG file, so its name must end in .png`)
-  const config = await configOf(fields, false)
+  const config = await configOf(fields)
   const { data, dataDir, resolution, resize, augmentation: recipe, seed } = config
   const views = wanted ?? (fields.recipe === undefined && fields.config === undefined ? VIEWS : config.views)
   if (count * (views + 1) > MOST_TILES)

@@ -369,7 +369,7 @@ function namesAt(path: readonly PropertyKey[]): string[] {
 }
 
 /** What an option takes, from what the validator found. */
-function requirement(issue: z.core.$ZodIssue): string {
+export function requirement(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'too_small':
       return `must be ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`

@@ -2,11 +2,11 @@
  * Files and folders that are written whole or not at all. A crash or Ctrl-C never leaves half a checkpoint, summary or
  * data set under its final name.
  */
-import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
-import { access, constants, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { lstat, mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import { parseJson } from '../run/store.js'
+import { removeAbandoned, temporaryBeside } from './temporary.js'
 
 /**
  * Writes a file whole or not at all: it writes a temporary file in the same folder, flushes it, then renames it. Makes
@@ -15,8 +15,10 @@ import { parseJson } from '../run/store.js'
 export async function writeAtomically(path: string, data: string | Uint8Array): Promise<void> {
   const folder = dirname(resolve(path))
   await mkdir(folder, { recursive: true })
+  await cleanOnce(folder)
   const temporary = temporaryBeside(path)
   try {
+    // O_EXCL: a link is not followed.
     const file = await open(temporary, 'wx')
     try {
       await file.writeFile(data)
@@ -33,51 +35,88 @@ export async function writeAtomically(path: string, data: string | Uint8Array): 
 }
 
 /**
- * Writes a folder whole or not at all: `fill` writes into a temporary folder, which then replaces `path`. If `fill`
+ * Writes a folder whole or not at all: `fill` writes into a temporary folder, which is then renamed to `path`. If `fill`
  * fails or the process is interrupted, the temporary folder is removed.
  *
  * @param options.finishOnSignal on SIGINT the folder is finished; the caller handles the signal
+ * @param options.isWhole whether a folder that another process has put at `path` meanwhile is kept, and this one
+ *   dropped; without it, a folder at `path` is replaced
  */
 export async function writeFolderAtomically(
   path: string,
   fill: (folder: string) => Promise<void>,
-  { finishOnSignal = false }: { finishOnSignal?: boolean } = {},
+  { finishOnSignal = false, isWhole }: { finishOnSignal?: boolean; isWhole?: () => Promise<boolean> } = {},
 ): Promise<void> {
-  await mkdir(dirname(resolve(path)), { recursive: true })
+  const parent = dirname(resolve(path))
+  await mkdir(parent, { recursive: true })
+  await cleanOnce(parent)
   const temporary = temporaryBeside(path)
-  const guard = finishOnSignal ? (_: string, work: () => Promise<void>) => work() : removedWhenInterrupted
-  await guard(temporary, async () => {
+  const stopListening = finishOnSignal ? () => undefined : removeOnSignal(temporary)
+  try {
     await mkdir(temporary)
     await fill(temporary)
-    // A folder cannot be renamed onto a folder with files, so the old folder is renamed first.
+    await publish(temporary, path, isWhole)
+  } finally {
+    await rm(temporary, { recursive: true, force: true })
+    stopListening()
+  }
+  await syncFolder(parent)
+}
+
+/** Renames a finished folder. A folder with files cannot be renamed onto, so the old one is first moved away. */
+async function publish(temporary: string, path: string, isWhole?: () => Promise<boolean>): Promise<void> {
+  for (;;) {
+    try {
+      return await rename(temporary, path)
+    } catch (error) {
+      if (!['ENOTEMPTY', 'EEXIST', 'EPERM', 'EACCES', 'ENOTDIR'].includes(errorCode(error) ?? '')) throw error
+      if (await isMissing(path)) throw error
+    }
+    if (await isWhole?.()) return
     const old = temporaryBeside(path)
     await rename(path, old).catch(ignoreMissing)
-    await rename(temporary, path)
     await rm(old, { recursive: true, force: true })
-  })
-  await syncFolder(dirname(resolve(path)))
+  }
+}
+
+const isMissing = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    () => false,
+    (error: unknown) => ['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? ''),
+  )
+
+/** The folders in which this process has looked for the remains of others. */
+const cleaned = new Set<string>()
+
+async function cleanOnce(folder: string): Promise<void> {
+  if (cleaned.has(folder)) return
+  cleaned.add(folder)
+  await removeAbandoned(folder)
 }
 
 /**
- * Checks that a folder exists or can be made, so that a command fails before hours of work and not after them. It makes
- * nothing.
+ * Checks that a folder exists or can be made, so that a command fails before hours of work and not after them. It leaves
+ * nothing behind.
  *
  * @param option that names the folder, for the message
  */
 export async function checkFolder(option: string, path: string): Promise<void> {
+  if (path.trim() === '') throw new Error(`${option}: names no folder`)
   let at = resolve(path)
-  for (;;)
-    try {
-      if (!(await stat(at)).isDirectory()) throw new Error(`${option} ${path}: ${at} is a file: choose another folder`)
-      await access(at, constants.W_OK)
-      return
-    } catch (error) {
-      const code = errorCode(error)
-      if (code === undefined) throw error
-      if (code !== 'ENOENT' && code !== 'ENOTDIR')
-        throw new Error(`${option} ${path}: cannot be written to (${code}): choose another folder`, { cause: error })
-      at = dirname(at)
-    }
+  while (await isMissing(at)) at = dirname(at)
+  const found = await stat(at).catch(() => undefined)
+  if (!found?.isDirectory()) throw new Error(`${option} ${path}: ${at} is a file: choose another folder`)
+  // Permissions do not tell whether the file system is read-only or full.
+  const trial = temporaryBeside(join(at, 'trial'))
+  try {
+    await mkdir(trial)
+    await rmdir(trial)
+  } catch (error) {
+    throw new Error(
+      `${option} ${path}: cannot be written to (${errorCode(error) ?? String(error)}): choose another folder`,
+      { cause: error },
+    )
+  }
 }
 
 /**
@@ -95,6 +134,14 @@ export async function readJson(path: string): Promise<unknown> {
   return parseJson(text, path)
 }
 
+/** Says in one line why a file or folder cannot be written. Errors that are not of the file system stay as they are. */
+export function unwritable(path: string, error: unknown): Error {
+  const code = errorCode(error)
+  if (code === undefined || !(error as NodeJS.ErrnoException).syscall) return error as Error
+  const remedy = ['ENOSPC', 'EDQUOT'].includes(code) ? ': there is no space left' : ''
+  return new Error(`${path}: cannot be written (${code})${remedy}`, { cause: error })
+}
+
 /** Says in one line why a file cannot be read. */
 export const unreadable = (path: string, error: unknown): string =>
   errorCode(error) === 'ENOENT'
@@ -105,12 +152,6 @@ export const unreadable = (path: string, error: unknown): string =>
 export function errorCode(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' ? code : undefined
-}
-
-/** A path in the same folder and therefore on the same file system, so that a rename is atomic. */
-function temporaryBeside(path: string): string {
-  const absolute = resolve(path)
-  return join(dirname(absolute), `.${basename(absolute)}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`)
 }
 
 /** Makes a rename durable. Some systems cannot open a folder; they are skipped, because files are whole either way. */
@@ -131,9 +172,9 @@ function ignoreMissing(error: unknown): void {
   if (errorCode(error) !== 'ENOENT') throw error
 }
 
-/** Runs `work`. Removes `folder` if `work` fails, or if SIGINT or SIGTERM ends the process. */
-async function removedWhenInterrupted(folder: string, work: () => Promise<void>): Promise<void> {
-  const signals = ['SIGINT', 'SIGTERM'] as const
+/** Removes `folder` if a signal ends the process. @returns stops that */
+function removeOnSignal(folder: string): () => void {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const
   const onSignal = (signal: NodeJS.Signals) => {
     rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
     stopListening()
@@ -142,12 +183,5 @@ async function removedWhenInterrupted(folder: string, work: () => Promise<void>)
   }
   const stopListening = () => signals.forEach((signal) => process.off(signal, onSignal))
   signals.forEach((signal) => process.on(signal, onSignal))
-  try {
-    await work()
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true })
-    throw error
-  } finally {
-    stopListening()
-  }
+  return stopListening
 }

@@ -4,6 +4,7 @@ import {
   type PretrainOptions as StoreOptions,
   type PretrainResult,
 } from '../run/pretrain.js'
+import { checkFolder } from './files.js'
 import { checkHoldsRun, runFolder } from './run_folder.js'
 import { readInitialWeights } from './weights.js'
 
@@ -23,7 +24,8 @@ export async function pretrain({ out, ...given }: PretrainOptions): Promise<Pret
   const { init } = given.config
   const reads = init !== undefined && !given.initial && !given.resume
   const options = { ...given, ...(reads && { initial: await readInitialWeights(init) }) }
-  if (!out) return pretrainInStore(options)
+  if (out === undefined) return pretrainInStore(options)
+  await checkFolder('`out`', out)
   if (options.resume) checkHoldsRun(out)
   return pretrainInStore({ ...options, out: runFolder(out) })
 }

@@ -1,12 +1,15 @@
 /** Runs in folders on disk. */
-import { appendFileSync, existsSync, readdirSync, statSync } from 'node:fs'
+import { appendFileSync, existsSync, readdirSync, rmdirSync, statSync } from 'node:fs'
 import { readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
-import { openRun as openStoredRun, type Progress } from '../run/checkpoint.js'
-import { checkpointPath, CONFIG_FILE } from '../run/folder.js'
+import { openRun as openStoredRun, type OpenOptions } from '../run/checkpoint.js'
+import type { Progress } from '../run/checkpoint_record.js'
+import { checkpointPath, CHECKPOINTS, CONFIG_FILE } from '../run/folder.js'
 import type { RunStore } from '../run/store.js'
-import { errorCode, unreadable, writeAtomically, writeFolderAtomically } from './files.js'
+import { errorCode, unreadable, unwritable, writeAtomically, writeFolderAtomically } from './files.js'
+import { takeLock } from './lock.js'
+import { removeAbandoned } from './temporary.js'
 
 /** A checkpoint of a run folder. */
 export interface Checkpoint extends Progress {
@@ -22,15 +25,41 @@ export function runFolder(folder: string): RunStore {
     readText: async (path) => (await bytesOf(at(path)))?.toString('utf8'),
     readBytes: (path) => bytesOf(at(path)),
     list: async (path) => (existsSync(at(path)) ? readdir(at(path)) : []),
-    write: (path, data) => writeAtomically(at(path), data),
+    write: (path, data) => naming(at(path), () => writeAtomically(at(path), data)),
     writeFolder: (path, fill) =>
-      writeFolderAtomically(
-        at(path),
-        (temporary) => fill((name, data) => writeFile(join(temporary, name), data, { flush: true })),
-        { finishOnSignal: true },
+      naming(at(path), () =>
+        writeFolderAtomically(
+          at(path),
+          (temporary) => fill((name, data) => writeFile(join(temporary, name), data, { flush: true, flag: 'wx' })),
+          { finishOnSignal: true },
+        ),
       ),
-    append: async (path, data) => appendFileSync(at(path), data),
+    append: (path, data) => naming(at(path), async () => appendFileSync(at(path), data)),
     remove: (path) => rm(at(path), { force: true, recursive: true }),
+    lock: () => lockFolder(folder),
+  }
+}
+
+const LOCK_FILE = '.lock'
+
+/** Locks a run's folder, and removes what killed processes have left in it. */
+async function lockFolder(folder: string): Promise<() => Promise<void>> {
+  const isNew = !existsSync(folder)
+  const release = await naming(folder, () => takeLock(join(folder, LOCK_FILE), `\`out\` ${folder}`))
+  for (const place of [folder, join(folder, CHECKPOINTS)]) await removeAbandoned(place)
+  return async () => {
+    release()
+    // A run that fails before its first step leaves nothing.
+    if (isNew && existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
+  }
+}
+
+/** Runs work that writes. Its error names the file. */
+async function naming<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw unwritable(path, error)
   }
 }
 
@@ -44,15 +73,16 @@ async function bytesOf(file: string): Promise<Buffer | undefined> {
 }
 
 /**
- * Opens a run's folder: its configuration and its newest checkpoint.
+ * Opens a run's folder: its configuration and its newest whole checkpoint.
  *
- * @throws ConfigError in one line if the folder holds no run
+ * @throws ConfigError in one line if the folder holds no run, or no whole checkpoint among several
  */
 export async function openRun(
   folder: string,
+  options?: OpenOptions,
 ): Promise<{ folder: string; config: PretrainConfig; latest?: Checkpoint }> {
   checkHoldsRun(folder)
-  const { config, latest } = await openStoredRun(runFolder(folder))
+  const { config, latest } = await openStoredRun(runFolder(folder), options)
   if (!latest) return { folder, config }
   const { name, ...progress } = latest
   return { folder, config, latest: { ...progress, folder: join(folder, checkpointPath(name)) } }

@@ -10,7 +10,7 @@ import {
   type StateDict,
 } from '../../models/index.js'
 import { ConfigError } from '../config/config.js'
-import { MODEL_FILE } from '../run/checkpoint.js'
+import { MODEL_FILE } from '../run/checkpoint_record.js'
 import type { InitialWeights } from '../run/pretrain.js'
 import { featureInfoIn, featureInfoOf, type FeatureInfo } from '../run/weights.js'
 import { unreadable } from './files.js'

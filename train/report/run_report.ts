@@ -151,7 +151,7 @@ async function spectrumSection({ diagnostics }: RunFigures): Promise<Html | unde
   const shown = spread(diagnostics, SPECTRA_COLORS.length)
   const spectra = await figure({
     series: shown.map((line, i) => ({
-      name: `step ${formatCount(line.step)}`,
+      name: formatCount(line.step),
       color: SPECTRA_COLORS[SPECTRA_COLORS.length - shown.length + i],
       points: line.eigenvalues.map((y, rank) => ({ x: rank + 1, y })).filter(({ y }) => y > 0),
     })),
@@ -168,7 +168,7 @@ async function spectrumSection({ diagnostics }: RunFigures): Promise<Html | unde
     await curve('effective rank', ({ effectiveRank }) => effectiveRank),
   ]
   const last = diagnostics[diagnostics.length - 1]
-  return html`${section('Spectrum of the features', charts, `From ${formatCount(last.images)} images with one clean view each.`)}
+  return html`${section('Spectrum of the features', charts, `From ${formatCount(last.images)} images with one clean view each. The colours of the spectra are steps.`)}
     <div class="table">
       <table>
         <tr>

@@ -9,33 +9,30 @@ import {
   type StateDict,
 } from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
-import { checkpointName, checkpointNames, checkpointPath, readConfig } from './folder.js'
-import { parseJson, type RunStore } from './store.js'
+import {
+  AVERAGE_FILE,
+  checkFiles,
+  MODEL_FILE,
+  readCheckpoint,
+  RECORD_FILE,
+  recordText,
+  sha256,
+  STATE_FILE,
+  type Checkpoint,
+  type FileRecords,
+  type Progress,
+} from './checkpoint_record.js'
+import {
+  checkpointName,
+  checkpointNames,
+  checkpointPath,
+  isResumable,
+  readConfig,
+  refuseEdits,
+  stepOf,
+} from './folder.js'
+import type { RunStore, WriteInto } from './store.js'
 import { featureInfoOf, featureMetadata } from './weights.js'
-
-/** Where a run stands. Together with every Variable, this is enough to continue bit for bit. */
-export interface Progress {
-  /** Steps done. */
-  step: number
-  /** Epochs done, and steps done in the current epoch. */
-  epoch: number
-  stepInEpoch: number
-  /** Training time of the whole run so far, in seconds, without checkpoints and readouts. */
-  seconds: number
-  /**
-   * The adapter, its properties that lowering uses, and the variants chosen on it: same target and variants, same bits.
-   */
-  adapter: string
-  target: object
-  variants: Record<string, string>
-  /** Saved because of `checkpointMinutes`: the next checkpoint replaces this one. */
-  byTime?: true
-}
-
-export interface Checkpoint extends Progress {
-  /** The name of its folder among the run's checkpoints. */
-  readonly name: string
-}
 
 /** What a checkpoint is made of. */
 export interface Saved {
@@ -47,20 +44,52 @@ export interface Saved {
   readonly state: readonly Variable[]
 }
 
-const PROGRESS_FILE = 'checkpoint.json'
-const STATE_FILE = 'state.safetensors'
+/** How many checkpoints keep what resuming needs. */
+export const KEEP = 2
 
-/** The weights files of a checkpoint. */
-export const MODEL_FILE = 'model.safetensors'
-export const AVERAGE_FILE = 'average.safetensors'
+export interface SaveOptions {
+  /** The number of checkpoints, the new one included, that keep what resuming needs. */
+  keep: number
+  /** The names of checkpoints that are damaged and do not count. */
+  damaged: readonly string[]
+}
 
 /**
- * Writes a checkpoint. Older checkpoints keep their weights, but lose the state that only resuming needs. Those that
- * were saved by time are removed.
+ * Writes a checkpoint. The last checkpoints stay whole. Older ones keep their weights, but lose the state that only
+ * resuming needs, and those that were saved by time are removed.
  */
 export async function saveCheckpoint(
   engine: Engine,
   store: RunStore,
+  saved: Saved,
+  progress: Progress,
+  config: PretrainConfig,
+  { keep, damaged }: SaveOptions,
+): Promise<void> {
+  const newest = checkpointName(progress.step)
+  const present = await readCheckpoint(store, newest).catch(() => undefined)
+  const isWhole =
+    present?.files &&
+    (await checkFiles(store, present, 'resume')
+      .then(() => true)
+      .catch(() => false))
+  // A whole checkpoint of this step holds the same state, and is never taken away to be written again.
+  if (isWhole)
+    await store.write(checkpointPath(newest, RECORD_FILE), await recordText(progress, config, present.files!))
+  else await store.writeFolder(checkpointPath(newest), (write) => writeFiles(engine, write, saved, progress, config))
+  const older = (await checkpointNames(store)).filter((name) => stepOf(name)! < progress.step)
+  const whole = older.filter((name) => !damaged.includes(name))
+  const kept = new Set(keep > 1 ? whole.slice(1 - keep) : [])
+  for (const name of older) {
+    if (kept.has(name)) continue
+    const { byTime } = await readCheckpoint(store, name).catch(() => ({ byTime: undefined }))
+    await store.remove(byTime ? checkpointPath(name) : checkpointPath(name, STATE_FILE))
+  }
+}
+
+async function writeFiles(
+  engine: Engine,
+  write: WriteInto,
   { dicts, average, state }: Saved,
   progress: Progress,
   config: PretrainConfig,
@@ -73,18 +102,15 @@ export async function saveCheckpoint(
     exact[v.name] = { dtype: v.dtype === 'u32' ? 'U32' : 'F32', shape: [...v.shape], data: await engine.read(v) }
   }
   const metadata = { ...featureMetadata(featureInfoOf(config)), step: String(progress.step) }
-  const newest = checkpointName(progress.step)
-  await store.writeFolder(checkpointPath(newest), async (write) => {
-    await write(MODEL_FILE, encodeSafetensors(model, metadata))
-    if (average) await write(AVERAGE_FILE, encodeSafetensors(await exportStateDict(engine, average), metadata))
-    await write(STATE_FILE, encodeSafetensors(exact))
-    await write(PROGRESS_FILE, JSON.stringify(progress, null, 2))
-  })
-  for (const name of await checkpointNames(store)) {
-    if (name === newest) continue
-    const { byTime } = await readCheckpoint(store, name).catch(() => ({ byTime: undefined }))
-    await store.remove(byTime ? checkpointPath(name) : checkpointPath(name, STATE_FILE))
+  const files: FileRecords = {}
+  const writeRecorded = async (name: string, bytes: Uint8Array): Promise<void> => {
+    files[name] = { bytes: bytes.length, sha256: await sha256(bytes) }
+    await write(name, bytes)
   }
+  await writeRecorded(MODEL_FILE, encodeSafetensors(model, metadata))
+  if (average) await writeRecorded(AVERAGE_FILE, encodeSafetensors(await exportStateDict(engine, average), metadata))
+  await writeRecorded(STATE_FILE, encodeSafetensors(exact))
+  await write(RECORD_FILE, await recordText(progress, config, files))
 }
 
 /** Sets every Variable to its value in a checkpoint. Nothing is written unless all of them fit. */
@@ -112,21 +138,42 @@ export async function restoreState(
   }
 }
 
-/** Where a run stood at a checkpoint. */
-export async function readCheckpoint(store: RunStore, name: string): Promise<Checkpoint> {
-  const path = checkpointPath(name, PROGRESS_FILE)
-  const text = await store.readText(path)
-  if (text === undefined) throw new Error(`${store.nameOf(path)}: there is no such file`)
-  return { ...(parseJson(text, store.nameOf(path)) as Progress), name }
+export interface OpenOptions {
+  /** 'resume' needs the whole state of a checkpoint; 'read', the default, only its weights. */
+  purpose?: 'resume' | 'read'
+  /** Told in one line about each damaged checkpoint that is passed over. */
+  onMessage?(line: string): void
 }
 
 /**
- * Reads a run's configuration and its newest checkpoint.
+ * Reads a run's configuration and its newest whole checkpoint.
  *
- * @throws ConfigError in one line if the store holds no run
+ * @returns `damaged` has the names of newer checkpoints, which are passed over
+ * @throws ConfigError in one line if the store holds no run, if its configuration was edited, or if it has checkpoints,
+ *   but none is whole
  */
-export async function openRun(store: RunStore): Promise<{ config: PretrainConfig; latest?: Checkpoint }> {
+export async function openRun(
+  store: RunStore,
+  { purpose = 'read', onMessage }: OpenOptions = {},
+): Promise<{ config: PretrainConfig; latest?: Checkpoint; damaged: string[] }> {
   const config = await readConfig(store)
-  const newest = (await checkpointNames(store)).pop()
-  return { config, ...(newest !== undefined && { latest: await readCheckpoint(store, newest) }) }
+  const damaged: string[] = []
+  const reasons: string[] = []
+  for (const name of (await checkpointNames(store)).reverse()) {
+    let latest: Checkpoint
+    try {
+      latest = await readCheckpoint(store, name)
+      await checkFiles(store, latest, purpose)
+    } catch (error) {
+      damaged.push(name)
+      reasons.push((error as Error).message.split('\n')[0])
+      continue
+    }
+    if (latest.config) refuseEdits(store, config, latest.config)
+    for (const reason of reasons) onMessage?.(`${reason}; ${name} is used instead`)
+    return { config, latest, damaged }
+  }
+  if (await isResumable(store))
+    throw new ConfigError(`${reasons[0]}; ${store.nameOf()} has no other checkpoint to use: start another run`)
+  return { config, damaged }
 }

@@ -8,17 +8,19 @@
  *     checkpoints/step-00000390/      whole or absent
  *       model.safetensors             weights and running statistics under torchvision's names, with the projector
  *       average.safetensors           with emaRate: the moving average of the backbone
- *       state.safetensors             every Variable bit for bit, for resuming (newest checkpoint only)
- *       checkpoint.json               step, epoch, position in the epoch, seconds so far, adapter and variants
+ *       state.safetensors             every Variable bit for bit, for resuming (the last checkpoints only)
+ *       checkpoint.json               step, epoch, position in the epoch, seconds so far, adapter, variants, checksums
  *     summary.json                    written at the end
  *     views.png, report.html          written by the command `pretrain`, for readers
  */
 import { stringify } from 'yaml'
+import { z } from 'zod'
 import { canonicalJson } from '../config/canonical_json.js'
 import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from '../config/config.js'
 import { parseYaml } from '../config/parse_yaml.js'
 import { lineFiles } from './metrics.js'
 import { parseJson, type RunStore } from './store.js'
+import { validated } from './validated.js'
 
 /** Its presence makes a folder a run. */
 export const CONFIG_FILE = 'config.yaml'
@@ -26,7 +28,7 @@ const SUMMARY_FILE = 'summary.json'
 /** Pictures and figures for a reader. */
 export const VIEWS_FILE = 'views.png'
 export const REPORT_FILE = 'report.html'
-const CHECKPOINTS = 'checkpoints'
+export const CHECKPOINTS = 'checkpoints'
 const PREFIX = 'step-'
 
 export const checkpointName = (step: number): string => `${PREFIX}${String(step).padStart(8, '0')}`
@@ -43,25 +45,30 @@ export const checkpointPath = (name: string, file?: string): string =>
 
 /** The names of a run's checkpoints, oldest first. */
 export const checkpointNames = async (store: RunStore): Promise<string[]> =>
-  (await store.list(CHECKPOINTS)).filter((name) => stepOf(name) !== undefined).sort()
+  (await store.list(CHECKPOINTS)).filter((name) => stepOf(name) !== undefined).sort((a, b) => stepOf(a)! - stepOf(b)!)
+
+const count = z.int().min(0)
+
+/** The schema of summary.json. */
+const summary = z.object({
+  stopped: z.enum(['done', 'signal', 'time']),
+  steps: count,
+  totalSteps: count,
+  epochs: count,
+  finalLoss: z.number(),
+  skipped: count.optional(),
+  seconds: z.number(),
+  secondsToFirstStep: z.number(),
+  imagesPerSecond: z.number(),
+  peakBytes: count,
+  waitSeconds: z.number().optional(),
+  waitShare: z.number().optional(),
+  adapter: z.string(),
+  date: z.string(),
+})
 
 /** What summary.json says of a run. */
-export interface Summary {
-  stopped: 'done' | 'signal' | 'time'
-  steps: number
-  totalSteps: number
-  epochs: number
-  finalLoss: number
-  skipped?: number
-  seconds: number
-  secondsToFirstStep: number
-  imagesPerSecond: number
-  peakBytes: number
-  waitSeconds?: number
-  waitShare?: number
-  adapter: string
-  date: string
-}
+export type Summary = z.infer<typeof summary>
 
 export const writeSummary = (store: RunStore, summary: Summary): Promise<void> =>
   store.write(SUMMARY_FILE, `${JSON.stringify(summary, null, 2)}\n`)
@@ -69,14 +76,15 @@ export const writeSummary = (store: RunStore, summary: Summary): Promise<void> =
 /** The summary of a run; undefined before it has stopped for the first time. */
 export async function readSummary(store: RunStore): Promise<Summary | undefined> {
   const text = await store.readText(SUMMARY_FILE)
-  return text === undefined ? undefined : (parseJson(text, store.nameOf(SUMMARY_FILE)) as Summary)
+  const file = store.nameOf(SUMMARY_FILE)
+  return text === undefined ? undefined : validated(summary, parseJson(text, file), file)
 }
 
 /** Writes config.yaml. A resumed run writes it again, because epochs and steps may change. */
 export const writeConfig = (store: RunStore, config: PretrainConfig): Promise<void> =>
   store.write(CONFIG_FILE, stringify(config))
 
-/** @throws ConfigError if there is no run */
+/** @throws ConfigError in one line if there is no run, or its config.yaml is damaged */
 export async function readConfig(store: RunStore): Promise<PretrainConfig> {
   const text = await store.readText(CONFIG_FILE)
   if (text === undefined) throw new ConfigError(`${store.nameOf()} holds no run (it has no ${CONFIG_FILE})`)
@@ -92,8 +100,11 @@ export async function readConfig(store: RunStore): Promise<PretrainConfig> {
 }
 
 /** Whether the store holds a run with a checkpoint. */
-export const isResumable = async (store: RunStore): Promise<boolean> =>
-  (await store.readText(CONFIG_FILE)) !== undefined && (await checkpointNames(store)).length > 0
+export async function isResumable(store: RunStore): Promise<boolean> {
+  if ((await store.readText(CONFIG_FILE)) === undefined) return false
+  for (const name of await checkpointNames(store)) if ((await store.list(checkpointPath(name))).length > 0) return true
+  return false
+}
 
 /** Throws if the store holds a run that could be resumed, so that no run is overwritten. */
 export async function refuseExistingRun(store: RunStore): Promise<void> {
@@ -114,6 +125,26 @@ export async function createRun(store: RunStore, config: PretrainConfig): Promis
 const changeable: readonly (keyof PretrainConfig)[] = [
   ...(['epochs', 'steps', 'checkpointEvery', 'checkpointMinutes', 'dataDir', 'stream'] as const),
 ]
+
+/** The options that may not change while a run lasts. */
+export const fixedFields = (config: PretrainConfig): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(config).filter(([name]) => !changeable.includes(name as keyof PretrainConfig)),
+  ) as Record<string, unknown>
+
+/**
+ * Throws if config.yaml was edited after a checkpoint was saved.
+ *
+ * @param fixed the options as the checkpoint has them; it may lack options that were added later
+ */
+export function refuseEdits(store: RunStore, config: PretrainConfig, fixed: Record<string, unknown>): void {
+  const now = fixedFields(config)
+  for (const name of Object.keys(fixed))
+    if (!changeable.includes(name as keyof PretrainConfig) && canonicalJson(fixed[name]) !== canonicalJson(now[name]))
+      throw new ConfigError(
+        `${store.nameOf(CONFIG_FILE)}: ${name} is ${JSON.stringify(now[name])}, but the run was trained with ${JSON.stringify(fixed[name])}: restore it, or start another run with another \`out\``,
+      )
+}
 
 /** Throws if a resumed run would become another run. */
 export function refuseChanges(store: RunStore, before: PretrainConfig, now: PretrainConfig): void {

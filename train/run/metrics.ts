@@ -1,7 +1,9 @@
 /** What a run records: one line per step in metrics.jsonl, one line per checkpoint in the other files. */
+import { z } from 'zod'
 import type { Diagnostics } from '../diagnostics/diagnose.js'
 import type { OnlineKnn } from '../readout/online.js'
-import type { RunStore } from './store.js'
+import { parseJson, type RunStore } from './store.js'
+import { validated } from './validated.js'
 
 /** One line of metrics.jsonl. */
 export interface StepMetrics {
@@ -69,17 +71,41 @@ export async function readLines<F extends keyof Lines>(store: RunStore, file: F)
   })
 }
 
-/** Removes the lines of steps after the checkpoint that a run resumes from: these steps run again. */
-export async function truncateLines(store: RunStore, file: keyof Lines, step: number): Promise<void> {
+const moment = { step: z.int().min(1), epoch: z.int().min(0) }
+
+/** What every line must have. */
+const lineSchemas: Record<keyof Lines, z.ZodType<{ step: number }>> = {
+  'metrics.jsonl': z.looseObject({ ...moment, loss: z.number(), lr: z.number(), seconds: z.number() }),
+  'online.jsonl': z.looseObject(moment),
+  'diagnostics.jsonl': z.looseObject(moment),
+}
+
+/**
+ * Removes the lines of steps after the checkpoint that a run resumes from: these steps run again. Damaged lines are
+ * removed too.
+ *
+ * @param onMessage told in one line about each damaged line
+ */
+export async function truncateLines(
+  store: RunStore,
+  file: keyof Lines,
+  step: number,
+  onMessage?: (line: string) => void,
+): Promise<void> {
   const text = await store.readText(file)
   if (text === undefined) return
-  const kept = text.split('\n').filter((line) => {
+  const lines = text.split('\n')
+  // After the last line end is nothing, or half a line from a process that was killed while it wrote.
+  lines.pop()
+  const kept = lines.filter((line, i) => {
+    const where = `${store.nameOf(file)}: line ${i + 1}`
     try {
-      return (JSON.parse(line) as { step: number }).step <= step
-    } catch {
-      // Half a line, from a process that was killed while it wrote.
+      return validated(lineSchemas[file], parseJson(line, where), where).step <= step
+    } catch (error) {
+      onMessage?.(`${(error as Error).message.split('\n')[0]}; the line is removed`)
       return false
     }
   })
-  await store.write(file, kept.map((line) => `${line}\n`).join(''))
+  const truncated = kept.map((line) => `${line}\n`).join('')
+  if (truncated !== text) await store.write(file, truncated)
 }

@@ -13,10 +13,11 @@ import { imageFeed, type ImageFeed } from '../feed/image_feed.js'
 import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
 import { onlineProbe } from '../readout/online.js'
 import { compileTrainingStep, type StepExtras, type TrainingStep } from '../step/index.js'
-import { refuseUnfit } from '../step/fit.js'
 import { backbonesOf, buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
+import { refuseUnfit } from '../step/fit.js'
 import { refuseOversized } from '../step/network_size.js'
-import { openRun, restoreState, saveCheckpoint, type Checkpoint, type Progress, type Saved } from './checkpoint.js'
+import { KEEP, openRun, restoreState, saveCheckpoint, type Saved } from './checkpoint.js'
+import type { Checkpoint, Progress } from './checkpoint_record.js'
 import { checkpointReadings } from './checkpoint_readings.js'
 import { TrainingClock } from './clock.js'
 import { createRun, refuseChanges, refuseExistingRun, writeConfig, writeSummary } from './folder.js'
@@ -59,8 +60,10 @@ export interface PretrainOptions {
   diagnosisShare?: number
   /** Where checkpoints, metrics and the summary are written; without it nothing is written. */
   out?: RunStore
-  /** Continues from the newest checkpoint in `out`. */
+  /** Continues from the newest whole checkpoint in `out`. */
   resume?: boolean
+  /** With `out`: the number of last checkpoints that keep what resuming needs, 2 by default. */
+  keep?: number
   /** Saves and stops after this many minutes of wall-clock time, counted from the call. */
   maxMinutes?: number
   /** Saves and stops after the current step. */
@@ -117,22 +120,40 @@ const DIAGNOSIS_SHARE = 0.04
  *   not finite
  */
 export async function pretrain(options: PretrainOptions): Promise<PretrainResult> {
-  const { engine, config, out, resume = false } = options
+  const { out, resume = false, keep = KEEP } = options
+  if (!Number.isSafeInteger(keep) || keep < 1)
+    throw new ConfigError(`\`keep\` ${keep}: must be a whole number of at least 1`)
   const indices = imagesOf(options)
-  const latest = resume ? await checkpointToResume(out, config) : undefined
   if (out && !resume) await refuseExistingRun(out)
-  const initial = initialOf(options, latest)
+  const unlock = await out?.lock?.()
+  try {
+    const found = resume ? await checkpointToResume(options) : undefined
+    if (out && !resume) await refuseExistingRun(out)
+    return await pretrainFrom(found, options, indices)
+  } finally {
+    await unlock?.()
+  }
+}
+
+/** Pretrains from a checkpoint, or from the beginning. */
+async function pretrainFrom(
+  found: Found | undefined,
+  options: PretrainOptions,
+  indices: Uint32Array,
+): Promise<PretrainResult> {
+  const { engine, config } = options
+  const initial = initialOf(options, found?.latest)
   const network = buildNetwork(config)
   refuseOversized(network, config, engine.target)
   const { backbone, projector, average } = network
   const release = (parts: readonly ({ dict: StateDict } | undefined)[]): void => {
     for (const v of parts.flatMap((part) => part?.dict.variables ?? [])) engine.release(v)
   }
-  const restoreVariants = useVariants(engine, variantsFor(engine, latest))
+  const restoreVariants = useVariants(engine, variantsFor(engine, found?.latest))
   try {
     if (initial)
       for (const { dict } of backbonesOf(network)) importStateDict(engine, dict, initial.tensors, initial.source)
-    const ended = await train(options, network, indices, latest)
+    const ended = await train(options, network, indices, found)
     return { backbone, projector, ...(average && { average }), ...ended }
   } catch (error) {
     release([backbone, projector, average])
@@ -170,13 +191,19 @@ function imagesOf({ engine, dataset, config, labelled, test, maxMinutes }: Pretr
   return indices
 }
 
-/** @throws ConfigError if there is no checkpoint, or the configuration would make it another run */
-async function checkpointToResume(out: RunStore | undefined, config: PretrainConfig): Promise<Checkpoint> {
+/** The checkpoint to resume from, and the names of newer ones that are damaged. */
+interface Found {
+  latest: Checkpoint
+  damaged: readonly string[]
+}
+
+/** @throws ConfigError if there is no whole checkpoint, or the configuration would make it another run */
+async function checkpointToResume({ out, config, onMessage }: PretrainOptions): Promise<Found> {
   if (!out) throw new ConfigError('`resume`: name the run with `out`')
-  const { config: before, latest } = await openRun(out)
+  const { config: before, latest, damaged } = await openRun(out, { purpose: 'resume', onMessage })
   if (!latest) throw new ConfigError(`\`resume\`: ${out.nameOf()} holds no checkpoint to resume from`)
   refuseChanges(out, before, config)
-  return latest
+  return { latest, damaged }
 }
 
 /** Records the step, trains to the end of the run, and frees everything but the network. */
@@ -184,9 +211,10 @@ async function train(
   options: PretrainOptions,
   network: Network,
   indices: Uint32Array,
-  latest: Checkpoint | undefined,
+  found: Found | undefined,
 ): Promise<Omit<PretrainResult, 'backbone' | 'projector' | 'average'>> {
-  const { engine, dataset, config, out, maxMinutes, signal, onStep, onMessage } = options
+  const { engine, dataset, config, out, maxMinutes, signal, keep = KEEP, onStep, onMessage } = options
+  const { latest, damaged = [] } = found ?? {}
   const { backbone } = network
   const length = runLength(config, indices.length)
   const clock = new TrainingClock(length.imagesPerStep, latest?.seconds)
@@ -217,7 +245,7 @@ async function train(
       save: async (byTime) => {
         if (byTime) progress.byTime = true
         else delete progress.byTime
-        if (out) await saveCheckpoint(engine, out, saved, progress, config)
+        if (out) await saveCheckpoint(engine, out, saved, progress, config, { keep, damaged })
       },
       stopRequested: () => {
         if (signal?.aborted) return 'signal'
@@ -327,7 +355,7 @@ async function beginOrResume(
         `this adapter uses other kernels than the run so far (${latest.adapter}): the results will agree, but not bit for bit`,
       )
     await restoreState(engine, out, latest, [...dicts.flatMap((dict) => dict.variables), ...kept])
-    for (const file of lineFiles) await truncateLines(out, file, progress.step)
+    for (const file of lineFiles) await truncateLines(out, file, progress.step, onMessage)
     await writeConfig(out, config)
     onMessage?.(`resumed ${out.nameOf()} at step ${progress.step}`)
   } else if (out) await createRun(out, config)

@@ -18,6 +18,12 @@ export interface RunStore {
   append(path: string, data: string | Uint8Array): Promise<void>
   /** Removes a file, or a folder with its files, if it exists. */
   remove(path: string): Promise<void>
+  /**
+   * Makes this process the only one that writes the run, until the returned function is called.
+   *
+   * @throws an error of one line that names the process that holds the run
+   */
+  lock?(): Promise<() => Promise<void>>
 }
 
 /** Writes one file of a new folder. */

@@ -1,7 +1,7 @@
 /** A resumed run uses the variants of its checkpoint, so that it computes the same bits. */
 import type { Engine } from '../../engine/index.js'
 import { canonicalJson } from '../config/canonical_json.js'
-import type { Checkpoint, Progress } from './checkpoint.js'
+import type { Checkpoint, Progress } from './checkpoint_record.js'
 
 type Compiled = Pick<Progress, 'target' | 'variants'>
 

@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { thisProcess } from '../../../train/node/process_identity.js'
+import { removeAbandoned, temporaryBeside } from '../../../train/node/temporary.js'
 import { checkFolder, readJson, writeAtomically, writeFolderAtomically } from '../../../train/node/files.js'
 
 let folder: string
@@ -67,4 +69,56 @@ test('readJson names a missing or malformed file', async () => {
   await expect(readJson(path)).rejects.toThrow(`${path}: not valid JSON`)
   await writeFile(path, '{"a": [1]}')
   expect(await readJson(path)).toEqual({ a: [1] })
+})
+
+test('writeFolderAtomically keeps a whole folder that another process has published meanwhile', async () => {
+  const path = join(folder, 'set')
+  const publish = (name: string) =>
+    writeFolderAtomically(path, (temporary) => writeFile(join(temporary, name), ''), {
+      isWhole: async () => existsSync(join(path, 'first')),
+    })
+  await writeFolderAtomically(path, async (temporary) => {
+    await writeFile(join(temporary, 'damaged'), '')
+  })
+  await publish('first')
+  await publish('second')
+  expect(await readdir(path)).toEqual(['first'])
+  expect(await readdir(folder)).toEqual(['set'])
+})
+
+test('writeFolderAtomically leaves nothing when the disk is full, whoever handles signals', async () => {
+  const failing = writeFolderAtomically(
+    join(folder, 'set'),
+    async (temporary) => {
+      await writeFile(join(temporary, 'half'), '')
+      throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+    },
+    { finishOnSignal: true },
+  )
+  await expect(failing).rejects.toThrow('no space')
+  expect(await readdir(folder)).toEqual([])
+})
+
+test('removeAbandoned removes what no living process owns, and nothing else', async () => {
+  const { pid, started } = thisProcess
+  const mine = temporaryBeside(join(folder, 'mine'))
+  const dead = mine.replace(`-${pid}-${started}-`, `-${2 ** 22 + 1}-1-`).replace('.mine.', '.dead.')
+  const reused = mine.replace(`-${started}-`, '-1-').replace('.mine.', '.reused.')
+  const foreign = mine.replace(/\.[0-9a-f]{8}-/, '.00000000-').replace('.mine.', '.foreign.')
+  const old = join(folder, `.model.${2 ** 22 + 1}-0123abcd.tmp`)
+  const others = ['.hidden.tmp', 'file.tmp', '.lock'].map((name) => join(folder, name))
+  for (const path of [mine, foreign, ...others]) await writeFile(path, '')
+  await symlink(folder, reused)
+  await mkdir(join(dead, 'inside'), { recursive: true })
+  await mkdir(old)
+  await removeAbandoned(folder)
+  const left = (await readdir(folder)).sort()
+  expect(left).toEqual([mine, foreign, ...others].map((path) => path.slice(folder.length + 1)).sort())
+})
+
+test('checkFolder says that a file system is read-only, and refuses an empty name', async () => {
+  await expect(checkFolder('--out', '')).rejects.toThrow('--out: names no folder')
+  // Folders of the kernel cannot be written to, by nobody.
+  const refused = checkFolder('--out', '/proc/self/fd/out').catch((error: Error) => error.message)
+  if (existsSync('/proc/self')) expect(await refused).toMatch(/^--out \/proc\/self\/fd\/out: cannot be written to \(E/)
 })

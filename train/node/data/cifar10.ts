@@ -7,10 +7,12 @@
  */
 import { createHash } from 'node:crypto'
 import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import sharp from 'sharp'
-import { cacheFolder } from '../../../engine/node/drivers.mjs'
+import { openCache } from '../../../engine/node/drivers.mjs'
 import { readJson, writeFolderAtomically } from '../files.js'
+import { waitForLock } from '../lock.js'
+import { removeAbandoned } from '../temporary.js'
 import { CIFAR10_RECORDS, CIFAR_SIZE, decodeRecords, encodeRecords } from '../../data/cifar_records.js'
 import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
 import type { ImageDataset, Split } from '../../data/dataset.js'
@@ -73,12 +75,21 @@ export const cifar10 = cifar10From(unpackPackage)
 /** The folder of the binary files: `dataDir`, or the cache, which is filled first if necessary. */
 async function folderOf(
   unpack: typeof unpackPackage,
-  { dataDir, cacheDir, progress = terminalProgress() }: LoadOptions,
+  { dataDir, cacheDir, progress = terminalProgress(), onWarning = console.error }: LoadOptions,
 ): Promise<string> {
   if (dataDir !== undefined) return userFolder(dataDir)
-  const folder = join(cacheDir ?? cacheFolder(), FOLDER)
-  if (!(await isOfficial(folder))) {
-    await writeFolderAtomically(folder, (temporary) => fetchInto(unpack, temporary, progress))
+  const folder = join(cacheDir ?? openCache(), FOLDER)
+  await removeAbandoned(dirname(folder))
+  if (await isOfficial(folder)) return folder
+  const release = await waitForLock(`${folder}.lock`, folder, { onWait: onWarning })
+  try {
+    // Another process may have fetched it meanwhile.
+    if (!(await isOfficial(folder)))
+      await writeFolderAtomically(folder, (temporary) => fetchInto(unpack, temporary, progress), {
+        isWhole: () => isOfficial(folder),
+      })
+  } finally {
+    release()
   }
   return folder
 }

@@ -14,7 +14,7 @@
 import { createHash } from 'node:crypto'
 import { basename, join, resolve } from 'node:path'
 import { printable } from '../../../engine/node/command.js'
-import { cacheFolder } from '../../../engine/node/drivers.mjs'
+import { openCache } from '../../../engine/node/drivers.mjs'
 import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
 import { imageBytes, type Split } from '../../data/dataset.js'
 import { resizeFilters } from '../../data/resample.js'
@@ -55,8 +55,8 @@ export const imageFolder: DatasetLoader = {
 
     const name = createHash('sha256').update(folder).digest('hex').slice(0, 12)
     const size = `${resolution}${resize === 'lanczos' ? '' : `-${resize}`}`
-    const packed = join(cacheDir ?? cacheFolder(), 'packed', `${basename(root)}-${split}-${size}-${name}`)
-    const { skipped } = await openPacked(packed, { folder, files, resolution, resize, progress })
+    const packed = join(cacheDir ?? openCache(), 'packed', `${basename(root)}-${split}-${size}-${name}`)
+    const { skipped } = await openPacked(packed, { folder, files, resolution, resize, progress, onWait: onWarning })
     for (const { file, reason } of skipped.slice(0, NAMED)) onWarning(`skipped ${join(folder, file)}: ${reason}`)
     if (skipped.length > NAMED)
       onWarning(`skipped ${skipped.length} pictures of ${folder} in all; they are listed in ${packed}/index.json`)

@@ -5,8 +5,9 @@ import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { extract } from 'tar'
-import { cacheFolder } from '../../../engine/node/drivers.mjs'
+import { openCache } from '../../../engine/node/drivers.mjs'
 import { errorCode, unreadable, writeFolderAtomically } from '../files.js'
+import { waitForLock } from '../lock.js'
 import { MissingSplitError, type LoadOptions } from '../../data/registry.js'
 import type { Split } from '../../data/dataset.js'
 import { terminalProgress } from './terminal_progress.js'
@@ -35,10 +36,10 @@ export interface OfficialArchive {
  */
 export async function archiveFolder(
   archive: OfficialArchive,
-  { dataDir, cacheDir, progress = terminalProgress() }: LoadOptions,
+  { dataDir, cacheDir, progress = terminalProgress(), onWarning = console.error }: LoadOptions,
 ): Promise<string> {
   const { title, address, md5, folder, files } = archive
-  const base = dataDir ?? cacheDir ?? cacheFolder()
+  const base = dataDir ?? cacheDir ?? openCache()
   if (dataDir !== undefined && !(await kindOf(dataDir))?.isDirectory())
     throw new Error(`data folder ${dataDir} does not exist; name a folder that holds ${folder}/ or its archive`)
   const inside = join(base, folder)
@@ -55,7 +56,15 @@ export async function archiveFolder(
   const sum = await md5Of(path, found.size, progress)
   if (sum !== md5)
     throw new Error(`${path}: its md5 is ${sum}, not the official ${md5}: download it again from ${address}`)
-  await writeFolderAtomically(inside, (temporary) => unpack(path, temporary, found.size, progress))
+  const release = await waitForLock(`${inside}.lock`, inside, { onWait: onWarning })
+  const isWhole = async (): Promise<boolean> => (await kindOf(inside))?.isDirectory() ?? false
+  try {
+    // Another process may have unpacked it meanwhile.
+    if (!(await isWhole()))
+      await writeFolderAtomically(inside, (temporary) => unpack(path, temporary, found.size, progress), { isWhole })
+  } finally {
+    release()
+  }
   return inside
 }
 

@@ -9,10 +9,12 @@
 import { createHash } from 'node:crypto'
 import { open, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { DecodeBudget, pixelsOf } from './decode_budget.js'
 import { readJson, writeAtomically, writeFolderAtomically } from '../files.js'
+import { waitForLock } from '../lock.js'
+import { removeAbandoned } from '../temporary.js'
 import type { ProgressReporter } from '../../data/progress.js'
 import type { ResizeFilter } from '../../data/resample.js'
 import { decodePicture } from './decode_picture.js'
@@ -49,6 +51,8 @@ export interface PackOptions {
   resolution: number
   resize: ResizeFilter
   progress: ProgressReporter
+  /** Told once if another process is packing the same pictures. */
+  onWait?(line: string): void
 }
 
 /**
@@ -57,15 +61,30 @@ export interface PackOptions {
  * @throws when none of the pictures can be decoded
  */
 export async function openPacked(packed: string, options: PackOptions): Promise<Index> {
-  const { folder, files, resolution } = options
+  await removeAbandoned(dirname(packed))
   const key = await keyOf(options)
+  const present = await current(packed, key, options)
+  if (present) return present
+  const release = await waitForLock(`${packed}.lock`, `the packed pictures ${packed}`, options)
+  try {
+    return (await current(packed, key, options)) ?? (await pack(packed, key, options))
+  } finally {
+    release()
+  }
+}
+
+/** The index of a packed folder; undefined if the folder is absent, damaged or out of date. */
+async function current(packed: string, key: string, { resolution }: PackOptions): Promise<Index | undefined> {
   const { data: present } = indexSchema.safeParse(await readJson(join(packed, INDEX)).catch(() => undefined))
   const bytes = await stat(join(packed, IMAGES)).then(
     ({ size }) => size,
     () => -1,
   )
-  if (present?.key === key && bytes === present.count * 3 * resolution ** 2) return present
+  return present?.key === key && bytes === present.count * 3 * resolution ** 2 ? present : undefined
+}
 
+async function pack(packed: string, key: string, options: PackOptions): Promise<Index> {
+  const { folder, files } = options
   let index: Index | undefined
   await writeFolderAtomically(packed, async (temporary) => {
     const skipped = await decodeInto(join(temporary, IMAGES), options)

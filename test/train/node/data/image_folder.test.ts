@@ -363,3 +363,26 @@ describe('the packed file', () => {
     )
   })
 })
+
+test('two that pack the same pictures at once: the second waits, says so, and uses the result', async () => {
+  for (const name of ['a', 'b', 'c']) await save(`${name}.png`, plain(red))
+  const tasks: string[] = []
+  const said: string[] = []
+  const progress: ProgressReporter = {
+    begin: (what) => {
+      tasks.push(what)
+      return { update: () => undefined, finish: () => undefined }
+    },
+  }
+  const onWarning = (line: string) => said.push(line)
+  const options = { dataDir: folder, cacheDir, resolution: 8, progress, onWarning }
+  const both = await Promise.all([1, 2].map(() => loadDataset('folder', 'train', options)))
+  expect(both.map(({ count }) => count)).toEqual([3, 3])
+  expect(tasks).toEqual(['packing 8×8'])
+  expect(said).toEqual([
+    expect.stringMatching(new RegExp(`^waiting for process ${process.pid}, which is using the packed pictures .*`)),
+  ])
+  // No lock and no temporary folder stays.
+  const names = await readdir(join(cacheDir, 'packed'))
+  expect(names).toHaveLength(1)
+})

@@ -3,8 +3,9 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-const isClone = existsSync(new URL('package-lock.json', import.meta.url))
-const { launch, runToExit } = await import(`./${isClone ? '' : 'dist/'}engine/node/launch.mjs`)
+const root = new URL('../../', import.meta.url)
+const isClone = existsSync(new URL('package-lock.json', root))
+const { launch, runToExit } = await import(new URL(`${isClone ? '' : 'dist/'}engine/node/launch.mjs`, root).href)
 
 /** The commands: their scripts, and what they do. `adapter` false: the command needs none, or reports it itself.
  * @type {Record<string, { script: string, says: string, adapter?: false }>} */
@@ -71,13 +72,13 @@ async function main([name, ...rest]) {
     return 0
   }
   if (name === '--version' || name === '-V') {
-    const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'))
+    const { version } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'))
     process.stdout.write(`${version}\n`)
     return 0
   }
   if (!Object.hasOwn(commands, name)) throw unknown(name)
   const { script, adapter } = commands[name]
-  const file = new URL(isClone ? `${script}.ts` : `dist/${script}.js`, import.meta.url)
+  const file = new URL(isClone ? `${script}.ts` : `dist/${script}.js`, root)
   if (!existsSync(file)) throw new Error(`${name} is not part of the package: run it in a clone of the repository`)
   return launch([fileURLToPath(file), ...rest], { adapter })
 }
