@@ -1,6 +1,7 @@
 /** `npm run torture`: long attacks, with a bounded number of cases; see `--help`. */
 import { Command } from 'commander'
 import { attackInputs, type Attacked } from './inputs.js'
+import { attackByKills } from './kills.js'
 
 /** Most memory that a parser may take for inputs of some kilobytes. */
 const MOST_GROWN_MIB = 1024
@@ -27,6 +28,27 @@ program
     const cases = results.reduce((sum, result) => sum + result.cases, 0)
     console.log(
       `${cases.toLocaleString('en')} cases in ${((performance.now() - begun) / 1000).toFixed(0)} s, ${failed.length} of ${results.length} parsers failed`,
+    )
+    process.exit(failed.length > 0 ? 1 : 0)
+  })
+program
+  .command('kills')
+  .description('runs that are killed at random moments and resumed')
+  .option('--kills <count>', 'number of SIGKILLs', Number, 50)
+  .option('--seed <number>', 'seed of the moments', Number, 1)
+  .action(async (options: { kills: number; seed: number }) => {
+    const begun = performance.now()
+    console.log(row(['run', 'kills', 'same bits', 'remains']))
+    console.log(row(['---', '--:', '---', '---']))
+    let number = 0
+    const runs = await attackByKills(options, ({ kills, sameBits, remains, failure }) => {
+      console.log(row([++number, kills, sameBits ? 'yes' : 'NO', remains.join(', ') || 'none']))
+      if (failure) console.error(`FAILED run ${number}: ${failure}`)
+    })
+    const failed = runs.filter(({ sameBits, remains }) => !sameBits || remains.length > 0)
+    const kills = runs.reduce((sum, run) => sum + run.kills, 0)
+    console.log(
+      `${kills} kills in ${((performance.now() - begun) / 1000).toFixed(0)} s, ${failed.length} of ${runs.length} runs failed`,
     )
     process.exit(failed.length > 0 ? 1 : 0)
   })

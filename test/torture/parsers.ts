@@ -60,6 +60,10 @@ augmentation:
   blur: { probability: [1, 0.1], sigma: [0.1, 2] }
   crops: [{ views: 2, size: 16, scale: [0.3, 1] }, { views: 2, size: 8, scale: [0.05, 0.3] }]
 `
+const SUMMARY = {
+  ...{ stopped: 'done', steps: 1, totalSteps: 1, epochs: 0, finalLoss: 1.5, seconds: 2, secondsToFirstStep: 1 },
+  ...{ imagesPerSecond: 3.5, peakBytes: 1000, adapter: 'a', date: '2026-01-01T00:00:00.000Z' },
+}
 const SWEEP = `base: { data: cifar10, epochs: 2, augmentation: { size: 16 } }
 grid:
   views: [2, 4]
@@ -172,7 +176,7 @@ function options(at: At): Parser[] {
     },
     {
       name: 'summary.json',
-      valid: [json({ stopped: 'done', steps: 1, totalSteps: 1, epochs: 0, finalLoss: 1.5, seconds: 2 })],
+      valid: [json(SUMMARY)],
       file: at('run'),
       parse(bytes) {
         writeFileSync(at('run/summary.json'), bytes)
