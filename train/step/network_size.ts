@@ -18,7 +18,7 @@ export function refuseOversized(
   ]
   for (const { name, option, dict } of parts) {
     // The parameters of a network are in one buffer.
-    const bytes = dict?.parameters[0].arena?.arena.bytes ?? 0
+    const bytes = dict?.parameters[0]?.arena?.arena.bytes ?? 0
     if (bytes > maxBufferBytes)
       throw new ConfigError(
         `${option}: the weights of the ${name} take ${gibibytes(bytes)}, over the adapter's largest buffer of ${gibibytes(maxBufferBytes)}: use a smaller number`,

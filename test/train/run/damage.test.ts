@@ -147,9 +147,9 @@ describe('what is read from a run is validated', () => {
     return memoryStore(files)
   }
   test.each<[what: string, change: (text: string) => string, line: string]>([
-    ['YAML', () => '{', 'memory:config.yaml: not valid YAML ('],
-    ['a mapping', () => '- 1', 'memory:config.yaml: must be a YAML mapping from option names to values'],
-    ['an empty file', () => '', 'memory:config.yaml: must be a YAML mapping'],
+    ['YAML', () => '{', 'memory:config.yaml: not valid YAML: '],
+    ['a mapping', () => '- 1', 'memory:config.yaml: holds no options: the file is damaged'],
+    ['an empty file', () => '', 'memory:config.yaml: holds no options'],
     ['a number', (text) => text.replace('width: 4', 'width: four'), "memory:config.yaml: `width` 'four': must be"],
     ['a name', (text) => text.replace('width: 4', 'widht: 4'), "memory:config.yaml: unknown option 'widht'"],
   ])('config.yaml: %s', async (_, change, line) => {
