@@ -82,7 +82,7 @@ test('a folder that cannot be written to is found before anything is loaded', as
   expect(await refused(at('file', 'run'))).toBe(
     `error: --out ${at('file', 'run')}: ${at('file')} is a file: choose another folder\n`,
   )
-  expect(await refused('')).toBe('error: --out: names no folder\n')
+  expect(await refused('')).toBe("error: --out '': the value is empty\n")
   if (existsSync('/proc/self'))
     expect(await refused('/proc/self/fd/run')).toMatch(/^error: --out \/proc\/.* \(E[A-Z]+\)/)
 })
