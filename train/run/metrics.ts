@@ -32,6 +32,8 @@ export interface StepMetrics {
   imagesPerSecond: number
   /** Training time of the whole run so far, in seconds, without checkpoints and readouts. */
   seconds: number
+  /** Bytes on the device in addition to the network, the optimiser's state and the data set; earlier versions wrote none. */
+  peakBytes?: number
 }
 
 /** One line of online.jsonl. */

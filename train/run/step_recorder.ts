@@ -87,6 +87,7 @@ export class StepRecorder {
       ...(waitMs !== undefined && { waitMs }),
       imagesPerSecond: clock.recentImagesPerSecond,
       seconds: clock.seconds,
+      peakBytes: trainingStep.peakBytes,
     }
     if (out) await appendLine(out, 'metrics.jsonl', metrics)
     onStep?.(metrics)
