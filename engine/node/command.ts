@@ -18,6 +18,11 @@ export function parseOptions<T>(command: Command): T {
     .name(`webgpu-ssl ${command.name()}`)
     .configureOutput({ writeErr: () => undefined })
     .exitOverride((error) => {
+      // npm takes options for its own unless -- comes before them, and passes on the values alone.
+      if (error.code === 'commander.excessArguments' && process.env.npm_lifecycle_event)
+        throw new Error(
+          `${error.message.replace(/^error: /, '').split('\n')[0]} After npm run, write -- before the options: npm run ${process.env.npm_lifecycle_event} -- --help`,
+        )
       if (error.code !== 'commander.unknownOption') throw error
       // Commander puts its suggestion in parentheses on a second line.
       const [line, suggestion] = error.message.split('\n')

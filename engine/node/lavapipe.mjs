@@ -164,7 +164,7 @@ export async function fetchLavapipe(target) {
   )
   const sources = archiveSources(lists.flat().flatMap(parseAptSources), release)
   if (!sources.trim()) throw new Error('lavapipe is fetched through apt, which needs Debian or Ubuntu')
-  const line = progressLine('Fetching the software driver lavapipe through apt (about 55 MB, once)')
+  const line = progressLine('Fetching the driver lavapipe through apt (55 MB, once)')
   const started = Date.now()
   try {
     await buildFolder(target, (folder) => installLavapipe(folder, sources, release, line))

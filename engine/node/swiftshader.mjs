@@ -34,7 +34,7 @@ export function readTar(tar) {
 export async function fetchSwiftShader(target) {
   if (process.platform !== 'linux' || process.arch !== 'x64')
     throw new Error('the SwiftShader package is only for 64-bit x86 Linux')
-  const line = progressLine('Fetching the software driver SwiftShader through npm (about 70 MB, once)')
+  const line = progressLine('Fetching the driver SwiftShader through npm (70 MB, once)')
   const started = Date.now()
   try {
     await buildFolder(target, async (folder) => {

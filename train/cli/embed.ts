@@ -6,9 +6,9 @@ import { featureInfoOf, featureMetadata, type FeatureInfo } from '../run/weights
 import { ConfigError, withoutUndefined, type PartialConfig, type PretrainConfig } from '../config/config.js'
 import type { InitialWeights } from '../run/pretrain.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
-import type { Split } from '../data/dataset.js'
+import type { ImageDataset, Split } from '../data/dataset.js'
 import { MissingSplitError } from '../data/registry.js'
-import { writeAtomically } from '../node/files.js'
+import { checkFile, writeAtomically } from '../node/files.js'
 import { readBackbone, readWeights, refuseOtherNetwork } from '../node/weights.js'
 import { extractFeatures } from '../readout/features.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
@@ -26,7 +26,7 @@ interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution' 
   stem?: FeatureInfo['stem']
   stemRelu?: boolean
   imageSize?: number
-  split: Split
+  split?: Split
   limit?: number
   out: string
   adapter?: string
@@ -62,7 +62,13 @@ const command = withAdapter(
       '--resize <filter>',
       'how the pictures of a folder are resized: lanczos or bilinear (as in the run, or lanczos)',
     )
-    .addOption(new Option('--split <name>', 'split to read').choices(['train', 'test', 'unlabelled']).default('test'))
+    .addOption(
+      new Option('--split <name>', 'split to read (test, or train where there is no test)').choices([
+        'train',
+        'test',
+        'unlabelled',
+      ]),
+    )
     .option('--limit <count>', 'number of images, from the start of the split (all)', wholeNumber('--limit', 1)),
 )
 
@@ -123,14 +129,17 @@ function embedConfig(options: Options, { saved, config: trained }: Loaded) {
 
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
-  const { split, limit, out, adapter } = options
+  const { limit, out, adapter } = options
+  await checkFile('--out', out)
   const loaded = await loadWeights(options)
   const config = embedConfig(options, loaded)
   const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config
-  const dataset = await loadDataset(data, split, { dataDir, resolution, resize }).catch((error: unknown) => {
-    if (!(error instanceof MissingSplitError) || split !== 'test') throw error
-    throw new ConfigError(`${error.message}; --split train reads the training images`)
+  const load = (split: Split): Promise<ImageDataset> => loadDataset(data, split, { dataDir, resolution, resize })
+  const dataset = await load(options.split ?? 'test').catch((error: unknown) => {
+    if (!(error instanceof MissingSplitError) || options.split !== undefined) throw error
+    return load('train')
   })
+  const { split } = dataset
 
   const engine = await openWithNote(adapter)
   const backbone = resnet({ arch, width, stem, stemRelu })
@@ -158,6 +167,8 @@ await runCommand(async () => {
       data,
       split,
       views: '1 clean view',
+      ...(dataset.files && { files: JSON.stringify(dataset.files.slice(0, count)) }),
+      ...(dataset.classes.length > 0 && { classes: JSON.stringify(dataset.classes) }),
     },
   )
   await writeAtomically(out, bytes)

@@ -53,7 +53,7 @@ export function pictureDefaults(given: PartialConfig, engine: Engine, pictures: 
   if (given.resolution === undefined) {
     const { crops: groups = [], size: viewSize } = sized.augmentation
     const side = Math.ceil(RESOLUTION_BY_SIZE * Math.max(viewSize, ...groups.map((group) => group.size)))
-    chosen.resolution = chosen.augmentation ? side : Math.max(usualSide, side)
+    chosen.resolution = onProcessor ? side : Math.max(usualSide, side)
   }
   const room: Room = {
     engine,

@@ -43,6 +43,8 @@ function summaryOf(result: PretrainResult, out: string | undefined): string {
   const waiting =
     waitSeconds === undefined ? '' : `, ${waitSeconds.toFixed(1)} s of it waiting for images (${percent(waitShare!)})`
   const saved = out ? `; saved in ${out}${stopped === 'done' ? '' : ' (continue with --resume)'}` : ''
+  if (stopped === 'done' && losses.length === 0)
+    return `already complete: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')}; --resume continues it with more --epochs or --steps`
   return `${ending}: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')} in ${duration(seconds)}${speed}${waiting}${saved}`
 }
 

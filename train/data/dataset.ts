@@ -30,6 +30,8 @@ export interface ImageDataset {
   labels: Uint8Array | Uint16Array | Uint32Array
   /** Names by label; empty when the images have no labels. */
   classes: string[]
+  /** [count], paths of the pictures below their folder, where images are files. */
+  files?: string[]
 }
 
 /** A data set whose images are in memory. */

@@ -19,7 +19,14 @@ export function subset(dataset: ImageDataset, indices: ArrayLike<number>): Image
       throw new Error(`subset: index ${index} is outside ${dataset.name} ${dataset.split} (${dataset.count} images)`)
     if (labelled) labels[i] = dataset.labels[index]
   }
-  return { ...dataset, count: indices.length, images: subsetOfImages(dataset, indices), labels }
+  const files = dataset.files && Array.from(indices, (index) => dataset.files![index])
+  return {
+    ...dataset,
+    count: indices.length,
+    images: subsetOfImages(dataset, indices),
+    labels,
+    ...(files && { files }),
+  }
 }
 
 function subsetOfImages(dataset: ImageDataset, indices: ArrayLike<number>): Uint8Array | ImageStore {

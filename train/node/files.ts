@@ -119,6 +119,13 @@ export async function checkFolder(option: string, path: string): Promise<void> {
   }
 }
 
+/** Makes sure that a file can be written, and writes nothing. @param option that names it, for errors */
+export async function checkFile(option: string, path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined)
+  if (found?.isDirectory()) throw new Error(`${option} ${path}: is a folder; name a file`)
+  await checkFolder(option, dirname(resolve(path)))
+}
+
 /**
  * Reads a JSON file.
  *

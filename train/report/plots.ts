@@ -74,8 +74,12 @@ export function thin(points: readonly { x: number; y: number }[], most = MOST_PO
 export function smooth(points: readonly { x: number; y: number }[]): { x: number; y: number }[] {
   const reach = Math.floor((SMOOTHING * points.length) / 2)
   return points.map(({ x }, i) => {
-    const near = Math.min(reach, i, points.length - 1 - i)
-    return { x, y: mean(points.slice(i - near, i + near + 1).map(({ y }) => y)) }
+    const near = points.slice(Math.max(0, i - reach), i + reach + 1)
+    // The line through the neighbours by least squares: at the ends they lie on one side only.
+    const [centre, level] = [mean(near.map((p) => p.x)), mean(near.map((p) => p.y))]
+    const spread = mean(near.map((p) => (p.x - centre) ** 2))
+    const slope = spread > 0 ? mean(near.map((p) => (p.x - centre) * (p.y - level))) / spread : 0
+    return { x, y: level + slope * (x - centre) }
   })
 }
 

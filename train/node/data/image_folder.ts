@@ -72,6 +72,7 @@ export const imageFolder: DatasetLoader = {
       images: new ImageFile(join(packed, IMAGES), imageBytes(side)),
       labels: labels.filter((_, i) => !left.has(files[i])),
       classes,
+      files: files.filter((file) => !left.has(file)),
     }
   },
 }

@@ -1,6 +1,6 @@
 /** The picture files of a folder and their classes. */
 import { readdir, realpath, stat } from 'node:fs/promises'
-import { extname, join } from 'node:path'
+import { dirname, extname, join } from 'node:path'
 import { MissingSplitError } from '../../data/registry.js'
 
 const EXTENSIONS = new Set(['.jpg', '.jpeg', '.jfif', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif'])
@@ -71,7 +71,7 @@ export const unsupportedNotes = (folder: string, { unsupported }: Pick<Listing, 
   [...unsupported].map(([extension, found]) => `left out ${describe(folder, extension, found)}`)
 
 const describe = (folder: string, extension: string, { count, file }: { count: number; file: string }): string =>
-  `${count} ${extension} ${count === 1 ? 'picture' : 'pictures'} (${join(folder, file)}${count === 1 ? '' : ', …'}): this format is not supported; convert to JPEG, for example with ImageMagick: magick mogrify -format jpg '*${extension}'`
+  `${count} ${extension} ${count === 1 ? 'picture' : 'pictures'} (${join(folder, file)}${count === 1 ? '' : ', …'}): this format is not supported; convert to JPEG, for example with ImageMagick: magick mogrify -format jpg '${join(folder, dirname(file), `*${extname(file)}`)}'`
 
 type Note = (file: string) => void
 

@@ -17,6 +17,9 @@ const executablePath = [
 if (!executablePath)
   console.warn('page.test.ts is skipped: no Chromium was found. Install it (apt-get install chromium) or set CHROMIUM.')
 
+/** The page may be slow on a busy machine. */
+const eventually = <T>(value: () => T) => expect.poll(value, { timeout: 20_000 })
+
 describe.skipIf(!executablePath)('the page of watch', () => {
   let browser: Browser
   let folder: string
@@ -69,11 +72,11 @@ describe.skipIf(!executablePath)('the page of watch', () => {
       .evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL())
 
   test('shows runs, their charts and latest values, and what differs in their configurations', async () => {
-    await expect.poll(() => legend('loss')).toEqual(['first', 'second'])
+    await eventually(() => legend('loss')).toEqual(['first', 'second'])
     for (const id of ['parts.invariance', 'parts.redundancy', 'probeTop1', 'online.top1', 'lr', 'imagesPerSecond'])
-      await expect.poll(() => legend(id)).toEqual(['first', 'second'])
+      await eventually(() => legend(id)).toEqual(['first', 'second'])
     for (const id of ['peakBytes', 'diagnostics.alpha', 'diagnostics.effectiveRank', 'spectrum'])
-      await expect.poll(() => legend(id)).toEqual(['first', 'second'])
+      await eventually(() => legend(id)).toEqual(['first', 'second'])
     expect(await sentence('loss')).toMatch(/^Loss by steps\. first: latest [\d.]+ at 200, from .* second: latest/)
     expect(await chart('spectrum').locator('.legend li').allTextContents()).toEqual([
       'firststep 200α 1.5',
@@ -83,18 +86,18 @@ describe.skipIf(!executablePath)('the page of watch', () => {
     const rows = await page.locator('#config tbody tr').allTextContents()
     expect(rows).toEqual(['views48', 'objective–vicreg'])
     await page.getByLabel('Show all fields').check()
-    await expect.poll(() => page.locator('#config tbody tr').count()).toBe(7)
-    await expect.poll(() => page.locator('#config mark').count()).toBe(4)
+    await eventually(() => page.locator('#config tbody tr').count()).toBe(7)
+    await eventually(() => page.locator('#config mark').count()).toBe(4)
   })
 
   test('follows a run without a reload', async () => {
-    await expect.poll(() => cells('second')).toContain('100 of 1,000')
+    await eventually(() => cells('second')).toContain('100 of 1,000')
     await chart('loss').locator('canvas').waitFor()
     const before = await picture('loss')
     growing.growTo(150)
-    await expect.poll(() => cells('second')).toContain('150 of 1,000')
-    await expect.poll(() => sentence('loss')).toContain('at 150')
-    await expect.poll(() => picture('loss')).not.toBe(before)
+    await eventually(() => cells('second')).toContain('150 of 1,000')
+    await eventually(() => sentence('loss')).toContain('at 150')
+    await eventually(() => picture('loss')).not.toBe(before)
     await paintViews(growing.folder)
     await expect
       .poll(() => page.getByAltText('Latest views of second').evaluate((img) => (img as HTMLImageElement).naturalWidth))
@@ -103,11 +106,11 @@ describe.skipIf(!executablePath)('the page of watch', () => {
   })
 
   test('finds a new run and drops a deleted one', async () => {
-    await expect.poll(() => legend('loss')).toEqual(['first', 'second'])
+    await eventually(() => legend('loss')).toEqual(['first', 'second'])
     makeUpRun(join(folder, 'third')).growTo(10)
-    await expect.poll(() => legend('loss')).toEqual(['first', 'second', 'third'])
+    await eventually(() => legend('loss')).toEqual(['first', 'second', 'third'])
     rmSync(ended.folder, { recursive: true })
-    await expect.poll(() => legend('loss')).toEqual(['second', 'third'])
+    await eventually(() => legend('loss')).toEqual(['second', 'third'])
     expect(await page.locator('#runs li').count()).toBe(2)
   })
 
@@ -117,14 +120,14 @@ describe.skipIf(!executablePath)('the page of watch', () => {
     await page.getByRole('button', { name: 'Loss: logarithmic axis' }).click()
     await page.getByLabel('Range to').fill('1.5')
     await page.getByLabel('Range to').press('Enter')
-    await expect.poll(() => legend('loss')).toEqual(['second'])
+    await eventually(() => legend('loss')).toEqual(['second'])
     await page.reload()
-    await expect.poll(() => legend('loss')).toEqual(['second'])
-    await expect.poll(() => sentence('loss')).toMatch(/^Loss by epochs\. second: latest [\d.]+ at 1\.5,/)
+    await eventually(() => legend('loss')).toEqual(['second'])
+    await eventually(() => sentence('loss')).toMatch(/^Loss by epochs\. second: latest [\d.]+ at 1\.5,/)
     expect(await page.getByRole('checkbox', { name: /^first/ }).isChecked()).toBe(false)
     expect(await chart('loss').getByRole('button').getAttribute('aria-pressed')).toBe('true')
     await page.getByRole('button', { name: 'Whole range' }).click()
-    await expect.poll(() => sentence('loss')).toContain('at 2,')
+    await eventually(() => sentence('loss')).toContain('at 2,')
   })
 
   test('zooms into a range by dragging, and out by a double click', async () => {
@@ -134,13 +137,13 @@ describe.skipIf(!executablePath)('the page of watch', () => {
     await page.mouse.down()
     await page.mouse.move(box.x + box.width * 0.5, box.y + 60, { steps: 5 })
     await page.mouse.up()
-    await expect.poll(() => page.url()).toContain('range=')
+    await eventually(() => page.url()).toContain('range=')
     await expect
       .poll(async () => Number(/latest [\d.]+ at ([\d.]+)/.exec((await sentence('loss'))!)![1]))
       .toBeLessThan(115)
     await chart('loss').locator('.u-over').dblclick()
-    await expect.poll(() => page.url()).not.toContain('range=')
-    await expect.poll(() => sentence('loss')).toContain('at 200')
+    await eventually(() => page.url()).not.toContain('range=')
+    await eventually(() => sentence('loss')).toContain('at 200')
   })
 
   test('is light or dark as the system or the user wishes, also after a reload', async () => {
@@ -149,25 +152,25 @@ describe.skipIf(!executablePath)('the page of watch', () => {
     const light = await background()
     const drawn = await picture('loss')
     await page.emulateMedia({ colorScheme: 'dark' })
-    await expect.poll(background).not.toBe(light)
-    await expect.poll(() => picture('loss')).not.toBe(drawn)
+    await eventually(background).not.toBe(light)
+    await eventually(() => picture('loss')).not.toBe(drawn)
     await page.getByLabel('Theme').selectOption('light')
-    await expect.poll(background).toBe(light)
+    await eventually(background).toBe(light)
     await page.emulateMedia({ colorScheme: 'light' })
     await page.getByLabel('Theme').selectOption('dark')
-    await expect.poll(background).not.toBe(light)
+    await eventually(background).not.toBe(light)
     await page.reload()
-    await expect.poll(background).not.toBe(light)
+    await eventually(background).not.toBe(light)
   })
 
   test('goes on after the server was away', async () => {
     const { port } = new URL(server.url)
     await server.close()
-    await expect.poll(() => page.locator('#connection').textContent()).toContain('Not connected')
+    await eventually(() => page.locator('#connection').textContent()).toContain('Not connected')
     growing.growTo(170)
     server = await startWatchServer([folder], { port: Number(port), interval: 100 })
-    await expect.poll(() => page.locator('#connection').textContent(), { timeout: 20_000 }).toBe('Live')
-    await expect.poll(() => sentence('loss')).toContain('at 170')
+    await eventually(() => page.locator('#connection').textContent()).toBe('Live')
+    await eventually(() => sentence('loss')).toContain('at 170')
     // The browser reports the connections that failed meanwhile.
     problems = problems.filter((text) => !/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING/.test(text))
   })
@@ -178,13 +181,13 @@ describe.skipIf(!executablePath)('the page of watch', () => {
     const first = page.getByRole('checkbox', { name: /^first/ })
     await first.focus()
     await page.keyboard.press('Space')
-    await expect.poll(() => legend('loss')).toEqual(['second'])
+    await eventually(() => legend('loss')).toEqual(['second'])
     await page.keyboard.press('Space')
     const table = chart('loss').locator('details')
     await table.locator('summary').focus()
     await page.keyboard.press('Enter')
-    await expect.poll(() => table.getByRole('columnheader').allTextContents()).toEqual(['steps', 'first', 'second'])
-    await expect.poll(() => table.getByRole('row').count()).toBe(13)
+    await eventually(() => table.getByRole('columnheader').allTextContents()).toEqual(['steps', 'first', 'second'])
+    await eventually(() => table.getByRole('row').count()).toBe(13)
     // Everything that takes input has a name.
     const nameless = await page.evaluate(() =>
       Array.from(document.querySelectorAll('input, select, button, img, progress'))
@@ -203,6 +206,6 @@ describe.skipIf(!executablePath)('the page of watch', () => {
 
   test.each([400, 1280])('fits a window of %i pixels', async (width) => {
     await page.setViewportSize({ width, height: 800 })
-    await expect.poll(() => page.evaluate(() => document.documentElement.scrollWidth)).toBe(width)
+    await eventually(() => page.evaluate(() => document.documentElement.scrollWidth)).toBe(width)
   })
 })
