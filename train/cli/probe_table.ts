@@ -18,21 +18,26 @@ export interface Row {
   figures: Figures
 }
 
-/** The accuracies as a table, followed by how they were read and what ± means. */
+/** The accuracies as a table that fits 80 columns, followed by how they were read and what ± means. */
 export function accuracyTable(rows: readonly Row[]): string {
   const tuning = rows.some(({ figures }) => figures.tuned)
-  const methods = ['linear', 'kNN-20', 'kNN-200', ...(tuning ? ['fine-tuned'] : [])]
+  const methods: (readonly [name: string, of: (figures: Figures) => Accuracies | undefined])[] = [
+    ['linear', ({ linear }) => linear],
+    ['kNN-20', ({ knn20 }) => knn20],
+    ['kNN-200', ({ knn200 }) => knn200],
+    ...(tuning ? [['fine-tuned', ({ tuned }: Figures) => tuned] as const] : []),
+  ]
+  const cell = (read: Accuracies | undefined, top: 1 | 5): string =>
+    !read
+      ? '–'
+      : top === 1
+        ? percentWithError(read.top1, read.standardError, 2)
+        : percentWithError(read.top5, read.top5StandardError, 2)
   const lines = alignedTable([
-    ['', ...methods.flatMap((method) => [`${method} top-1`, 'top-5'])],
-    ...rows.map(({ name, figures: { linear, knn20, knn200, tuned } }) => [
-      name,
-      ...[linear, knn20, knn200, ...(tuned ? [tuned] : [])].flatMap(
-        ({ top1, standardError, top5, top5StandardError }) => [
-          percentWithError(top1, standardError, 2),
-          percentWithError(top5, top5StandardError, 2),
-        ],
-      ),
-    ]),
+    ['', ...rows.map(({ name }) => name)],
+    ...methods.flatMap(([name, of]) =>
+      ([1, 5] as const).map((top) => [`${name} top-${top}`, ...rows.map(({ figures }) => cell(of(figures), top))]),
+    ),
   ])
   const { views, linear } = rows[0].figures
   const seeds = linear.perSeed.length

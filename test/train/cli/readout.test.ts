@@ -254,7 +254,7 @@ describe('probe', () => {
     const { stdout, stderr } = await command('probe', '--run', out, '--views', '2', '--seeds', '2', '--json', json)
     expect(stderr).toMatch(/60 training and 30 test images .* 1 clean and 1 random view each\. This takes about/)
     expect(stdout).toMatch(
-      /^ +linear top-1 +top-5 +kNN-20 top-1 +top-5 +kNN-200 top-1 +top-5\nstep 2 .*±.*\nuntrained .*±.*\nRead with 1 clean and 1 random view/,
+      /^ +step 2 +untrained\nlinear top-1 .*±.*±.*\nlinear top-5 .*\nkNN-20 top-1 .*±.*±.*\nkNN-20 top-5 .*\nkNN-200 top-1 .*\nkNN-200 top-5 .*\nRead with 1 clean and 1 random view/,
     )
     expect(stdout).toMatch(
       /\n +spectrum α +effective rank +alignment +uniformity\nstep 2 .* of 32 .*\nuntrained .*\nFrom the features of 30 test images/,
@@ -271,7 +271,7 @@ describe('probe', () => {
     const { stdout, stderr } = await command('probe', ...options)
     expect(stderr).toContain('resnet18 of width 8 from resnet18.safetensors: 60 training and 30 test images of cifar10')
     expect(stderr).not.toContain('untrained')
-    expect(stdout).toMatch(/top-5\nresnet18\.safetensors .*±.*\nRead with 1 clean view/)
+    expect(stdout).toMatch(/^ +resnet18\.safetensors\nlinear top-1 .*±[^]*\nRead with 1 clean view/)
     expect(stdout).not.toContain('untrained')
     const figures = JSON.parse(await readFile(json, 'utf8')) as object
     expect(figures).toMatchObject({ file: weights, network: { arch: 'resnet18', width: 8, imageSize: 32 } })
@@ -301,7 +301,7 @@ describe('probe', () => {
     const { stdout, stderr } = await command('probe', '--run', out, ...options)
     expect(stderr).toContain('20 training (40 % of the labels) and 20 test images of cifar10, 1 clean view each.')
     expect(stdout).toMatch(
-      /kNN-200 top-1 +top-5 +fine-tuned top-1 +top-5\nstep 2 .*\nuntrained .*\nRead with 1 clean view per image, fine-tuned /,
+      /^ +step 2 +untrained\n[^]*\nfine-tuned top-1 .*±.*±.*\nfine-tuned top-5 .*\nRead with 1 clean view per image, fine-tuned /,
     )
     expect(stdout).toContain('Labels: 20 training images of cifar10, 40 % of each class. Pretrained on cifar10.')
     const figures = JSON.parse(await readFile(json, 'utf8')) as Record<'pretrained' | 'untrained', { tuned: object }>
