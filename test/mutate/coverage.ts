@@ -1,7 +1,7 @@
 /** Which test files use a kernel or call a function. It is recorded once for each version of the tests. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { isNumericTest } from './files.js'
+import { isAsked, isNumericTest } from './files.js'
 import { hash, type Mutant } from './mutant.js'
 import { Runner } from './runner.js'
 import type { Workplace } from './workplace.js'
@@ -53,7 +53,7 @@ export class Coverage {
       return recorded.functions.some((name) => name.startsWith(`${file}#`))
     }
     return [...this.tests]
-      .filter(([, recorded]) => uses(recorded))
+      .filter(([test, recorded]) => isAsked(test, file) && uses(recorded))
       .sort(([, a], [, b]) => a.seconds - b.seconds)
       .map(([test]) => test)
   }

@@ -20,7 +20,12 @@ export const familyOf = (file: string): string | undefined =>
 
 /** Tests that run numbers in this process. */
 const NUMERIC = /^test\/(engine|models|train\/(objectives|step|augment|diagnostics|readout|run))\/.*\.test\.ts$/
-/** Tests of something else: drivers, and texts, where each change of a text is a failure. */
-const NOT_NUMERIC = /^test\/engine\/(node\/|one_layer|shaders|profiling|tuning|failures|copies|pieces)/
+/** Tests of drivers and of programs that this process starts, and of texts, where each change of a text is a failure. */
+const NOT_NUMERIC =
+  /^test\/(engine\/(node\/|one_layer|shaders|profiling|tuning|failures|copies|pieces)|models\/torchvision)/
 
 export const isNumericTest = (file: string): boolean => NUMERIC.test(file) && !NOT_NUMERIC.test(file)
+
+/** Tests of whole runs take long. They are asked about `train/` only: the other rooms have tests of their own. */
+export const isAsked = (test: string, file: string): boolean =>
+  file.startsWith('train/') || !test.startsWith('test/train/run/')

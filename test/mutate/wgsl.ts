@@ -161,6 +161,8 @@ export function changesOfKernel(source: string): Change[] {
   }
   for (const { 0: bound, index } of code.matchAll(/\bif \([^{}]*\) \{ (?:continue|return|break)\b[^{}]*; \}/g))
     add('dropped bound', index, index + bound.length, '')
+  for (const { 0: store, index } of code.matchAll(/\b\w+\[[^;={}]*\](?:\.\w+)? [-+*]?= [^;{}]*;/g))
+    add('dropped store', index, index + store.length, '')
   return [...changes, ...confusions(source, code)].map((change) => ({
     ...change,
     within: functionAt(source, change.start),
