@@ -16,7 +16,11 @@ interface Recorded {
 }
 
 export class Coverage {
-  private constructor(private readonly tests: ReadonlyMap<string, Recorded>) {}
+  private constructor(
+    private readonly tests: ReadonlyMap<string, Recorded>,
+    /** Hash of what test files share. */
+    private readonly shared: string,
+  ) {}
 
   /**
    * Reads what is known from a file, and runs the test files that are new or have changed.
@@ -41,7 +45,11 @@ export class Coverage {
       }
       writeFileSync(path, JSON.stringify(known, null, 1))
     }
-    return new Coverage(new Map(files.filter((file) => known[file]).map((file) => [file, known[file]])))
+    const shared = place.files.filter((file) => /^test\/(?!mutate\/).*(?<!\.test)\.ts$/.test(file)).map(place.read)
+    return new Coverage(
+      new Map(files.filter((file) => known[file]).map((file) => [file, known[file]])),
+      hash(...shared),
+    )
   }
 
   /** The test files that can notice a mutant: the quickest first. */
@@ -65,5 +73,6 @@ export class Coverage {
     tests.reduce((sum, test) => sum + (this.tests.get(test)?.seconds ?? 0), 0)
 
   /** Identifies a list of tests with their texts: a survivor is tried again when they change. */
-  version = (tests: readonly string[]): string => hash(...tests.map((test) => test + this.tests.get(test)?.text))
+  version = (tests: readonly string[]): string =>
+    hash(this.shared, ...tests.map((test) => test + this.tests.get(test)?.text))
 }
