@@ -7,7 +7,7 @@ import { Runner } from './runner.js'
 import type { Workplace } from './workplace.js'
 
 interface Recorded {
-  /** Hash of the test file. */
+  /** Hash of the test file and of what test files share. */
   readonly text: string
   readonly seconds: number
   readonly kernels: readonly string[]
@@ -16,11 +16,7 @@ interface Recorded {
 }
 
 export class Coverage {
-  private constructor(
-    private readonly tests: ReadonlyMap<string, Recorded>,
-    /** Hash of what test files share. */
-    private readonly shared: string,
-  ) {}
+  private constructor(private readonly tests: ReadonlyMap<string, Recorded>) {}
 
   /**
    * Reads what is known from a file, and runs the test files that are new or have changed.
@@ -30,7 +26,9 @@ export class Coverage {
   static async of(place: Workplace, path: string, say: (line: string) => void): Promise<Coverage> {
     const known: Record<string, Recorded> = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
     const files = place.files.filter(isNumericTest)
-    const texts = new Map(files.map((file) => [file, hash(place.read(file))]))
+    const helpers = place.files.filter((file) => /^test\/(?!mutate\/).*(?<!\.test)\.ts$/.test(file))
+    const shared = hash(...helpers.map(place.read))
+    const texts = new Map(files.map((file) => [file, hash(shared, place.read(file))]))
     const open = files.filter((file) => known[file]?.text !== texts.get(file))
     if (open.length > 0) {
       say(`recording what ${open.length} test files use`)
@@ -45,7 +43,6 @@ export class Coverage {
       }
       writeFileSync(path, JSON.stringify(known, null, 1))
     }
-    const shared = place.files.filter((file) => /^test\/(?!mutate\/).*(?<!\.test)\.ts$/.test(file)).map(place.read)
     return new Coverage(
       new Map(files.filter((file) => known[file]).map((file) => [file, known[file]])),
       hash(...shared),
@@ -73,6 +70,5 @@ export class Coverage {
     tests.reduce((sum, test) => sum + (this.tests.get(test)?.seconds ?? 0), 0)
 
   /** Identifies a list of tests with their texts: a survivor is tried again when they change. */
-  version = (tests: readonly string[]): string =>
-    hash(this.shared, ...tests.map((test) => test + this.tests.get(test)?.text))
+  version = (tests: readonly string[]): string => hash(...tests.map((test) => test + this.tests.get(test)?.text))
 }

@@ -69,9 +69,9 @@ const options: CliOptions = {
   bail: recording ? 0 : 1,
   reporters: [reporter],
   sequence: { sequencer: AsRequested },
-  setupFiles: recording ? ['test/mutate/coverage.setup.ts'] : [],
+  setupFiles: ['test/support/guards.setup.ts', ...(recording ? ['test/mutate/coverage.setup.ts'] : [])],
   // A test that a mutant makes this slow has noticed it.
-  testTimeout: recording ? 120_000 : 20_000,
+  testTimeout: recording ? 160_000 : 60_000,
   silent: true,
 }
 const vitest = await createVitest('test', options, { plugins: recording ? [recorder] : [] })

@@ -18,6 +18,7 @@ import type { Variant } from '../../../../engine/ops/products/work.js'
 import { expectClose } from '../../../support/check.js'
 import { engine } from '../../../support/engine.js'
 import { formulaTensor } from '../../../support/formula.js'
+import { guard } from '../../../support/guards.js'
 import * as reference from '../../../support/reference/index.js'
 import { tensor64, type Tensor64 } from '../../../support/reference/index.js'
 import { emulated } from './emulated_matrices.js'
@@ -51,7 +52,7 @@ export async function gpuEngine(target: Partial<Target> = {}): Promise<Engine> {
   const key = JSON.stringify(target)
   let gpu = engines.get(key)
   if (!gpu) {
-    gpu = new Engine(own.device, own.info, kernels())
+    gpu = guard(new Engine(own.device, own.info, kernels()))
     Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target } })
     engines.set(key, gpu)
   }
