@@ -1,7 +1,7 @@
 /** Which test files use a kernel or call a function. It is recorded once for each version of the tests. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { isAsked, isNumericTest } from './files.js'
+import { COPIES, isAsked, isNumericTest } from './files.js'
 import { hash, type Mutant } from './mutant.js'
 import { Runner } from './runner.js'
 import type { Workplace } from './workplace.js'
@@ -43,10 +43,7 @@ export class Coverage {
       }
       writeFileSync(path, JSON.stringify(known, null, 1))
     }
-    return new Coverage(
-      new Map(files.filter((file) => known[file]).map((file) => [file, known[file]])),
-      hash(...shared),
-    )
+    return new Coverage(new Map(files.filter((file) => known[file]).map((file) => [file, known[file]])))
   }
 
   /** The test files that can notice a mutant: the quickest first. */
@@ -57,10 +54,11 @@ export class Coverage {
       if (within && this.isCalled(`${file}#${within}`)) return recorded.functions.includes(`${file}#${within}`)
       return recorded.functions.some((name) => name.startsWith(`${file}#`))
     }
-    return [...this.tests]
+    const numeric = [...this.tests]
       .filter(([test, recorded]) => isAsked(test, file) && uses(recorded))
       .sort(([, a], [, b]) => a.seconds - b.seconds)
       .map(([test]) => test)
+    return kernel ? [...numeric, COPIES] : numeric
   }
 
   private isCalled = (name: string): boolean =>

@@ -29,3 +29,6 @@ export const isNumericTest = (file: string): boolean => NUMERIC.test(file) && !N
 /** Tests of whole runs take long. They are asked about `train/` only: the other rooms have tests of their own. */
 export const isAsked = (test: string, file: string): boolean =>
   file.startsWith('train/') || !test.startsWith('test/train/run/')
+
+/** Kernels have copies of one snippet. Tests run a copy at its limits, and this test notices a copy that differs. */
+export const COPIES = 'test/shaders/snippets.test.ts'
