@@ -10,6 +10,8 @@ const TO_END = 4
 export interface Outcome {
   /** The first failure, if there was one. */
   readonly failed?: { readonly test: string; readonly message: string }
+  /** Files of all tests that failed; without `record` only of the first. */
+  readonly failures: readonly string[]
   /** Seconds of each test file. */
   readonly seconds: Readonly<Record<string, number>>
 }
@@ -57,12 +59,13 @@ export class Runner {
     const child = (this.child ??= await this.start())
     return new Promise((resolve) => {
       let failed: Outcome['failed']
+      const failures: string[] = []
       const end = (seconds: Outcome['seconds'], healthy: boolean): void => {
         clearTimeout(timer)
         child.off('message', answered)
         child.off('exit', died)
         if (!healthy) this.stop()
-        resolve({ failed, seconds })
+        resolve({ failed, failures, seconds })
       }
       const late = (): void => {
         failed ??= { test: 'time limit', message: `no end after ${limit.toFixed(0)} s` }
@@ -74,6 +77,7 @@ export class Runner {
       }
       const answered = (answer: Answer): void => {
         if ('done' in answer) return end(answer.seconds, true)
+        failures.push(answer.failed.test.split(' > ')[0])
         if (failed) return
         failed = answer.failed
         if (this.record) return

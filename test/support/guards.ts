@@ -17,8 +17,10 @@ const guardWords = new Uint32Array(GUARD / 4).fill(NAN)
 
 /** Sizes without guards of the buffers that exist. */
 const sizes = new Map<GPUBuffer, number>()
-/** Guards of buffers that were destroyed since the last check, copied to buffers of their own. */
-const copies: { label: string; guard: GPUBuffer }[] = []
+/** The guards of buffers that were destroyed since the last check: their labels, and copies one behind another. */
+const destroyed: string[] = []
+const MOST_DESTROYED = 4096
+let copies: GPUBuffer | undefined
 let guarded: Engine | undefined
 
 /** Gives the buffers that an engine makes from now on a guard each. All guarded engines have one device. */
@@ -27,6 +29,8 @@ export function guard<E extends Engine>(engine: E): E {
   const make = engine.createBuffer.bind(engine)
   const bind = engine.createBindGroup.bind(engine)
   guarded = engine
+  // Made before any test, because some tests count buffers.
+  copies ??= device.createBuffer({ size: MOST_DESTROYED * GUARD, usage: 0x04 | 0x08, label: 'guards' })
   engine.createBuffer = (size, usage, label) => {
     if (!(usage & STORAGE) || usage & UNIFORM || size + GUARD > device.limits.maxStorageBufferBindingSize)
       return make(size, usage, label)
@@ -36,8 +40,10 @@ export function guard<E extends Engine>(engine: E): E {
     sizes.set(buffer, size)
     const destroy = buffer.destroy.bind(buffer)
     buffer.destroy = () => {
-      if (sizes.has(buffer)) copies.push({ label, guard: copyOf(device, buffer, size) })
-      sizes.delete(buffer)
+      if (sizes.delete(buffer) && destroyed.length < MOST_DESTROYED) {
+        copy(device, buffer, size, copies!, destroyed.length * GUARD)
+        destroyed.push(label)
+      }
       destroy()
     }
     return buffer
@@ -53,20 +59,18 @@ export function guard<E extends Engine>(engine: E): E {
   return engine
 }
 
-function copyOf(device: GPUDevice, buffer: GPUBuffer, size: number): GPUBuffer {
-  const copy = device.createBuffer({ size: GUARD, usage: 0x04 | 0x08, label: 'guard' })
+function copy(device: GPUDevice, from: GPUBuffer, at: number, to: GPUBuffer, place: number): void {
   const encoder = device.createCommandEncoder()
-  encoder.copyBufferToBuffer(buffer, size, copy, 0, GUARD)
+  encoder.copyBufferToBuffer(from, at, to, place, GUARD)
   device.queue.submit([encoder.finish()])
-  return copy
 }
 
 /** The labels of buffers that a kernel has written beyond since the last check. */
 export async function writtenBeyond(): Promise<string[]> {
-  if (!guarded || sizes.size + copies.length === 0) return []
+  if (!guarded || !copies || sizes.size + destroyed.length === 0) return []
   const { device } = guarded
   const all = [
-    ...copies.map(({ label, guard }) => ({ label, buffer: guard, at: 0 })),
+    ...destroyed.splice(0).map((label, i) => ({ label, buffer: copies!, at: i * GUARD })),
     ...[...sizes].map(([buffer, at]) => ({ label: buffer.label, buffer, at })),
   ]
   const read = device.createBuffer({ size: all.length * GUARD, usage: 0x01 | 0x08, label: 'guards' })
@@ -77,7 +81,6 @@ export async function writtenBeyond(): Promise<string[]> {
   const words = new Uint32Array(read.getMappedRange())
   const changed = all.filter((_, i) => words.subarray((i * GUARD) / 4, ((i + 1) * GUARD) / 4).some((w) => w !== NAN))
   read.destroy()
-  for (const { guard } of copies.splice(0)) guard.destroy()
   for (const { buffer, at } of changed) if (sizes.has(buffer)) device.queue.writeBuffer(buffer, at, guardWords)
   return changed.map(({ label }) => label)
 }
