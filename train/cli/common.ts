@@ -1,4 +1,5 @@
 /** Helpers that all training commands share. */
+import type { Command } from 'commander'
 import { openEngine, type NodeEngine } from '../../engine/node/index.js'
 
 export { asCommandLine, optionOf, parseOptions, printable, runCommand, withAdapter } from '../../engine/node/command.js'
@@ -9,6 +10,10 @@ export async function openWithNote(adapter?: string): Promise<NodeEngine> {
   console.error(engine.driver.note)
   return engine
 }
+
+/** Adds the option of every command that writes a file which the user names. Without it no file is replaced. */
+export const withForce = (command: Command, option = '--out'): Command =>
+  command.option('--force', `replace the file of ${option} if it exists`)
 
 /** A parser of numbers for commander. Its error names the option and the text. */
 export const number =

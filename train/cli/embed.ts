@@ -13,7 +13,16 @@ import { readBackbone, readWeights, refuseOtherNetwork } from '../node/weights.j
 import { extractFeatures } from '../readout/features.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
 import { beginPhase } from './phases.js'
-import { number, openWithNote, optionOf, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
+import {
+  number,
+  openWithNote,
+  optionOf,
+  parseOptions,
+  runCommand,
+  wholeNumber,
+  withAdapter,
+  withForce,
+} from './common.js'
 import { withoutDefaults } from './pretrain_options.js'
 import { configOfWeights, describeInput } from './weights_config.js'
 
@@ -29,10 +38,11 @@ interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution' 
   split?: Split
   limit?: number
   out: string
+  force?: true
   adapter?: string
 }
 
-const command = withAdapter(
+const command = withForce(
   new Command('embed')
     .description(
       'Write the features of a data set, computed in eval mode from one clean view per image, to a safetensors file ' +
@@ -71,6 +81,7 @@ const command = withAdapter(
     )
     .option('--limit <count>', 'number of images, from the start of the split (all)', wholeNumber('--limit', 1)),
 )
+withAdapter(command)
 
 /** An option as on the command line: `--width 64`, `--no-stem-relu`. */
 const optionFor = (name: string, value: unknown): string =>
@@ -129,8 +140,8 @@ function embedConfig(options: Options, { saved, config: trained }: Loaded) {
 
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
-  const { limit, out, adapter } = options
-  await checkFile('--out', out)
+  const { limit, out, force, adapter } = options
+  await checkFile('--out', out, force)
   const loaded = await loadWeights(options)
   const config = embedConfig(options, loaded)
   const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config

@@ -217,10 +217,6 @@ function fieldsOf({
   }
 }
 
-/** As `readOptions`, where the network does not matter: the weights of `init` need not be there. */
-export const configOf = async (options: Partial<PretrainCliOptions>): Promise<PretrainConfig> =>
-  (await readOptions(options, false)).config
-
 export interface ReadOptions {
   config: PretrainConfig
   /** The options that are given. There are none where a run to resume or a recipe gives all options. */
@@ -233,6 +229,7 @@ export interface ReadOptions {
  * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
  * The weights of `init` say which network it is.
  *
+ * @param readInit false where the network does not matter: the weights of `init` need not be there
  * @throws ConfigError in one line
  */
 export async function readOptions(options: Partial<PretrainCliOptions>, readInit = true): Promise<ReadOptions> {

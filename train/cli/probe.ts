@@ -8,7 +8,7 @@ import type { ImageDataset } from '../data/dataset.js'
 import { fractionIndicesPerClass, perClassSubset, subset } from '../data/subset.js'
 import { diagnose } from '../diagnostics/diagnose.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
-import { writeAtomically } from '../node/files.js'
+import { checkFile, writeAtomically } from '../node/files.js'
 import { readBackbone, readWeights } from '../node/weights.js'
 import { estimateFineTuneSeconds, estimateReadoutSeconds, estimateStatisticsSeconds } from '../readout/estimate.js'
 import { estimateStatistics, typicalStatistics } from '../readout/features.js'
@@ -19,7 +19,7 @@ import type { InitialWeights } from '../run/pretrain.js'
 import { counted, describeViews, duration, formatCount } from '../report/text.js'
 import { buildNetwork } from '../step/network.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
-import { number, openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
+import { number, openWithNote, parseOptions, runCommand, wholeNumber, withAdapter, withForce } from './common.js'
 import { beginPhase, phaseReporter } from './phases.js'
 import { accuracyTable, diagnosticsTable, type Figures, type Row } from './probe_table.js'
 import { configOfWeights } from './weights_config.js'
@@ -36,6 +36,7 @@ interface Options {
   fineTune?: true
   average?: true
   json?: string
+  force?: true
   data?: string
   dataDir?: string
   resolution?: number
@@ -43,7 +44,7 @@ interface Options {
   adapter?: string
 }
 
-const command = withAdapter(
+const command = withForce(
   new Command('probe')
     .description(
       'Read out the newest checkpoint of a run with a linear probe and k nearest neighbours, and do the same with the ' +
@@ -82,7 +83,9 @@ const command = withAdapter(
       number('--resolution'),
     )
     .option('--resize <filter>', 'how the pictures of a folder are resized: lanczos or bilinear (as in the run)'),
+  '--json',
 )
+withAdapter(command)
 
 /** Seed of the choice of labelled images: every probe of every run uses the same ones. */
 const LABELS_SEED = 1
@@ -277,6 +280,7 @@ async function readRows(probe: Probe, backbone: Backbone, { name }: Subject, { u
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
   checkOptions(options)
+  if (options.json !== undefined) await checkFile('--json', options.json, options.force)
   const subject = await chooseSubject(options)
   const { config, progress } = subject
   const images = await loadImages(options, config)
