@@ -1,5 +1,6 @@
 /** Helpers that all training commands share. */
 import type { Command } from 'commander'
+import { wrapped } from '../report/text.js'
 import { openEngine, type NodeEngine } from '../../engine/node/index.js'
 
 export { asCommandLine, optionOf, parseOptions, printable, runCommand, withAdapter } from '../../engine/node/command.js'
@@ -7,9 +8,16 @@ export { asCommandLine, optionOf, parseOptions, printable, runCommand, withAdapt
 /** Opens the engine and prints one line with the adapter that it uses. */
 export async function openWithNote(adapter?: string): Promise<NodeEngine> {
   const engine = await openEngine({ adapter })
-  console.error(engine.driver.note)
+  say(engine.driver.note)
   return engine
 }
+
+/** Prints text to stderr; see `sayOn`. */
+export const say = (text: string): void => sayOn(process.stderr, text)
+
+/** Prints lines. On a terminal they are broken between words, so that none is cut where the terminal ends. */
+export const sayOn = (stream: NodeJS.WriteStream, text: string): void =>
+  void stream.write(`${stream.isTTY ? wrapped(text, stream.columns || 80) : text}\n`)
 
 /** Adds the option of every command that writes a file which the user names. Without it no file is replaced. */
 export const withForce = (command: Command, option = '--out'): Command =>

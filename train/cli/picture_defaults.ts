@@ -99,10 +99,10 @@ function noteOf(chosen: PartialConfig, config: PretrainConfig, pictures: number,
   const values = named.filter(([, value]) => value !== undefined).map(([name, value]) => `\`${name}\` ${value}`)
   const bytes = bytesIfFits(room, config)
   if (values.length === 0 || bytes === undefined) return undefined
-  const small = width !== undefined || augmentation ? 'small enough for a processor; ' : ''
+  const small = width !== undefined || augmentation ? 'sized for a processor: ' : ''
   return (
     `${counted(pictures, 'picture')}: chose ${values.join(', ')}\n` +
-    `(${small}a step takes ${mebibytes(bytes)} of memory; options that you give win)`
+    `(${small}a step takes ${mebibytes(bytes)}; options that you give win)`
   )
 }
 
