@@ -19,6 +19,8 @@ import {
   optionOf,
   parseOptions,
   runCommand,
+  say,
+  sayOn,
   wholeNumber,
   withAdapter,
   withForce,
@@ -123,7 +125,7 @@ function embedConfig(options: Options, { saved, config: trained }: Loaded) {
   for (const [name, value] of Object.entries(chosen)) {
     const own = saved[name as keyof FeatureInfo]
     if (value !== undefined && own !== undefined && value !== own)
-      console.error(`${optionFor(name, value)} overrides ${optionFor(name, own)}, with which the weights were trained`)
+      say(`${optionFor(name, value)} overrides ${optionFor(name, own)}, with which the weights were trained`)
   }
   const sameData = trained && (data ?? trained.data) === trained.data
   // Images are normalised as in pretraining, whatever the data set is now.
@@ -183,7 +185,8 @@ await runCommand(async () => {
     },
   )
   await writeAtomically(out, bytes)
-  console.log(
+  sayOn(
+    process.stdout,
     `${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${data}, ${describeInput(config)}`,
   )
 })

@@ -51,22 +51,15 @@ export async function nextCommands(
   return [
     ...(stopped === 'done' ? [] : [commandLine('pretrain', '--resume', '--out', out, ...chosen)]),
     commandLine('watch', out),
-    ...((await canProbe(config, dataset)) ? [commandLine('probe', '--run', out, ...quick, ...chosen)] : []),
+    ...((await canProbe(config)) ? [commandLine('probe', '--run', out, ...quick, ...chosen)] : []),
     commandLine('embed', '--run', out, '--out', features, ...force, ...chosen),
   ]
 }
 
 /** Whether there are labelled images to train a probe on and to test it. Nothing is fetched or decoded for it. */
-async function canProbe({ data, ...options }: PretrainConfig, { split, labels }: ImageDataset): Promise<boolean> {
-  const loader = await datasetLoader(data)
-  if (split === 'train' && labels.length === 0) return false
-  if (options.dataDir === undefined) return true
-  const { dataDir } = options
-  const count = loader.count
-    ? loader.count('test', { dataDir })
-    : loadDataset(data, 'test', { dataDir }).then((test) => test.count)
-  return count.then(
-    (images) => images > 0,
-    () => false,
-  )
+async function canProbe({ data, dataDir }: PretrainConfig): Promise<boolean> {
+  if (dataDir === undefined) return true
+  const { labelled } = await datasetLoader(data)
+  const found = labelled ? labelled({ dataDir }) : loadDataset(data, 'test', { dataDir }).then(() => true)
+  return found.catch(() => false)
 }

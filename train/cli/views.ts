@@ -7,7 +7,7 @@ import { checkFile, writeAtomically } from '../node/files.js'
 import { firstAcrossClasses } from '../data/subset.js'
 import { contactSheet, imagesWithViews } from '../node/contact_sheet.js'
 import { counted } from '../report/text.js'
-import { openWithNote, parseOptions, runCommand, wholeNumber, withAdapter, withForce } from './common.js'
+import { openWithNote, parseOptions, runCommand, sayOn, wholeNumber, withAdapter, withForce } from './common.js'
 import { pictureSizes } from './picture_defaults.js'
 import { readOptions, type PretrainCliOptions } from './pretrain_options.js'
 
@@ -90,7 +90,8 @@ await runCommand(async () => {
   const tile = Math.max(1, Math.round(TILE / recipe.size)) * recipe.size
   await writeAtomically(out, await contactSheet(rows, { tile, afterFirst: 16 }))
   const pixels = sides.map((size) => `${size}×${size}`).join(' and ')
-  console.log(
+  sayOn(
+    process.stdout,
     `${out}: ${counted(images.length, 'image')} of ${dataset.name}, each with ${counted(views, 'view')} of ${pixels} pixels`,
   )
 })

@@ -3,7 +3,7 @@ import type { PretrainConfig } from '../config/config.js'
 import type { Summary } from '../run/folder.js'
 import type { DiagnosticsLine, OnlineReadout, StepMetrics } from '../run/metrics.js'
 import { html, Html, page, pngUrl } from './html.js'
-import { lineChart, type Series } from './plots.js'
+import { describeLines, lineChart, type Series } from './plots.js'
 import { counted, duration, formatCount, percent } from './text.js'
 
 /** What the files of a run say. */
@@ -54,12 +54,26 @@ function findings({ metrics, online, diagnostics, summary }: RunFigures): string
   const alpha = diagnostics.at(-1)?.alpha
   return [
     `${state}: ${formatCount(last.step)} of ${counted(last.steps, 'step')} in ${duration(last.seconds)} of training,`,
-    `loss ${number(last.loss)}.`,
+    `${lossSoFar(metrics)}.`,
     knn ? `Nearest neighbours (k = ${knn.k}) reach ${percent(knn.top1)} at step ${formatCount(knn.step)}.` : '',
     alpha === undefined ? '' : `The spectrum of the features falls with exponent α = ${alpha.toFixed(2)}.`,
   ]
     .filter(Boolean)
     .join(' ')
+}
+
+/** The losses that a mean is taken over: single losses vary with their images. */
+const SHARE_OF_MEAN = 0.05
+const LEAST_OF_MEAN = 10
+
+/** How the loss has changed, by means over some steps. */
+function lossSoFar(metrics: readonly StepMetrics[]): string {
+  const losses = metrics.map(({ loss }) => loss).filter(Number.isFinite)
+  if (losses.length === 0) return 'no finite loss'
+  const count = Math.max(LEAST_OF_MEAN, Math.round(SHARE_OF_MEAN * losses.length))
+  const mean = (values: readonly number[]): string => number(values.reduce((a, b) => a + b, 0) / values.length)
+  if (losses.length < 2 * count) return `loss ${mean(losses)} (mean of all steps)`
+  return `loss from ${mean(losses.slice(0, count))} to ${mean(losses.slice(-count))} (means of the first and the last ${count} steps)`
 }
 
 function warnings({ diagnostics, metrics }: RunFigures): Html[] {
@@ -120,7 +134,7 @@ async function lossSection({ metrics, config }: RunFigures): Promise<Html | unde
   return section(
     'Training loss',
     [await over('steps', step), await over(unit, (line) => line.seconds / seconds), partsChart, lambda],
-    `Faint lines show each step, strong lines the running mean.${partsChart ? ' The parts of the loss add up to it.' : ''}`,
+    `${describeLines(metrics.length)}${partsChart ? ' The parts of the loss add up to it.' : ''}`,
   )
 }
 
