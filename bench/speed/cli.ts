@@ -39,7 +39,7 @@ const BENCHMARKS = {
   step: { says: 'whole steps: images/s, time by kernel, memory, seconds to the first step', takes: MEASURE },
   losses: { says: 'each objective by number of views and projector width', takes: MEASURE },
   readout: { says: "the paper's linear probe and kNN at the size of CIFAR-10", takes: MEASURE },
-  precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'force', 'dataDir'] },
+  precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'force', 'quick', 'dataDir'] },
   trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds'] },
 } as const satisfies Record<string, { says: string; takes: readonly (keyof Options)[] }>
 
@@ -113,7 +113,7 @@ await runCommand(async () => {
     if (name === 'losses') return benchLosses({ engine, ...shared })
     if (name === 'readout') return benchReadout({ engine, ...shared })
     if (name === 'step') return benchSteps({ engine, ...shared })
-    if (name === 'precision') return benchPrecision({ engine, origin, dataDir, onMessage })
+    if (name === 'precision') return benchPrecision({ engine, origin, quick, dataDir, onMessage })
     // The peers' processes have their own devices and need the whole machine.
     const { adapterClass, f16 } = engine.target
     engine.close()

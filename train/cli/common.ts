@@ -1,9 +1,18 @@
 /** Helpers that all training commands share. */
 import type { Command } from 'commander'
-import { wrapped } from '../report/text.js'
+import { say } from '../../engine/node/command.js'
 import { openEngine, type NodeEngine } from '../../engine/node/index.js'
 
-export { asCommandLine, optionOf, parseOptions, printable, runCommand, withAdapter } from '../../engine/node/command.js'
+export {
+  asCommandLine,
+  optionOf,
+  parseOptions,
+  printable,
+  runCommand,
+  withAdapter,
+  say,
+  sayOn,
+} from '../../engine/node/command.js'
 
 /** Opens the engine and prints one line with the adapter that it uses. */
 export async function openWithNote(adapter?: string): Promise<NodeEngine> {
@@ -11,13 +20,6 @@ export async function openWithNote(adapter?: string): Promise<NodeEngine> {
   say(engine.driver.note)
   return engine
 }
-
-/** Prints text to stderr; see `sayOn`. */
-export const say = (text: string): void => sayOn(process.stderr, text)
-
-/** Prints lines. On a terminal they are broken between words, so that none is cut where the terminal ends. */
-export const sayOn = (stream: NodeJS.WriteStream, text: string): void =>
-  void stream.write(`${stream.isTTY ? wrapped(text, stream.columns || 80) : text}\n`)
 
 /** Adds the option of every command that writes a file which the user names. Without it no file is replaced. */
 export const withForce = (command: Command, option = '--out'): Command =>

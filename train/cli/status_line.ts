@@ -1,6 +1,5 @@
 /** A status line: the last line of a terminal, redrawn in place while other lines are printed above it. */
-
-import { wrapped } from '../report/text.js'
+import { wrapped } from '../../engine/node/command.js'
 
 const MS_BETWEEN_DRAWS = 100
 /** A line that does not change by itself is drawn again after this time, because it may show the time that has passed. */

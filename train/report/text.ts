@@ -30,21 +30,6 @@ const parts = (large: number, largeUnit: string, small: number, smallUnit: strin
 export const describeViews = (views: number): string =>
   views === 1 ? '1 clean view' : `1 clean and ${counted(views - 1, 'random view')}`
 
-/** Text in lines shorter than a number of columns, broken between words. What follows a break is indented by two. */
-export function wrapped(text: string, columns: number): string {
-  const lines = text.split('\n').flatMap((line) => {
-    const broken = ['']
-    for (const word of line.split(/(?<=\S) /)) {
-      const last = broken.length - 1
-      const joined = broken[last] === '' ? word : `${broken[last]} ${word}`
-      if (joined.length < columns || broken[last].trim() === '') broken[last] = joined
-      else broken.push(`  ${word}`)
-    }
-    return broken
-  })
-  return lines.join('\n')
-}
-
 /** Lines of a table for a terminal: the first column is flush left, the others are flush right. */
 export function alignedTable(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))

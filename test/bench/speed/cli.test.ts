@@ -22,7 +22,7 @@ test.each([
     '--lend-rest',
     '--lend-rest is not for kernels: it takes --json, --plots, --force, --only, --rounds and --quick',
   ],
-  ['precision', '--rounds', '3', '--rounds is not for precision: it takes --json, --force and --data-dir'],
+  ['precision', '--rounds', '3', '--rounds is not for precision: it takes --json, --force, --quick and --data-dir'],
   ['step', '--rounds', '1.5', '--rounds 1.5: must be a whole number of at least 1'],
 ])('%s %s: an option of another benchmark is refused in one line', async (...args) => {
   const line = args.pop()

@@ -61,6 +61,29 @@ test.each([30, 40, 60, 80, 120])('a line with everything fits %i columns, and sh
   expect(screen.widest).toBeLessThan(columns)
 })
 
+test('the bar keeps its length, and what was left out once does not come back', () => {
+  const screen = new Screen(80)
+  const display = pretrainDisplay(screen.stream)
+  const shown: string[] = []
+  display.begin(0, 9000)
+  const losses = [1.5, 12345.6, 1.5, 1.5]
+  losses.forEach((loss, i) => {
+    // The second line has no room for the epoch.
+    display.step(metrics(1 + i, { steps: 9000, loss, lambda: i === 1 ? 0.012345 : undefined, seconds: 9.1 * i }))
+    vi.advanceTimersByTime(1000)
+    shown.push(screen.lines[screen.lines.length - 1])
+  })
+  expect(shown.map((line) => line.replace(/^([█░]*) .*$/, '$1').length)).toEqual([12, 12, 12, 12])
+  expect(shown.map((line) => line.includes('epoch 100'))).toEqual([true, false, false, false])
+})
+
+test('a long message is broken between words', () => {
+  const screen = new Screen(40)
+  const display = pretrainDisplay(screen.stream)
+  display.message('stopping after the steps in flight; press Ctrl-C again to quit at once')
+  expect(screen.lines).toEqual(['stopping after the steps in flight;', '  press Ctrl-C again to quit at once', ''])
+})
+
 test('before the first step has ended no time is guessed', () => {
   const screen = new Screen(80)
   const display = pretrainDisplay(screen.stream)
