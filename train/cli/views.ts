@@ -1,13 +1,14 @@
 /** `npm run views -- --out views.png`: draws images and the views that training makes of them. */
 import { Command } from 'commander'
 import { cropGroups, recipes } from '../augment/recipe.js'
-import { ConfigError, overlay, resolveConfig } from '../config/config.js'
+import { overlay, resolveConfig } from '../config/config.js'
 import { datasetLoader, datasetNames, loadDataset } from '../node/data/index.js'
 import { checkFile, writeAtomically } from '../node/files.js'
 import { firstAcrossClasses } from '../data/subset.js'
 import { contactSheet, imagesWithViews } from '../node/contact_sheet.js'
 import { counted } from '../report/text.js'
 import { openWithNote, parseOptions, runCommand, sayOn, wholeNumber, withAdapter, withForce } from './common.js'
+import { extensionOf } from './extension.js'
 import { pictureSizes } from './picture_defaults.js'
 import { readOptions, type PretrainCliOptions } from './pretrain_options.js'
 
@@ -37,7 +38,7 @@ const TILE = 128
 const command = withForce(
   new Command('views')
     .description('Draw a contact sheet. Each row shows a training image and then its views, as training makes them.')
-    .option('--out <file>', 'PNG file to write', 'views.png')
+    .option('--out <file>', 'PNG or JPEG file to write', 'views.png')
     .option('--recipe <name>', 'recipe of a run of the paper, as for pretrain')
     .option('--config <file.yaml>', "options from a file, named as in a run's config.yaml")
     .option('--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`)
@@ -69,7 +70,7 @@ withAdapter(command)
 
 await runCommand(async () => {
   const { out, force, images: count, views: wanted, adapter, ...fields } = parseOptions<Options>(command)
-  if (!/\.png$/i.test(out)) throw new ConfigError(`--out ${out}: the sheet is a PNG file, so its name must end in .png`)
+  const extension = extensionOf('--out', out, ['.png', '.jpg', '.jpeg'])
   await checkFile('--out', out, force)
   // The weights of `init` need not be there: only the views matter.
   const { config, given } = await readOptions(fields, false)
@@ -88,7 +89,7 @@ await runCommand(async () => {
   const images = firstAcrossClasses(dataset, count)
   const rows = await imagesWithViews(engine, dataset, { recipe, views, images, seed })
   const tile = Math.max(1, Math.round(TILE / recipe.size)) * recipe.size
-  await writeAtomically(out, await contactSheet(rows, { tile, afterFirst: 16 }))
+  await writeAtomically(out, await contactSheet(rows, { tile, afterFirst: 16 }, extension === '.png' ? 'png' : 'jpeg'))
   const pixels = sides.map((size) => `${size}×${size}`).join(' and ')
   sayOn(
     process.stdout,
