@@ -25,14 +25,15 @@ interface Options extends WeightsOptions {
 
 const command = withForce(
   withWeights(
-  new Command('export')
-    .description(
-      'Write a network as an ONNX model. Its input `images` is f32 [N, 3, H, W], RGB in [0, 1]: the model normalises ' +
-        'them itself. Its output `features` is [N, D]; `embeddings` and `logits` are added on request.',
-    )
-    .requiredOption('--out <file>', 'file to write: .onnx')
-    .addOption(new Option('--format <name>', 'format of the file').choices(['onnx']).default('onnx')),
-))
+    new Command('export')
+      .description(
+        'Write a network as an ONNX model. Its input `images` is f32 [N, 3, H, W], RGB in [0, 1]: the model normalises ' +
+          'them itself. Its output `features` is [N, D]; `embeddings` and `logits` are added on request.',
+      )
+      .requiredOption('--out <file>', 'file to write: .onnx')
+      .addOption(new Option('--format <name>', 'format of the file').choices(['onnx']).default('onnx')),
+  ),
+)
   .option('--projector', 'with --run: add the output `embeddings`, those of the projector')
   .option('--head <file>', 'add the output `logits`, of the linear probe that `npm run probe` wrote with --save-head')
 
