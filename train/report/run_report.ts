@@ -36,12 +36,18 @@ const style = `
 export async function runReport(run: RunFigures): Promise<string> {
   const { config } = run
   const body = html`<p class="soft">webgpu-ssl · ${run.name}${run.summary ? ` · ${day(run.summary.date)}` : ''}</p>
-    <h1>${config.arch.replace('resnet', 'ResNet-')} on ${config.data}: ${config.objective}, ${config.views} views</h1>
+    <h1>
+      ${config.arch.replace('resnet', 'ResNet-')} on ${dataOf(config)}: ${config.objective}, ${config.views} views
+    </h1>
     <p class="lead">${findings(run)}</p>
     ${warnings(run)} ${await lossSection(run)} ${await readoutSection(run)} ${await spectrumSection(run)}
     ${run.views && viewsSection(run.views)} ${await speedSection(run)} ${configSection(run)}`
   return page({ title: `webgpu-ssl: ${run.name}`, style, body })
 }
+
+/** The name of the images: that of their folder, where they are a user's pictures. */
+const dataOf = ({ data, dataDir }: PretrainConfig): string =>
+  (data === 'folder' && dataDir?.split(/[\\/]/).findLast((name) => name !== '')) || data
 
 const ENDINGS = { done: 'The run is complete', signal: 'The run was stopped', time: 'The run reached its time limit' }
 
