@@ -14,6 +14,8 @@ export interface Display {
   stop(): void
 }
 
+/** Seconds after which a user may wonder why the first step has not ended. */
+const SLOW = 5
 const MS_BETWEEN_LINES = 10_000
 
 export const pretrainDisplay = (stream: NodeJS.WriteStream = process.stderr): Display =>
@@ -31,11 +33,14 @@ function terminalDisplay(stream: NodeJS.WriteStream): Display {
     },
     begin(done, steps) {
       const begun = performance.now()
+      // What has no room here may have room in the lines of steps.
+      const fitted = lineFitter()
       line.show((columns) => {
         const seconds = (performance.now() - begun) / 1000
         return fitted(columns, done / steps, [
           { text: running(done, steps), keep: Infinity },
-          { text: seconds < 1 ? '' : `${duration(seconds)} so far`, keep: 1 },
+          { text: seconds < 1 ? '' : `${duration(seconds)} so far`, keep: 2 },
+          { text: seconds < SLOW ? '' : 'the first step is slow', keep: 1 },
         ])
       })
     },
@@ -95,7 +100,7 @@ function partsOfSteps(): (metrics: StepMetrics) => LinePart[] {
     return [
       { text: `step ${step}/${steps}`, keep: 6 },
       { text: `epoch ${epoch + 1}`, keep: 1 },
-      { text: `loss ${loss.toPrecision(5)}`, keep: 5 },
+      { text: `loss ${loss.toPrecision(4)}`, keep: 5 },
       { text: lambda === undefined ? '' : `λ ${lambda.toPrecision(3)}`, keep: 2 },
       // Accuracy on one random view of the training batch, which does not compare with a readout on test images.
       { text: probeTop1 === undefined ? '' : `probe ${percent(probeTop1, 0)} (batch)`, keep: 3 },
@@ -105,6 +110,6 @@ function partsOfSteps(): (metrics: StepMetrics) => LinePart[] {
   }
 }
 
-/** Three digits, or all before the decimal point. */
+/** Two digits, or all before the decimal point. */
 export const rate = (imagesPerSecond: number): string =>
-  imagesPerSecond >= 100 ? imagesPerSecond.toFixed(0) : imagesPerSecond.toPrecision(3)
+  imagesPerSecond >= 10 ? imagesPerSecond.toFixed(0) : imagesPerSecond.toPrecision(2)

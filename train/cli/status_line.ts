@@ -78,7 +78,7 @@ export interface LinePart {
 
 const SEPARATOR = ' · '
 /** Cells of the bar. It keeps its length, so that only what it shows moves. */
-const BAR = 12
+const BAR = 8
 /** The bar is left out after parts with a smaller `keep`. */
 const KEEP_BAR = 3.5
 
