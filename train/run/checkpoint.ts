@@ -83,7 +83,11 @@ export async function saveCheckpoint(
   for (const name of older) {
     if (kept.has(name)) continue
     const { byTime, passing } = await readCheckpoint(store, name).catch((): Partial<Progress> => ({}))
-    await store.remove(byTime || passing ? checkpointPath(name) : checkpointPath(name, STATE_FILE))
+    await store.remove(checkpointPath(name, STATE_FILE))
+    if (!byTime && !passing) continue
+    // The record goes last: if the process is killed meanwhile, the next checkpoint removes what is left.
+    for (const file of [AVERAGE_FILE, MODEL_FILE]) await store.remove(checkpointPath(name, file))
+    await store.remove(checkpointPath(name))
   }
 }
 
