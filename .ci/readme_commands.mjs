@@ -2,7 +2,7 @@
 // long; with TEXT only those that contain it. A command without an entry in `reduced`, and an entry without a command, is
 // an error: whoever documents a command says here how to try it.
 import { execFileSync, spawn } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
 
@@ -81,6 +81,7 @@ function run(command, args, stopAfter) {
 const files = execFileSync('git', ['ls-files', '*.md'], { encoding: 'utf8' }).trim().split('\n')
 const commands = [...new Set(files.flatMap(commandsOf))]
 const used = new Set()
+mkdirSync(work, { recursive: true })
 writeGrid(join(work, 'my-grid.yaml'))
 for (const line of commands) {
   const [, name, rest] = /^npm (?:run )?([\w:-]+)(?: --)?(.*)$/.exec(line)
