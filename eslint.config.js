@@ -11,7 +11,7 @@ const nodeRooms = { engine: ['engine/node'], models: [], train: ['train/node', '
 const measurements = ['speed', 'paper', 'sweep']
 
 const builtins = builtinModules.filter((name) => /^[a-z]\w*$/.test(name))
-const nodePackages = ['cli-progress', 'commander', 'pacote', 'sharp', 'tar', 'tsx', 'webgpu']
+const nodePackages = ['cli-progress', 'commander', 'sharp', 'tar', 'tsx', 'webgpu']
 const nodeGlobals = [
   'process',
   'Buffer',
