@@ -1,6 +1,6 @@
 /** The package in the tools that web developers use: each builds one page, and the page trains in a browser. */
 import { build as esbuild } from 'esbuild'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
 import { build as viteBuild, createServer, type InlineConfig } from 'vite'
@@ -9,7 +9,7 @@ import webpack from 'webpack'
 import { extractFeatures, fromArrays, pretrain, resolveConfig } from '../../train/index.js'
 import { launchChromium, noChromium, serveFolder } from '../support/browser.js'
 import { engine } from '../support/engine.js'
-import { installedProject } from './project.js'
+import { installedProject, root } from './project.js'
 
 const PAGE =
   '<!doctype html><title>page</title><link rel="icon" href="data:," /><script type="module" src="./page.js"></script>'
@@ -101,6 +101,29 @@ describe.skipIf(noChromium('bundlers.test.ts'))('a page that trains', () => {
     } finally {
       await context.close()
       await close()
+    }
+  })
+
+  test('the page of the README trains, and is done when it is loaded again', async () => {
+    const output = outputFolder('readme')
+    const text = readFileSync(join(root, 'test/readme/own_page.ts'), 'utf8')
+    const contents = text.replace('../../train/index.js', 'webgpu-ssl/train')
+    const stdin = { contents, loader: 'ts', resolveDir: folder } as const
+    await esbuild({ stdin, bundle: true, format: 'esm', outfile: join(output, 'page.js') })
+    const { url, close } = await serveFolder(output)
+    const page = await browser.newPage()
+    try {
+      await page.goto(url)
+      const summary = () => page.locator('pre').textContent({ timeout: 100_000 })
+      const first = JSON.parse((await summary()) ?? '') as { stopped: string; steps: number }
+      expect(first).toMatchObject({ stopped: 'done', steps: 12 })
+      expect(await page.locator('body').innerText()).toMatch(/^1: [\d.]+ 2: [\d.]+ /)
+      await page.reload()
+      expect(JSON.parse((await summary()) ?? '')).toEqual(first)
+      expect(await page.locator('body').innerText()).not.toMatch(/^1: /)
+    } finally {
+      await page.close()
+      close()
     }
   })
 })

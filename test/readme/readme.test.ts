@@ -7,9 +7,13 @@ import { describe, expect, test } from 'vitest'
 
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 
-const packages = { '../../train/node/index.js': 'webgpu-ssl', '../../engine/standalone/index.js': 'webgpu-ssl/kernels' }
+const packages = {
+  '../../train/node/index.js': 'webgpu-ssl',
+  '../../train/index.js': 'webgpu-ssl/train',
+  '../../engine/standalone/index.js': 'webgpu-ssl/kernels',
+}
 
-describe.each(['own_images', 'own_images_pretrain', 'own_kernel'])('%s.ts', (name) => {
+describe.each(['own_images', 'own_images_pretrain', 'own_page', 'own_kernel'])('%s.ts', (name) => {
   const text = readFileSync(new URL(`${name}.ts`, import.meta.url), 'utf8')
 
   test('stands in the README, in at most 30 lines', () => {
