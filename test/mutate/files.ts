@@ -22,7 +22,7 @@ export const familyOf = (file: string): string | undefined =>
 const NUMERIC = /^test\/(engine|models|train\/(objectives|step|augment|diagnostics|readout|run))\/.*\.test\.ts$/
 /** Tests of drivers and of programs that this process starts, and of texts, where each change of a text is a failure. */
 const NOT_NUMERIC =
-  /^test\/(engine\/(node\/|one_layer|shaders|profiling|tuning|failures|copies|pieces)|models\/torchvision)/
+  /^test\/(engine\/(node\/|one_layer|shaders|profiling|tuning|failures|copies|pieces|standalone\/reference)|models\/(torchvision|onnx)|train\/run\/killed)/
 
 export const isNumericTest = (file: string): boolean => NUMERIC.test(file) && !NOT_NUMERIC.test(file)
 
