@@ -45,7 +45,7 @@ function kernels(): Record<string, string> {
 }
 
 /**
- * An engine on the tests' device that treats it as a GPU. There is one for each target, so that pipelines are reused.
+ * An engine on the tests' device that treats it as a GPU. There is one for each target, and all have the same pipelines.
  */
 export async function gpuEngine(target: Partial<Target> = {}): Promise<Engine> {
   const own = await engine()
@@ -53,7 +53,8 @@ export async function gpuEngine(target: Partial<Target> = {}): Promise<Engine> {
   let gpu = engines.get(key)
   if (!gpu) {
     gpu = guard(new Engine(own.device, own.info, kernels()))
-    Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target } })
+    const [first = gpu] = engines.values()
+    Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target }, pipelines: first.pipelines })
     engines.set(key, gpu)
   }
   return gpu
