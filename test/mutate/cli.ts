@@ -21,8 +21,8 @@ interface Options {
 }
 
 /** A mutant may take this many times as long as the tests do, plus some seconds, before it counts as hung. */
-const PATIENCE = 10
-const PATIENCE_SECONDS = 60
+const PATIENCE = 4
+const PATIENCE_SECONDS = 30
 
 /** The mutants of a run: the first ones of each file that compile. */
 async function draw(place: Workplace, { seed, kernel, other, only }: Options): Promise<Mutant[]> {

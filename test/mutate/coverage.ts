@@ -6,6 +6,10 @@ import { hash, type Mutant } from './mutant.js'
 import { Runner } from './runner.js'
 import type { Workplace } from './workplace.js'
 
+/** The quickest tests are asked, up to so many seconds in all, and a few slower ones. */
+const MOST_SECONDS = 20
+const FEW = 2
+
 interface Recorded {
   /** Hash of the test file and of what test files share. */
   readonly text: string
@@ -55,9 +59,11 @@ export class Coverage {
       if (within && this.isCalled(`${file}#${within}`)) return recorded.functions.includes(`${file}#${within}`)
       return recorded.functions.some((name) => name.startsWith(`${file}#`))
     }
+    let [total, few] = [0, 0]
     const numeric = [...this.tests]
       .filter(([test, recorded]) => isAsked(test, file) && uses(recorded))
       .sort(([, a], [, b]) => a.seconds - b.seconds)
+      .filter(([, { seconds }]) => (total += seconds) <= MOST_SECONDS || (few++ < FEW && total < 4 * MOST_SECONDS))
       .map(([test]) => test)
     return kernel ? [...numeric, COPIES] : numeric
   }
