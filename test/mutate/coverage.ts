@@ -6,9 +6,8 @@ import { hash, type Mutant } from './mutant.js'
 import { Runner } from './runner.js'
 import type { Workplace } from './workplace.js'
 
-/** The quickest tests are asked, up to so many seconds in all, and a few slower ones. */
-const MOST_SECONDS = 20
-const FEW = 2
+/** The quickest tests are asked first: as many as take together so many seconds. */
+const QUICK_SECONDS = 20
 
 interface Recorded {
   /** Hash of the test file and of what test files share. */
@@ -59,13 +58,17 @@ export class Coverage {
       if (within && this.isCalled(`${file}#${within}`)) return recorded.functions.includes(`${file}#${within}`)
       return recorded.functions.some((name) => name.startsWith(`${file}#`))
     }
-    let [total, few] = [0, 0]
     const numeric = [...this.tests]
       .filter(([test, recorded]) => isAsked(test, file) && uses(recorded))
       .sort(([, a], [, b]) => a.seconds - b.seconds)
-      .filter(([, { seconds }]) => (total += seconds) <= MOST_SECONDS || (few++ < FEW && total < 4 * MOST_SECONDS))
       .map(([test]) => test)
     return kernel ? [...numeric, COPIES] : numeric
+  }
+
+  /** The first of these tests, which take a bounded time together. */
+  quick(tests: readonly string[]): string[] {
+    let total = 0
+    return tests.filter((test, i) => (total += this.seconds([test])) <= QUICK_SECONDS || i === 0 || test === COPIES)
   }
 
   private isCalled = (name: string): boolean =>
