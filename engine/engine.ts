@@ -36,6 +36,8 @@ export class Engine {
   copyBytes = COPY_BYTES
   /** The longest that one submission of a program should take, in seconds. Longer programs are submitted in pieces. */
   piece = 0.1
+  /** With an observer: every `Program.run` is left to it. */
+  observer?: (program: Program, inputs: Readonly<Record<string, TypedArray>>) => Promise<void>
   readonly submissions: Submissions
   private readonly variables = new Map<unknown, GPUBuffer>()
   private readonly staging: GPUBuffer[] = []

@@ -35,6 +35,8 @@ export { adapterClassOf, targetOf } from './target.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
 export { sharedPeakBytes } from './memory.js'
+export { firstNonFinite, type NonFinite, type OperandRange } from './inspect.js'
+export { Snapshot } from './snapshot.js'
 export { fetchKernels } from './shader_texts.js'
 export * from './random.js'
 
@@ -59,6 +61,7 @@ export { adam, adamW, sgd, type Optimizer } from './ops/optimizers.js'
 export { lars } from './ops/lars.js'
 export { clipByGlobalNorm } from './ops/clip.js'
 export { ema } from './ops/ema.js'
+export { tensorHealth, type TensorHealth } from './ops/tensor_health.js'
 export { gradientAccumulation, type GradientAccumulation } from './ops/gradient_accumulation.js'
 
 /** @deprecated The name is now `LoweringContext`. */

@@ -125,7 +125,8 @@ export class Program {
     }))
   }
 
-  private locate(slice: Slice): GPUBufferBinding & { buffer: GPUBuffer; offset: number; size: number } {
+  /** Where a slice of the plan lies on the device. */
+  locate(slice: Slice): GPUBufferBinding & { buffer: GPUBuffer; offset: number; size: number } {
     const { storage, offset, bytes } = resolve(slice)
     return { buffer: this.buffers.get(storage)!, offset, size: bytes }
   }
@@ -141,6 +142,8 @@ export class Program {
    */
   async run(inputs: Readonly<Record<string, TypedArray>> = {}): Promise<void> {
     this.checkInputs(inputs)
+    const { observer } = this.engine
+    if (observer) return observer(this, inputs)
     await this.engine.submissions.inTurn(async () => {
       const pieces = this.pieces.cut(this.engine.piece)
       const times: Promise<number>[] = []

@@ -113,6 +113,7 @@ await runCommand(async () => {
       resume: options.resume,
       maxMinutes: options.maxMinutes,
       keep: options.keep,
+      debugNan: options.debugNan,
       signal,
       onBegin: (done, steps) => shown.begin(done, steps),
       onStep: (m) => {

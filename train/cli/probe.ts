@@ -16,6 +16,7 @@ import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
 import { readout, withStandardErrors, type Accuracies, type ReadoutPhase } from '../readout/readout.js'
 import { AVERAGE_FILE, MODEL_FILE, type Progress } from '../run/checkpoint_record.js'
 import type { InitialWeights } from '../run/pretrain.js'
+import { unusualWeights } from '../run/weights.js'
 import { counted, describeViews, duration, formatCount } from '../report/text.js'
 import { buildNetwork } from '../step/network.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
@@ -283,6 +284,8 @@ await runCommand(async () => {
   const engine = await openWithNote(options.adapter)
   const { backbone } = buildNetwork(config)
   importStateDict(engine, backbone.dict, subject.tensors, subject.source)
+  const unusual = unusualWeights(backbone.dict, subject)
+  if (unusual) console.error(unusual)
 
   const probe = new Probe(engine, config, images, options)
   console.error(announcement(subject, images, options, await probe.estimateSeconds(backbone)))

@@ -9,6 +9,7 @@ import {
 } from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
+import { checkVariation } from '../data/variation.js'
 import { imageFeed, type ImageFeed } from '../feed/image_feed.js'
 import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
 import { onlineProbe } from '../readout/online.js'
@@ -20,12 +21,16 @@ import { KEEP, openRun, restoreState, saveCheckpoint, type Saved } from './check
 import type { Checkpoint, Progress } from './checkpoint_record.js'
 import { checkpointReadings } from './checkpoint_readings.js'
 import { TrainingClock } from './clock.js'
+import { debuggedStep } from './debug_nan.js'
+import { refuseDivergence } from './diverged.js'
 import { createRun, refuseChanges, refuseExistingRun, writeConfig, writeSummary } from './folder.js'
+import { HealthWatch } from './health_watch.js'
 import { trainingLoop } from './loop.js'
 import { lineFiles, truncateLines, type StepMetrics } from './metrics.js'
 import { runLength, type RunLength } from './schedule.js'
 import { StepRecorder } from './step_recorder.js'
 import type { RunStore } from './store.js'
+import { unusualWeights } from './weights.js'
 import { sameVariants, useVariants, variantsFor } from './variants.js'
 
 export { DivergedError } from './diverged.js'
@@ -66,6 +71,11 @@ export interface PretrainOptions {
   keep?: number
   /** Saves and stops after this many minutes of wall-clock time, counted from the call. */
   maxMinutes?: number
+  /**
+   * Finds the op with which a divergence begins: the `detail` of the DivergedError names it, with its shapes and the
+   * ranges of its operands. Every step waits for its result, so a run takes longer.
+   */
+  debugNan?: boolean
   /** Saves and stops after the current step. */
   signal?: AbortSignal
   /** Called when the first step is about to run, with the steps done before this call and those of the whole run. */
@@ -129,6 +139,8 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   try {
     const found = resume ? await checkpointToResume(options) : undefined
     if (out && !resume) await refuseExistingRun(out)
+    const warning = await checkVariation(options.dataset, indices)
+    if (warning) options.onMessage?.(warning)
     return await pretrainFrom(found, options, indices)
   } finally {
     await unlock?.()
@@ -151,8 +163,7 @@ async function pretrainFrom(
   }
   const restoreVariants = useVariants(engine, variantsFor(engine, found?.latest))
   try {
-    if (initial)
-      for (const { dict } of backbonesOf(network)) importStateDict(engine, dict, initial.tensors, initial.source)
+    if (initial) importInitial(options, network, initial)
     const ended = await train(options, network, indices, found)
     return { backbone, projector, ...(average && { average }), ...ended }
   } catch (error) {
@@ -162,6 +173,12 @@ async function pretrainFrom(
     restoreVariants()
     release([network.predictor, network.target?.backbone, network.target?.projector])
   }
+}
+
+function importInitial({ engine, onMessage }: PretrainOptions, network: Network, initial: InitialWeights): void {
+  for (const { dict } of backbonesOf(network)) importStateDict(engine, dict, initial.tensors, initial.source)
+  const warning = unusualWeights(network.backbone.dict, initial)
+  if (warning) onMessage?.(warning)
 }
 
 /** The initial weights of a new run that begins from given ones. */
@@ -226,13 +243,17 @@ async function train(
     diagnosisShare: options.diagnosisShare ?? DIAGNOSIS_SHARE,
   })
   let trainingStep: TrainingStep | undefined
+  let health: HealthWatch | undefined
   let recorder: StepRecorder | undefined
   try {
     const extras = extrasOf(options, backbone)
     trainingStep = await recordStep(options, feed, network, extras, clock)
+    health = await HealthWatch.open({ engine, network, trainingStep, config, onMessage })
+    const watch = health
     const { saved, progress } = await beginOrResume(options, network, trainingStep, latest)
+    if (options.debugNan) trainingStep = debugged(options, trainingStep, health, saved, progress)
     recorder = new StepRecorder({
-      ...{ config, trainingStep, clock, out, onStep },
+      ...{ config, trainingStep, health, clock, out, onStep },
       ...{ steps: length.steps, classes: dataset.classes.length },
     })
     if (progress.step < length.steps) options.onBegin?.(progress.step, length.steps)
@@ -245,6 +266,8 @@ async function train(
       save: async (byTime) => {
         if (byTime) progress.byTime = true
         else delete progress.byTime
+        // No checkpoint takes the place of a good one with weights that are broken.
+        await watch.check(progress.step)
         if (out) await saveCheckpoint(engine, out, saved, progress, config, { keep, damaged })
       },
       stopRequested: () => {
@@ -270,6 +293,7 @@ async function train(
   } finally {
     // Submitted steps are read before their buffers are freed.
     await recorder?.close()
+    health?.release()
     trainingStep?.destroy()
     for (const v of trainingStep?.state ?? []) engine.release(v)
     readings.release()
@@ -329,6 +353,30 @@ async function recordStep(
     `recorded ${dispatches.toLocaleString('en')} dispatches per step with ${pipelines} kernels in ${clock.secondsElapsed.toFixed(1)} s; ${mebibytes(peakBytes)} in addition to the weights`,
   )
   return trainingStep
+}
+
+/** The same step, which finds the op where a divergence begins. */
+function debugged(
+  { engine, config }: PretrainOptions,
+  trainingStep: TrainingStep,
+  health: HealthWatch,
+  { dicts, state }: Saved,
+  progress: Progress,
+): TrainingStep {
+  return debuggedStep(trainingStep, {
+    engine,
+    variables: [...dicts.flatMap((dict) => dict.variables), ...state],
+    async judge() {
+      const [[loss], scaling, found] = await Promise.all([
+        trainingStep.loss(),
+        trainingStep.lossScale?.(),
+        health.read(),
+      ])
+      const step = progress.step + 1
+      refuseDivergence(config, { step, loss, lossScale: scaling?.[0] })
+      health.judge(step, found, 'finiteOnly')
+    },
+  })
 }
 
 /** Writes the configuration of a new run, or restores a run from its checkpoint. */
