@@ -62,7 +62,8 @@ export function grownWeights(
   { step, largest: { name, rms } }: Reading,
 ): { line: string; hopeless: boolean } | undefined {
   if (rms <= LARGE_RMS) return undefined
-  const grown = `'${name}' has grown to a root mean square of ${rms.toPrecision(2)} after step ${step}`
+  const size = rms === Infinity ? 'more than 1e+19' : rms.toPrecision(2)
+  const grown = `'${name}' has grown to a root mean square of ${size} after step ${step}`
   const remedy = `lower \`lr\` (now ${lr})`
   return rms > HOPELESS_RMS
     ? { line: `${grown}, and no run recovers from that: ${remedy}`, hopeless: true }
