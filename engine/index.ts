@@ -30,13 +30,14 @@ export { part, variantsOf, type DispatchRequest, type Plan, type ProgramSpec, ty
 export { type Target, type Tunable, type VariantTable } from './plan.js'
 export { type LoweringContext }
 export { measureVariants } from './tuning.js'
-export { Engine, EngineError, type Counters } from './engine.js'
+export { Engine, EngineError, OutOfMemoryError, type Counters, type OpenedDevice } from './engine.js'
 export { adapterClassOf, targetOf } from './target.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
 export { sharedPeakBytes } from './memory.js'
 export { firstNonFinite, type NonFinite, type OperandRange } from './inspect.js'
 export { Snapshot } from './snapshot.js'
+export { freeBytes } from './free_bytes.js'
 export { fetchKernels } from './shader_texts.js'
 export * from './random.js'
 

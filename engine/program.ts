@@ -49,6 +49,7 @@ export class Program {
   private recorded: Recorded[] = []
   private pool: Pool | undefined
   private readonly pieces: Pieces
+  private readonly device: GPUDevice
 
   private constructor(
     readonly engine: Engine,
@@ -56,6 +57,7 @@ export class Program {
     pool: Pool,
   ) {
     this.pool = pool.enter()
+    this.device = engine.device
     this.pieces = new Pieces(plan.dispatches, engine.target)
   }
 
@@ -195,6 +197,8 @@ export class Program {
   private checkInputs(inputs: Readonly<Record<string, TypedArray>>): void {
     const { engine, plan } = this
     engine.check()
+    if (engine.device !== this.device)
+      throw new Error(`${plan.label}: its device was lost: compile it again on the new one`)
     for (const [name, { value }] of plan.inputs) {
       const data = inputs[name]
       if (data === undefined) throw new Error(`${plan.label}: input '${name}' ${show(value.shape)} is not given`)

@@ -10,23 +10,24 @@ import {
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { checkVariation } from '../data/variation.js'
-import { imageFeed, type ImageFeed } from '../feed/image_feed.js'
+import { imageFeed } from '../feed/image_feed.js'
 import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
 import { onlineProbe } from '../readout/online.js'
-import { compileTrainingStep, type StepExtras, type TrainingStep } from '../step/index.js'
+import type { StepExtras, TrainingStep } from '../step/index.js'
 import { backbonesOf, buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
-import { refuseUnfit } from '../step/fit.js'
 import { refuseOversized } from '../step/network_size.js'
 import { KEEP, openRun, restoreState, saveCheckpoint, type Saved } from './checkpoint.js'
 import type { Checkpoint, Progress } from './checkpoint_record.js'
 import { checkpointReadings } from './checkpoint_readings.js'
 import { TrainingClock } from './clock.js'
 import { debuggedStep } from './debug_nan.js'
+import { throughLosses } from './device_loss.js'
 import { refuseDivergence } from './diverged.js'
-import { createRun, refuseChanges, refuseExistingRun, writeConfig, writeSummary } from './folder.js'
+import { createRun, isResumable, refuseChanges, refuseExistingRun, writeConfig, writeSummary } from './folder.js'
 import { HealthWatch } from './health_watch.js'
 import { trainingLoop } from './loop.js'
 import { lineFiles, truncateLines, type StepMetrics } from './metrics.js'
+import { recordStep, refuseOutOfMemory } from './record_step.js'
 import { runLength, type RunLength } from './schedule.js'
 import { StepRecorder } from './step_recorder.js'
 import type { RunStore } from './store.js'
@@ -141,10 +142,25 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     if (out && !resume) await refuseExistingRun(out)
     const warning = await checkVariation(options.dataset, indices)
     if (warning) options.onMessage?.(warning)
-    return await pretrainFrom(found, options, indices)
+    const call: Call = { begun: performance.now(), first: found?.latest.step ?? 0, losses: [] }
+    return await throughLosses(options, found?.latest.step, async (again) => {
+      const from = again ? await lastCheckpoint(options) : found
+      call.losses.length = Math.max(0, (from?.latest.step ?? 0) - call.first)
+      return pretrainFrom(from, options, indices, call).catch((error: unknown) => refuseOutOfMemory(error, options))
+    })
   } finally {
     await unlock?.()
   }
+}
+
+/** What a call of `pretrain` keeps when the device is lost and the run goes on. */
+interface Call {
+  /** When it began, by performance.now(). */
+  readonly begun: number
+  /** Steps done before the call. */
+  readonly first: number
+  /** The loss at each step of the call. */
+  readonly losses: number[]
 }
 
 /** Pretrains from a checkpoint, or from the beginning. */
@@ -152,6 +168,7 @@ async function pretrainFrom(
   found: Found | undefined,
   options: PretrainOptions,
   indices: Uint32Array,
+  call: Call,
 ): Promise<PretrainResult> {
   const { engine, config } = options
   const initial = initialOf(options, found?.latest)
@@ -164,7 +181,7 @@ async function pretrainFrom(
   const restoreVariants = useVariants(engine, variantsFor(engine, found?.latest))
   try {
     if (initial) importInitial(options, network, initial)
-    const ended = await train(options, network, indices, found)
+    const ended = await train(options, network, indices, found, call)
     return { backbone, projector, ...(average && { average }), ...ended }
   } catch (error) {
     release([backbone, projector, average])
@@ -214,6 +231,10 @@ interface Found {
   damaged: readonly string[]
 }
 
+/** The checkpoint that a run goes on from after its device was lost; undefined if it has none. */
+const lastCheckpoint = async (options: PretrainOptions): Promise<Found | undefined> =>
+  options.out && (await isResumable(options.out)) ? checkpointToResume(options) : undefined
+
 /** @throws ConfigError if there is no whole checkpoint, or the configuration would make it another run */
 async function checkpointToResume({ out, config, onMessage }: PretrainOptions): Promise<Found> {
   if (!out) throw new ConfigError('`resume`: name the run with `out`')
@@ -229,6 +250,7 @@ async function train(
   network: Network,
   indices: Uint32Array,
   found: Found | undefined,
+  call: Call,
 ): Promise<Omit<PretrainResult, 'backbone' | 'projector' | 'average'>> {
   const { engine, dataset, config, out, maxMinutes, signal, keep = KEEP, onStep, onMessage } = options
   const { latest, damaged = [] } = found ?? {}
@@ -254,7 +276,7 @@ async function train(
     if (options.debugNan) trainingStep = debugged(options, trainingStep, health, saved, progress)
     recorder = new StepRecorder({
       ...{ config, trainingStep, health, clock, out, onStep },
-      ...{ steps: length.steps, classes: dataset.classes.length },
+      ...{ steps: length.steps, classes: dataset.classes.length, losses: call.losses },
     })
     if (progress.step < length.steps) options.onBegin?.(progress.step, length.steps)
     const { stopped, ...waited } = await trainingLoop({
@@ -272,7 +294,7 @@ async function train(
       },
       stopRequested: () => {
         if (signal?.aborted) return 'signal'
-        return maxMinutes !== undefined && clock.secondsElapsed > 60 * maxMinutes ? 'time' : undefined
+        return maxMinutes !== undefined && performance.now() - call.begun > 60_000 * maxMinutes ? 'time' : undefined
       },
     })
     const { step: steps, epoch: epochs, seconds } = progress
@@ -329,32 +351,6 @@ const extrasOf = ({ dataset, config }: PretrainOptions, { features }: Backbone):
       : undefined,
 })
 
-async function recordStep(
-  { engine, dataset, config, onMessage, onCompile }: PretrainOptions,
-  feed: ImageFeed,
-  network: Network,
-  extras: StepExtras,
-  clock: TrainingClock,
-): Promise<TrainingStep> {
-  let pipelines = 0
-  const trainingStep = await compileTrainingStep(engine, feed.onDevice, network, config, extras, (done, total) => {
-    pipelines = total
-    onCompile?.(done, total)
-  }).catch((error: unknown) => {
-    // If the adapter is too small for the step, this error says what would fit.
-    refuseUnfit({ engine, side: dataset.height }, config)
-    const { message } = error as Error
-    if (message.includes('out of device memory'))
-      throw new ConfigError(`${message}; use a smaller \`batch\`, or \`viewChunk\` with \`bn\` per-view`)
-    throw error
-  })
-  const { dispatches, peakBytes } = trainingStep
-  onMessage?.(
-    `recorded ${dispatches.toLocaleString('en')} dispatches per step with ${pipelines} kernels in ${clock.secondsElapsed.toFixed(1)} s; ${mebibytes(peakBytes)} in addition to the weights`,
-  )
-  return trainingStep
-}
-
 /** The same step, which finds the op where a divergence begins. */
 function debugged(
   { engine, config }: PretrainOptions,
@@ -409,5 +405,3 @@ async function beginOrResume(
   } else if (out) await createRun(out, config)
   return { saved: { dicts, average: network.average?.dict, state: kept }, progress }
 }
-
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`

@@ -25,6 +25,8 @@ export interface StepRecorderOptions {
   clock: TrainingClock
   /** Steps of the whole run. */
   steps: number
+  /** The losses of the call so far; the recorder adds to them. */
+  losses?: number[]
   /** Number of classes, for the probe. */
   classes: number
   /** Where metrics.jsonl is written. */
@@ -34,12 +36,14 @@ export interface StepRecorderOptions {
 
 export class StepRecorder {
   /** The loss at each step of this call. */
-  readonly losses: number[] = []
+  readonly losses: number[]
   /** With f16: steps skipped because gradients overflowed in the whole run. */
   skipped: number | undefined
   private readonly pending: Promise<void>[] = []
 
-  constructor(private readonly options: StepRecorderOptions) {}
+  constructor(private readonly options: StepRecorderOptions) {
+    this.losses = options.losses ?? []
+  }
 
   /**
    * Begins to read the step that was submitted last, and waits for an earlier one if too many are outstanding.
