@@ -81,7 +81,7 @@ export function importStateDict(
 }
 
 /** Throws if a tensor holds an infinity or NaN, or a variance below 0. */
-function checkValues(data: Float32Array, name: string, source: string): void {
+export function checkValues(data: Float32Array, name: string, source: string): void {
   const least = name.endsWith('.running_var') ? 0 : -Infinity
   const bad = data.findIndex((value) => !Number.isFinite(value) || value < least)
   if (bad < 0) return
