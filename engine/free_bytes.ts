@@ -18,7 +18,7 @@ export async function freeBytes(engine: Engine, most: number): Promise<number> {
   // Buffers that were destroyed are freed when the device no longer uses them.
   await engine.waitFor(device.queue.onSubmittedWorkDone())
   try {
-    let size = Math.min(target.maxBufferBytes, Math.ceil(most * FIRST_SHARE))
+    let size = Math.min(target.maxBufferBytes, Math.max(STEP, Math.ceil(most * FIRST_SHARE)))
     while (total < most && size >= STEP) {
       const asked = Math.ceil(Math.min(size, most - total) / 4) * 4
       for (const filter of ['out-of-memory', 'validation', 'internal'] as const) device.pushErrorScope(filter)

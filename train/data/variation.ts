@@ -32,14 +32,14 @@ export async function checkVariation(
   const looked = `${count.toLocaleString('en')} ${split} images of ${name}`
   if (each.every((image) => image.every((value, k) => value === each[0][k])))
     throw new ConfigError(
-      `\`data\`: all of ${looked} that were looked at are equal (${describe(each[0])}): there is nothing to learn; look at the pictures, and choose others with \`dataDir\``,
+      `\`data\`: ${looked} were looked at, and all are equal (${describe(each[0])}): there is nothing to learn; look at the pictures, and choose others with \`dataDir\``,
     )
   const flat = each.filter((image) => isFlat(image)).length
   if (flat >= MOST_FLAT * count)
-    return `${flat} of ${looked} that were looked at have a single colour: their views are all the same, and the network learns nothing from them; look at the pictures`
+    return `${looked} were looked at, and ${flat} of them have a single colour: their views are all the same, and the network learns nothing from them; look at the pictures`
   const deviation = deviationOf(images)
   return deviation < LEAST_DEVIATION
-    ? `${looked} that were looked at are almost equal: the standard deviation of their pixels is ${deviation.toFixed(2)} of 255; look at the pictures`
+    ? `${looked} were looked at, and they are almost equal: the standard deviation of their pixels is ${deviation.toFixed(2)} of 255; look at the pictures`
     : undefined
 }
 
