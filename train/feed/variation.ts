@@ -1,6 +1,6 @@
 /** Whether images have anything to learn from: black or equal pictures break a run, or let it finish on nothing. */
 import { ConfigError } from '../config/config.js'
-import { imageBytes, readImages, type ImageDataset } from './dataset.js'
+import { imageBytes, readImages, type ImageDataset } from '../data/dataset.js'
 
 /** The number of images that are looked at, evenly over the data set. */
 const LOOKED_AT = 128
