@@ -30,7 +30,7 @@ export { part, variantsOf, type DispatchRequest, type Plan, type ProgramSpec, ty
 export { type Target, type Tunable, type VariantTable } from './plan.js'
 export { type LoweringContext }
 export { measureVariants } from './tuning.js'
-export { Engine, EngineError, type Counters } from './engine.js'
+export { Engine, EngineError, OutOfMemoryError, type Counters, type OpenedDevice } from './engine.js'
 export { adapterClassOf, targetOf } from './target.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
@@ -38,6 +38,9 @@ export { sharedPeakBytes } from './memory.js'
 export { kernelTexts } from './kernel_texts.js'
 export { fetchKernels } from './fetch_kernels.js'
 export { requestDevice } from './request_device.js'
+export { firstNonFinite, type NonFinite, type OperandRange } from './inspect.js'
+export { Snapshot } from './snapshot.js'
+export { freeBytes } from './free_bytes.js'
 export * from './random.js'
 
 export { cast } from './ops/cast.js'
@@ -61,6 +64,7 @@ export { adam, adamW, sgd, type Optimizer } from './ops/optimizers.js'
 export { lars } from './ops/lars.js'
 export { clipByGlobalNorm } from './ops/clip.js'
 export { ema } from './ops/ema.js'
+export { tensorHealth, type TensorHealth } from './ops/tensor_health.js'
 export { gradientAccumulation, type GradientAccumulation } from './ops/gradient_accumulation.js'
 
 /** @deprecated The name is now `LoweringContext`. */
