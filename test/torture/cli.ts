@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { attackInputs, type Attacked } from './inputs.js'
 import { attackByKills } from './kills.js'
+import { addShapes } from './shapes/command.js'
 
 /** Most memory that a parser may take for inputs of some kilobytes. */
 const MOST_GROWN_MIB = 1024
@@ -52,4 +53,5 @@ program
     )
     process.exit(failed.length > 0 ? 1 : 0)
   })
+addShapes(program)
 await program.parseAsync()
