@@ -1,5 +1,6 @@
 /** `npm run torture`: long attacks, with a bounded number of cases; see `--help`. */
 import { Command } from 'commander'
+import { addEndurance } from './endurance/command.js'
 import { attackInputs, type Attacked } from './inputs.js'
 import { attackByKills } from './kills.js'
 import { addShapes } from './shapes/command.js'
@@ -54,4 +55,5 @@ program
     process.exit(failed.length > 0 ? 1 : 0)
   })
 addShapes(program)
+addEndurance(program)
 await program.parseAsync()

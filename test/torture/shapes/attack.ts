@@ -110,17 +110,16 @@ const empty = (family: string): Attacked => ({
 })
 
 /**
- * @param cases of all families together
- * @param only families whose name contains this text
+ * @param cases of all families together, at least one of each
+ * @param chosen all families by default
  * @param onResult called after each family
  */
 export async function attackShapes(
   engine: Engine,
-  { cases, seed, only = '' }: { cases: number; seed: number; only?: string },
+  { cases, seed, chosen = families }: { cases: number; seed: number; chosen?: readonly Family[] },
   onResult: (result: Attacked) => void = () => undefined,
 ): Promise<Attacked[]> {
   const attack = new Attack(engine)
-  const chosen = families.filter(({ name }) => name.includes(only))
   const results: Attacked[] = []
   for (const family of chosen) {
     results.push(await attack.family(family, Math.max(1, Math.ceil(cases / chosen.length)), seed))
