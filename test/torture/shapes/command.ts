@@ -1,7 +1,16 @@
 /** `npm run torture -- shapes` */
 import type { Command } from 'commander'
 import type { Attacked, Described } from './attack.js'
-import { attackConfiguration, configurations, neverRan, repeatCommand, type Configured } from './configurations.js'
+import {
+  attackConfiguration,
+  configurations,
+  MACHINE,
+  neverRan,
+  repeatCommand,
+  type Configured,
+} from './configurations.js'
+
+const NAMES = [...Object.keys(configurations), MACHINE].join(', ')
 
 interface Options {
   cases: number
@@ -54,8 +63,8 @@ async function run(options: Options): Promise<number> {
   const repeat = options.case === undefined ? undefined : (JSON.parse(options.case) as Described)
   const names = options.configuration === undefined ? Object.keys(configurations) : [options.configuration]
   for (const name of names)
-    if (!(name in configurations))
-      throw new Error(`--configuration ${name}: must be one of ${Object.keys(configurations).join(', ')}`)
+    if (!(name in configurations) && name !== MACHINE)
+      throw new Error(`--configuration ${name}: must be one of ${NAMES}`)
   const cases = Math.ceil(options.cases / names.length)
   const results: Configured[] = []
   for (const name of names) {
@@ -90,7 +99,7 @@ export function addShapes(program: Command): void {
     .option('--cases <count>', 'number of cases on all adapters together', Number, 6000)
     .option('--seed <number>', 'seed of the cases', Number, 1)
     .option('--only <text>', 'only the cases whose name contains this text, such as "conv2d by winograd"')
-    .option('--configuration <name>', `only one of ${Object.keys(configurations).join(', ')}`)
+    .option('--configuration <name>', `only one of ${NAMES}`)
     .option('--case <json>', 'repeat this case, as a failure prints it')
     .option('--each', 'also a table of all ops and variants', false)
     .action(async (options: Options) => process.exit(await run(options)))

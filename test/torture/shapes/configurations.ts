@@ -6,6 +6,9 @@ import type { Attacked, Described } from './attack.js'
 import { allVariants } from './forced.js'
 import type { Asked } from './process.js'
 
+/** The adapter that all commands use on this machine, such as a GPU. It is not one of those that run by default. */
+export const MACHINE = 'machine'
+
 /** An adapter and how it is set up. Mesa's vector width in bits is 32 times the lanes of its subgroups. */
 export const configurations: Readonly<Record<string, Record<string, string>>> = {
   'lavapipe-4': { WEBGPU_SSL_ADAPTER: 'lavapipe', LP_NATIVE_VECTOR_WIDTH: '128' },

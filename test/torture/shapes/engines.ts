@@ -5,7 +5,13 @@ import { emulated } from '../../engine/ops/products/emulated_matrices.js'
 
 /** For which adapter a case is lowered, whatever the real one is. */
 export type TargetName =
-  'as it is' | 'as a GPU' | 'without subgroups' | 'bindings of 8 KiB' | 'bindings of 64 KiB' | 'matrix units'
+  | 'as it is'
+  | 'as a GPU'
+  | 'without subgroups'
+  | 'bindings of 8 KiB'
+  | 'bindings of 64 KiB'
+  | 'bindings of 256 KiB'
+  | 'matrix units'
 
 const changes: Record<TargetName, Partial<Target>> = {
   'as it is': {},
@@ -13,6 +19,7 @@ const changes: Record<TargetName, Partial<Target>> = {
   'without subgroups': { subgroups: false },
   'bindings of 8 KiB': { maxBindingBytes: 8 * 1024 },
   'bindings of 64 KiB': { maxBindingBytes: 64 * 1024 },
+  'bindings of 256 KiB': { maxBindingBytes: 256 * 1024 },
   'matrix units': { adapterClass: 'gpu', subgroupMatrix: true, subgroupSize: [32, 32] },
 }
 
@@ -20,7 +27,11 @@ const changes: Record<TargetName, Partial<Target>> = {
 export function targetsFor(variant: string | undefined): readonly TargetName[] {
   if (variant?.startsWith('matrix')) return ['matrix units']
   if (variant?.startsWith('tiled')) return ['as a GPU']
-  return ['as it is', 'as a GPU', 'without subgroups', 'bindings of 8 KiB', 'bindings of 64 KiB']
+  const plain: readonly TargetName[] = ['as it is', 'as a GPU', 'without subgroups']
+  // The operands of a product are larger.
+  return variant === undefined
+    ? [...plain, 'bindings of 8 KiB', 'bindings of 64 KiB']
+    : [...plain, 'bindings of 64 KiB', 'bindings of 256 KiB']
 }
 
 /** Kernels for matrix units, with the units emulated. */
@@ -38,15 +49,15 @@ export class Engines {
   of(name: TargetName): Engine {
     let engine = this.made.get(name)
     if (!engine) {
-      engine =
-        name === 'matrix units'
-          ? new Engine(this.own.device, this.own.info, emulatedKernels())
-          : (Object.create(this.own) as Engine)
-      const target = { ...this.own.target, ...changes[name] }
+      const { own } = this
+      const units = name === 'matrix units'
+      const real = units && own.target.subgroupMatrix
+      engine = units && !real ? new Engine(own.device, own.info, emulatedKernels()) : (Object.create(own) as Engine)
+      const target: Target = { ...own.target, ...(real ? {} : changes[name]) }
       Object.defineProperties(engine, {
         target: { value: target },
         variants: { value: new Map<string, string>() },
-        waitFor: { value: this.own.waitFor },
+        waitFor: { value: own.waitFor },
       })
       this.made.set(name, engine)
     }
