@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import pacote from 'pacote'
+import { extract } from 'tar'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { npmCommand } from '../../engine/node/fetch.mjs'
 import { encodeRecords } from '../../train/data/cifar_records.js'
@@ -23,7 +23,8 @@ beforeAll(async () => {
   await run(npm.command, [...npm.args, 'pack', '--pack-destination', project], { cwd: root, shell: npm.shell })
   const [tarball] = readdirSync(project).filter((file) => file.endsWith('.tgz'))
   installed = join(project, 'node_modules', 'webgpu-ssl')
-  await pacote.extract(`file:${join(project, tarball)}`, installed)
+  await mkdir(installed, { recursive: true })
+  await extract({ file: join(project, tarball), cwd: installed, strip: 1 })
   const { dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { dependencies: object }
   for (const name of [...Object.keys(dependencies), '@types/node']) {
     const link = join(project, 'node_modules', name)

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 
-const packages = { '../../train/node/index.js': 'webgpu-ssl', '../../engine/node/standalone.js': 'webgpu-ssl/kernels' }
+const packages = { '../../train/node/index.js': 'webgpu-ssl', '../../engine/standalone/index.js': 'webgpu-ssl/kernels' }
 
 describe.each(['own_images', 'own_images_pretrain', 'own_kernel'])('%s.ts', (name) => {
   const text = readFileSync(new URL(`${name}.ts`, import.meta.url), 'utf8')

@@ -12,7 +12,7 @@ import {
   type Target,
   type Value,
 } from '../../../../engine/index.js'
-import { readKernels } from '../../../../engine/node/index.js'
+import { kernelTexts } from '../../../../engine/kernel_texts.js'
 import { winogradConv, winogradWeightGradient } from '../../../../engine/ops/products/winograd.js'
 import type { Variant } from '../../../../engine/ops/products/work.js'
 import { expectClose } from '../../../support/check.js'
@@ -38,7 +38,7 @@ const engines = new Map<string, Engine>()
 
 /** The kernels, with matrix units emulated. */
 function kernels(): Record<string, string> {
-  const texts = readKernels()
+  const texts = { ...kernelTexts }
   for (const name of ['conv2d_matrix', 'conv2d_weight_gradient_matrix']) texts[name] = emulated(texts[name])
   return texts
 }
