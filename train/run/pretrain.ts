@@ -20,7 +20,7 @@ import { KEEP, openRun, restoreState, saveCheckpoint, type Saved } from './check
 import type { Checkpoint, Progress } from './checkpoint_record.js'
 import { checkpointReadings } from './checkpoint_readings.js'
 import { TrainingClock } from './clock.js'
-import { createRun, refuseChanges, refuseExistingRun, writeConfig, writeSummary } from './folder.js'
+import { createRun, lostEnd, refuseChanges, refuseExistingRun, writeConfig, writeSummary } from './folder.js'
 import { trainingLoop } from './loop.js'
 import { lineFiles, truncateLines, type StepMetrics } from './metrics.js'
 import { runLength, type RunLength } from './schedule.js'
@@ -258,11 +258,13 @@ async function train(
     const { peakBytes } = trainingStep
     const figures = { seconds, secondsToFirstStep, imagesPerSecond, peakBytes, ...waited }
     // Resuming a run that has ended does nothing, and keeps its summary.
-    if (out && losses.length > 0)
+    const last = out && (losses.length > 0 ? { finalLoss: losses[losses.length - 1] } : await lostEnd(out, steps))
+    if (last)
       await writeSummary(out, {
-        ...{ stopped, steps, totalSteps: length.steps, epochs, finalLoss: losses[losses.length - 1] },
+        ...{ stopped, steps, totalSteps: length.steps, epochs },
         ...(skipped !== undefined && { skipped }),
         ...figures,
+        ...last,
         adapter: engine.description,
         date: new Date().toISOString(),
       })
