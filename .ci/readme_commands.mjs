@@ -33,6 +33,7 @@ const reduced = {
   'bench readout': [...quick, 'kNN'],
   'bench precision': hasF16 ? ['--quick', ...data] : null,
   'bench trace': ['--rounds', '1'],
+  'bench isa': null, // test/bench/speed/isa.test.ts
   'paper dynamics': ['--out', join(work, 'paper'), '--cache', join(work, 'paper', 'runs')],
   sweep: ['--out', join(work, 'sweep')],
   test: null, // the tests themselves

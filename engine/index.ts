@@ -26,7 +26,15 @@ export {
   type TypedArray,
 } from './leaves.js'
 export { backward, gradients } from './autograd.js'
-export { part, variantsOf, type DispatchRequest, type Plan, type ProgramSpec, type Slice } from './plan.js'
+export {
+  part,
+  variantsOf,
+  type Dispatch,
+  type DispatchRequest,
+  type Plan,
+  type ProgramSpec,
+  type Slice,
+} from './plan.js'
 export { type Target, type Tunable, type VariantTable } from './plan.js'
 export { type LoweringContext }
 export { measureVariants } from './tuning.js'
