@@ -27,6 +27,7 @@ export interface Attacked {
   worst: number
   numbers: number
   unbounded: number
+  seconds: number
   ops: string[]
   variants: string[]
   kernels: string[]
@@ -34,8 +35,12 @@ export interface Attacked {
   failure?: { message: string; repeat: Described }
 }
 
-/** Most time for the search of a smaller failing case, in milliseconds. */
-const SHRINKING_MS = 20_000
+/**
+ * Most time for a family, in milliseconds: for its first case, whose kernels may take a minute to compile, and for each
+ * other. What is left serves to make a failing case smaller.
+ */
+const FIRST_MS = 120_000
+const CASE_MS = 1000
 
 const MATRIX_LIMIT = /workgroup storage|exceeds the maximum/
 
@@ -76,18 +81,20 @@ class Attack {
     }
   }
 
-  async family(family: Family, cases: number, seed: number): Promise<Attacked> {
+  async family(family: Family, cases: number, seed: number, limitMs: number): Promise<Attacked> {
     const result = empty(family.name)
+    const begun = performance.now()
     const target = fc.constantFrom(...targetsFor(family.variant))
     const property = fc.asyncProperty(target, family.drawn, (name, drawn) => this.once(family, name, drawn, result))
     const { failed, counterexample, errorInstance } = await fc.check(property, {
       numRuns: cases,
       // Families with the same kind of data would draw the same shapes otherwise.
       seed: (fnv1a(family.name) + seed) | 0,
-      interruptAfterTimeLimit: cases * 1000 + SHRINKING_MS,
+      interruptAfterTimeLimit: limitMs,
       // Without this the cases of an interrupted check would count as passed.
       markInterruptAsFailure: true,
     })
+    result.seconds = (performance.now() - begun) / 1000
     if (!failed) return result
     const [name, drawn] = counterexample ?? []
     const message = oneLine((errorInstance as Error | null)?.message ?? 'no case within the time limit')
@@ -103,26 +110,35 @@ const isRefusal = ({ message }: Error, target: TargetName): boolean =>
   (target === 'matrix units' && MATRIX_LIMIT.test(message))
 
 const empty = (family: string): Attacked => ({
-  ...{ family, cases: 0, skipped: 0, refused: 0, worst: 0, numbers: 0, unbounded: 0 },
+  ...{ family, cases: 0, skipped: 0, refused: 0, worst: 0, numbers: 0, unbounded: 0, seconds: 0 },
   ops: [],
   variants: [],
   kernels: [],
 })
 
+interface Share {
+  cases: number
+  seed: number
+  chosen?: readonly Family[]
+  limitMs?: number
+}
+
 /**
  * @param cases of all families together, at least one of each
  * @param chosen all families by default
+ * @param limitMs most time for each family
  * @param onResult called after each family
  */
 export async function attackShapes(
   engine: Engine,
-  { cases, seed, chosen = families }: { cases: number; seed: number; chosen?: readonly Family[] },
+  { cases, seed, chosen = families, limitMs }: Share,
   onResult: (result: Attacked) => void = () => undefined,
 ): Promise<Attacked[]> {
   const attack = new Attack(engine)
+  const each = Math.max(1, Math.ceil(cases / chosen.length))
   const results: Attacked[] = []
   for (const family of chosen) {
-    results.push(await attack.family(family, Math.max(1, Math.ceil(cases / chosen.length)), seed))
+    results.push(await attack.family(family, each, seed, limitMs ?? FIRST_MS + CASE_MS * each))
     onResult(results.at(-1)!)
   }
   return results

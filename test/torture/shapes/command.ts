@@ -46,14 +46,19 @@ function rowOf({ configuration, lanes, families, seconds, crash }: Configured): 
 
 /** One row for each family, with the worst of all configurations. */
 function showEach(results: readonly Configured[]): void {
-  console.log(row(['cases of', 'cases', 'refused', 'skipped', 'worst error / bound']))
-  console.log(row(['---', '--:', '--:', '--:', '--:']))
+  console.log(row(['cases of', 'cases', 'refused', 'skipped', 'worst error / bound', 's']))
+  console.log(row(['---', '--:', '--:', '--:', '--:', '--:']))
   const all = results.flatMap((result) => result.families)
   for (const name of new Set(all.map(({ family }) => family))) {
     const mine = all.filter(({ family }) => family === name)
     const worst = share(Math.max(...mine.map((f) => f.worst ?? Infinity)))
     console.log(
-      row([name, ...(['cases', 'refused', 'skipped'] as const).map((key) => total(mine, (f) => f[key])), worst]),
+      row([
+        name,
+        ...(['cases', 'refused', 'skipped'] as const).map((key) => total(mine, (f) => f[key])),
+        worst,
+        total(mine, (f) => f.seconds).toFixed(1),
+      ]),
     )
   }
   console.log('')
