@@ -23,7 +23,15 @@ import { TrainingClock } from './clock.js'
 import { debuggedStep } from './debug_nan.js'
 import { throughLosses } from './device_loss.js'
 import { refuseDivergence } from './diverged.js'
-import { createRun, isResumable, refuseChanges, refuseExistingRun, writeConfig, writeSummary } from './folder.js'
+import {
+  createRun,
+  isResumable,
+  lostEnd,
+  refuseChanges,
+  refuseExistingRun,
+  writeConfig,
+  writeSummary,
+} from './folder.js'
 import { HealthWatch } from './health_watch.js'
 import { trainingLoop } from './loop.js'
 import { lineFiles, truncateLines, type StepMetrics } from './metrics.js'
@@ -70,6 +78,11 @@ export interface PretrainOptions {
   resume?: boolean
   /** With `out`: the number of last checkpoints that keep what resuming needs, 2 by default. */
   keep?: number
+  /**
+   * With `out`: epochs between the checkpoints whose weights stay for good; the others are removed when they are no
+   * longer among the last. 0: none stay. By default the weights of all checkpoints stay.
+   */
+  keepWeights?: number
   /** Saves and stops after this many minutes of wall-clock time, counted from the call. */
   maxMinutes?: number
   /**
@@ -131,9 +144,10 @@ const DIAGNOSIS_SHARE = 0.04
  *   not finite
  */
 export async function pretrain(options: PretrainOptions): Promise<PretrainResult> {
-  const { out, resume = false, keep = KEEP } = options
-  if (!Number.isSafeInteger(keep) || keep < 1)
-    throw new ConfigError(`\`keep\` ${keep}: must be a whole number of at least 1`)
+  const { out, resume = false, keep = KEEP, keepWeights = 1 } = options
+  for (const [name, value, least] of [['keep', keep, 1] as const, ['keepWeights', keepWeights, 0] as const])
+    if (!Number.isSafeInteger(value) || value < least)
+      throw new ConfigError(`\`${name}\` ${value}: must be a whole number of at least ${least}`)
   const indices = imagesOf(options)
   if (out && !resume) await refuseExistingRun(out)
   const unlock = await out?.lock?.()
@@ -286,8 +300,8 @@ async function train(
       hasProbe: extras.probe !== undefined,
       onCheckpoint: options.onCheckpoint,
       save: async (byTime) => {
-        if (byTime) progress.byTime = true
-        else delete progress.byTime
+        progress.byTime = byTime && true
+        progress.passing = isPassing(progress, options.keepWeights) || undefined
         // No checkpoint takes the place of a good one with weights that are broken.
         await watch.check(progress.step)
         if (out) await saveCheckpoint(engine, out, saved, progress, config, { keep, damaged })
@@ -303,11 +317,13 @@ async function train(
     const { peakBytes } = trainingStep
     const figures = { seconds, secondsToFirstStep, imagesPerSecond, peakBytes, ...waited }
     // Resuming a run that has ended does nothing, and keeps its summary.
-    if (out && losses.length > 0)
+    const last = out && (losses.length > 0 ? { finalLoss: losses[losses.length - 1] } : await lostEnd(out, steps))
+    if (last)
       await writeSummary(out, {
-        ...{ stopped, steps, totalSteps: length.steps, epochs, finalLoss: losses[losses.length - 1] },
+        ...{ stopped, steps, totalSteps: length.steps, epochs },
         ...(skipped !== undefined && { skipped }),
         ...figures,
+        ...last,
         adapter: engine.description,
         date: new Date().toISOString(),
       })
@@ -323,17 +339,22 @@ async function train(
   }
 }
 
+/** Whether a checkpoint is removed when it is no longer among the last. */
+const isPassing = ({ epoch, stepInEpoch }: Progress, every?: number): boolean =>
+  every !== undefined && (every === 0 || stepInEpoch > 0 || epoch % every > 0)
+
 function announce(
   { dataset, config, labelled, resume, onMessage }: PretrainOptions,
   backbone: Backbone,
-  { steps, imagesPerStep }: RunLength,
+  { steps, stepsPerEpoch, imagesPerStep }: RunLength,
 ): void {
   const { parameterCount, frozenCount } = backbone.dict
   const parameters =
     `${parameterCount.toLocaleString('en')} parameters` +
     (config.freezeStages === undefined ? '' : `, ${frozenCount.toLocaleString('en')} of them frozen`)
+  onMessage?.(`${config.arch}, width ${config.width}: ${parameters}`)
   onMessage?.(
-    `${config.arch}, width ${config.width}: ${parameters}; ${steps.toLocaleString('en')} steps of ${imagesPerStep} images × ${config.views} views`,
+    `${steps.toLocaleString('en')} steps of ${imagesPerStep} images × ${config.views} views; an epoch has ${stepsPerEpoch.toLocaleString('en')}`,
   )
   if (config.init !== undefined && !resume) onMessage?.(`initial weights of the backbone: ${config.init}`)
   if (config.onlineProbe && !dataset.labels.length)

@@ -35,7 +35,7 @@ export async function recordStep(
   })
   const { dispatches, peakBytes } = trainingStep
   onMessage?.(
-    `recorded ${dispatches.toLocaleString('en')} dispatches per step with ${pipelines} kernels in ${clock.secondsElapsed.toFixed(1)} s; ${mebibytes(peakBytes)} in addition to the weights`,
+    `recorded in ${clock.secondsElapsed.toFixed(1)} s: ${dispatches.toLocaleString('en')} dispatches of ${pipelines} kernels, ${mebibytes(peakBytes)} beside the weights`,
   )
   return trainingStep
 }
