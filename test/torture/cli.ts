@@ -7,6 +7,9 @@ import { attackServers } from './servers.js'
 /** Most memory that a parser may take for inputs of some kilobytes. */
 const MOST_GROWN_MIB = 1024
 
+/** Most memory that clients may make the server take. */
+const MOST_GROWN_BY_CLIENTS_MIB = 512
+
 const row = (cells: (string | number)[]): string => `| ${cells.join(' | ')} |`
 
 function show({ parser, cases, accepted, refused, slowestMs, grownMiB, failure }: Attacked): void {
@@ -73,6 +76,7 @@ program
         `${leftOpen} connections or files left open`,
     )
     console.log(`exit codes after SIGTERM: run ${codes.run}, server ${codes.server}`)
-    process.exit(!sameBits || found.attacks.some(({ failures }) => failures.length > 0) ? 1 : 0)
+    const broken = found.attacks.some(({ failures }) => failures.length > 0)
+    process.exit(broken || !sameBits || memory.during - memory.before > MOST_GROWN_BY_CLIENTS_MIB ? 1 : 0)
   })
 await program.parseAsync()
