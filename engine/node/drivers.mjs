@@ -49,9 +49,9 @@ export function matchesName(name, adapter) {
 export function adapterNote(kind, description) {
   if (kind === 'hardware') return `Adapter: ${description} (hardware GPU).`
   if (/swiftshader/i.test(description))
-    return `Adapter: ${description} (software, on the CPU); Mesa's lavapipe would be about 5 times as fast.`
+    return `Adapter: ${description} (software); Mesa's lavapipe would be about 5 times as fast.`
   const origin = kind === 'system' ? 'software of this system' : 'software'
-  return `Adapter: ${description} (${origin}, on the CPU); a hardware GPU would be 100 times as fast or more.`
+  return `Adapter: ${description} (${origin}); a hardware GPU would be 100 times as fast or more.`
 }
 
 // ---------------------------------------------------------------- the adapters of each home

@@ -119,10 +119,17 @@ export async function checkFolder(option: string, path: string): Promise<void> {
   }
 }
 
-/** Makes sure that a file can be written, and writes nothing. @param option that names it, for errors */
-export async function checkFile(option: string, path: string): Promise<void> {
+/**
+ * Makes sure that a command may write a file and can do so, and writes nothing.
+ *
+ * @param option that names it, for errors
+ * @param force whether the file may exist already
+ */
+export async function checkFile(option: string, path: string, force = false): Promise<void> {
   const found = await stat(path).catch(() => undefined)
   if (found?.isDirectory()) throw new Error(`${option} ${path}: is a folder; name a file`)
+  if (found && !force)
+    throw new Error(`${option} ${path}: exists already; name another file, or replace it with \`force\``)
   await checkFolder(option, dirname(resolve(path)))
 }
 

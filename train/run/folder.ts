@@ -5,7 +5,7 @@
  *     metrics.jsonl                   one line per step
  *     online.jsonl                    with onlineProbe: kNN accuracy, one line per checkpoint
  *     diagnostics.jsonl               spectrum, α, alignment, uniformity: one line per checkpoint, unless it is slow
- *     checkpoints/step-00000390/      whole or absent
+ *     checkpoints/step-00000390/      whole or absent; `keep` and `keepWeights` say which ones stay
  *       model.safetensors             weights and running statistics under torchvision's names, with the projector
  *       average.safetensors           with emaRate: the moving average of the backbone
  *       state.safetensors             every Variable bit for bit, for resuming (the last checkpoints only)

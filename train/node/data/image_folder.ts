@@ -41,6 +41,18 @@ export const imageFolder: DatasetLoader = {
     return files.length
   },
 
+  async labelled(options) {
+    const root = await userFolder(options)
+    for (const split of ['train', 'test'] as const) {
+      const listing = await list(root, split).catch((error: unknown) => {
+        if (error instanceof MissingSplitError) return undefined
+        throw error
+      })
+      if (!listing?.labels.length) return false
+    }
+    return true
+  },
+
   async load(split, options) {
     const root = await userFolder(options)
     const { cacheDir, resolution = DEFAULT_RESOLUTION, resize = 'lanczos', progress = terminalProgress() } = options
