@@ -136,7 +136,7 @@ export async function attackServers(
     const lone = pretraining('lone')
     const wanted = Math.min(1000, stepsOf(join(runs, 'attacked')))
     await says(lone, /^step /m)
-    while (stepsOf(join(runs, 'lone')) < wanted) await sleep(200)
+    while (stepsOf(join(runs, 'lone')) < wanted && lone.exitCode === null) await sleep(200)
     await stop(lone)
     const [attacked, alone] = ['attacked', 'lone'].map((name) =>
       linesOf(join(runs, name))
