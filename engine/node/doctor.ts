@@ -2,7 +2,8 @@
 import { Command } from 'commander'
 import { requestAdapter } from './adapter.js'
 import { parseOptions, runCommand, withAdapter, sayOn } from './command.js'
-import { availableDrivers, cacheFolder, driverKinds } from './drivers.mjs'
+import { cacheFolder } from './cache_folder.mjs'
+import { availableDrivers, driverKinds } from './drivers.mjs'
 import type { DriverKind } from './drivers.mjs'
 
 /** The limits that decide whether, and how fast, a network runs. */

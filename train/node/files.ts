@@ -6,7 +6,7 @@ import { rmSync } from 'node:fs'
 import { lstat, mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { parseJson } from '../run/store.js'
-import { removeAbandoned, temporaryBeside } from './temporary.js'
+import { removeAbandoned, temporaryBeside } from '../../engine/node/temporary.mjs'
 
 /**
  * Writes a file whole or not at all: it writes a temporary file in the same folder, flushes it, then renames it. Makes

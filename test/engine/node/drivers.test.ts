@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it, vi } from 'vitest'
-import { adapterNote, cacheFolder, matchesName, verdictKey } from '../../../engine/node/drivers.mjs'
+import { cacheFolder } from '../../../engine/node/cache_folder.mjs'
+import { adapterNote, matchesName, verdictKey } from '../../../engine/node/drivers.mjs'
 import { buildFolder } from '../../../engine/node/fetch.mjs'
 import {
   archiveSources,

@@ -14,7 +14,7 @@
 import { createHash } from 'node:crypto'
 import { basename, join, resolve } from 'node:path'
 import { printable } from '../../../engine/node/command.js'
-import { openCache } from '../../../engine/node/drivers.mjs'
+import { openCache } from '../../../engine/node/cache_folder.mjs'
 import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
 import { imageBytes, type Split } from '../../data/dataset.js'
 import { resizeFilters } from '../../data/resample.js'
