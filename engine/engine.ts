@@ -166,16 +166,26 @@ export class Engine {
 
   /** The buffer of a Variable, or of its whole arena. It is made on first use, and filled with the initial values. */
   bufferOf(variable: Variable): GPUBuffer {
-    const owner = variable.arena?.arena ?? variable
-    let buffer = this.variables.get(owner)
-    if (!buffer) {
-      const members = variable.arena?.arena.variables ?? [variable]
-      const bytes = variable.arena?.arena.bytes ?? Math.max(16, Math.ceil(variable.bytes / 16) * 16)
-      buffer = this.createBuffer(bytes, STORAGE_USAGE, variable.name)
-      this.variables.set(owner, buffer)
-      for (const member of members)
-        this.write(member, typeof member.initial === 'function' ? member.initial() : member.initial)
-    }
+    return this.variables.get(ownerOf(variable)) ?? this.makeBuffer(variable, membersOf(variable).map(initialOf))
+  }
+
+  /** As `bufferOf`, but the event loop turns while the initial values are drawn, which takes a second for large networks. */
+  async filledBufferOf(variable: Variable): Promise<GPUBuffer> {
+    const values: TypedArray[] = []
+    if (!this.variables.has(ownerOf(variable)))
+      for (const member of membersOf(variable)) {
+        values.push(initialOf(member))
+        if (member.size > DRAWN_AT_ONCE) await new Promise((resolve) => setTimeout(resolve, 0))
+      }
+    // Other work may have made the buffer meanwhile.
+    return this.variables.get(ownerOf(variable)) ?? this.makeBuffer(variable, values)
+  }
+
+  private makeBuffer(variable: Variable, values: readonly TypedArray[]): GPUBuffer {
+    const bytes = variable.arena?.arena.bytes ?? Math.max(16, Math.ceil(variable.bytes / 16) * 16)
+    const buffer = this.createBuffer(bytes, STORAGE_USAGE, variable.name)
+    this.variables.set(ownerOf(variable), buffer)
+    membersOf(variable).forEach((member, i) => this.write(member, values[i]))
     return buffer
   }
 
@@ -198,7 +208,7 @@ export class Engine {
 
   /** Frees a Variable's buffer, or its arena's. The next use starts from the initial values. */
   release(variable: Variable): void {
-    const owner = variable.arena?.arena ?? variable
+    const owner = ownerOf(variable)
     this.variables.get(owner)?.destroy()
     this.variables.delete(owner)
   }
@@ -256,5 +266,13 @@ export class Engine {
     this.device.destroy()
   }
 }
+
+/** Initial values up to this number are drawn without a pause. */
+const DRAWN_AT_ONCE = 1 << 16
+
+/** What has a buffer of its own: an arena, or a Variable outside arenas. */
+const ownerOf = (variable: Variable): unknown => variable.arena?.arena ?? variable
+const membersOf = (variable: Variable): readonly Variable[] => variable.arena?.arena.variables ?? [variable]
+const initialOf = ({ initial }: Variable): TypedArray => (typeof initial === 'function' ? initial() : initial)
 
 const oneLine = (message: string): string => message.replace(/\s+/g, ' ').trim()

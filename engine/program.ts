@@ -102,7 +102,7 @@ export class Program {
     for (const storage of plan.storages) {
       const k = plan.memory.slot.get(storage)
       if (k !== undefined) this.buffers.set(storage, this.pool!.at(k))
-      else if (storage.kind === 'variable') this.buffers.set(storage, engine.bufferOf(storage.variable!))
+      else if (storage.kind === 'variable') this.buffers.set(storage, await engine.filledBufferOf(storage.variable!))
       else if (storage.kind !== 'temporary') {
         const buffer = make(storage.bytes, storage.label)
         if (storage.data) upload(engine.device, buffer, 0, storage.data, engine.copyBytes)

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { Argument, Command } from 'commander'
 import { openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from '../../train/cli/common.js'
 import { ConfigError } from '../../train/config/config.js'
+import { checkFile } from '../../train/node/files.js'
 import { originOf } from '../report/origin.js'
 import { benchKernels } from './kernels.js'
 import { benchLosses } from './losses.js'
@@ -17,6 +18,7 @@ interface Options {
   json?: string
   plots?: string
   out?: string
+  force?: true
   only?: string
   rounds?: number
   quick?: boolean
@@ -25,7 +27,7 @@ interface Options {
   adapter?: string
 }
 
-const MEASURE = ['json', 'plots', 'only', 'rounds', 'quick'] as const satisfies (keyof Options)[]
+const MEASURE = ['json', 'plots', 'force', 'only', 'rounds', 'quick'] as const satisfies (keyof Options)[]
 
 /** What each benchmark measures, and the options it takes beside --adapter. */
 const BENCHMARKS = {
@@ -37,8 +39,8 @@ const BENCHMARKS = {
   step: { says: 'whole steps: images/s, time by kernel, memory, seconds to the first step', takes: MEASURE },
   losses: { says: 'each objective by number of views and projector width', takes: MEASURE },
   readout: { says: "the paper's linear probe and kNN at the size of CIFAR-10", takes: MEASURE },
-  precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'dataDir'] },
-  trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'rounds'] },
+  precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'force', 'quick', 'dataDir'] },
+  trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds'] },
 } as const satisfies Record<string, { says: string; takes: readonly (keyof Options)[] }>
 
 type Name = keyof typeof BENCHMARKS
@@ -51,6 +53,7 @@ const command = withAdapter(
     .option('--json <file>', 'write everything measured to this file, and SVG plots beside it')
     .option('--plots <folder>', 'write the plots to this folder')
     .option('--out <file>', 'trace: the file to write (trace.json)')
+    .option('--force', 'replace the file of --json or --out, and the plots beside it, if they exist')
     .option('--only <text>', 'only cases whose names contain this text')
     .option(
       '--rounds <count>',
@@ -88,7 +91,9 @@ await runCommand(async () => {
   checkOptions(name, options)
   if (name === 'peers' && !existsSync(new URL('peers/pytorch.py', import.meta.url)))
     throw new ConfigError('peers: compares with packages that only a clone of the repository installs: run it there')
-  const { json, plots, out = 'trace.json', only, quick = false, lendRest = false, dataDir, adapter } = options
+  const { json, plots, out = 'trace.json', force, only, quick = false, lendRest = false, dataDir, adapter } = options
+  if (name === 'trace') await checkFile('--out', out, force)
+  else if (json !== undefined) await checkFile('--json', json, force)
   const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
   const engine = await openWithNote(adapter)
   const onMessage = (line: string): void => console.error(line)
@@ -108,7 +113,7 @@ await runCommand(async () => {
     if (name === 'losses') return benchLosses({ engine, ...shared })
     if (name === 'readout') return benchReadout({ engine, ...shared })
     if (name === 'step') return benchSteps({ engine, ...shared })
-    if (name === 'precision') return benchPrecision({ engine, origin, dataDir, onMessage })
+    if (name === 'precision') return benchPrecision({ engine, origin, quick, dataDir, onMessage })
     // The peers' processes have their own devices and need the whole machine.
     const { adapterClass, f16 } = engine.target
     engine.close()

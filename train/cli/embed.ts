@@ -7,7 +7,7 @@ import type { ImageDataset, Split } from '../data/dataset.js'
 import { MissingSplitError } from '../data/registry.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
 import { checkFile, writeAtomically } from '../node/files.js'
-import { featureFormats } from '../readout/feature_files.js'
+import { featureFormats, NPY_LABELS } from '../readout/feature_files.js'
 import { extractFeatures } from '../readout/features.js'
 import { featureInfoOf, featureMetadata } from '../run/weights.js'
 import {
@@ -17,7 +17,7 @@ import {
   type ChosenWeights,
   type WeightsOptions,
 } from './chosen_weights.js'
-import { number, openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
+import { number, openWithNote, parseOptions, runCommand, sayOn, wholeNumber, withAdapter, withForce } from './common.js'
 import { extensionOf } from './extension.js'
 import { beginPhase } from './phases.js'
 import { describeInput } from './weights_config.js'
@@ -26,10 +26,11 @@ interface Options extends WeightsOptions, Pick<PartialConfig, 'data' | 'dataDir'
   split?: Split
   limit?: number
   out: string
+  force?: true
   adapter?: string
 }
 
-const command = withAdapter(
+const command = withForce(
   withWeights(
     new Command('embed').description(
       'Write the features of a data set, computed in eval mode from one clean view per image: .safetensors with ' +
@@ -57,6 +58,7 @@ const command = withAdapter(
     )
     .option('--limit <count>', 'number of images, from the start of the split (all)', wholeNumber('--limit', 1)),
 )
+withAdapter(command)
 
 /** The configuration of the weights, with the user's network, data set and image size in their place. */
 function embedConfig(options: Options, loaded: ChosenWeights): PretrainConfig {
@@ -74,9 +76,10 @@ function embedConfig(options: Options, loaded: ChosenWeights): PretrainConfig {
 
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
-  const { limit, out, adapter } = options
+  const { limit, out, force, adapter } = options
   const extension = extensionOf('--out', out, Object.keys(featureFormats))
-  await checkFile('--out', out)
+  const base = out.slice(0, -extension.length)
+  for (const file of [out, ...(extension === '.npy' ? [base + NPY_LABELS] : [])]) await checkFile('--out', file, force)
   const loaded = await loadChosenWeights(options)
   const config = embedConfig(options, loaded)
   const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config
@@ -116,9 +119,9 @@ await runCommand(async () => {
       views: '1 clean view',
     },
   })
-  const base = out.slice(0, -extension.length)
   for (const [ending, bytes] of Object.entries(written)) await writeAtomically(base + ending, bytes)
-  console.log(
-    `${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${data}, ${describeInput(config)}`,
+  sayOn(
+    process.stdout,
+    `${out}: features [${count}, ${backbone.features}] of ${count < dataset.count ? `the first ${count}` : `all ${count}`} ${split} images of ${dataset.name}, ${describeInput(config)}`,
   )
 })

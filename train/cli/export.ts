@@ -13,23 +13,26 @@ import {
   type ChosenWeights,
   type WeightsOptions,
 } from './chosen_weights.js'
-import { parseOptions, runCommand } from './common.js'
+import { parseOptions, runCommand, withForce } from './common.js'
 import { extensionOf } from './extension.js'
 
 interface Options extends WeightsOptions {
   out: string
+  force?: true
   projector?: true
   head?: string
 }
 
-const command = withWeights(
-  new Command('export')
-    .description(
-      'Write a network as an ONNX model. Its input `images` is f32 [N, 3, H, W], RGB in [0, 1]: the model normalises ' +
-        'them itself. Its output `features` is [N, D]; `embeddings` and `logits` are added on request.',
-    )
-    .requiredOption('--out <file>', 'file to write: .onnx')
-    .addOption(new Option('--format <name>', 'format of the file').choices(['onnx']).default('onnx')),
+const command = withForce(
+  withWeights(
+    new Command('export')
+      .description(
+        'Write a network as an ONNX model. Its input `images` is f32 [N, 3, H, W], RGB in [0, 1]: the model normalises ' +
+          'them itself. Its output `features` is [N, D]; `embeddings` and `logits` are added on request.',
+      )
+      .requiredOption('--out <file>', 'file to write: .onnx')
+      .addOption(new Option('--format <name>', 'format of the file').choices(['onnx']).default('onnx')),
+  ),
 )
   .option('--projector', 'with --run: add the output `embeddings`, those of the projector')
   .option('--head <file>', 'add the output `logits`, of the linear probe that `npm run probe` wrote with --save-head')
@@ -85,7 +88,7 @@ await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const { out } = options
   extensionOf('--out', out, ['.onnx'])
-  await checkFile('--out', out)
+  await checkFile('--out', out, options.force)
   const chosen = await loadChosenWeights(options)
   const config = configOfChosen(command, options, chosen)
   const { arch, width, stem, stemRelu, augmentation } = config

@@ -32,6 +32,7 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   resume?: boolean
   maxMinutes?: number
   keep?: number
+  keepWeights?: number
   adapter?: string
   csv?: boolean
   tensorboard?: boolean
@@ -120,15 +121,17 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
   ],
   'Run:': [
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
-    [
-      '--checkpoint-minutes <minutes>',
-      'also save within an epoch after this time, for --resume; removed when no longer among the last (--keep); 0: never (10)',
-    ],
+    ['--checkpoint-minutes <minutes>', 'also save within an epoch after this time, for --resume; 0: never (10)'],
     ['--max-minutes <minutes>', 'save and stop after this time', minutes],
     [
       '--keep <count>',
-      'number of last checkpoints that --resume can use, in case one is damaged (2)',
+      'number of last checkpoints that stay, for --resume and in case one is damaged (2)',
       wholeNumber('--keep', 1),
+    ],
+    [
+      '--keep-weights <epochs>',
+      'also keep the weights of a checkpoint every so many epochs, for probe and embed; 0: of none (25)',
+      wholeNumber('--keep-weights', 0),
     ],
   ],
 }
@@ -163,7 +166,10 @@ const files: [string, string][] = [
   ['--list-recipes', 'list the recipes'],
   ['--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line overrides them"],
   ['--out <folder>', 'folder in which the run is saved'],
-  ['--resume', 'continue the run in --out with its config.yaml; --epochs, --steps and --checkpoint-… may change'],
+  [
+    '--resume',
+    'continue the run in --out with its config.yaml; only --epochs, --steps, --checkpoint-…, --data-dir and --stream may change',
+  ],
 ]
 
 export function pretrainCommand(): Command {
@@ -203,6 +209,7 @@ function fieldsOf({
   resume: _resume,
   maxMinutes: _minutes,
   keep: _keep,
+  keepWeights: _keepWeights,
   adapter: _adapter,
   csv: _csv,
   tensorboard: _tensorboard,
@@ -217,10 +224,6 @@ function fieldsOf({
   }
 }
 
-/** As `readOptions`, where the network does not matter: the weights of `init` need not be there. */
-export const configOf = async (options: Partial<PretrainCliOptions>): Promise<PretrainConfig> =>
-  (await readOptions(options, false)).config
-
 export interface ReadOptions {
   config: PretrainConfig
   /** The options that are given. There are none where a run to resume or a recipe gives all options. */
@@ -233,6 +236,7 @@ export interface ReadOptions {
  * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
  * The weights of `init` say which network it is.
  *
+ * @param readInit false where the network does not matter: the weights of `init` need not be there
  * @throws ConfigError in one line
  */
 export async function readOptions(options: Partial<PretrainCliOptions>, readInit = true): Promise<ReadOptions> {

@@ -20,7 +20,7 @@ import { KEEP, openRun, restoreState, saveCheckpoint, type Saved } from './check
 import type { Checkpoint, Progress } from './checkpoint_record.js'
 import { checkpointReadings } from './checkpoint_readings.js'
 import { TrainingClock } from './clock.js'
-import { createRun, refuseChanges, refuseExistingRun, writeConfig, writeSummary } from './folder.js'
+import { createRun, lostEnd, refuseChanges, refuseExistingRun, writeConfig, writeSummary } from './folder.js'
 import { trainingLoop } from './loop.js'
 import { lineFiles, truncateLines, type StepMetrics } from './metrics.js'
 import { runLength, type RunLength } from './schedule.js'
@@ -64,6 +64,11 @@ export interface PretrainOptions {
   resume?: boolean
   /** With `out`: the number of last checkpoints that keep what resuming needs, 2 by default. */
   keep?: number
+  /**
+   * With `out`: epochs between the checkpoints whose weights stay for good; the others are removed when they are no
+   * longer among the last. 0: none stay. By default the weights of all checkpoints stay.
+   */
+  keepWeights?: number
   /** Saves and stops after this many minutes of wall-clock time, counted from the call. */
   maxMinutes?: number
   /** Saves and stops after the current step. */
@@ -120,9 +125,10 @@ const DIAGNOSIS_SHARE = 0.04
  *   not finite
  */
 export async function pretrain(options: PretrainOptions): Promise<PretrainResult> {
-  const { out, resume = false, keep = KEEP } = options
-  if (!Number.isSafeInteger(keep) || keep < 1)
-    throw new ConfigError(`\`keep\` ${keep}: must be a whole number of at least 1`)
+  const { out, resume = false, keep = KEEP, keepWeights = 1 } = options
+  for (const [name, value, least] of [['keep', keep, 1] as const, ['keepWeights', keepWeights, 0] as const])
+    if (!Number.isSafeInteger(value) || value < least)
+      throw new ConfigError(`\`${name}\` ${value}: must be a whole number of at least ${least}`)
   const indices = imagesOf(options)
   if (out && !resume) await refuseExistingRun(out)
   const unlock = await out?.lock?.()
@@ -243,8 +249,8 @@ async function train(
       hasProbe: extras.probe !== undefined,
       onCheckpoint: options.onCheckpoint,
       save: async (byTime) => {
-        if (byTime) progress.byTime = true
-        else delete progress.byTime
+        progress.byTime = byTime && true
+        progress.passing = isPassing(progress, options.keepWeights) || undefined
         if (out) await saveCheckpoint(engine, out, saved, progress, config, { keep, damaged })
       },
       stopRequested: () => {
@@ -258,11 +264,13 @@ async function train(
     const { peakBytes } = trainingStep
     const figures = { seconds, secondsToFirstStep, imagesPerSecond, peakBytes, ...waited }
     // Resuming a run that has ended does nothing, and keeps its summary.
-    if (out && losses.length > 0)
+    const last = out && (losses.length > 0 ? { finalLoss: losses[losses.length - 1] } : await lostEnd(out, steps))
+    if (last)
       await writeSummary(out, {
-        ...{ stopped, steps, totalSteps: length.steps, epochs, finalLoss: losses[losses.length - 1] },
+        ...{ stopped, steps, totalSteps: length.steps, epochs },
         ...(skipped !== undefined && { skipped }),
         ...figures,
+        ...last,
         adapter: engine.description,
         date: new Date().toISOString(),
       })
@@ -277,17 +285,22 @@ async function train(
   }
 }
 
+/** Whether a checkpoint is removed when it is no longer among the last. */
+const isPassing = ({ epoch, stepInEpoch }: Progress, every?: number): boolean =>
+  every !== undefined && (every === 0 || stepInEpoch > 0 || epoch % every > 0)
+
 function announce(
   { dataset, config, labelled, resume, onMessage }: PretrainOptions,
   backbone: Backbone,
-  { steps, imagesPerStep }: RunLength,
+  { steps, stepsPerEpoch, imagesPerStep }: RunLength,
 ): void {
   const { parameterCount, frozenCount } = backbone.dict
   const parameters =
     `${parameterCount.toLocaleString('en')} parameters` +
     (config.freezeStages === undefined ? '' : `, ${frozenCount.toLocaleString('en')} of them frozen`)
+  onMessage?.(`${config.arch}, width ${config.width}: ${parameters}`)
   onMessage?.(
-    `${config.arch}, width ${config.width}: ${parameters}; ${steps.toLocaleString('en')} steps of ${imagesPerStep} images × ${config.views} views`,
+    `${steps.toLocaleString('en')} steps of ${imagesPerStep} images × ${config.views} views; an epoch has ${stepsPerEpoch.toLocaleString('en')}`,
   )
   if (config.init !== undefined && !resume) onMessage?.(`initial weights of the backbone: ${config.init}`)
   if (config.onlineProbe && !dataset.labels.length)
@@ -326,7 +339,7 @@ async function recordStep(
   })
   const { dispatches, peakBytes } = trainingStep
   onMessage?.(
-    `recorded ${dispatches.toLocaleString('en')} dispatches per step with ${pipelines} kernels in ${clock.secondsElapsed.toFixed(1)} s; ${mebibytes(peakBytes)} in addition to the weights`,
+    `recorded in ${clock.secondsElapsed.toFixed(1)} s: ${dispatches.toLocaleString('en')} dispatches of ${pipelines} kernels, ${mebibytes(peakBytes)} beside the weights`,
   )
   return trainingStep
 }

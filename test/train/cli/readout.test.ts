@@ -115,7 +115,7 @@ describe('embed', () => {
       { dtype: 'F32', shape: [...torchShape], data: formulaParameter(name, torchShape) },
     ])
     await writeFile(file, encodeSafetensors(Object.fromEntries(tensors)))
-    const limited = ['--weights', file, '--limit', '1', '--stem', 'imagenet', '--out', out]
+    const limited = ['--weights', file, '--limit', '1', '--stem', 'imagenet', '--force', '--out', out]
     expect((await embed(...limited)).stdout).toContain(', read at 224×224 pixels, normalised as for ImageNet\n')
     const { metadata } = decodeSafetensors(await readFile(out))
     expect(metadata).toMatchObject({ width: '4', stem: 'imagenet', imageSize: '224', mean: '[0.485,0.456,0.406]' })
@@ -139,6 +139,19 @@ describe('embed', () => {
     expect(python[3]).toMatch(/^safetensors\.torch\.save_file\(weights, '.*it\\'s\.safetensors'\)$/)
   })
 
+  test('a file that exists is replaced only with --force', async () => {
+    const out = join(folder, 'mine.safetensors')
+    await writeFile(out, 'mine')
+    const options = ['--weights', weights, '--limit', '1', '--out', out]
+    await expect(embed(...options)).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error: --out .*mine\.safetensors: exists already; .* --force\n$/),
+    })
+    expect(await readFile(out, 'utf8')).toBe('mine')
+    await embed(...options, '--force')
+    expect(decodeSafetensors(await readFile(out)).tensors.features.shape).toEqual([1, 64])
+  })
+
   describe('of a run', () => {
     const config = resolveConfig({
       dataDir: '',
@@ -155,7 +168,7 @@ describe('embed', () => {
     let own: Float32Array
     const featuresOf = async (...args: string[]) => {
       const out = join(folder, `embedded-${args.length}-${args[1].length}.safetensors`)
-      const { stderr } = await command('embed', '--data-dir', folder, '--out', out, ...args)
+      const { stderr } = await command('embed', '--data-dir', folder, '--force', '--out', out, ...args)
       const { tensors, metadata } = decodeSafetensors(await readFile(out))
       return { features: tensors.features.data as Float32Array, metadata, stderr }
     }
@@ -344,6 +357,10 @@ describe('probe', () => {
       [['--data-dir', folder], /^error: --run or --weights: give exactly one of them\n$/],
       [['--weights', weights, '--average'], /^error: --average: needs --run\n$/],
       [['--run', started, '--seeds', 'two'], /^error: --seeds: 'two' is not a number\n$/],
+      [
+        ['--run', started, '--json', weights],
+        /^error: --json .*resnet18\.safetensors: exists already; [^\n]* --force\n$/,
+      ],
     ] as const
     const refused = ([args, message]: (typeof cases)[number]) =>
       expect(command('probe', ...args)).rejects.toMatchObject({
@@ -367,11 +384,15 @@ describe('views', () => {
     expect(drawn.stdout).toBe(`${out}: 2 images of cifar10, each with 5 views of 8×8 and 4×4 pixels\n`)
     const { width, height } = await sharp(out).metadata()
     expect([width, height]).toEqual([4 + 6 * (128 + 4) + 12, 4 + 2 * (128 + 4)])
-    const recipe = await views('--recipe', 'cifar10-bt-d256-v2', '--out', out)
+    const recipe = await views('--recipe', 'cifar10-bt-d256-v2', '--out', out, '--force')
     expect(recipe.stdout).toContain('each with 2 views of 32×32 pixels')
-    const plain = await views('--augmentation', 'stl', '--image-size', '16', '--out', out)
-    expect(plain.stdout).toContain('each with 8 views of 16×16 pixels')
-    await expect(views('--config', config, '--views', '4', '--out', out)).rejects.toMatchObject({
+    const plain = await views('--augmentation', 'stl', '--image-size', '16', '--out', join(folder, 'plain.png'))
+    expect(plain.stdout).toContain('each with 4 views of 16×16 pixels')
+    await expect(views('--recipe', 'cifar10-bt-d256-v2', '--out', out)).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error: --out .*views\.png: exists already; [^\n]* --force\n$/),
+    })
+    await expect(views('--config', config, '--views', '4', '--out', out, '--force')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining('error: augmentation.crops: 2 + 3 views are not the 4 of an image\n'),
     })

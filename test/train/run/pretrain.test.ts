@@ -374,9 +374,7 @@ describe('views in chunks', () => {
     expect(heard).toEqual([...Array.from({ length: total }, (_, i) => `${i + 1}/${total}`), 'step'])
     expect(messages).toContainEqual(
       expect.stringMatching(
-        new RegExp(
-          `^recorded [\\d,]+ dispatches per step with ${total} kernels in [\\d.]+ s; \\d+ MiB in addition to the weights$`,
-        ),
+        new RegExp(`^recorded in [\\d.]+ s: [\\d,]+ dispatches of ${total} kernels, \\d+ MiB beside the weights$`),
       ),
     )
   })

@@ -30,6 +30,8 @@ export interface WatchServer {
 export interface WatchServerOptions extends WatcherOptions {
   /** The port to listen on, 0 for any; by default 6006 or the next free one. */
   port?: number
+  /** Milliseconds in which a client must have sent its request; 10,000 by default. */
+  requestMs?: number
 }
 
 /** What an event `runs` holds. */
@@ -46,6 +48,9 @@ const PORTS_TRIED = 100
 const HOST = '127.0.0.1'
 /** A comment is sent after so long without an event, so that a lost client is noticed. */
 const HEARTBEAT_MS = 15_000
+/** Clients that hold a connection and send nothing must not keep others away. */
+const REQUEST_MS = 10_000
+const CHECKING_MS = 1000
 const MOST_STREAMS = 500
 const MOST_CONNECTIONS = 1000
 
@@ -67,11 +72,16 @@ const contentTypes: Record<string, string> = {
  */
 export async function startWatchServer(
   folders: readonly string[],
-  { port, ...options }: WatchServerOptions = {},
+  { port, requestMs = REQUEST_MS, ...options }: WatchServerOptions = {},
 ): Promise<WatchServer> {
   const watcher = new RunWatcher(folders, options)
   const { fetch } = watchApp(watcher)
-  const server = createAdaptorServer({ fetch, createServer, overrideGlobalObjects: false }) as Server
+  const serverOptions = {
+    headersTimeout: requestMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: Math.min(requestMs, CHECKING_MS),
+  }
+  const server = createAdaptorServer({ fetch, createServer, serverOptions, overrideGlobalObjects: false }) as Server
   server.maxConnections = MOST_CONNECTIONS
   const bound = await listen(server, port)
   return {
