@@ -1,6 +1,7 @@
 /** The engine: one device with its pipelines, the buffers of Variables, read-back, and failures as one-line errors. */
 import { COPY_BYTES, READ_BACK_USAGE, STORAGE_USAGE, upload } from './bindings.js'
 import { KernelLibrary } from './kernel.js'
+import { kernelTexts } from './kernel_texts.js'
 import { lower } from './lower.js'
 import { PipelineCache } from './pipelines.js'
 import type { Plan, ProgramSpec, Target, Tunable, VariantTable } from './plan.js'
@@ -73,12 +74,13 @@ export class Engine {
   /**
    * @param device any GPUDevice; `close` destroys it
    * @param info the adapter's `info`
-   * @param shaderTexts the kernels' texts by file name without `.wgsl`
+   * @param shaderTexts the kernels' texts by file name without `.wgsl`; to add kernels of your own, pass
+   *   `{ ...kernelTexts, my_op: text }`
    */
   constructor(
     device: GPUDevice,
     readonly info: GPUAdapterInfo,
-    shaderTexts: Readonly<Record<string, string>>,
+    shaderTexts: Readonly<Record<string, string>> = kernelTexts,
   ) {
     this.library = new KernelLibrary(shaderTexts)
     this.description = info.description || info.device || info.vendor || 'unnamed adapter'

@@ -26,7 +26,15 @@ export {
   type TypedArray,
 } from './leaves.js'
 export { backward, gradients } from './autograd.js'
-export { part, variantsOf, type DispatchRequest, type Plan, type ProgramSpec, type Slice } from './plan.js'
+export {
+  part,
+  variantsOf,
+  type Dispatch,
+  type DispatchRequest,
+  type Plan,
+  type ProgramSpec,
+  type Slice,
+} from './plan.js'
 export { type Target, type Tunable, type VariantTable } from './plan.js'
 export { type LoweringContext }
 export { measureVariants } from './tuning.js'
@@ -35,10 +43,12 @@ export { adapterClassOf, targetOf } from './target.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
 export { sharedPeakBytes } from './memory.js'
+export { kernelTexts } from './kernel_texts.js'
+export { fetchKernels } from './fetch_kernels.js'
+export { requestDevice } from './request_device.js'
 export { firstNonFinite, type NonFinite, type OperandRange } from './inspect.js'
 export { Snapshot } from './snapshot.js'
 export { freeBytes } from './free_bytes.js'
-export { fetchKernels } from './shader_texts.js'
 export * from './random.js'
 
 export { cast } from './ops/cast.js'
