@@ -103,7 +103,7 @@ function machineFiles() {
 /** A key that changes whenever Dawn's answer about a home may change: it depends on the driver's files and their times,
  * on the environment that Vulkan's loader reads, and on Dawn itself. Device nodes count by name only, because each boot
  * makes new ones.
- * @param {DriverHome} home @param {string[]} files @param {NodeJS.ProcessEnv} environment @returns {string} */
+ * @param {DriverHome} home @param {string[]} files @param {Record<string, string | undefined>} environment @returns {string} */
 export function verdictKey(home, files, environment) {
   const variables = Object.entries(environment)
     .filter(([name]) => /^(VK_|LP_|LD_LIBRARY_PATH$|CUDA_VISIBLE|NVIDIA_VISIBLE|XDG_DATA_|DRI_PRIME$)/.test(name))

@@ -1,8 +1,10 @@
 /** `npm run torture`: long attacks, with a bounded number of cases; see `--help`. */
 import { Command } from 'commander'
+import { addEndurance } from './endurance/command.js'
 import { attackInputs, type Attacked } from './inputs.js'
 import { attackByKills } from './kills.js'
 import { attackServers } from './servers.js'
+import { addShapes } from './shapes/command.js'
 
 /** Most memory that a parser may take for inputs of some kilobytes. */
 const MOST_GROWN_MIB = 1024
@@ -80,4 +82,6 @@ program
     const broken = found.attacks.some(({ failures }) => failures.length > 0)
     process.exit(broken || !sameBits || memory.during - memory.before > MOST_GROWN_BY_CLIENTS_MIB ? 1 : 0)
   })
+addShapes(program)
+addEndurance(program)
 await program.parseAsync()

@@ -10,7 +10,7 @@ import { datasetLoader, loadDataset } from '../node/data/index.js'
 import { checkFolder } from '../node/files.js'
 import { runFolder } from '../node/run_folder.js'
 import { writeRunReport, writeViews } from '../node/run_report.js'
-import { describeRecipe, recipeNames } from '../node/recipes.js'
+import { describeRecipe, recipeNames } from '../recipes/index.js'
 import { exportingStore } from '../report/live_exports.js'
 import { counted } from '../report/text.js'
 import { VIEWS_FILE } from '../run/folder.js'
@@ -133,6 +133,7 @@ await runCommand(async () => {
       maxMinutes: options.maxMinutes,
       keep: options.keep,
       keepWeights: options.keepWeights ?? KEEP_WEIGHTS,
+      debugNan: options.debugNan,
       signal,
       onBegin: (done, steps) => shown.begin(done, steps),
       onStep: (m) => {
