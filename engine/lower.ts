@@ -196,6 +196,7 @@ class Lowering implements LoweringContext {
       workgroups: [x, y, z],
       op: this.opName,
       flops: request.flops ?? 0,
+      ...(this.current && { node: this.current }),
     })
   }
 

@@ -3,7 +3,7 @@
  * configuration share their runs.
  */
 import { overlay, type PartialConfig } from '../../train/config/config.js'
-import { readRecipe, recipeNames } from '../../train/node/recipes.js'
+import { readRecipe, recipeNames } from '../../train/recipes/index.js'
 import type { Arm, Setup } from './experiment.js'
 import { protocolOf } from './scales.js'
 

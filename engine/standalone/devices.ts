@@ -1,14 +1,14 @@
 /** What the standalone kernels keep for each device: its pipelines and its target. */
 import { KernelLibrary } from '../kernel.js'
+import { kernelTexts } from '../kernel_texts.js'
 import { PipelineCache } from '../pipelines.js'
 import type { Target } from '../plan.js'
-import { fetchKernels } from '../shader_texts.js'
 import { targetOf } from '../target.js'
 
 type Texts = Readonly<Record<string, string>>
-let loadTexts: () => Texts | Promise<Texts> = () => fetchKernels()
+let loadTexts: () => Texts | Promise<Texts> = () => kernelTexts
 
-/** Sets how the kernels' texts are loaded. By default they are fetched; the Node entry reads files. */
+/** Replaces the kernels' texts, for example by `{ ...kernelTexts, my_kernel: text }`. It concerns devices used later. */
 export function useKernelTexts(load: () => Texts | Promise<Texts>): void {
   loadTexts = load
 }

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { conv2d, globalAveragePool, gradients, input, multiply, sum, type Target } from '../../engine/index.js'
 import { KernelLibrary } from '../../engine/kernel.js'
 import { lower } from '../../engine/lower.js'
-import { readKernels } from '../../engine/node/index.js'
+import { kernelTexts } from '../../engine/kernel_texts.js'
 import { deviceImages } from '../../train/augment/views.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config/config.js'
 import { buildNetwork } from '../../train/step/network.js'
@@ -90,7 +90,7 @@ describe('partial sums over a binding', () => {
 })
 
 describe('training steps at the sizes of ImageNet, with bindings of 128 MiB and buffers of 4 GiB', () => {
-  const library = new KernelLibrary(readKernels())
+  const library = new KernelLibrary(kernelTexts)
   const cpu: Target = {
     adapterClass: 'cpu',
     maxBindingBytes: 128 * 2 ** 20,

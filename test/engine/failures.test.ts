@@ -1,12 +1,12 @@
 /** Failures of the device are one-line errors, and end the run. */
 import { describe, expect, test } from 'vitest'
-import { affine, defineOp, Engine, EngineError, input } from '../../engine/index.js'
-import { readKernels, requestAdapter, requestDevice } from '../../engine/node/index.js'
+import { affine, defineOp, Engine, EngineError, input, kernelTexts, requestDevice } from '../../engine/index.js'
+import { requestAdapter } from '../../engine/node/index.js'
 
 /** A separate engine, because these tests break it. */
 async function doomed(kernels: Record<string, string> = {}): Promise<Engine> {
   const { adapter } = await requestAdapter()
-  return new Engine(await requestDevice(adapter), adapter.info, { ...readKernels(), ...kernels })
+  return new Engine(await requestDevice(adapter), adapter.info, { ...kernelTexts, ...kernels })
 }
 
 const doubled = (gpu: Engine) => gpu.compile({ label: 'doubling', outputs: { y: affine(input('x', [4]), 2, 0) } })

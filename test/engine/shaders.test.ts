@@ -1,35 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { afterEach, describe, expect, test, vi } from 'vitest'
-import { Kernel } from '../../engine/index.js'
-import { fetchKernels, kernelNames } from '../../engine/shader_texts.js'
-import { readKernels } from '../../engine/node/index.js'
+import { describe, expect, test } from 'vitest'
+import { Kernel, kernelTexts } from '../../engine/index.js'
 import { engine } from '../support/engine.js'
 
 const folder = new URL('../../shaders/', import.meta.url)
 const files = readdirSync(folder).filter((file) => file.endsWith('.wgsl'))
 const text = (file: string): string => readFileSync(new URL(file, folder), 'utf8')
 
-test('kernelNames, the list for browsers, names every file in shaders/', () => {
-  expect(
-    [...kernelNames].map((name) => `${name}.wgsl`),
-    'engine/kernel_names.ts is out of date: run `npm run kernel-names`',
-  ).toEqual([...files].sort())
-})
-
-describe('fetched, as in a browser', () => {
-  afterEach(() => vi.unstubAllGlobals())
-
-  test('the texts equal the files', async () => {
-    vi.stubGlobal('fetch', async (url: URL) => new Response(readFileSync(url)))
-    expect(await fetchKernels()).toEqual(readKernels())
-  })
-
-  test('an error names a file that the given folder lacks', async () => {
-    vi.stubGlobal('fetch', async () => new Response('', { status: 404, statusText: 'Not Found' }))
-    await expect(fetchKernels('https://example.org/wgsl/')).rejects.toThrow(
-      `https://example.org/wgsl/${kernelNames[0]}.wgsl: 404 Not Found; serve the package's shaders there`,
-    )
-  })
+test('kernelTexts holds the text of every file in shaders/', () => {
+  expect(kernelTexts).toEqual(Object.fromEntries(files.map((file) => [file.slice(0, -'.wgsl'.length), text(file)])))
 })
 
 describe.each(files)('%s', (file) => {

@@ -1,5 +1,5 @@
 import { requestAdapter } from '../../train/node/index.js'
-import { matmul } from '../../engine/node/standalone.js'
+import { matmul } from '../../engine/standalone/index.js'
 
 const { adapter } = await requestAdapter() // in a browser: navigator.gpu.requestAdapter()
 const device = await adapter.requestDevice()

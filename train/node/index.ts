@@ -4,12 +4,10 @@ export {
   AdapterError,
   openEngine,
   requestAdapter,
-  requestDevice,
   type DriverChoice,
   type NodeEngine,
 } from '../../engine/node/index.js'
 export { loadDataset } from './data/index.js'
-export { recipeNames, readRecipe } from './recipes.js'
 
 // These take a folder where the portable ones take a RunStore.
 export { pretrain, type PretrainOptions } from './pretrain.js'

@@ -16,6 +16,8 @@ const HEIGHT = 220
 const MOST_POINTS = 300
 /** Window of the running mean, as a share of the curve. */
 const SMOOTHING = 0.05
+/** Points on each side of a running mean in short curves, if there are eight times as many. */
+const LEAST_REACH = 5
 
 const soft = { gridColor: 'currentColor', gridOpacity: 0.12, domainColor: 'currentColor', domainOpacity: 0.4 }
 const config = {
@@ -61,9 +63,18 @@ export async function chart(spec: object, description: string): Promise<string> 
   }
 }
 
+/** How many consecutive points become one, so that at most `most` remain. */
+const groupOf = (count: number, most = MOST_POINTS): number => Math.max(1, Math.ceil(count / most))
+
+/** Says what the lines of a chart of steps show. @param steps the number of steps of the longest curve */
+export function describeLines(steps: number): string {
+  const group = groupOf(steps)
+  return `Faint lines show ${group === 1 ? 'each step' : `means of ${group} steps`}, strong lines the running mean.`
+}
+
 /** Means of consecutive points, so that at most `most` remain. */
 export function thin(points: readonly { x: number; y: number }[], most = MOST_POINTS): { x: number; y: number }[] {
-  const group = Math.max(1, Math.ceil(points.length / most))
+  const group = groupOf(points.length, most)
   return Array.from({ length: Math.ceil(points.length / group) }, (_, i) => {
     const members = points.slice(i * group, (i + 1) * group)
     return { x: mean(members.map(({ x }) => x)), y: mean(members.map(({ y }) => y)) }
@@ -72,9 +83,14 @@ export function thin(points: readonly { x: number; y: number }[], most = MOST_PO
 
 /** Centred running means. */
 export function smooth(points: readonly { x: number; y: number }[]): { x: number; y: number }[] {
-  const reach = Math.floor((SMOOTHING * points.length) / 2)
+  const reach = Math.max(
+    Math.floor((SMOOTHING * points.length) / 2),
+    Math.min(LEAST_REACH, Math.floor(points.length / 8)),
+  )
+  const window = 2 * reach + 1
   return points.map(({ x }, i) => {
-    const near = points.slice(Math.max(0, i - reach), i + reach + 1)
+    const first = Math.min(Math.max(0, i - reach), points.length - window)
+    const near = points.slice(first, first + window)
     // The line through the neighbours by least squares: at the ends they lie on one side only.
     const [centre, level] = [mean(near.map((p) => p.x)), mean(near.map((p) => p.y))]
     const spread = mean(near.map((p) => (p.x - centre) ** 2))
@@ -93,7 +109,7 @@ const colorOf = (series: readonly { name: string; color: string }[], legend: obj
 })
 
 /**
- * Curves: every value as a faint line, and the running mean as a strong one.
+ * Curves: every value, or the mean of a few, as a faint line, and the running mean as a strong one.
  *
  * @param options.logarithmic both axes are; all values must be above 0
  * @param options.plain few exact values: one line without a running mean

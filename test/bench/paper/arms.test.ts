@@ -6,7 +6,7 @@ import { experiments, experimentsFor } from '../../../bench/paper/experiments/in
 import { protocolOf } from '../../../bench/paper/scales.js'
 import { keyOf } from '../../../bench/runs/runs.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
-import { readRecipe, recipeNames } from '../../../train/node/recipes.js'
+import { readRecipe, recipeNames } from '../../../train/recipes/index.js'
 
 const setup = (scale: Scale, dataset: Dataset = 'cifar10'): Setup => ({ scale, dataset, dataDir: 'pictures' })
 const setups = [...scales.map((scale) => setup(scale)), setup('full', 'stl10'), setup('full', 'imagenet100')]

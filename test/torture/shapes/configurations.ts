@@ -1,7 +1,7 @@
 /** The attack on every adapter: one process for each configuration, and what they reached together. */
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { kernelNames } from '../../../engine/kernel_names.js'
+import { kernelTexts } from '../../../engine/kernel_texts.js'
 import type { Attacked, Described } from './attack.js'
 import { allVariants } from './forced.js'
 import type { Asked } from './process.js'
@@ -79,7 +79,9 @@ export function neverRan(results: readonly Configured[]): string[] {
   const kernels = new Set(families.flatMap((f) => f.kernels))
   return [
     ...allVariants.filter((name) => !variants.has(name) && !name.endsWith(TOO_LARGE)),
-    ...kernelNames.filter((name) => !kernels.has(name) && !NOT_OPS.includes(name)).map((name) => `kernel ${name}`),
+    ...Object.keys(kernelTexts)
+      .filter((name) => !kernels.has(name) && !NOT_OPS.includes(name))
+      .map((name) => `kernel ${name}`),
   ]
 }
 

@@ -1,6 +1,6 @@
 /** Engines on one device that lower for different targets, so that every path of lowering is reached. */
 import { Engine, type Target } from '../../../engine/index.js'
-import { readKernels } from '../../../engine/node/index.js'
+import { kernelTexts } from '../../../engine/kernel_texts.js'
 import { emulated } from '../../engine/ops/products/emulated_matrices.js'
 
 /** For which adapter a case is lowered, whatever the real one is. */
@@ -36,7 +36,7 @@ export function targetsFor(variant: string | undefined): readonly TargetName[] {
 
 /** Kernels for matrix units, with the units emulated. */
 function emulatedKernels(): Record<string, string> {
-  const texts = readKernels()
+  const texts = { ...kernelTexts }
   for (const name of ['conv2d_matrix', 'conv2d_weight_gradient_matrix']) texts[name] = emulated(texts[name])
   return texts
 }

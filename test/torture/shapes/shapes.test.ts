@@ -1,7 +1,7 @@
 /** A small share of `npm run torture -- shapes`, and that it finds defects. */
 import { describe, expect, test } from 'vitest'
 import { Engine } from '../../../engine/index.js'
-import { readKernels } from '../../../engine/node/index.js'
+import { kernelTexts } from '../../../engine/kernel_texts.js'
 import { engine } from '../../support/engine.js'
 import { attackShapes, repeatCase, type Described } from './attack.js'
 import { families } from './families/index.js'
@@ -30,7 +30,7 @@ describe('a defect', () => {
 
   test.each(defects)('of %s is found, with the case that repeats it', async (name, kernel, text, defect) => {
     const own = await engine()
-    const texts = readKernels()
+    const texts = { ...kernelTexts }
     expect(texts[kernel]).toContain(text)
     const wrong = new Engine(own.device, own.info, { ...texts, [kernel]: texts[kernel].replaceAll(text, defect) })
     wrong.waitFor = own.waitFor

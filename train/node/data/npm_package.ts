@@ -3,32 +3,34 @@
  * unpacked; the package is neither installed nor run.
  */
 import { execFile } from 'node:child_process'
-import { createWriteStream } from 'node:fs'
-import { readFile, rm } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Transform } from 'node:stream'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
-import pacote from 'pacote'
-import { errorCode } from '../files.js'
+import { extract } from 'tar'
+import { npmCommand } from '../../../engine/node/fetch.mjs'
 import type { ProgressReporter } from '../../data/progress.js'
 
 /** A pinned version of a published package. */
 export interface PinnedPackage {
   /** name@version */
   spec: string
-  /** Integrity string of the tarball, as in a lockfile. */
+  /** Integrity string of the tarball, as in a lockfile: `sha512-` and the digest in base64. */
   integrity: string
   /** Size of the tarball for the progress bar, because a registry may not send it. */
   bytes: number
 }
 
 const IDLE_TIMEOUT_MS = 60_000
+const DEFAULT_REGISTRY = 'https://registry.npmjs.org/'
 
 /**
  * Downloads a package's tarball and unpacks it.
  *
- * @param folder an existing folder for the files of the package
+ * @param folder an existing folder; the files of the package are then in `package` in it
  * @throws one line when the registry cannot be reached or the tarball is not the pinned one
  */
 export async function unpackPackage(
@@ -39,71 +41,90 @@ export async function unpackPackage(
   const tarball = join(folder, 'package.tgz')
   const task = progress.begin(`downloading ${spec}`, bytes, 'bytes')
   try {
-    const network = { ...(await npmNetworkSettings()), timeout: IDLE_TIMEOUT_MS }
-    // pacote calls this again for each retry, so it must start from the beginning.
-    const save = async (stream: Transform) => {
-      let received = 0
-      const counter = new Transform({
-        transform(chunk: Buffer, _encoding, done) {
-          task.update((received += chunk.length))
-          done(null, chunk)
-        },
-      })
-      const saved = pipeline(counter, createWriteStream(tarball))
-      // pacote's stream can fail at any time, and an error without a listener ends the process.
-      stream.on('error', (error) => counter.destroy(error))
-      stream.pipe(counter)
-      await saved
-    }
-    await pacote.tarball.stream(spec, save, { ...network, integrity })
+    const { registry, direct } = await npmSettings()
+    const url = tarballUrl(registry, spec)
+    // npm downloads where fetch cannot: through a proxy, or with the certificates or the login of its configuration.
+    const fetched = direct && (await download(url, tarball, (done) => task.update(done)))
+    if (!fetched) await packWithNpm(spec, folder, tarball)
+    if ((await digestOf(tarball)) !== integrity)
+      throw new Error('the registry sent a file that is not the pinned package; check the registry of npm')
   } catch (error) {
-    throw new Error(`cannot download ${spec}: ${downloadProblem(error)}`, { cause: error })
+    await rm(tarball, { force: true })
+    throw new Error(`cannot download ${spec}: ${(error as Error).message}`, { cause: error })
   } finally {
     task.finish()
   }
-  await pacote.extract(`file:${tarball}`, join(folder, 'package'), { integrity })
+  const unpacked = join(folder, 'package')
+  await mkdir(unpacked)
+  await extract({ file: tarball, cwd: unpacked, strip: 1, strict: true })
   await rm(tarball)
 }
 
-function downloadProblem(error: unknown): string {
-  const code = errorCode(error)
-  if (code === 'EINTEGRITY') return 'the registry sent a file that is not the pinned package (EINTEGRITY)'
-  const firstLine = (error instanceof Error ? error.message : String(error)).split('\n')[0]
-  return `${firstLine}${code && !firstLine.includes(code) ? ` (${code})` : ''}; check the network and npm's registry and proxy settings`
+/** The address of a tarball, the same on every registry. */
+function tarballUrl(registry: string, spec: string): string {
+  const at = spec.lastIndexOf('@')
+  const [name, version] = [spec.slice(0, at), spec.slice(at + 1)]
+  return `${registry.replace(/\/*$/, '/')}${name}/-/${name.slice(name.indexOf('/') + 1)}-${version}.tgz`
+}
+
+/** @returns whether the whole file has arrived */
+async function download(url: string, path: string, onBytes: (done: number) => void): Promise<boolean> {
+  const idle = new AbortController()
+  const timer = setTimeout(() => idle.abort(), IDLE_TIMEOUT_MS)
+  try {
+    const { ok, body } = await fetch(url, { signal: idle.signal })
+    if (!ok || !body) return false
+    let done = 0
+    const counted = async function* (chunks: AsyncIterable<Uint8Array>) {
+      for await (const chunk of chunks) {
+        timer.refresh()
+        onBytes((done += chunk.length))
+        yield chunk
+      }
+    }
+    await pipeline(Readable.fromWeb(body as Parameters<typeof Readable.fromWeb>[0]), counted, createWriteStream(path))
+    return true
+  } catch {
+    return false
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function packWithNpm(spec: string, folder: string, tarball: string): Promise<void> {
+  const args = ['--pack-destination', folder, '--loglevel=error', `--fetch-timeout=${IDLE_TIMEOUT_MS}`]
+  await runNpm(['pack', spec, ...args], folder).catch(({ stderr, message }: Error & { stderr?: string }) => {
+    const [, code] = /^npm \S+ code (\S+)/m.exec(stderr ?? '') ?? []
+    const reason = code ? `npm pack reports ${code}` : message.split('\n')[0]
+    throw new Error(`${reason}; check the network and npm's registry and proxy settings`)
+  })
+  const [name] = (await readdir(folder)).filter((file) => file.endsWith('.tgz') && join(folder, file) !== tarball)
+  if (name === undefined) throw new Error('npm pack has written no file')
+  await rename(join(folder, name), tarball)
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash('sha512')
+  await pipeline(createReadStream(path, { highWaterMark: 2 ** 20 }), hash)
+  return `sha512-${hash.digest('base64')}`
 }
 
 /**
- * The registry, proxy and certificates that npm uses here, under pacote's names. npm itself is asked, because its
- * configuration comes from four files, the environment and the command line. It never prints credentials. Without npm
- * the defaults of pacote apply.
+ * The registry that npm uses here, and whether it is reached without a proxy. npm itself is asked, because its configuration comes from four files, the environment and the command line.
  */
-async function npmNetworkSettings() {
-  let settings: Record<string, unknown>
+async function npmSettings(): Promise<{ registry: string; direct: boolean }> {
+  const proxied = ['http_proxy', 'https_proxy', 'all_proxy'].some((n) => process.env[n] || process.env[n.toUpperCase()])
   try {
-    // On Windows npm is a batch file, which only a shell can start.
-    const shell = process.platform === 'win32'
-    const { stdout } = await promisify(execFile)('npm', ['config', 'list', '--json'], { shell })
-    settings = JSON.parse(stdout)
+    const settings = JSON.parse((await runNpm(['config', 'list', '--json'])).stdout) as Record<string, unknown>
+    const registry = typeof settings.registry === 'string' && settings.registry ? settings.registry : DEFAULT_REGISTRY
+    return { registry, direct: !proxied && !['proxy', 'https-proxy', 'offline'].some((key) => settings[key]) }
   } catch {
-    return {}
-  }
-  const text = (key: string) => (typeof settings[key] === 'string' && settings[key] !== '' ? settings[key] : undefined)
-  const noProxy = ([settings.noproxy ?? []].flat() as string[]).filter((host) => host !== '')
-  const caFile = text('cafile')
-  return {
-    registry: text('registry'),
-    proxy: text('proxy'),
-    httpsProxy: text('https-proxy'),
-    noProxy: noProxy.length > 0 ? noProxy.join(',') : undefined,
-    strictSSL: settings['strict-ssl'] !== false,
-    ca: caFile
-      ? certificates(await readFile(caFile, 'utf8'))
-      : ((settings.ca ?? undefined) as string | string[] | undefined),
-    offline: settings.offline === true,
+    // Without npm only fetch can download.
+    return { registry: process.env.npm_config_registry || DEFAULT_REGISTRY, direct: true }
   }
 }
 
-/** Splits a PEM bundle, because Node reads only the first certificate of a string. */
-function certificates(bundle: string): string[] {
-  return bundle.match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? []
+function runNpm(args: string[], cwd?: string): Promise<{ stdout: string; stderr: string }> {
+  const npm = npmCommand()
+  return promisify(execFile)(npm.command, [...npm.args, ...args], { cwd, shell: npm.shell })
 }

@@ -12,12 +12,13 @@ import {
   type Target,
   type Value,
 } from '../../../../engine/index.js'
-import { readKernels } from '../../../../engine/node/index.js'
+import { kernelTexts } from '../../../../engine/kernel_texts.js'
 import { winogradConv, winogradWeightGradient } from '../../../../engine/ops/products/winograd.js'
 import type { Variant } from '../../../../engine/ops/products/work.js'
 import { expectClose } from '../../../support/check.js'
 import { engine } from '../../../support/engine.js'
 import { formulaTensor } from '../../../support/formula.js'
+import { guard } from '../../../support/guards.js'
 import * as reference from '../../../support/reference/index.js'
 import { tensor64, type Tensor64 } from '../../../support/reference/index.js'
 import { emulated } from './emulated_matrices.js'
@@ -38,21 +39,22 @@ const engines = new Map<string, Engine>()
 
 /** The kernels, with matrix units emulated. */
 function kernels(): Record<string, string> {
-  const texts = readKernels()
+  const texts = { ...kernelTexts }
   for (const name of ['conv2d_matrix', 'conv2d_weight_gradient_matrix']) texts[name] = emulated(texts[name])
   return texts
 }
 
 /**
- * An engine on the tests' device that treats it as a GPU. There is one for each target, so that pipelines are reused.
+ * An engine on the tests' device that treats it as a GPU. There is one for each target, and all have the same pipelines.
  */
 export async function gpuEngine(target: Partial<Target> = {}): Promise<Engine> {
   const own = await engine()
   const key = JSON.stringify(target)
   let gpu = engines.get(key)
   if (!gpu) {
-    gpu = new Engine(own.device, own.info, kernels())
-    Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target } })
+    gpu = guard(new Engine(own.device, own.info, kernels()))
+    const [first = gpu] = engines.values()
+    Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target }, pipelines: first.pipelines })
     engines.set(key, gpu)
   }
   return gpu

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { unpackPackage } from '../../../../train/node/data/npm_package.js'
 import type { ProgressReporter } from '../../../../train/data/progress.js'
 
@@ -30,12 +32,38 @@ const integrityOf = (bytes: Uint8Array) => `sha512-${createHash('sha512').update
 
 let folder: string
 let target: string
+let server: Server | undefined
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'webgpu-ssl-package-'))
   target = join(folder, 'target')
   await mkdir(target)
+  // npm reads its configuration and keeps its cache here, and nothing of the user's.
+  vi.stubEnv('npm_config_userconfig', join(folder, 'npmrc'))
+  vi.stubEnv('npm_config_cache', join(folder, 'cache'))
+  vi.stubEnv('npm_config_fetch_retries', '0')
+  for (const name of ['http_proxy', 'https_proxy', 'all_proxy'])
+    for (const key of [name, name.toUpperCase()]) vi.stubEnv(key, undefined)
 })
-afterEach(() => rm(folder, { recursive: true }))
+afterEach(async () => {
+  vi.unstubAllEnvs()
+  server?.close()
+  server = undefined
+  await rm(folder, { recursive: true })
+})
+
+/** Starts a registry with the given answers by path; npm's environment names it. Returns its address. */
+async function registry(answers: (address: string) => Record<string, Buffer | object>): Promise<string> {
+  const started = createServer((request, response) => {
+    const answer = answers(address)[decodeURIComponent(request.url ?? '')]
+    if (answer === undefined) response.writeHead(404).end('{}')
+    else response.end(Buffer.isBuffer(answer) ? answer : JSON.stringify(answer))
+  })
+  server = started
+  await new Promise<void>((resolve) => started.listen(0, '127.0.0.1', resolve))
+  const address = `http://127.0.0.1:${(started.address() as AddressInfo).port}/npm/`
+  vi.stubEnv('npm_config_registry', address)
+  return address
+}
 
 function recorder() {
   const seen: (number | string)[] = []
@@ -48,26 +76,57 @@ function recorder() {
   return { seen, progress }
 }
 
-test('unpacks the pinned tarball and reports its bytes', async () => {
-  const bytes = tarball({ 'package.json': '{"name":"pinned","version":"1.0.0"}', 'data.txt': 'pixels' })
-  const path = join(folder, 'pinned.tgz')
-  await writeFile(path, bytes)
+const files = { 'package.json': '{"name":"@some/pinned","version":"1.0.0"}', 'data.txt': 'pixels' }
+
+test("unpacks the pinned tarball of npm's registry and reports its bytes", async () => {
+  const bytes = tarball(files)
+  await registry(() => ({ '/npm/@some/pinned/-/pinned-1.0.0.tgz': bytes }))
   const { seen, progress } = recorder()
-  await unpackPackage({ spec: `file:${path}`, integrity: integrityOf(bytes), bytes: bytes.length }, target, progress)
+  const pinned = { spec: '@some/pinned@1.0.0', integrity: integrityOf(bytes), bytes: bytes.length }
+  await unpackPackage(pinned, target, progress)
   expect(await readFile(join(target, 'package', 'data.txt'), 'utf8')).toBe('pixels')
   expect(await readdir(target)).toEqual(['package'])
-  expect(seen).toEqual([`downloading file:${path}`, bytes.length, bytes.length, 'finished'])
+  expect(seen).toEqual(['downloading @some/pinned@1.0.0', bytes.length, bytes.length, 'finished'])
+})
+
+test('lets npm download from a registry that keeps the tarball elsewhere', async () => {
+  const bytes = tarball(files)
+  const integrity = integrityOf(bytes)
+  await registry((address) => ({
+    '/npm/@some/pinned': {
+      name: '@some/pinned',
+      'dist-tags': { latest: '1.0.0' },
+      versions: {
+        '1.0.0': {
+          name: '@some/pinned',
+          version: '1.0.0',
+          dist: { tarball: new URL('/files/1.tgz', address).href, integrity },
+        },
+      },
+    },
+    '/files/1.tgz': bytes,
+  }))
+  await unpackPackage({ spec: '@some/pinned@1.0.0', integrity, bytes: bytes.length }, target, recorder().progress)
+  expect(await readFile(join(target, 'package', 'data.txt'), 'utf8')).toBe('pixels')
+  expect(await readdir(target)).toEqual(['package'])
 })
 
 test('refuses a tarball that is not the pinned one, in one line', async () => {
   const bytes = tarball({ 'package.json': '{"name":"other","version":"1.0.0"}' })
-  const path = join(folder, 'other.tgz')
-  await writeFile(path, bytes)
+  await registry(() => ({ '/npm/other/-/other-1.0.0.tgz': bytes }))
   const { seen, progress } = recorder()
-  const pinned = { spec: `file:${path}`, integrity: integrityOf(Buffer.from('the pinned one')), bytes: 100 }
+  const pinned = { spec: 'other@1.0.0', integrity: integrityOf(Buffer.from('the pinned one')), bytes: 100 }
   await expect(unpackPackage(pinned, target, progress)).rejects.toThrow(
-    `cannot download file:${path}: the registry sent a file that is not the pinned package (EINTEGRITY)`,
+    /^cannot download other@1\.0\.0: the registry sent a file that is not the pinned package; check the registry of npm$/,
   )
   expect(seen.at(-1)).toBe('finished')
-  expect(await readdir(target)).not.toContain('package')
+  expect(await readdir(target)).toEqual([])
+})
+
+test('a package that the registry does not have is one line with the remedy', async () => {
+  await registry(() => ({}))
+  const pinned = { spec: 'absent@1.0.0', integrity: 'sha512-', bytes: 100 }
+  await expect(unpackPackage(pinned, target, recorder().progress)).rejects.toThrow(
+    /^cannot download absent@1\.0\.0: .*; check the network and npm's registry and proxy settings$/,
+  )
 })

@@ -1,26 +1,17 @@
-/** The page in a real browser. It needs Chromium: `CHROMIUM` names its file; by default it is looked for where systems put it. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+/** The page in a real browser. */
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { chromium, type Browser, type Locator, type Page } from 'playwright-core'
+import type { Browser, Locator, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startWatchServer, type WatchServer } from '../../../../train/node/watch/server.js'
+import { launchChromium, noChromium } from '../../../support/browser.js'
 import { makeUpRun, paintViews, type MadeUpRun } from './made_up_runs.js'
-
-const executablePath = [
-  process.env.CHROMIUM,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
-].find((path) => path !== undefined && existsSync(path))
-if (!executablePath)
-  console.warn('page.test.ts is skipped: no Chromium was found. Install it (apt-get install chromium) or set CHROMIUM.')
 
 /** The page may be slow on a busy machine. */
 const eventually = <T>(value: () => T) => expect.poll(value, { timeout: 20_000 })
 
-describe.skipIf(!executablePath)('the page of watch', () => {
+describe.skipIf(noChromium('page.test.ts'))('the page of watch', () => {
   let browser: Browser
   let folder: string
   let server: WatchServer
@@ -30,7 +21,7 @@ describe.skipIf(!executablePath)('the page of watch', () => {
   let ended: MadeUpRun
 
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
+    browser = await launchChromium()
   })
   afterAll(() => browser?.close())
 
@@ -88,6 +79,22 @@ describe.skipIf(!executablePath)('the page of watch', () => {
     await page.getByLabel('Show all fields').check()
     await eventually(() => page.locator('#config tbody tr').count()).toBe(7)
     await eventually(() => page.locator('#config mark').count()).toBe(4)
+  })
+
+  test('draws earlier spectra too, and says which', async () => {
+    await eventually(() => chart('spectrum').locator('.faint').textContent()).toBe(
+      'Faint lines are earlier steps: first 50, 100, 150; second 50.',
+    )
+    await page.getByRole('checkbox', { name: /^first/ }).uncheck()
+    await eventually(() => chart('spectrum').locator('.faint').textContent()).toBe('Faint lines are earlier steps: 50.')
+  })
+
+  test('says that it loads until it knows the runs', async () => {
+    await page.route('**/api/events', () => undefined)
+    await page.reload({ waitUntil: 'domcontentloaded' })
+    await eventually(() => page.locator('#empty').textContent()).toBe('Loading runs …')
+    expect(await page.locator('#empty').isVisible()).toBe(true)
+    expect(await page.getByRole('heading', { name: 'Latest values' }).isVisible()).toBe(false)
   })
 
   test('follows a run without a reload', async () => {
@@ -202,6 +209,13 @@ describe.skipIf(!executablePath)('the page of watch', () => {
     )
     expect(nameless).toEqual([])
     expect(await page.locator('#news').getAttribute('aria-live')).toBe('polite')
+  })
+
+  test.each([1000, 1280])('shows all latest values in a window of %i pixels', async (width) => {
+    await page.setViewportSize({ width, height: 800 })
+    await eventually(() => cells('first')).toContain('3 GiB')
+    const cut = await page.locator('#latest').evaluate((table) => table.scrollWidth > table.parentElement!.clientWidth)
+    expect(cut).toBe(false)
   })
 
   test.each([400, 1280])('fits a window of %i pixels', async (width) => {

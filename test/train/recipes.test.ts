@@ -2,8 +2,8 @@
  * The recipes are the paper's runs: each one resolves, and its values are those of the paper's tables, repeated here.
  */
 import { describe, expect, test } from 'vitest'
-import { resolveConfig } from '../../../train/config/config.js'
-import { describeRecipe, readRecipe, recipeNames } from '../../../train/node/recipes.js'
+import { resolveConfig } from '../../train/config/config.js'
+import { describeRecipe, readRecipe, recipeNames } from '../../train/recipes/index.js'
 
 const bestLambda: Record<string, Record<number, number>> = {
   'cifar10-bt': {
