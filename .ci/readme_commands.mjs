@@ -14,8 +14,8 @@ const doctor = execFileSync('npm', ['run', '--silent', 'doctor'], { encoding: 'u
 const hasF16 = /^ *has +shader-f16$/m.test(doctor)
 
 /**
- * What to add to a command, by its name, or by its name and its first argument; null: it is run elsewhere in CI, or needs what this
- * adapter lacks.
+ * What to add to a command, by its name, or by its name and its first argument. null: it is run elsewhere in CI, or it
+ * needs what this adapter lacks.
  *
  * @type {Record<string, string[] | null>}
  */
@@ -33,10 +33,14 @@ const reduced = {
   'bench readout': [...quick, 'kNN'],
   'bench precision': hasF16 ? ['--quick', ...data] : null,
   'bench trace': ['--rounds', '1'],
+  'bench isa': null, // test/bench/speed/isa.test.ts
   'paper dynamics': ['--out', join(work, 'paper'), '--cache', join(work, 'paper', 'runs')],
   sweep: ['--out', join(work, 'sweep')],
   test: null, // the tests themselves
   'test:portable': null,
+  licences: null, // test/package has its test
+  build: null, // test/package/pack.test.ts
+  reference: null, // test/engine/standalone/reference.test.ts
   lint: null,
   types: null,
   rooms: null, // test/package/rooms.test.ts
