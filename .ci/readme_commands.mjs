@@ -44,7 +44,6 @@ const reduced = {
   lint: null,
   types: null,
   rooms: null, // test/package/rooms.test.ts
-  reference: null, // test/engine/standalone/reference.test.ts
 }
 
 /** The arguments of a command that takes too long as it stands: of all experiments the one that takes seconds is run. */
