@@ -12,9 +12,9 @@ export function stepMarkdown(
 ): string {
   return [
     '## Pretraining steps',
-    'Device ms is the sum over the dispatches, each measured in a pass of its own. Host ms is the work of the JavaScript ' +
-      "thread for a step, with its share of the step. Thread ms is that thread's processor time, with its share; it " +
-      'includes polling for completion. Bytes per view are the bytes that the dispatches bind, each counted once.',
+    'Device ms is the sum over the dispatches, each measured in a pass of its own. Host ms is the time to encode ' +
+      'and submit a step while the device is idle, with its share of the step. Thread ms is the processor time of the ' +
+      'JavaScript thread, with its share; it includes polling for completion. Bytes per view are the bytes that the dispatches bind, each counted once.',
     stepTable(results),
     ...(chunks.length ? ['### All views at once and in chunks, batch-norm per view', chunkTable(chunks)] : []),
     ...refused.map(({ name, reason }) => `Not measured: ${name}: ${reason}`),

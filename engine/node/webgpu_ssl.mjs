@@ -17,6 +17,7 @@ const commands = {
   pretrain: { script: 'train/cli/pretrain', says: 'pretrain a ResNet on images without labels' },
   probe: { script: 'train/cli/probe', says: 'read a run with a linear probe and nearest neighbours' },
   embed: { script: 'train/cli/embed', says: 'write the features of a data set' },
+  export: { script: 'train/cli/export', says: 'write a network for other programs, as ONNX', adapter: false },
   views: { script: 'train/cli/views', says: 'draw images and the views that training makes of them' },
   data: { script: 'train/cli/data', says: 'prepare and check a data set', adapter: false },
   watch: { script: 'train/cli/watch', says: 'serve a page that follows and compares runs', adapter: false },

@@ -1,31 +1,28 @@
-/** `npm run embed`: writes the features of a data set; see `--help`. */
-import { basename, dirname, join } from 'node:path'
+/** `npm run embed`: writes the features of a data set to a file; see `--help`. */
+import { basename, dirname } from 'node:path'
 import { Command, Option } from 'commander'
-import { architectures, encodeSafetensors, importStateDict, resnet } from '../../models/index.js'
-import { featureInfoOf, featureMetadata, type FeatureInfo } from '../run/weights.js'
-import { ConfigError, withoutUndefined, type PartialConfig, type PretrainConfig } from '../config/config.js'
-import type { InitialWeights } from '../run/pretrain.js'
-import { datasetNames, loadDataset } from '../node/data/index.js'
+import { importStateDict, resnet } from '../../models/index.js'
+import type { PartialConfig, PretrainConfig } from '../config/config.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
 import { MissingSplitError } from '../data/registry.js'
+import { datasetNames, loadDataset } from '../node/data/index.js'
 import { checkFile, writeAtomically } from '../node/files.js'
-import { readBackbone, readWeights, refuseOtherNetwork } from '../node/weights.js'
+import { featureFormats } from '../readout/feature_files.js'
 import { extractFeatures } from '../readout/features.js'
-import { chooseCheckpoint } from './choose_checkpoint.js'
+import { featureInfoOf, featureMetadata } from '../run/weights.js'
+import {
+  configOfChosen,
+  loadChosenWeights,
+  withWeights,
+  type ChosenWeights,
+  type WeightsOptions,
+} from './chosen_weights.js'
+import { number, openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
+import { extensionOf } from './extension.js'
 import { beginPhase } from './phases.js'
-import { number, openWithNote, optionOf, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
-import { withoutDefaults } from './pretrain_options.js'
-import { configOfWeights, describeInput } from './weights_config.js'
+import { describeInput } from './weights_config.js'
 
-interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution' | 'resize'> {
-  weights?: string
-  run?: string
-  checkpoint?: string
-  arch?: FeatureInfo['arch']
-  width?: number
-  stem?: FeatureInfo['stem']
-  stemRelu?: boolean
-  imageSize?: number
+interface Options extends WeightsOptions, Pick<PartialConfig, 'data' | 'dataDir' | 'resolution' | 'resize'> {
   split?: Split
   limit?: number
   out: string
@@ -33,24 +30,13 @@ interface Options extends Pick<PartialConfig, 'data' | 'dataDir' | 'resolution' 
 }
 
 const command = withAdapter(
-  new Command('embed')
-    .description(
-      'Write the features of a data set, computed in eval mode from one clean view per image, to a safetensors file ' +
-        'with `features` (F32 [N, D]) and `labels` (I64 [N]).',
-    )
-    .option('--run <folder>', 'folder that `npm run pretrain` wrote with --out')
-    .option('--checkpoint <name>', 'with --run: checkpoint to use, by its name or its step (the newest)')
-    .option('--weights <file>', "instead of --run: a safetensors file with torchvision's names")
-    .requiredOption('--out <file>', 'safetensors file to write')
-    .option('--arch <name>', `network: ${Object.keys(architectures).join(', ')} (from the weights)`)
-    .option('--width <channels>', 'number of channels of the first stage (from the weights)', number('--width'))
-    .option('--stem <name>', 'first layers: cifar or imagenet (from the weights)')
-    .option('--no-stem-relu', 'no ReLU after the batch-norm of the stem')
-    .option(
-      '--image-size <pixels>',
-      'height and width to which images are resized (from the weights, or 224 with the imagenet stem and 32 with cifar10)',
-      number('--image-size'),
-    )
+  withWeights(
+    new Command('embed').description(
+      'Write the features of a data set, computed in eval mode from one clean view per image: .safetensors with ' +
+        '`features` (F32 [N, D]) and `labels` (I64 [N]), .npy with the labels in a second file, or .csv.',
+    ),
+  )
+    .requiredOption('--out <file>', 'file to write: .safetensors, .npy or .csv')
     .option('--data <name>', `data set: ${datasetNames.join(', ')} (as in the run, or cifar10)`)
     .option('--data-dir <folder>', 'folder that holds the data set (as in the run, or the cache)')
     .option(
@@ -72,66 +58,26 @@ const command = withAdapter(
     .option('--limit <count>', 'number of images, from the start of the split (all)', wholeNumber('--limit', 1)),
 )
 
-/** An option as on the command line: `--width 64`, `--no-stem-relu`. */
-const optionFor = (name: string, value: unknown): string =>
-  typeof value === 'boolean'
-    ? optionOf(value ? name : `no${name[0].toUpperCase()}${name.slice(1)}`)
-    : `${optionOf(name)} ${String(value)}`
-
-interface Loaded {
-  file: string
-  tensors: InitialWeights['tensors']
-  saved: Partial<FeatureInfo>
-  /** The configuration of the run that they come from. */
-  config?: PretrainConfig
-}
-
-/** The weights, with the network and the data that they come from as far as these are known. */
-async function loadWeights({ run, checkpoint: wanted, weights, arch, width, stem }: Options): Promise<Loaded> {
-  if ((run === undefined) === (weights === undefined))
-    throw new ConfigError('--run or --weights: give exactly one of them')
-  if (run !== undefined) {
-    const { config, checkpoint } = await chooseCheckpoint(run, wanted)
-    const file = join(checkpoint.folder, 'model.safetensors')
-    // The configuration of the run says more than the files of older checkpoints.
-    const { tensors } = await readWeights(file)
-    const saved = featureInfoOf(config)
-    refuseOtherNetwork({ arch, width, stem }, { tensors, source: file, info: saved })
-    return { file, tensors, saved, config }
-  }
-  if (wanted !== undefined) throw new ConfigError(`--checkpoint ${wanted}: needs --run`)
-  const read = await readBackbone(weights!)
-  refuseOtherNetwork({ arch, width, stem }, read)
-  return { file: weights!, tensors: read.tensors, saved: read.info }
-}
-
 /** The configuration of the weights, with the user's network, data set and image size in their place. */
-function embedConfig(options: Options, { saved, config: trained }: Loaded) {
-  const { arch, width, stem, stemRelu, imageSize: size, data } = options
-  const chosen = withoutDefaults(command, { arch, width, stem, stemRelu, imageSize: size })
-  for (const [name, value] of Object.entries(chosen)) {
-    const own = saved[name as keyof FeatureInfo]
-    if (value !== undefined && own !== undefined && value !== own)
-      console.error(`${optionFor(name, value)} overrides ${optionFor(name, own)}, with which the weights were trained`)
-  }
+function embedConfig(options: Options, loaded: ChosenWeights): PretrainConfig {
+  const { data, dataDir, resolution, resize } = options
+  const { config: trained } = loaded
   const sameData = trained && (data ?? trained.data) === trained.data
   // Images are normalised as in pretraining, whatever the data set is now.
-  return configOfWeights(
-    { ...saved, ...withoutUndefined(chosen) },
-    {
-      data: data ?? trained?.data,
-      dataDir: options.dataDir ?? (sameData ? trained.dataDir : undefined),
-      resolution: options.resolution ?? (sameData ? trained.resolution : undefined),
-      resize: options.resize ?? (sameData ? trained.resize : undefined),
-    },
-  )
+  return configOfChosen(command, options, loaded, {
+    data: data ?? trained?.data,
+    dataDir: dataDir ?? (sameData ? trained.dataDir : undefined),
+    resolution: resolution ?? (sameData ? trained.resolution : undefined),
+    resize: resize ?? (sameData ? trained.resize : undefined),
+  })
 }
 
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const { limit, out, adapter } = options
+  const extension = extensionOf('--out', out, Object.keys(featureFormats))
   await checkFile('--out', out)
-  const loaded = await loadWeights(options)
+  const loaded = await loadChosenWeights(options)
   const config = embedConfig(options, loaded)
   const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config
   const load = (split: Split): Promise<ImageDataset> => loadDataset(data, split, { dataDir, resolution, resize })
@@ -154,24 +100,24 @@ await runCommand(async () => {
   })
   phase.finish()
 
-  const labels = BigInt64Array.from(Array.from(dataset.labels.subarray(0, count), BigInt))
-  const bytes = encodeSafetensors(
-    {
-      features: { dtype: 'F32', shape: [count, backbone.features], data: features },
-      labels: { dtype: 'I64', shape: [labels.length], data: labels },
-    },
-    {
+  const written = featureFormats[extension]({
+    features,
+    count,
+    width: backbone.features,
+    labels: dataset.labels.subarray(0, count),
+    classes: dataset.classes,
+    files: dataset.files?.slice(0, count),
+    metadata: {
       ...featureMetadata(featureInfoOf(config)),
       weights: basename(loaded.file),
       ...(loaded.config && { run: options.run!, step: basename(dirname(loaded.file)) }),
       data,
       split,
       views: '1 clean view',
-      ...(dataset.files && { files: JSON.stringify(dataset.files.slice(0, count)) }),
-      ...(dataset.classes.length > 0 && { classes: JSON.stringify(dataset.classes) }),
     },
-  )
-  await writeAtomically(out, bytes)
+  })
+  const base = out.slice(0, -extension.length)
+  for (const [ending, bytes] of Object.entries(written)) await writeAtomically(base + ending, bytes)
   console.log(
     `${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${data}, ${describeInput(config)}`,
   )

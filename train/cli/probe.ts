@@ -2,17 +2,18 @@
 import { basename, join } from 'node:path'
 import { Command } from 'commander'
 import type { Engine } from '../../engine/index.js'
-import { importStateDict, type Backbone } from '../../models/index.js'
+import { encodeSafetensors, importStateDict, type Backbone } from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { fractionIndicesPerClass, perClassSubset, subset } from '../data/subset.js'
 import { diagnose } from '../diagnostics/diagnose.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
-import { writeAtomically } from '../node/files.js'
+import { checkFile, writeAtomically } from '../node/files.js'
 import { readBackbone, readWeights } from '../node/weights.js'
 import { estimateFineTuneSeconds, estimateReadoutSeconds, estimateStatisticsSeconds } from '../readout/estimate.js'
 import { estimateStatistics, typicalStatistics } from '../readout/features.js'
 import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
+import type { LinearProbe } from '../readout/linear_probe.js'
 import { readout, withStandardErrors, type Accuracies, type ReadoutPhase } from '../readout/readout.js'
 import { AVERAGE_FILE, MODEL_FILE, type Progress } from '../run/checkpoint_record.js'
 import type { InitialWeights } from '../run/pretrain.js'
@@ -20,6 +21,7 @@ import { counted, describeViews, duration, formatCount } from '../report/text.js
 import { buildNetwork } from '../step/network.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
 import { number, openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
+import { extensionOf } from './extension.js'
 import { beginPhase, phaseReporter } from './phases.js'
 import { accuracyTable, diagnosticsTable, type Figures, type Row } from './probe_table.js'
 import { configOfWeights } from './weights_config.js'
@@ -36,6 +38,7 @@ interface Options {
   fineTune?: true
   average?: true
   json?: string
+  saveHead?: string
   data?: string
   dataDir?: string
   resolution?: number
@@ -74,6 +77,10 @@ const command = withAdapter(
     .option('--no-untrained', 'do not read out the untrained network')
     .option('--average', 'read the moving average of the weights, which runs with --ema-rate keep')
     .option('--json <file>', 'JSON file to write the figures to')
+    .option(
+      '--save-head <file>',
+      "safetensors file to write the run's linear probe to (seed 1), as `fc.weight` [classes, D] and `fc.bias`",
+    )
     .option('--data <name>', `data set to read out: ${datasetNames.join(', ')} (as in the run)`)
     .option('--data-dir <folder>', 'folder that holds the data set (as in the run)')
     .option(
@@ -115,6 +122,8 @@ async function loadImages(options: Options, config: PretrainConfig): Promise<Ima
 
 /** Reads out the pretrained and the untrained backbone of a run. */
 class Probe {
+  /** The linear probe of the first seed of each backbone. */
+  readonly probes = new Map<Backbone, LinearProbe>()
   private readonly classes: number
   private readonly how
 
@@ -172,7 +181,12 @@ class Probe {
     const { engine, config } = this
     const { train, test } = this.images
     const phases = phaseReporter<ReadoutPhase>(name)
-    const result = await readout(engine, backbone, train, test, { ...this.how, onProgress: phases.onProgress })
+    const onProbes = (probes: readonly LinearProbe[]): void => void this.probes.set(backbone, probes[0])
+    const result = await readout(engine, backbone, train, test, {
+      ...this.how,
+      onProbes,
+      onProgress: phases.onProgress,
+    })
     phases.finish()
     const { knn, ...figures } = result
     const [knn20, knn200] = knn.map(({ k: _, ...accuracies }) => accuracies)
@@ -274,9 +288,26 @@ async function readRows(probe: Probe, backbone: Backbone, { name }: Subject, { u
   return rows
 }
 
+/** A linear probe in PyTorch's layout, as a safetensors file. */
+function encodeHead({ weight, bias }: LinearProbe, { classes }: ImageDataset): Uint8Array {
+  const [to, from] = [bias.length, weight.length / bias.length]
+  const turned = Float32Array.from({ length: weight.length }, (_, i) => weight[(i % from) * to + Math.floor(i / from)])
+  return encodeSafetensors(
+    {
+      'fc.weight': { dtype: 'F32', shape: [to, from], data: turned },
+      'fc.bias': { dtype: 'F32', shape: [to], data: bias },
+    },
+    { classes: JSON.stringify(classes) },
+  )
+}
+
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
   checkOptions(options)
+  if (options.saveHead !== undefined) {
+    extensionOf('--save-head', options.saveHead, ['.safetensors'])
+    await checkFile('--save-head', options.saveHead)
+  }
   const subject = await chooseSubject(options)
   const { config, progress } = subject
   const images = await loadImages(options, config)
@@ -291,6 +322,7 @@ await runCommand(async () => {
   console.log(accuracyTable(rows))
   for (const line of caveats(images, options, subject)) console.log(line)
   console.log(`\n${diagnosticsTable(rows, backbone.features)}`)
+  if (options.saveHead) await writeAtomically(options.saveHead, encodeHead(probe.probes.get(backbone)!, images.train))
   if (!options.json) return
   const { arch, width, stem, augmentation } = config
   const figures = {

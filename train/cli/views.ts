@@ -1,12 +1,12 @@
 /** `npm run views -- --out views.png`: draws images and the views that training makes of them. */
 import { Command } from 'commander'
 import { cropGroups, recipes } from '../augment/recipe.js'
-import { ConfigError } from '../config/config.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
 import { writeAtomically } from '../node/files.js'
 import { firstAcrossClasses } from '../data/subset.js'
 import { contactSheet, imagesWithViews } from '../node/contact_sheet.js'
 import { counted } from '../report/text.js'
+import { extensionOf } from './extension.js'
 import { openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
 import { configOf, type PretrainCliOptions } from './pretrain_options.js'
 
@@ -37,7 +37,7 @@ const TILE = 128
 const command = withAdapter(
   new Command('views')
     .description('Draw a contact sheet. Each row shows a training image and then its views, as training makes them.')
-    .option('--out <file>', 'PNG file to write', 'views.png')
+    .option('--out <file>', 'PNG or JPEG file to write', 'views.png')
     .option('--recipe <name>', 'recipe of a run of the paper, as for pretrain')
     .option('--config <file.yaml>', "options from a file, named as in a run's config.yaml")
     .option('--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`)
@@ -64,7 +64,7 @@ const command = withAdapter(
 
 await runCommand(async () => {
   const { out, images: count, views: wanted, adapter, ...fields } = parseOptions<Options>(command)
-  if (!/\.png$/i.test(out)) throw new ConfigError(`--out ${out}: the sheet is a PNG file, so its name must end in .png`)
+  const extension = extensionOf('--out', out, ['.png', '.jpg', '.jpeg'])
   const config = await configOf(fields)
   const { data, dataDir, resolution, resize, augmentation: recipe, seed } = config
   const views = wanted ?? (fields.recipe === undefined && fields.config === undefined ? VIEWS : config.views)
@@ -76,7 +76,7 @@ await runCommand(async () => {
   const images = firstAcrossClasses(dataset, count)
   const rows = await imagesWithViews(engine, dataset, { recipe, views, images, seed })
   const tile = Math.max(1, Math.round(TILE / recipe.size)) * recipe.size
-  await writeAtomically(out, await contactSheet(rows, { tile, afterFirst: 16 }))
+  await writeAtomically(out, await contactSheet(rows, { tile, afterFirst: 16 }, extension === '.png' ? 'png' : 'jpeg'))
   const pixels = sizes.map((size) => `${size}×${size}`).join(' and ')
   console.log(
     `${out}: ${counted(images.length, 'image')} of ${dataset.name}, each with ${counted(views, 'view')} of ${pixels} pixels`,

@@ -77,12 +77,18 @@ export function composeSheet(
   return { pixels, width, height }
 }
 
-/** A contact sheet as PNG bytes; see `composeSheet`. */
-export async function contactSheet(rows: readonly (readonly Tile[])[], layout: SheetLayout): Promise<Uint8Array> {
+/** A contact sheet as the bytes of a PNG or JPEG file; see `composeSheet`. */
+export async function contactSheet(
+  rows: readonly (readonly Tile[])[],
+  layout: SheetLayout,
+  format: 'png' | 'jpeg' = 'png',
+): Promise<Uint8Array> {
   const { pixels, width, height } = composeSheet(rows, layout)
-  return sharp(pixels, { raw: { width, height, channels: CHANNELS } })
-    .png({ compressionLevel: 9 })
-    .toBuffer()
+  const sheet = sharp(pixels, { raw: { width, height, channels: CHANNELS } })
+  // JPEG has no transparency: the gutters become white.
+  return format === 'png'
+    ? sheet.png({ compressionLevel: 9 }).toBuffer()
+    : sheet.flatten({ background: 'white' }).jpeg({ quality: 92, chromaSubsampling: '4:4:4' }).toBuffer()
 }
 
 export interface ViewsOptions {

@@ -6,7 +6,7 @@ import type { ImageDataset } from '../data/dataset.js'
 import { perClassSubset } from '../data/subset.js'
 import { knn } from './knn.js'
 import { labelledFeatures, type LabelledFeatures } from './labelled_features.js'
-import { linearProbe } from './linear_probe.js'
+import { linearProbe, type LinearProbe } from './linear_probe.js'
 
 /** Shares of the test images, in [0, 1], and their standard errors √(p (1 − p) / N). */
 export interface Accuracies {
@@ -50,6 +50,8 @@ export interface ReadoutOptions {
   /** Read only the first images of each class; all by default. */
   trainPerClass?: number
   testPerClass?: number
+  /** Called with the linear probes, one for each seed. */
+  onProbes?(probes: readonly LinearProbe[]): void
   /** Called within each phase. */
   onProgress?(phase: ReadoutPhase, done: number, total: number): void
 }
@@ -66,7 +68,7 @@ export async function readout(
   backbone: Backbone,
   allTrain: ImageDataset,
   allTest: ImageDataset,
-  { recipe, views, seeds, epochs, ks = [], trainPerClass, testPerClass, onProgress }: ReadoutOptions,
+  { recipe, views, seeds, epochs, ks = [], trainPerClass, testPerClass, onProbes, onProgress }: ReadoutOptions,
 ): Promise<Readout> {
   const train = perClassSubset(allTrain, trainPerClass)
   const test = perClassSubset(allTest, testPerClass)
@@ -79,6 +81,7 @@ export async function readout(
 
   const probing = { classes, seeds, epochs, onEpoch: reporter('linear probe') }
   const probes = await linearProbe(engine, trainFeatures, testFeatures, probing)
+  onProbes?.(probes)
   const searching = { classes, ks, onProgress: reporter('nearest neighbours') }
   const neighbours = ks.length ? await knn(engine, trainFeatures, testFeatures, searching) : []
 

@@ -6,6 +6,8 @@
  * TensorBoard reads every file whose name contains `tfevents`; the first record must be the version.
  */
 
+import { bytesField, doubleField, floatField, join, textField, wholeField } from '../../models/protobuf.js'
+
 /** When and at which step a record was made. */
 export interface EventTime {
   /** Seconds since 1970, with a fraction. */
@@ -28,20 +30,20 @@ export const eventFileName = (wallTime: number): string => `events.out.tfevents.
 
 /** The first record of a file. */
 export const versionRecord = (wallTime: number): Uint8Array<ArrayBuffer> =>
-  record(join(double(1, wallTime), text(3, 'brain.Event:2')))
+  record(join(doubleField(1, wallTime), textField(3, 'brain.Event:2')))
 
 /** One record with a value for each tag. Values that are not finite are written too: TensorBoard marks them. */
 export const scalarsRecord = (time: EventTime, scalars: Readonly<Record<string, number>>): Uint8Array<ArrayBuffer> =>
   summaryRecord(
     time,
-    Object.entries(scalars).map(([tag, value]) => join(text(1, tag), float(2, value))),
+    Object.entries(scalars).map(([tag, value]) => join(textField(1, tag), floatField(2, value))),
   )
 
 /** One record with an image. */
 export function imageRecord(time: EventTime, { tag, png, width, height }: EventImage): Uint8Array<ArrayBuffer> {
   const RGBA = 4
-  const image = join(whole(1, height), whole(2, width), whole(3, RGBA), bytes(4, png))
-  return summaryRecord(time, [join(text(1, tag), bytes(4, image))])
+  const image = join(wholeField(1, height), wholeField(2, width), wholeField(3, RGBA), bytesField(4, png))
+  return summaryRecord(time, [join(textField(1, tag), bytesField(4, image))])
 }
 
 /**
@@ -62,8 +64,8 @@ export function scalarsOf(group: string, line: object): Record<string, number> {
 
 /** Each of `values` is an encoded `Summary.Value`. */
 function summaryRecord({ wallTime, step }: EventTime, values: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const summary = join(...values.map((value) => bytes(1, value)))
-  return record(join(double(1, wallTime), whole(2, step), bytes(5, summary)))
+  const summary = join(...values.map((value) => bytesField(1, value)))
+  return record(join(doubleField(1, wallTime), wholeField(2, step), bytesField(5, summary)))
 }
 
 /** Frames one message as a TFRecord. */
@@ -75,44 +77,6 @@ function record(message: Uint8Array): Uint8Array<ArrayBuffer> {
   framed.set(message, 12)
   view.setUint32(12 + message.length, maskedCrc32c(framed.subarray(12, 12 + message.length)), true)
   return framed
-}
-
-// Protocol buffers' wire format: https://protobuf.dev/programming-guides/encoding.
-const VARINT = 0
-const I64 = 1
-const LENGTH = 2
-const I32 = 5
-
-/** A non-negative whole number, seven bits a byte, lowest first. */
-function varint(value: number): Uint8Array {
-  const out: number[] = []
-  for (; value >= 128; value = Math.floor(value / 128)) out.push((value % 128) | 128)
-  return Uint8Array.of(...out, value)
-}
-
-const key = (field: number, wireType: number): Uint8Array => varint(field * 8 + wireType)
-const whole = (field: number, value: number): Uint8Array => join(key(field, VARINT), varint(value))
-const double = (field: number, value: number): Uint8Array => {
-  const data = new Uint8Array(8)
-  new DataView(data.buffer).setFloat64(0, value, true)
-  return join(key(field, I64), data)
-}
-const float = (field: number, value: number): Uint8Array => {
-  const data = new Uint8Array(4)
-  new DataView(data.buffer).setFloat32(0, value, true)
-  return join(key(field, I32), data)
-}
-const bytes = (field: number, value: Uint8Array): Uint8Array => join(key(field, LENGTH), varint(value.length), value)
-const text = (field: number, value: string): Uint8Array => bytes(field, new TextEncoder().encode(value))
-
-function join(...parts: Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }
 
 /** CRC-32C (Castagnoli), reflected polynomial 0x82f63b78. */
