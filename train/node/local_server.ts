@@ -1,0 +1,54 @@
+/** Servers of pages for this machine: they listen on 127.0.0.1 only. `watch/guard.ts` says which requests they answer. */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createAdaptorServer } from '@hono/node-server'
+import type { Hono } from 'hono'
+import { errorCode } from './files.js'
+
+export interface LocalServer {
+  /** Where the page is, such as `http://127.0.0.1:6006/`. */
+  url: string
+  close(): Promise<void>
+}
+
+export interface ListenOptions {
+  /** The port to listen on, 0 for any; by default `firstPort` or the next free one. */
+  port?: number
+  firstPort: number
+}
+
+const PORTS_TRIED = 100
+const HOST = '127.0.0.1'
+const MOST_CONNECTIONS = 1000
+
+/** @throws where the wanted port is in use */
+export async function serveLocally({ fetch }: Hono, options: ListenOptions): Promise<LocalServer> {
+  const server = createAdaptorServer({ fetch, createServer, overrideGlobalObjects: false }) as Server
+  server.maxConnections = MOST_CONNECTIONS
+  const bound = await listen(server, options)
+  return {
+    url: `http://${HOST}:${bound}/`,
+    close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      // Pages that follow would keep the server open; their streams end with their connections.
+      server.closeAllConnections()
+      return closed
+    },
+  }
+}
+
+async function listen(server: Server, { port: wanted, firstPort }: ListenOptions): Promise<number> {
+  const candidates = wanted === undefined ? Array.from({ length: PORTS_TRIED }, (_, i) => firstPort + i) : [wanted]
+  for (const port of candidates)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject)
+        server.listen(port, HOST, () => (server.off('error', reject), resolve()))
+      })
+      return (server.address() as AddressInfo).port
+    } catch (error) {
+      if (errorCode(error) !== 'EADDRINUSE' && errorCode(error) !== 'EACCES') throw error
+    }
+  const ports = wanted === undefined ? `ports ${firstPort} to ${firstPort + PORTS_TRIED - 1} are` : `port ${wanted} is`
+  throw new Error(`--port: ${ports} in use: choose another one`)
+}

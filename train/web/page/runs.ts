@@ -1,0 +1,43 @@
+/** The runs that this browser keeps. */
+import type { KeptRun } from '../protocol.js'
+import { element, find } from './dom.js'
+
+export interface RunEvents {
+  onOpen(run: KeptRun): void
+  onDelete(run: KeptRun): void
+}
+
+export function showRuns(runs: readonly KeptRun[], { onOpen, onDelete }: RunEvents): void {
+  find('runs').hidden = runs.length === 0
+  find('run-list').replaceChildren(
+    ...runs.map((run) => {
+      const { id, pictures, step, steps, objective, width, views } = run
+      const name = `${pictures}, ${objective}, width ${width}, ${views} views`
+      const [day, time] = id.split('T')
+      return element(
+        'li',
+        {},
+        element(
+          'div',
+          {},
+          element('strong', {}, name),
+          element(
+            'span',
+            {},
+            `${day} ${time.slice(0, 5).replace('-', ':')} UTC, step ${step.toLocaleString('en')} of ${steps.toLocaleString('en')}`,
+          ),
+        ),
+        element(
+          'button',
+          { type: 'button', class: 'open', 'aria-label': `Open ${name}, step ${step}`, onclick: () => onOpen(run) },
+          'Open',
+        ),
+        element(
+          'button',
+          { type: 'button', 'aria-label': `Delete ${name}, step ${step}`, onclick: () => onDelete(run) },
+          'Delete',
+        ),
+      )
+    }),
+  )
+}
