@@ -22,7 +22,7 @@ const reduced = {
   bench: ['--quick', '--only', 'matmul 256'],
   paper: null, // `dynamics` is run by .ci/run; the other experiments take an hour
   sweep: null, // test/bench/sweep runs it as a command
-  'kernel-names': [],
+  reference: null, // test/engine/standalone/reference.test.ts
   rooms: null, // test/package/rooms.test.ts
   build: null, // test/package/pack.test.ts
   lint: null,

@@ -17,6 +17,7 @@ export {
   type StepMetrics,
 } from './run/pretrain.js'
 export { openRun, type OpenOptions } from './run/checkpoint.js'
+export { isResumable } from './run/folder.js'
 export type { Checkpoint } from './run/checkpoint_record.js'
 export type { RunStore } from './run/store.js'
 export { originStore } from './web/origin_store.js'

@@ -17,7 +17,11 @@ export interface OrthogonalityShapes {
   readonly target?: number
 }
 
-/** loss [1] = onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² (Barlow Twins, Zbontar et al. 2021). */
+/**
+ * loss [1] = onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² (Barlow Twins, Zbontar et al. 2021).
+ *
+ * @example orthogonalityLoss(device, { c: [64, 64], offDiagonal: 0.04 })
+ */
 export async function orthogonalityLoss(
   device: GPUDevice,
   { c, ...options }: OrthogonalityShapes,
@@ -27,7 +31,11 @@ export async function orthogonalityLoss(
   })
 }
 
-/** dc of `orthogonalityLoss`, for a gradient of 1 in the loss. */
+/**
+ * dc of `orthogonalityLoss`, for a gradient of 1 in the loss.
+ *
+ * @example orthogonalityLossGradient(device, { c: [64, 64], offDiagonal: 0.04 })
+ */
 export async function orthogonalityLossGradient(
   device: GPUDevice,
   { c, ...options }: OrthogonalityShapes,
@@ -49,7 +57,11 @@ const entropyOf = ({ logits, labelSmoothing }: CrossEntropyShapes) => {
   return { logits: values, loss: entropy.crossEntropy(values, input('labels', [logits[0]], 'u32'), { labelSmoothing }) }
 }
 
-/** loss [1]: mean softmax cross-entropy over the N rows. labels: [N] u32; the loss of a row with MASKED_LABEL is 0. */
+/**
+ * loss [1]: mean softmax cross-entropy over the N rows. labels: [N] u32; the loss of a row with `MASKED_LABEL` is 0.
+ *
+ * @example crossEntropy(device, { logits: [32, 10], labelSmoothing: 0.1 })
+ */
 export async function crossEntropy(
   device: GPUDevice,
   options: CrossEntropyShapes,
@@ -57,7 +69,11 @@ export async function crossEntropy(
   return record(device, 'crossEntropy', { outputs: { loss: entropyOf(options).loss } })
 }
 
-/** dlogits of `crossEntropy`, for a gradient of 1 in the loss. */
+/**
+ * dlogits of `crossEntropy`, for a gradient of 1 in the loss.
+ *
+ * @example crossEntropyGradient(device, { logits: [32, 10] })
+ */
 export async function crossEntropyGradient(
   device: GPUDevice,
   options: CrossEntropyShapes,

@@ -32,7 +32,9 @@ const normalized = ({ x, residual, ...options }: BatchNormShapes) => {
 
 /**
  * y = (x − mean) / √(variance + ε) · scale + shift (+ residual, ReLU) with the batch's statistics. scale, shift: [C].
- * mean and the biased variance, [groups, C], are outputs, too.
+ * mean and the biased variance, [groups, C], are outputs, too. Each statistic needs at least 2 rows (N · H · W / groups).
+ *
+ * @example batchNorm(device, { x: [8, 4, 4, 16], relu: true, residual: true })
  */
 export async function batchNorm<const O extends BatchNormShapes>(
   device: GPUDevice,
@@ -41,7 +43,11 @@ export async function batchNorm<const O extends BatchNormShapes>(
   return record(device, 'batchNorm', { outputs: normalized(options).result })
 }
 
-/** dx, dscale, dshift (and dresidual) of `batchNorm` from its inputs and dy. */
+/**
+ * dx, dscale, dshift (and dresidual) of `batchNorm` from its inputs and dy.
+ *
+ * @example batchNormGradient(device, { x: [8, 4, 4, 16], relu: true, residual: true })
+ */
 export async function batchNormGradient<const O extends BatchNormShapes>(
   device: GPUDevice,
   options: O,
@@ -56,7 +62,11 @@ export async function batchNormGradient<const O extends BatchNormShapes>(
   return record(device, 'batchNormGradient', { outputs: { dx, dscale, dshift, ...(dresidual && { dresidual }) } })
 }
 
-/** Batch-norm with given statistics, for evaluation. mean, variance, scale, shift: [C]; y has x's shape. */
+/**
+ * Batch-norm with given statistics, for evaluation. mean, variance, scale, shift: [C]; y has x's shape.
+ *
+ * @example batchNormInference(device, { x: [8, 4, 4, 16], relu: true })
+ */
 export async function batchNormInference<const O extends Omit<BatchNormShapes, 'groups'>>(
   device: GPUDevice,
   { x, residual, epsilon, relu: clip }: O,
@@ -76,7 +86,11 @@ export interface RowShapes {
   readonly epsilon?: number
 }
 
-/** y = x / max(‖x‖₂, epsilon) for each row. */
+/**
+ * y = x / max(‖x‖₂, epsilon) for each row.
+ *
+ * @example l2NormalizeRows(device, { x: [32, 64] })
+ */
 export async function l2NormalizeRows(
   device: GPUDevice,
   { x, ...options }: RowShapes,
@@ -84,7 +98,11 @@ export async function l2NormalizeRows(
   return record(device, 'l2NormalizeRows', { outputs: { y: rows.l2NormalizeRows(operand('x', x), options) } })
 }
 
-/** dx of `l2NormalizeRows` from x and dy. */
+/**
+ * dx of `l2NormalizeRows` from x and dy.
+ *
+ * @example l2NormalizeRowsGradient(device, { x: [32, 64] })
+ */
 export async function l2NormalizeRowsGradient(
   device: GPUDevice,
   { x, ...options }: RowShapes,
@@ -105,7 +123,11 @@ export interface ColumnShapes {
   readonly correction?: number
 }
 
-/** y = (x − mean) / std of each column. */
+/**
+ * y = (x − mean) / std of each column.
+ *
+ * @example standardizeColumns(device, { x: [32, 64], groups: 2 })
+ */
 export async function standardizeColumns(
   device: GPUDevice,
   { x, ...options }: ColumnShapes,
@@ -113,7 +135,11 @@ export async function standardizeColumns(
   return record(device, 'standardizeColumns', { outputs: { y: norm.standardizeColumns(operand('x', x), options) } })
 }
 
-/** dx of `standardizeColumns` from x and dy. */
+/**
+ * dx of `standardizeColumns` from x and dy.
+ *
+ * @example standardizeColumnsGradient(device, { x: [32, 64], groups: 2 })
+ */
 export async function standardizeColumnsGradient(
   device: GPUDevice,
   { x, ...options }: ColumnShapes,

@@ -23,9 +23,13 @@ function inPlace<N extends string>(
 export interface AdamShapes {
   /** The shape of the parameters, both moments and the gradients. */
   readonly shape: Shape
+  /** Rate of the moving average of the gradient; 0.9 by default. */
   readonly beta1?: number
+  /** Rate of the moving average of its square; 0.999 by default. */
   readonly beta2?: number
+  /** Added to the root of the second moment; 1e-8 by default. */
   readonly epsilon?: number
+  /** 0 by default; added to the gradient, as weightDecay · parameter. */
   readonly weightDecay?: number
   /** AdamW (Loshchilov & Hutter 2019): the decay acts on the parameters, not through the gradient. */
   readonly decoupled?: boolean
@@ -34,6 +38,8 @@ export interface AdamShapes {
 /**
  * One step of Adam (Kingma & Ba 2015), which updates parameters, m and v in place. rate and step are buffers of one
  * number: the learning rate, and the number of this step, which is 1 for the first. Initially m and v are zero.
+ *
+ * @example adam(device, { shape: [64, 32], weightDecay: 0.01, decoupled: true })
  */
 export async function adam(
   device: GPUDevice,
@@ -48,14 +54,19 @@ export async function adam(
 export interface SgdShapes {
   /** The shape of the parameters, the momentum buffer and the gradients. */
   readonly shape: Shape
+  /** 0 by default. */
   readonly momentum?: number
+  /** 0 by default; added to the gradient, as weightDecay · parameter. */
   readonly weightDecay?: number
+  /** Nesterov's momentum; false by default. */
   readonly nesterov?: boolean
 }
 
 /**
  * One step of gradient descent with momentum, which updates parameters and the momentum `buffer` in place. rate is a
  * buffer of one number, the learning rate. Initially the momentum is zero. Weight decay is added to the gradient.
+ *
+ * @example sgd(device, { shape: [64, 32], momentum: 0.9 })
  */
 export async function sgd(
   device: GPUDevice,

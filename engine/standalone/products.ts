@@ -10,13 +10,19 @@ export interface MatmulShapes {
   readonly a: Shape
   /** [K, N], or [N, K] with `transposeB`. */
   readonly b: Shape
+  /** A is stored transposed; false by default. */
   readonly transposeA?: boolean
+  /** B is stored transposed; false by default. */
   readonly transposeB?: boolean
   /** Adds an operand `bias` [N] to each row. */
   readonly bias?: boolean
 }
 
-/** c = A·B (+ bias): c is [M, N] or [batch, M, N]. */
+/**
+ * c = A·B (+ bias): c is [M, N] or [batch, M, N].
+ *
+ * @example matmul(device, { a: [128, 64], b: [64, 32], bias: true })
+ */
 export async function matmul<const O extends MatmulShapes>(
   device: GPUDevice,
   options: O,
@@ -47,7 +53,12 @@ const convolved = ({ x, w, stride, padding, bias }: Conv2dShapes) => {
   return { ...values, y, dy: operand('dy', y.shape) }
 }
 
-/** y[n, i, j, o] = Σ x[n, i·stride + ky − padding, j·stride + kx − padding, c] · w[ky, kx, c, o] (+ bias[o]). */
+/**
+ * y[n, i, j, o] = Σ x[n, i·stride + ky − padding, j·stride + kx − padding, c] · w[ky, kx, c, o] (+ bias[o]). The kernel
+ * is not larger than the padded image. There are no groups and no dilation.
+ *
+ * @example conv2d(device, { x: [2, 9, 9, 3], w: [3, 3, 3, 16], stride: 2, padding: 1, bias: true })
+ */
 export async function conv2d<const O extends Conv2dShapes>(
   device: GPUDevice,
   options: O,
@@ -55,7 +66,11 @@ export async function conv2d<const O extends Conv2dShapes>(
   return record(device, 'conv2d', { outputs: { y: convolved(options).y } })
 }
 
-/** dx from dy, of y's shape, and w. */
+/**
+ * dx of `conv2d` from dy, of y's shape, and w.
+ *
+ * @example conv2dInputGradient(device, { x: [2, 9, 9, 3], w: [3, 3, 3, 16], stride: 2, padding: 1 })
+ */
 export async function conv2dInputGradient(
   device: GPUDevice,
   options: Omit<Conv2dShapes, 'bias'>,
@@ -64,7 +79,11 @@ export async function conv2dInputGradient(
   return record(device, 'conv2dInputGradient', { outputs: { dx: backward([[y, dy]], [x])[0] } })
 }
 
-/** dw from x and dy, of y's shape. */
+/**
+ * dw of `conv2d` from x and dy, of y's shape.
+ *
+ * @example conv2dWeightGradient(device, { x: [2, 9, 9, 3], w: [3, 3, 3, 16], stride: 2, padding: 1 })
+ */
 export async function conv2dWeightGradient(
   device: GPUDevice,
   options: Omit<Conv2dShapes, 'bias'>,

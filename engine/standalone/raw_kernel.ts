@@ -21,6 +21,7 @@ export interface RawKernel {
  *
  * @param name the file's name without `.wgsl`
  * @param constants replacements for lines of its `@specialize` block, by name; other lines keep their defaults
+ * @example kernel(device, 'matmul')
  */
 export async function kernel(device: GPUDevice, name: string, constants: Constants = {}): Promise<RawKernel> {
   const { library, pipelines } = await stateOf(device)

@@ -1,41 +1,22 @@
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
 import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { extract } from 'tar'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { npmCommand } from '../../engine/node/fetch.mjs'
+import { publint } from 'publint'
+import { beforeAll, expect, test } from 'vitest'
 import { encodeRecords } from '../../train/data/cifar_records.js'
+import { installedProject, root } from './project.js'
 
-const root = fileURLToPath(new URL('../../', import.meta.url))
-const consumer = fileURLToPath(new URL('consumer/', import.meta.url))
 const run = promisify(execFile)
 let project: string
 let installed: string
+let tarball: string
 
-/** The packed tarball in an empty project; its dependencies are this checkout's, so that no network is needed. */
 beforeAll(async () => {
-  project = await realpath(await mkdtemp(join(tmpdir(), 'webgpu-ssl-pack-')))
-  const npm = npmCommand()
-  await run(npm.command, [...npm.args, 'pack', '--pack-destination', project], { cwd: root, shell: npm.shell })
-  const [tarball] = readdirSync(project).filter((file) => file.endsWith('.tgz'))
-  installed = join(project, 'node_modules', 'webgpu-ssl')
-  await mkdir(installed, { recursive: true })
-  await extract({ file: join(project, tarball), cwd: installed, strip: 1 })
-  const { dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { dependencies: object }
-  for (const name of [...Object.keys(dependencies), '@types/node']) {
-    const link = join(project, 'node_modules', name)
-    await mkdir(dirname(link), { recursive: true })
-    await symlink(join(root, 'node_modules', name), link, 'junction')
-  }
-  await writeFile(join(project, 'package.json'), '{ "type": "module", "private": true }\n')
-  for (const file of readdirSync(consumer)) await writeFile(join(project, file), readFileSync(join(consumer, file)))
+  ;({ folder: project, installed, tarball } = await installedProject())
 })
-
-afterAll(() => rm(project, { recursive: true, force: true }))
 
 test('the tarball holds modules, types, every shader and the licence, and nothing of the workshop', () => {
   const files = readdirSync(installed, { recursive: true, encoding: 'utf8' }).map((file) => file.replaceAll('\\', '/'))
@@ -54,6 +35,39 @@ test('the tarball holds modules, types, every shader and the licence, and nothin
     typeof entry === 'string' ? entry : Object.values(entry),
   ))
     if (!target.includes('*')) expect(existsSync(join(installed, target)), target).toBe(true)
+})
+
+test('an entry loads only the packages that it uses', async () => {
+  const packages: Record<string, string[]> = {}
+  const rows = ['entry                 own MB   other packages (MB)']
+  for (const entry of [
+    'webgpu-ssl',
+    'webgpu-ssl/train',
+    'webgpu-ssl/models',
+    'webgpu-ssl/engine',
+    'webgpu-ssl/kernels',
+  ]) {
+    const { stdout } = await run(process.execPath, ['loaded.mjs', entry], { cwd: project })
+    const { 'webgpu-ssl': own, ...others } = JSON.parse(stdout) as Record<string, number>
+    packages[entry] = Object.keys(others).sort()
+    const named = Object.entries(others).map(([name, bytes]) => `${name} ${(bytes / 1e6).toFixed(2)}`)
+    rows.push(`${entry.padEnd(20)}  ${(own / 1e6).toFixed(2).padStart(6)}   ${named.join(', ') || 'none'}`)
+  }
+  console.log(rows.join('\n'))
+  const training = ['gl-matrix', 'ml-matrix', 'yaml', 'zod']
+  expect(packages).toEqual({
+    'webgpu-ssl': training,
+    'webgpu-ssl/train': training,
+    'webgpu-ssl/models': [],
+    'webgpu-ssl/engine': [],
+    'webgpu-ssl/kernels': [],
+  })
+})
+
+test('no file of a dependency is in the tarball', () => {
+  expect(
+    readdirSync(installed, { recursive: true, encoding: 'utf8' }).filter((f) => f.includes('node_modules')),
+  ).toEqual([])
 })
 
 test('matmul and conv2d run on a device of the project, under plain node', async () => {
@@ -106,12 +120,30 @@ test('the command pretrains with compiled code, and a benchmark that needs a clo
   })
 })
 
+test('publint and arethetypeswrong find nothing wrong', async () => {
+  const { messages } = await publint({ pkgDir: installed, strict: true })
+  expect(messages).toEqual([])
+  const checked = await checkPackage(createPackageFromTarballData(readFileSync(tarball)))
+  // The package is ESM only, as `"type": "module"` and its `exports` say: `require` and TypeScript's node10 are left out.
+  const problems = checked.types ? checked.problems : ['no types']
+  const left = problems.filter((problem) => {
+    const resolution = typeof problem === 'object' && 'resolutionKind' in problem ? problem.resolutionKind : undefined
+    return resolution !== 'node10' && resolution !== 'node16-cjs'
+  })
+  expect(left).toEqual([])
+})
+
+// No entry needs the types of Node.
 test.each([
-  ['the kernels, without types of Node', 'tsconfig.json'],
-  ['the main entry', 'tsconfig.node.json'],
-])('a strict project type-checks against %s, and mistakes do not pass', async (_, config) => {
+  ['NodeNext', 'NodeNext'],
+  ['ESNext', 'Bundler'],
+])('a strict project with module %s type-checks against every entry, and mistakes do not pass', async (module, by) => {
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  const errors = await run(process.execPath, [tsc, '-p', config], { cwd: project }).then(
+  const strict = { strict: true, skipLibCheck: false, types: [], noEmit: true, target: 'ES2022' }
+  const compilerOptions = { ...strict, module, moduleResolution: by }
+  const files = ['kernels.ts', 'pretraining.ts', 'browser.ts']
+  await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+  const errors = await run(process.execPath, [tsc, '-p', '.'], { cwd: project }).then(
     ({ stdout }) => stdout,
     (error: { stdout: string }) => error.stdout,
   )

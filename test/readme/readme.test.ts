@@ -7,9 +7,13 @@ import { describe, expect, test } from 'vitest'
 
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 
-const packages = { '../../train/node/index.js': 'webgpu-ssl', '../../engine/standalone/index.js': 'webgpu-ssl/kernels' }
+const packages = {
+  '../../train/node/index.js': 'webgpu-ssl',
+  '../../train/index.js': 'webgpu-ssl/train',
+  '../../engine/standalone/index.js': 'webgpu-ssl/kernels',
+}
 
-describe.each(['own_images', 'own_images_pretrain', 'own_kernel'])('%s.ts', (name) => {
+describe.each(['own_images', 'own_images_pretrain', 'own_page', 'own_kernel'])('%s.ts', (name) => {
   const text = readFileSync(new URL(`${name}.ts`, import.meta.url), 'utf8')
 
   test('stands in the README, in at most 30 lines', () => {
@@ -32,14 +36,25 @@ test('a kernel runs on a device and buffers of its own', async () => {
   expect(await outputOf('own_kernel')).toBe('c[0, 0] = 8\n')
 })
 
-describe.each(['own_images', 'own_images_pretrain'])('%s.ts', (name) => {
-  test('trains on its own images', async () => {
-    const stdout = await outputOf(name)
-    const losses = stdout
-      .trim()
-      .split('\n')
-      .map((line) => Number(line.split(' ').pop()))
-    expect(losses.length).toBeGreaterThanOrEqual(3)
-    expect(losses.every((loss) => Number.isFinite(loss) && loss > 0)).toBe(true)
-  })
+/** The numbers at the ends of the lines. */
+const lastNumbers = (stdout: string): number[] =>
+  stdout
+    .trim()
+    .split('\n')
+    .map((line) => Number(line.split(' ').pop()))
+
+test('the first script trains on its own images, and its loss falls', async () => {
+  const [count, ...losses] = lastNumbers(await outputOf('own_images_pretrain')).reverse()
+  losses.reverse()
+  expect(count).toBe(64 * 64)
+  expect(losses).toHaveLength(20)
+  const mean = (part: number[]): number => part.reduce((a, b) => a + b) / part.length
+  expect(mean(losses.slice(-5))).toBeLessThan(0.85 * mean(losses.slice(0, 5)))
+})
+
+test('the loop of the second script trains on its own images', async () => {
+  const [count, ...losses] = lastNumbers(await outputOf('own_images')).reverse()
+  expect(count).toBe(64 * 64)
+  expect(losses).toHaveLength(3)
+  expect(losses.every((loss) => Number.isFinite(loss) && loss > 0)).toBe(true)
 })

@@ -1,26 +1,17 @@
-/** The page in a real browser. It needs Chromium: `CHROMIUM` names its file; by default it is looked for where systems put it. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+/** The page in a real browser. */
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { chromium, type Browser, type Locator, type Page } from 'playwright-core'
+import type { Browser, Locator, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startWatchServer, type WatchServer } from '../../../../train/node/watch/server.js'
+import { launchChromium, noChromium } from '../../../support/browser.js'
 import { makeUpRun, paintViews, type MadeUpRun } from './made_up_runs.js'
-
-const executablePath = [
-  process.env.CHROMIUM,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
-].find((path) => path !== undefined && existsSync(path))
-if (!executablePath)
-  console.warn('page.test.ts is skipped: no Chromium was found. Install it (apt-get install chromium) or set CHROMIUM.')
 
 /** The page may be slow on a busy machine. */
 const eventually = <T>(value: () => T) => expect.poll(value, { timeout: 20_000 })
 
-describe.skipIf(!executablePath)('the page of watch', () => {
+describe.skipIf(noChromium('page.test.ts'))('the page of watch', () => {
   let browser: Browser
   let folder: string
   let server: WatchServer
@@ -30,7 +21,7 @@ describe.skipIf(!executablePath)('the page of watch', () => {
   let ended: MadeUpRun
 
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
+    browser = await launchChromium()
   })
   afterAll(() => browser?.close())
 
