@@ -18,6 +18,7 @@ const reduced = {
   embed: data,
   views: data,
   watch: ['--port', '0'],
+  web: data,
   data: data,
   bench: ['--quick', '--only', 'matmul 256'],
   paper: null, // `dynamics` is run by .ci/run; the other experiments take an hour
@@ -62,7 +63,7 @@ for (const line of commands) {
   const args = rest.trim().split(/\s+/).filter(Boolean)
   const placed = args.map((arg) => (/^runs(\/|$)/.test(arg) ? join(work, arg) : arg))
   console.log(`README: ${line}`)
-  const code = await run(name, [...placed, ...reduced[name]], name === 'watch' ? 5000 : 0)
+  const code = await run(name, [...placed, ...reduced[name]], ['watch', 'web'].includes(name) ? 5000 : 0)
   if (code !== 0) throw new Error(`${line}: exit code ${code}`)
 }
 console.log(`all ${commands.length} commands of the READMEs are known, and those that are not run elsewhere ran`)

@@ -1,6 +1,7 @@
 /** The page: it asks the worker and shows what it answers. */
 import './style.css'
 import type { PartialConfig } from '../../config/config.js'
+import { counted, formatCount } from '../../report/text.js'
 import type { Ended, ExportFormat, KeptRun, Opened, PictureFile, Pictures, Reading } from '../protocol.js'
 import { Client } from './client.js'
 import { announce, find, setText } from './dom.js'
@@ -100,11 +101,8 @@ class Page {
     this.pictures = pictures
     const { name, count, height, width, skipped } = pictures
     const called = name === 'cifar10' ? 'CIFAR-10' : 'Your pictures'
-    const left = skipped ? ` ${skipped.toLocaleString('en')} files were left out.` : ''
-    setText(
-      find('pictures-status'),
-      `${called}: ${count.toLocaleString('en')} pictures of ${width} × ${height} pixels.${left}`,
-    )
+    const left = skipped ? ` ${counted(skipped, 'file')} could not be read as a picture.` : ''
+    setText(find('pictures-status'), `${called}: ${formatCount(count)} pictures of ${width} × ${height} pixels.${left}`)
     this.neighbours.start(pictures)
     for (const id of ['views', 'choices', 'training']) find(id).hidden = false
   }
@@ -189,8 +187,8 @@ class Page {
     this.become(stopped === 'done' ? 'done' : 'paused')
     const text =
       stopped === 'done'
-        ? `Done after ${steps.toLocaleString('en')} steps. The run is kept in this browser.`
-        : `Paused at step ${step.toLocaleString('en')} and saved. You may close this tab and continue later.`
+        ? `Done after ${formatCount(steps)} steps. The run is kept in this browser.`
+        : `Paused at step ${formatCount(step)} and saved. You may close this tab and continue later.`
     setText(find('status'), text)
     announce(text, true)
     await this.listRuns()
@@ -199,7 +197,7 @@ class Page {
   private become(state: State): void {
     this.state = state
     const button = find<HTMLButtonElement>('train')
-    const more = `Train ${this.steps.toLocaleString('en')} more steps`
+    const more = `Train ${formatCount(this.steps)} more steps`
     const texts = { new: 'Train', running: 'Pause', pausing: 'Saving …', paused: 'Continue', done: more }
     setText(button, texts[state])
     button.disabled = state === 'pausing'
@@ -225,7 +223,7 @@ class Page {
     this.neighbours.show(reading)
     if (reading.of === 'now')
       for (const at of document.querySelectorAll<HTMLElement>('.at'))
-        setText(at, reading.step ? `Now, after ${reading.step.toLocaleString('en')} steps` : 'Now')
+        setText(at, reading.step ? `Now, after ${formatCount(reading.step)} steps` : 'Now')
   }
 
   private async listRuns(): Promise<void> {
@@ -247,7 +245,7 @@ class Page {
       this.training.start(metrics)
       this.steps = steps
       this.become(step < steps ? 'paused' : 'done')
-      setText(find('status'), `Opened at step ${step.toLocaleString('en')} of ${steps.toLocaleString('en')}.`)
+      setText(find('status'), `Opened at step ${formatCount(step)} of ${formatCount(steps)}.`)
       this.drawViews()
       find('training').scrollIntoView({ block: 'start' })
     } catch (error) {

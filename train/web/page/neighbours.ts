@@ -1,4 +1,5 @@
 /** A gallery of pictures; a chosen one shows its nearest neighbours, untrained and now. */
+import { formatCount } from '../../report/text.js'
 import type { Pictures, Reading } from '../protocol.js'
 import { element, find, paint, setText } from './dom.js'
 
@@ -93,7 +94,12 @@ export class NeighbourFinder {
       canvas.setAttribute('role', 'img')
       const name = this.name(index)
       canvas.setAttribute('aria-label', `${name}, similarity ${similarities[this.chosen * k + i].toFixed(2)}`)
-      return element('li', { class: isSame ? 'same' : '' }, canvas, element('span', {}, labels.length ? name : ''))
+      return element(
+        'li',
+        { 'data-index': index, class: isSame ? 'same' : '' },
+        canvas,
+        element('span', {}, labels.length ? name : ''),
+      )
     })
     find(`nearest-${of}`).replaceChildren(...items)
   }
@@ -106,7 +112,7 @@ export class NeighbourFinder {
     if (agreement === undefined) return setText(find('agreement'), '')
     const after =
       now?.agreement !== undefined && now.step > 0
-        ? `; after ${now.step.toLocaleString('en')} steps ${percent(now.agreement)}`
+        ? `; after ${formatCount(now.step)} steps ${percent(now.agreement)}`
         : ''
     setText(
       find('agreement'),

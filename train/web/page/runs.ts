@@ -1,4 +1,5 @@
 /** The runs that this browser keeps. */
+import { formatCount } from '../../report/text.js'
 import type { KeptRun } from '../protocol.js'
 import { element, find } from './dom.js'
 
@@ -24,7 +25,7 @@ export function showRuns(runs: readonly KeptRun[], { onOpen, onDelete }: RunEven
           element(
             'span',
             {},
-            `${day} ${time.slice(0, 5).replace('-', ':')} UTC, step ${step.toLocaleString('en')} of ${steps.toLocaleString('en')}`,
+            `${day} ${time.slice(0, 5).replace('-', ':')} UTC, step ${formatCount(step)} of ${formatCount(steps)}`,
           ),
         ),
         element(

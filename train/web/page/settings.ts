@@ -1,5 +1,6 @@
 /** The choices of a run: objective, network and length, with defaults that suit the adapter. */
 import type { PartialConfig, PretrainConfig } from '../../config/config.js'
+import { formatCount } from '../../report/text.js'
 import { element, find, setText } from './dom.js'
 
 const OBJECTIVES = {
@@ -106,7 +107,7 @@ export class Settings {
         input: select(
           among([100, 300, 1000, 3000, 10000], steps),
           steps,
-          among([100, 300, 1000, 3000, 10000], steps).map((n) => n.toLocaleString('en')),
+          among([100, 300, 1000, 3000, 10000], steps).map(formatCount),
         ),
       },
     ]
@@ -176,8 +177,7 @@ export class Settings {
     setText(find('objective-text'), OBJECTIVES[objective].text)
     const { input } = this.fields.get('weight')!
     if (!this.weightIsOwn) input.value = String(weightOf(objective, this.number('dim')))
-    const [label, help] =
-      objective === 'simclr' ? ['Temperature', 'Low values are strict'] : ['Weight λ', 'See the text above']
+    const [label, help] = objective === 'simclr' ? ['Temperature', 'Low values are strict'] : ['Weight λ', 'See above']
     setText(input.labels![0], label)
     setText(find('help-weight'), help)
   }

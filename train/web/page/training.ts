@@ -1,5 +1,6 @@
 /** The training as the page shows it: progress, loss, speed and time left. */
 import type { StepMetrics } from '../../run/metrics.js'
+import { duration, formatCount } from '../../report/text.js'
 import { Chart, shortNumber } from './chart.js'
 import { announce, element, find, setText } from './dom.js'
 
@@ -7,13 +8,6 @@ import { announce, element, find, setText } from './dom.js'
 const SMOOTH = 0.9
 /** Points of the line; longer runs are thinned. */
 const MOST_POINTS = 1500
-
-/** Text for a time in seconds. */
-export function duration(seconds: number): string {
-  if (seconds < 60) return `${Math.round(seconds)} s`
-  const minutes = Math.round(seconds / 60)
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
-}
 
 export class Training {
   private steps: number[] = []
@@ -72,7 +66,7 @@ export class Training {
   }
 
   private say({ step, steps, loss }: StepMetrics): void {
-    setText(this.figures.get('step')!, `${step.toLocaleString('en')} of ${steps.toLocaleString('en')}`)
+    setText(this.figures.get('step')!, `${formatCount(step)} of ${formatCount(steps)}`)
     setText(this.figures.get('loss')!, shortNumber(loss))
   }
 

@@ -30,7 +30,13 @@ const sliders = {
     show: String,
   },
   crop: {
-    ...{ name: 'Smallest crop', help: 'The smallest part of a picture that a view may show.', ...share, min: 0.05 },
+    ...{
+      name: 'Smallest crop',
+      help: 'The smallest part of a picture that a view may show.',
+      ...share,
+      min: 0.02,
+      step: 0.01,
+    },
     start: ({ scale }) => scale[0],
   },
   jitter: {

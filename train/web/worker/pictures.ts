@@ -11,7 +11,7 @@ const MOST_BYTES = 400e6
 /** A photo is first shrunk by the browser to this multiple of the side, because that is fast. */
 const COARSE = 4
 /** Pictures that are shown, and that neighbours are searched among. */
-export const SHOWN = { cpu: 400, gpu: 1000 }
+export const SHOWN = { cpu: 256, gpu: 1000 }
 
 const FILES = { pixels: 'pictures.bin', description: 'pictures.json' }
 

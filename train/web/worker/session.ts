@@ -17,8 +17,12 @@ const READING_SHARE = 0.12
 const BETWEEN_READINGS = 1500
 /** Minutes between checkpoints: what a closed tab loses at most. */
 const CHECKPOINT_MINUTES = 0.5
+/** Batches that give an untrained network its statistics on a software driver. */
+const BATCHES_ON_PROCESSOR = 2
 
 export type Tell = <E extends keyof Events>(event: E, data: Events[E]) => void
+
+const noNetwork = (): Error => new Error('There is no trained network yet.')
 
 type Pair = { backbone: Backbone; projector: Projector }
 
@@ -34,8 +38,10 @@ export class Session {
   /** The network while nothing trains. */
   private network: Pair | undefined
   private training: AbortController | undefined
+  /** Readings outside of training, after which the network may be released. */
+  private reading: Promise<void> = Promise.resolve()
   /** Work that waits for a moment between two steps. */
-  private readonly waiting: ((pair: Pair) => Promise<void>)[] = []
+  private readonly waiting: ((pair: Pair | undefined) => Promise<void>)[] = []
 
   private constructor(
     private readonly engine: Engine,
@@ -84,13 +90,20 @@ export class Session {
     return this.step
   }
 
-  /** Reads the network before its first step, and a reopened run as it is. */
-  async readFirst(): Promise<void> {
+  /** Reads the network as it was before its first step, and as it is. */
+  readFirst(): Promise<void> {
+    return (this.reading = this.readNetworks())
+  }
+
+  private async readNetworks(): Promise<void> {
     const { engine, config, loaded } = this
     this.tell('progress', { what: 'Reading the untrained network', share: 0 })
     const untrained = buildNetwork(config)
     try {
-      await estimateStatistics(engine, untrained.backbone, loaded.dataset, typicalStatistics(config))
+      await estimateStatistics(engine, untrained.backbone, loaded.dataset, {
+        ...typicalStatistics(config),
+        ...(engine.target.adapterClass === 'cpu' && { batches: BATCHES_ON_PROCESSOR }),
+      })
       const reading = await this.readOnce(untrained, 'untrained', 0)
       this.tell('reading', reading)
       if (this.network) this.tell('reading', await this.readOnce(this.network, 'now', this.step))
@@ -106,27 +119,34 @@ export class Session {
     if (this.training) throw new Error('This run trains already.')
     this.config = withSteps(this.config, steps, loaded.dataset.count)
     const { config } = this
-    if (!resume) await keepPictures(store, loaded)
-    this.release(this.network)
-    this.network = undefined
     const controller = (this.training = new AbortController())
     let reader: Reader | undefined
-    let nextReading = performance.now() + BETWEEN_READINGS
+    let nextReading = Infinity
+    const readAfter = (took: number): void => {
+      nextReading = performance.now() + Math.max(BETWEEN_READINGS, took * (1 / READING_SHARE - 1))
+    }
     const look = async (pair: Pair): Promise<void> => {
       for (const work of this.waiting.splice(0)) await work(pair)
       if (performance.now() < nextReading) return
       const begun = performance.now()
       reader ??= await openReader(engine, pair, loaded.dataset, config, this.shown)
       tell('reading', await reader.read('now', this.step))
-      const took = performance.now() - begun
-      nextReading = performance.now() + Math.max(BETWEEN_READINGS, took * (1 / READING_SHARE - 1))
+      readAfter(performance.now() - begun)
     }
     try {
+      if (!resume) {
+        await keepPictures(store, loaded)
+        await this.readFirst()
+      }
+      await this.forget()
       const { backbone, projector, stopped } = await pretrain({
         ...{ engine, dataset: loaded.dataset, config, out: store, resume, keep: 1, diagnosisShare: 0 },
         signal: controller.signal,
         onCompile: (done, total) => tell('progress', { what: 'Compiling kernels', share: done / total }),
-        onBegin: (step, of) => tell('begin', { step, steps: of }),
+        onBegin(step, of) {
+          readAfter(0)
+          tell('begin', { step, steps: of })
+        },
         onStep: (metrics) => {
           this.step = metrics.step
           tell('step', metrics)
@@ -140,8 +160,7 @@ export class Session {
     } finally {
       reader?.release()
       this.training = undefined
-      const pair = this.network
-      for (const work of this.waiting.splice(0)) if (pair) await work(pair)
+      for (const work of this.waiting.splice(0)) await work(this.network)
     }
   }
 
@@ -159,6 +178,12 @@ export class Session {
   /** Stops, and frees the network. */
   async close(): Promise<void> {
     if (this.training) throw new Error('Pause the training first.')
+    await this.forget()
+  }
+
+  /** Frees the network, after a reading that still uses it. */
+  private async forget(): Promise<void> {
+    await this.reading.catch(() => undefined)
     this.release(this.network)
     this.network = undefined
   }
@@ -171,10 +196,12 @@ export class Session {
   /** Gives the network to `work`: now if nothing trains, otherwise between two steps. */
   private withNetwork<T>(work: (pair: Pair) => Promise<T>): Promise<T> {
     if (!this.training) {
-      if (!this.network) return Promise.reject(new Error('There is no trained network yet.'))
+      if (!this.network) return Promise.reject(noNetwork())
       return work(this.network)
     }
-    return new Promise((resolve, reject) => this.waiting.push((pair) => work(pair).then(resolve, reject)))
+    return new Promise((resolve, reject) =>
+      this.waiting.push((pair) => (pair ? work(pair) : Promise.reject(noNetwork())).then(resolve, reject)),
+    )
   }
 
   private async readOnce(pair: Pair, of: 'untrained' | 'now', step: number) {

@@ -102,7 +102,6 @@ const answers: { [K in Kind]: (input: Requests[K]['input']) => Promise<Requests[
     await session?.close()
     const id = new Date().toISOString().slice(0, 19).replaceAll(':', '-')
     session = Session.create(opened(), pictures(), storeOf(id), tell, config)
-    await session.readFirst()
     return session.train(false)
   },
 
