@@ -120,7 +120,8 @@ export interface Requests {
   resume: { input: { steps?: number }; output: Ended }
   pause: { input: undefined; output: undefined }
   reopen: { input: { id: string }; output: Reopened }
-  remove: { input: { id: string }; output: undefined }
+  /** Deletes a run. @returns whether it was the open one */
+  remove: { input: { id: string }; output: boolean }
   export: { input: { format: ExportFormat }; output: { name: string; bytes: Uint8Array } }
 }
 

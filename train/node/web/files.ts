@@ -11,6 +11,9 @@ import { writeAtomically } from '../files.js'
 
 const folder = fileURLToPath(new URL('../../web/page/', import.meta.url))
 
+/** What `bundle.mjs` makes. */
+const BUNDLE = ['page.js', 'page.css', 'worker.js']
+
 /** Media types of the files by extension. */
 export const contentTypes: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
@@ -28,7 +31,7 @@ type Bundle = Map<string, Uint8Array<ArrayBuffer>>
 /** Everything that the page loads, by name. A package holds its bundle; in a clone it is made now. */
 export async function pageFiles(): Promise<Bundle> {
   const files: Bundle = new Map()
-  const isBuilt = existsSync(join(folder, 'page.js'))
+  const isBuilt = existsSync(join(folder, BUNDLE[0]))
   if (!isBuilt) {
     // No literal: the build must not follow this import, because a package has no bundler.
     const bundler = new URL('./bundle.mjs', import.meta.url).href
@@ -36,7 +39,7 @@ export async function pageFiles(): Promise<Bundle> {
     for (const [name, bytes] of await bundlePage()) files.set(name, bytes)
   }
   for (const name of readdirSync(folder))
-    if (['.html', '.svg', ...(isBuilt ? ['.js', '.css'] : [])].includes(extname(name)))
+    if (['.html', '.svg'].includes(extname(name)) || (isBuilt && BUNDLE.includes(name)))
       files.set(name, Uint8Array.from(readFileSync(join(folder, name))))
   return files
 }

@@ -32,6 +32,8 @@ class Page {
   private pictures: Pictures | undefined
   private state: State = 'new'
   private steps = 0
+  /** What the pictures are. */
+  private described = ''
   private drawing: 'no' | 'yes' | 'again' = 'no'
 
   async start(): Promise<void> {
@@ -102,7 +104,8 @@ class Page {
     const { name, count, height, width, skipped } = pictures
     const called = name === 'cifar10' ? 'CIFAR-10' : 'Your pictures'
     const left = skipped ? ` ${counted(skipped, 'file')} could not be read as a picture.` : ''
-    setText(find('pictures-status'), `${called}: ${formatCount(count)} pictures of ${width} × ${height} pixels.${left}`)
+    this.described = `${called}: ${formatCount(count)} pictures of ${width} × ${height} pixels.${left}`
+    setText(find('pictures-status'), this.described)
     this.neighbours.start(pictures)
     for (const id of ['views', 'choices', 'training']) find(id).hidden = false
   }
@@ -221,6 +224,8 @@ class Page {
     find('downloads').hidden = reading.step === 0
     this.learned.show(reading)
     this.neighbours.show(reading)
+    // An opened run is read while nothing trains.
+    if (reading.of === 'now' && this.state !== 'running') setText(find('pictures-status'), this.described)
     if (reading.of === 'now')
       for (const at of document.querySelectorAll<HTMLElement>('.at'))
         setText(at, reading.step ? `Now, after ${formatCount(reading.step)} steps` : 'Now')
@@ -256,7 +261,11 @@ class Page {
   }
 
   private async remove({ id }: KeptRun): Promise<void> {
-    await this.client.ask('remove', { id }).catch((error: Error) => setText(find('pictures-status'), error.message))
+    try {
+      if (await this.client.ask('remove', { id })) this.begin()
+    } catch (error) {
+      setText(find('pictures-status'), (error as Error).message)
+    }
     await this.listRuns()
   }
 

@@ -24,6 +24,12 @@ export type Tell = <E extends keyof Events>(event: E, data: Events[E]) => void
 
 const noNetwork = (): Error => new Error('There is no trained network yet.')
 
+/** Where a run is kept. */
+export interface Place {
+  id: string
+  store: RunStore
+}
+
 type Pair = { backbone: Backbone; projector: Projector }
 
 /** The epochs that so many steps need. Only the last one has a checkpoint; others come by time. */
@@ -46,7 +52,7 @@ export class Session {
   private constructor(
     private readonly engine: Engine,
     private readonly loaded: Loaded,
-    private readonly store: RunStore,
+    private readonly place: Place,
     private readonly tell: Tell,
     config: PretrainConfig,
   ) {
@@ -58,24 +64,28 @@ export class Session {
    *
    * @throws ConfigError in one line if the options do not fit together or the pictures
    */
-  static create(engine: Engine, loaded: Loaded, store: RunStore, tell: Tell, partial: PartialConfig): Session {
+  static create(engine: Engine, loaded: Loaded, place: Place, tell: Tell, partial: PartialConfig): Session {
     const { dataset } = loaded
     const config = resolveConfig({ ...partial, data: dataset.name })
-    const session = new Session(engine, loaded, store, tell, withSteps(config, config.steps ?? 1, dataset.count))
-    return session
+    return new Session(engine, loaded, place, tell, withSteps(config, config.steps ?? 1, dataset.count))
   }
 
   /** Opens a run that the browser kept. @throws Error if it has no whole checkpoint */
-  static async reopen(engine: Engine, loaded: Loaded, store: RunStore, tell: Tell): Promise<Session> {
+  static async reopen(engine: Engine, loaded: Loaded, place: Place, tell: Tell): Promise<Session> {
+    const { store } = place
     const { config, latest } = await openRun(store, { purpose: 'resume' })
     if (!latest) throw new Error('This run was closed before it saved anything. It can only be deleted.')
-    const session = new Session(engine, loaded, store, tell, config)
+    const session = new Session(engine, loaded, place, tell, config)
     const pair = buildNetwork(config)
     const tensors = await readModel(store, latest.name)
     for (const { dict } of [pair.backbone, pair.projector]) importStateDict(engine, dict, tensors, store.nameOf())
     session.step = latest.step
     session.network = pair
     return session
+  }
+
+  get id(): string {
+    return this.place.id
   }
 
   get options(): PretrainConfig {
@@ -115,7 +125,8 @@ export class Session {
 
   /** Trains to the last step, or until `pause`. `resume` continues from the newest checkpoint. */
   async train(resume: boolean, steps = this.steps): Promise<Ended> {
-    const { engine, loaded, store, tell } = this
+    const { engine, loaded, tell } = this
+    const { store } = this.place
     if (this.training) throw new Error('This run trains already.')
     this.config = withSteps(this.config, steps, loaded.dataset.count)
     const { config } = this

@@ -6,11 +6,10 @@ import { recipes } from '../../augment/recipe.js'
 import { resolveConfig } from '../../config/config.js'
 import { checkpointNames, isResumable, readConfig, stepOf } from '../../run/folder.js'
 import { readLines } from '../../run/metrics.js'
-import type { RunStore } from '../../run/store.js'
 import type { Events, KeptRun, Kind, Reply, Request, Requests } from '../protocol.js'
 import { originStore } from '../origin_store.js'
 import { keptName, loadFiles, loadKept, loadSample, SHOWN, type Loaded } from './pictures.js'
-import { Session } from './session.js'
+import { Session, type Place } from './session.js'
 
 const RUNS = 'runs'
 
@@ -26,7 +25,7 @@ let engine: Engine | undefined
 let loaded: Loaded | undefined
 let session: Session | undefined
 
-const storeOf = (id: string): RunStore => originStore(`${RUNS}/${id}`)
+const place = (id: string): Place => ({ id, store: originStore(`${RUNS}/${id}`) })
 
 function opened(): Engine {
   if (!engine) throw new Error('The worker has no device yet.')
@@ -53,7 +52,7 @@ async function show(next: Promise<Loaded>): Promise<Loaded['pictures']> {
 }
 
 async function describeRun(id: string): Promise<KeptRun | undefined> {
-  const store = storeOf(id)
+  const { store } = place(id)
   if (!(await isResumable(store))) return undefined
   const { steps = 0, objective, width, views } = await readConfig(store)
   const names = await checkpointNames(store)
@@ -101,7 +100,7 @@ const answers: { [K in Kind]: (input: Requests[K]['input']) => Promise<Requests[
   async train({ config }) {
     await session?.close()
     const id = new Date().toISOString().slice(0, 19).replaceAll(':', '-')
-    session = Session.create(opened(), pictures(), storeOf(id), tell, config)
+    session = Session.create(opened(), pictures(), place(id), tell, config)
     return session.train(false)
   },
 
@@ -113,11 +112,11 @@ const answers: { [K in Kind]: (input: Requests[K]['input']) => Promise<Requests[
   },
 
   async reopen({ id }) {
-    const store = storeOf(id)
+    const { store } = place(id)
     const kept = await loadKept(store, opened().target.adapterClass)
     await session?.close()
     session = undefined
-    const found = await Session.reopen(opened(), kept, store, tell)
+    const found = await Session.reopen(opened(), kept, place(id), tell)
     loaded = kept
     session = found
     const metrics = (await readLines(store, 'metrics.jsonl')).filter(({ step }) => step <= found.stepsDone)
@@ -127,8 +126,11 @@ const answers: { [K in Kind]: (input: Requests[K]['input']) => Promise<Requests[
   },
 
   async remove({ id }) {
+    const isOpen = session?.id === id
+    if (isOpen) await session?.close()
+    if (isOpen) session = undefined
     await originStore(RUNS).remove(id)
-    return undefined
+    return isOpen
   },
 
   export: ({ format }) => running().export(format),
