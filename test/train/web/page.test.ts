@@ -131,7 +131,7 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
       await eventually(() => page.locator('#sheet canvas').count()).toBe(6 * 5)
       const before = await sheet()
       await slide('greyscale', 1)
-      await eventually(async () => (await sheet())[1] !== before[1]).toBe(true)
+      await eventually(async () => (await sheet()).slice(1).join() !== before.slice(1).join()).toBe(true)
       // The pictures themselves stay.
       expect((await sheet())[0]).toBe(before[0])
       await slide('greyscale', 0.2)
@@ -141,10 +141,10 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
       await page.getByText('More choices').click()
       for (const [id, value] of Object.entries({ dim: 32, width: WIDTH, size: SIZE, steps: 100, optimizer: 'sgd' }))
         await page.selectOption(`#${id}`, String(value))
-      for (const [id, value] of Object.entries({ batch: 16, lr: 0.02, seed: 7 })) await page.fill(`#${id}`, `${value}`)
+      for (const [id, value] of Object.entries({ batch: 16, lr: 0.005, seed: 7 })) await page.fill(`#${id}`, `${value}`)
       const button = page.locator('#train')
       await button.click()
-      await eventually(() => stepOf(page)).toBeGreaterThanOrEqual(5)
+      await eventually(() => stepOf(page)).toBeGreaterThanOrEqual(3)
       await button.click()
       await eventually(() => button.textContent()).toBe('Continue')
       const paused = await stepOf(page)
@@ -231,7 +231,7 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
     const shown = indices.map((i) => cosine(10, i))
     const others = Array.from({ length: COUNT }, (_, i) => i).filter((i) => i !== 10)
     const expected = others.map((i) => cosine(10, i)).sort((a, b) => b - a)
-    shown.forEach((similarity, i) => expect(Math.abs(similarity - expected[i])).toBeLessThan(1e-4))
+    shown.forEach((similarity, i) => expect(Math.abs(similarity - expected[i])).toBeLessThan(1e-3))
     expect(new Set(indices).size).toBe(8)
     expect(await page.locator('#nearest-untrained li').count()).toBe(8)
     expect(await page.locator('#agreement').textContent()).toMatch(/for \d+ % of the pictures when untrained; after/)
@@ -314,7 +314,10 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
 
   test('without WebGPU it says what to do', async () => {
     const server = await startWebServer({ port: 0, dataDir: folder })
-    const plain = await chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox', '--disable-gpu'] })
+    const plain = await chromium.launch({
+      executablePath: chromiumPath,
+      args: ['--no-sandbox', '--disable-blink-features=WebGPU'],
+    })
     try {
       const without = await plain.newPage()
       await without.goto(server.url)
