@@ -1,6 +1,6 @@
 /** What the network has learned: the correlations of its embeddings and the spectrum of its features. */
 import type { Reading } from '../protocol.js'
-import { Chart, shortNumber, type Line } from './chart.js'
+import { Chart, type Line } from './chart.js'
 import { colorOf, find, setText } from './dom.js'
 
 type Kind = Reading['of']
@@ -12,14 +12,14 @@ export class Learned {
   private readings = new Map<Kind, Reading>()
   private readonly chart = new Chart('spectrum', {
     ...{ height: 260, xTitle: 'rank of the direction', yTitle: 'share of variance', logarithmic: true },
-    formatY: (value) => (isPowerOfTen(value) ? shortNumber(value) : ''),
+    formatY: (value) => (isPowerOfTen(value) ? `${Number((100 * value).toPrecision(1))} %` : ''),
     formatX: (value) =>
       isPowerOfTen(value) || isPowerOfTen(value / 2) || isPowerOfTen(value / 5) ? String(value) : '',
   })
 
   show(reading: Reading): void {
     this.readings.set(reading.of, reading)
-    setText(find('dim'), String(reading.dim))
+    setText(find('dim-text'), String(reading.dim))
     this.drawMatrix(reading)
     this.drawSpectrum()
   }

@@ -227,8 +227,8 @@ class Page {
     // An opened run is read while nothing trains.
     if (reading.of === 'now' && this.state !== 'running') setText(find('pictures-status'), this.described)
     if (reading.of === 'now')
-      for (const at of document.querySelectorAll<HTMLElement>('.at'))
-        setText(at, reading.step ? `Now, after ${formatCount(reading.step)} steps` : 'Now')
+      for (const at of document.querySelectorAll<HTMLElement>('.after'))
+        setText(at, reading.step ? `, after ${counted(reading.step, 'step')}` : '')
   }
 
   private async listRuns(): Promise<void> {

@@ -1,5 +1,5 @@
 /** A gallery of pictures; a chosen one shows its nearest neighbours, untrained and now. */
-import { formatCount } from '../../report/text.js'
+import { counted } from '../../report/text.js'
 import type { Pictures, Reading } from '../protocol.js'
 import { element, find, paint, setText } from './dom.js'
 
@@ -112,7 +112,7 @@ export class NeighbourFinder {
     if (agreement === undefined) return setText(find('agreement'), '')
     const after =
       now?.agreement !== undefined && now.step > 0
-        ? `; after ${formatCount(now.step)} steps ${percent(now.agreement)}`
+        ? `; after ${counted(now.step, 'step')} ${percent(now.agreement)}`
         : ''
     setText(
       find('agreement'),
