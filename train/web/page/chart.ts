@@ -95,7 +95,7 @@ export class Chart {
       ...{ legend: { show: false }, cursor: { show: false }, padding: [12, 12, 0, 0] },
       scales: { x: { time: false, ...scale }, y: scale },
       axes: [
-        { ...axis, label: xTitle, values: values(formatX) },
+        { ...axis, label: xTitle, size: 30, values: values(formatX) },
         { ...axis, label: yTitle, size: 58, values: values(formatY) },
       ],
       series: [

@@ -1,7 +1,8 @@
 /** What the network has learned: the correlations of its embeddings and the spectrum of its features. */
 import type { Reading } from '../protocol.js'
+import { counted } from '../../report/text.js'
 import { Chart, type Line } from './chart.js'
-import { colorOf, find, setText } from './dom.js'
+import { colorOf, element, find, setText } from './dom.js'
 
 type Kind = Reading['of']
 
@@ -73,11 +74,19 @@ export class Learned {
       { label: 'untrained', color: '--before', y: before },
       { label: 'now', color: '--accent', y: isTrained ? after : x.map(() => null) },
     ]
-    const sentence = [describe('Untrained', untrained), isTrained ? describe(`After ${now!.step} steps`, now) : '']
+    const sentence = [
+      describe('Untrained', untrained),
+      isTrained ? describe(`After ${counted(now!.step, 'step')}`, now) : '',
+    ]
       .filter(Boolean)
       .join(' ')
     this.chart.show(x, lines, `Variance by rank. ${sentence}`)
-    setText(find('spectrum-text'), sentence)
+    find('spectrum-text').replaceChildren(
+      element('span', { class: 'key before' }, describe('Untrained', untrained)),
+      ...(isTrained
+        ? [element('span', { class: 'key now' }, describe(`After ${counted(now!.step, 'step')}`, now))]
+        : []),
+    )
   }
 }
 

@@ -2,6 +2,7 @@
 import { formatCount } from '../../report/text.js'
 import type { KeptRun } from '../protocol.js'
 import { element, find } from './dom.js'
+import { OBJECTIVES } from './settings.js'
 
 export interface RunEvents {
   onOpen(run: KeptRun): void
@@ -13,7 +14,8 @@ export function showRuns(runs: readonly KeptRun[], { onOpen, onDelete }: RunEven
   find('run-list').replaceChildren(
     ...runs.map((run) => {
       const { id, pictures, step, steps, objective, width, views } = run
-      const name = `${pictures}, ${objective}, width ${width}, ${views} views`
+      const called = objective in OBJECTIVES ? OBJECTIVES[objective as keyof typeof OBJECTIVES].name : objective
+      const name = `${pictures === 'cifar10' ? 'CIFAR-10' : 'Your pictures'}, ${called}, width ${width}, ${views} views`
       const [day, time] = id.split('T')
       return element(
         'li',

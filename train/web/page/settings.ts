@@ -3,7 +3,7 @@ import type { PartialConfig, PretrainConfig } from '../../config/config.js'
 import { formatCount } from '../../report/text.js'
 import { element, find, setText } from './dom.js'
 
-const OBJECTIVES = {
+export const OBJECTIVES = {
   'barlow-twins': {
     name: 'Barlow Twins',
     text: 'Views of a picture must get the same numbers, and no number may repeat another. λ weighs the second part.',
