@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    setupFiles: ['test/support/guards.setup.ts'],
     pool: 'forks',
     isolate: false,
     fileParallelism: false,

@@ -1,46 +1,75 @@
-// node .ci/readme_commands.mjs CIFAR_SAMPLE WORK: runs every command of the READMEs, with sizes reduced where it is long.
-// A command without an entry in `reduced` is an error: whoever documents a command says here how to try it.
-import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+// node .ci/readme_commands.mjs CIFAR_SAMPLE WORK [TEXT]: runs every command of the READMEs, with sizes reduced where it is
+// long; with TEXT only those that contain it. A command without an entry in `reduced`, and an entry without a command, is
+// an error: whoever documents a command says here how to try it.
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parse, stringify } from 'yaml'
 
-const [sample, work] = process.argv.slice(2)
+const [sample, work, text = ''] = process.argv.slice(2)
 const data = ['--data-dir', sample]
 const small = [...data, '--width', '4', '--image-size', '8', '--batch', '8', '--projector-dim', '8', '--no-tune']
+const quick = ['--quick', '--rounds', '1', '--only']
+const doctor = execFileSync('npm', ['run', '--silent', 'doctor'], { encoding: 'utf8' })
+const hasF16 = /^ *has +shader-f16$/m.test(doctor)
 
-/** What to add to a command, by its name; null: it is run elsewhere in CI, or it needs what CI lacks. */
+/**
+ * What to add to a command, by its name, or by its name and its first argument. null: it is run elsewhere in CI, or it
+ * needs what this adapter lacks.
+ *
+ * @type {Record<string, string[] | null>}
+ */
 const reduced = {
   start: [...data, '--steps', '2', '--out', join(work, 'quickstart')],
-  test: null, // the tests themselves
-  doctor: [],
   pretrain: [...small, '--steps', '2'],
   probe: [...data, '--per-class', '5', '--no-untrained'],
   embed: data,
   views: data,
   watch: ['--port', '0'],
   web: data,
-  data: data,
-  bench: ['--quick', '--only', 'matmul 256'],
-  paper: null, // `dynamics` is run by .ci/run; the other experiments take an hour
-  sweep: null, // test/bench/sweep runs it as a command
-  reference: null, // test/engine/standalone/reference.test.ts
-  rooms: null, // test/package/rooms.test.ts
+  'bench kernels': [...quick, 'matmul 256'],
+  'bench peers': [...quick, 'matmul 256'],
+  'bench step': [...quick, 'width 16'],
+  'bench losses': [...quick, 'simclr'],
+  'bench readout': [...quick, 'kNN'],
+  'bench precision': hasF16 ? ['--quick', ...data] : null,
+  'bench trace': ['--rounds', '1'],
+  'bench isa': null, // test/bench/speed/isa.test.ts
+  'paper dynamics': ['--out', join(work, 'paper'), '--cache', join(work, 'paper', 'runs')],
+  sweep: ['--out', join(work, 'sweep')],
+  test: null, // the tests themselves
+  'test:portable': null,
+  licences: null, // test/package has its test
   build: null, // test/package/pack.test.ts
+  reference: null, // test/engine/standalone/reference.test.ts
   lint: null,
   types: null,
-  format: null,
-  'test:portable': null,
+  rooms: null, // test/package/rooms.test.ts
 }
-/** Commands whose folder of pictures is made from the sample would test nothing new: test/train/node/data has them. */
-const needsPictures = (line) => line.includes('--data folder')
 
-/** The commands in the shell blocks of a README. */
+/** The arguments of a command that takes too long as it stands: of all experiments the one that takes seconds is run. */
+const shortened = { 'paper all': ['dynamics', '--scale', 'tiny'] }
+
+/** The commands in the shell blocks of a file. */
 function commandsOf(file) {
-  const text = readFileSync(file, 'utf8')
-  const lines = [...text.matchAll(/```sh\n([^]*?)```/g)].flatMap(([, block]) =>
-    block.replace(/\\\n\s*/g, ' ').split('\n'),
-  )
+  const blocks = [...readFileSync(file, 'utf8').matchAll(/```sh\n([^]*?)```/g)]
+  const lines = blocks.flatMap(([, block]) => block.replace(/\\\n\s*/g, ' ').split('\n'))
   return lines.map((line) => line.replace(/\s+#.*$/, '').trim()).filter((line) => /^npm (run |start|test)/.test(line))
+}
+
+/** The sweep that bench/README.md shows, at the smallest sizes and with two of its points. */
+function writeGrid(file) {
+  const [, block] = /```yaml\n([^]*?)```/.exec(readFileSync('bench/README.md', 'utf8'))
+  const { base, grid, readout } = parse(block)
+  const sizes = { dataDir: sample, width: 4, batch: 8, projectorDim: 8, epochs: 1, steps: 2, augmentation: { size: 8 } }
+  const points = Object.entries(grid).map(([name, values], i) => [name, values.slice(0, i === 0 ? 2 : 1)])
+  const sweep = {
+    base: { ...base, ...sizes },
+    grid: Object.fromEntries(points),
+    seeds: [1],
+    readout: { ...readout, epochs: 2, trainPerClass: 5, testPerClass: 5 },
+  }
+  writeFileSync(file, stringify(sweep))
 }
 
 function run(command, args, stopAfter) {
@@ -54,16 +83,24 @@ function run(command, args, stopAfter) {
   })
 }
 
-const files = ['README.md', 'train/cli/README.md']
+const files = execFileSync('git', ['ls-files', '*.md'], { encoding: 'utf8' }).trim().split('\n')
 const commands = [...new Set(files.flatMap(commandsOf))]
+const used = new Set()
+mkdirSync(work, { recursive: true })
+writeGrid(join(work, 'my-grid.yaml'))
 for (const line of commands) {
   const [, name, rest] = /^npm (?:run )?([\w:-]+)(?: --)?(.*)$/.exec(line)
-  if (!Object.hasOwn(reduced, name)) throw new Error(`${line}: .ci/readme_commands.mjs does not know how to reduce it`)
-  if (reduced[name] === null || needsPictures(line)) continue
-  const args = rest.trim().split(/\s+/).filter(Boolean)
-  const placed = args.map((arg) => (/^runs(\/|$)/.test(arg) ? join(work, arg) : arg))
+  const given = rest.trim().split(/\s+/).filter(Boolean)
+  const args = shortened[`${name} ${given[0]}`] ?? given
+  const key = [`${name} ${args[0]}`, name].find((one) => Object.hasOwn(reduced, one))
+  if (key === undefined) throw new Error(`${line}: .ci/readme_commands.mjs does not know how to reduce it`)
+  used.add(key)
+  if (reduced[key] === null || !line.includes(text)) continue
+  const placed = args.map((arg) => (/^runs(\/|$)|\.(json|yaml)$/.test(arg) ? join(work, arg) : arg))
   console.log(`README: ${line}`)
-  const code = await run(name, [...placed, ...reduced[name]], ['watch', 'web'].includes(name) ? 5000 : 0)
+  const code = await run(name, [...placed, ...reduced[key]], ['watch', 'web'].includes(name) ? 5000 : 0)
   if (code !== 0) throw new Error(`${line}: exit code ${code}`)
 }
+const unused = Object.keys(reduced).filter((key) => !used.has(key))
+if (unused.length) throw new Error(`.ci/readme_commands.mjs: no README names ${unused.join(', ')}`)
 console.log(`all ${commands.length} commands of the READMEs are known, and those that are not run elsewhere ran`)

@@ -1,5 +1,5 @@
 /** Values of arms by seed. */
-import type { Reading } from '../runs/runs.js'
+import type { Reading } from '../runs/cached.js'
 import type { Arm, ArmResult } from './experiment.js'
 
 /** The results of these arms, in their order. */

@@ -2,7 +2,7 @@
 import { meanPoint, type ChartSeries } from '../report/charts.js'
 import { finite, mean } from '../report/statistics.js'
 import { meanAndSpread } from '../report/text.js'
-import type { Reading } from '../runs/runs.js'
+import type { Reading } from '../runs/cached.js'
 import { epochsOf, finalAccuracies, minutesOf, viewsRead } from './arm_results.js'
 import type { ArmResult, Table } from './experiment.js'
 

@@ -1,34 +1,67 @@
 /** Results of experiments as files: JSON and SVG. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { z } from 'zod'
 import { readJson, writeAtomically } from '../../train/node/files.js'
+import { validated } from '../../train/run/validated.js'
 import { svgFile } from '../report/charts.js'
-import type { Result, Table } from './experiment.js'
+import { datasets, scales, type Result, type Table } from './experiment.js'
 
-/** Every result in the folder, in the order of `names`. */
-export async function readResults(folder: string, names: readonly string[]): Promise<Result[]> {
+/** JSON has no infinities and no NaN: they come back as null. */
+const orNull = (otherwise: number) =>
+  z
+    .number()
+    .nullable()
+    .transform((value) => value ?? otherwise)
+
+const text = z.string()
+const tableSchema = z.object({ header: z.array(text), rows: z.array(z.array(text)) })
+const claimSchema = z.object({
+  statement: text,
+  unit: text,
+  perSeed: z.array(orNull(NaN)),
+  bound: z.union([z.object({ above: z.number() }), z.object({ below: z.number() }), z.object({ within: z.number() })]),
+  interval: z.looseObject({ mean: orNull(NaN), low: orNull(-Infinity), high: orNull(Infinity) }),
+  verdict: z.enum(['agrees', 'contradicts', 'inconclusive']),
+})
+
+/** What the page shows of a result. */
+const resultSchema = z.looseObject({
+  ...{ experiment: text, title: text, claim: text, protocol: text, adapter: text, date: text },
+  scale: z.enum(scales),
+  // Older files do not name their data set.
+  dataset: z.enum(datasets).default('cifar10'),
+  seeds: z.array(z.int()),
+  claims: z.array(claimSchema),
+  verdict: claimSchema.shape.verdict,
+  table: tableSchema,
+  figures: z.array(z.looseObject({ what: text, paper: text, ours: text, differs: z.array(text).optional() })),
+  plots: z.array(z.object({ name: text, title: text, spec: z.looseObject({}) })),
+  notes: z.array(text),
+  failures: z.array(text),
+})
+
+/**
+ * Every whole result in the folder, in the order of `names`.
+ *
+ * @param onMessage told in one line about each damaged file, which is left out
+ */
+export async function readResults(
+  folder: string,
+  names: readonly string[],
+  onMessage: (line: string) => void = console.error,
+): Promise<Result[]> {
   const present = new Set(await readdir(folder))
   const results: Result[] = []
-  for (const name of names)
-    if (present.has(`${name}.json`)) results.push(restored((await readJson(join(folder, `${name}.json`))) as Result))
-  return results
-}
-
-/** JSON has no infinities: they come back as null. Older files do not name their data set. */
-function restored(result: Result): Result {
-  const or = (value: number | null, otherwise: number): number => value ?? otherwise
-  return {
-    ...result,
-    dataset: result.dataset ?? 'cifar10',
-    claims: result.claims.map((claim) => {
-      const { mean, low, high } = claim.interval
-      return {
-        ...claim,
-        perSeed: claim.perSeed.map((v) => or(v, NaN)),
-        interval: { mean: or(mean, NaN), low: or(low, -Infinity), high: or(high, Infinity) },
-      }
-    }),
+  for (const file of names.map((name) => `${name}.json`).filter((name) => present.has(name))) {
+    const path = join(folder, file)
+    try {
+      results.push(validated(resultSchema, await readJson(path), path) as unknown as Result)
+    } catch (error) {
+      onMessage(`${(error as Error).message}: it is left out of the page; run the experiment again`)
+    }
   }
+  return results
 }
 
 /** Writes a result as JSON and its plots as SVG files, and returns the paths. */

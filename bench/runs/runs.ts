@@ -7,7 +7,6 @@
  *       failed.json                     the error of a run that diverged
  */
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { EngineError, type Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
@@ -16,7 +15,6 @@ import type { PretrainConfig } from '../../train/config/config.js'
 import type { ImageDataset } from '../../train/data/dataset.js'
 import { loadDataset } from '../../train/node/data/index.js'
 import { MissingSplitError } from '../../train/data/registry.js'
-import { readJson, writeAtomically } from '../../train/node/files.js'
 import { waitForLock } from '../../train/node/lock.js'
 import { buildNetwork } from '../../train/step/network.js'
 import { pretrain } from '../../train/node/pretrain.js'
@@ -24,9 +22,10 @@ import { runFolder } from '../../train/node/run_folder.js'
 import { loadModel } from '../../train/node/weights.js'
 import { AVERAGE_FILE, checkFiles, MODEL_FILE, readCheckpoint, validCheckpoints } from '../../train/run/checkpoint_record.js'
 import { DivergedError } from '../../train/run/diverged.js'
-import { checkpointPath, isResumable, readSummary } from '../../train/run/folder.js'
+import { checkpointPath, isResumable, readSummary, stepOf } from '../../train/run/folder.js'
 import { runLength } from '../../train/run/schedule.js'
 import { readout } from '../../train/readout/readout.js'
+import { CachedFigures, writeFigures, type Reading } from './cached.js'
 
 /** How a frozen backbone is read out. Figures of different readouts do not compare. */
 export interface ReadoutSpec {
@@ -42,22 +41,6 @@ export interface ReadoutSpec {
   /** Limits the images to the first ones of each class. */
   trainPerClass?: number
   testPerClass?: number
-}
-
-/** The readout of a checkpoint; accuracies are from 0 to 1. */
-export interface Reading {
-  step: number
-  epoch: number
-  /** Training time until the checkpoint, without compilation and readouts. */
-  seconds: number
-  /** The adapter that trained it; `A, then B` if the run was resumed on another adapter. */
-  adapter?: string
-  /** Views averaged per image. */
-  views: number
-  top1: number
-  top5: number
-  knn20?: number
-  testCount: number
 }
 
 export interface RunRequest {
@@ -81,6 +64,8 @@ export interface Splits {
 export class Interrupted extends Error {
   override name = 'Interrupted'
 }
+
+const FAILED = 'failed.json'
 
 /** Options that do not change the outcome of a run. */
 const WITHOUT_EFFECT = new Set<string>(['dataDir', 'stream', 'checkpointMinutes'])
@@ -151,7 +136,11 @@ export interface RunsOptions {
 }
 
 export class Runs {
-  constructor(private readonly options: RunsOptions) {}
+  private readonly cached: CachedFigures
+
+  constructor(private readonly options: RunsOptions) {
+    this.cached = new CachedFigures(options.onMessage)
+  }
 
   folderOf(config: PretrainConfig): string {
     return join(this.options.root, keyOf(config))
@@ -165,14 +154,13 @@ export class Runs {
   /** The cached readings or the failure of a run; undefined if there is anything left to do. */
   async found({ config, readout, curve }: RunRequest): Promise<RunResult | undefined> {
     const folder = this.folderOf(config)
-    if (existsSync(join(folder, 'failed.json')))
-      return { folder, error: ((await readJson(join(folder, 'failed.json'))) as { error: string }).error }
-    if (!(await isTrained(folder))) return undefined
+    const failure = await this.cached.failure(join(folder, FAILED))
+    if (failure) return { folder, ...failure }
+    if (!(await this.isTrained(folder))) return undefined
     const readings: Reading[] = []
     for (const name of await checkpointsToRead(folder, curve)) {
-      const file = join(folder, 'readings', nameOfReadout(readout), `${name}.json`)
-      if (!existsSync(file)) return undefined
-      const reading = (await readJson(file)) as Reading
+      const reading = await this.cached.reading(readingFile(folder, readout, name), stepOf(name)!)
+      if (!reading) return undefined
       reading.adapter ??= await adaptersUntil(folder, name)
       readings.push(reading)
     }
@@ -204,7 +192,7 @@ export class Runs {
     const folder = this.folderOf(config)
     try {
       const splits = await this.options.splits(config)
-      if (!(await isTrained(folder))) await this.train(folder, config, splits)
+      if (!(await this.isTrained(folder))) await this.train(folder, config, splits)
       for (const name of await checkpointsToRead(folder, curve)) {
         this.stopIfAsked()
         await this.read(folder, name, config, spec, splits)
@@ -216,9 +204,15 @@ export class Runs {
       const line = (error as Error).message.split('\n')[0]
       // A run that diverged would diverge again. Any other failure may be temporary, so it is not cached.
       if (error instanceof DivergedError)
-        await writeAtomically(join(folder, 'failed.json'), `${JSON.stringify({ error: line })}\n`)
+        await writeFigures(join(folder, FAILED), { error: line })
       return { folder, error: line }
     }
+  }
+
+  /** Whether a run has reached its last step. If its summary is damaged, the run is resumed, which writes it again. */
+  private async isTrained(folder: string): Promise<boolean> {
+    const summary = await readSummary(runFolder(folder)).catch((error: Error) => this.cached.report(error))
+    return summary?.stopped === 'done'
   }
 
   private stopIfAsked(): void {
@@ -261,8 +255,8 @@ export class Runs {
     spec: ReadoutSpec,
     splits: Splits,
   ): Promise<void> {
-    const file = join(folder, 'readings', nameOfReadout(spec), `${checkpoint}.json`)
-    if (existsSync(file)) return
+    const file = readingFile(folder, spec, checkpoint)
+    if (await this.cached.reading(file, stepOf(checkpoint)!)) return
     const { engine } = this.options
     const weightsFile = spec.average ? AVERAGE_FILE : MODEL_FILE
     const store = runFolder(folder)
@@ -275,7 +269,7 @@ export class Runs {
       await loadModel(engine, backbone.dict, join(folder, checkpointPath(checkpoint, weightsFile)))
       const figures = await this.readBackbone(backbone, config, spec, splits)
       const reading: Reading = { step, epoch, seconds, adapter, views: spec.views, ...figures }
-      await writeAtomically(file, `${JSON.stringify(reading)}\n`)
+      await writeFigures(file, reading)
     } finally {
       for (const variable of backbone.dict.variables) engine.release(variable)
     }
@@ -298,9 +292,8 @@ export class Runs {
   }
 }
 
-/** Whether a run has reached its last step. */
-const isTrained = async (folder: string): Promise<boolean> =>
-  (await readSummary(runFolder(folder)))?.stopped === 'done'
+const readingFile = (folder: string, spec: ReadoutSpec, checkpoint: string): string =>
+  join(folder, 'readings', nameOfReadout(spec), `${checkpoint}.json`)
 
 /** The names of the checkpoints to read, oldest first: all of them, or the newest. */
 async function checkpointsToRead(folder: string, curve = false): Promise<string[]> {

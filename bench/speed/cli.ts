@@ -1,9 +1,12 @@
 /** `npm run bench -- BENCHMARK`: measures the engine on this machine; see `--help`. */
 import { existsSync } from 'node:fs'
-import { Argument, Command } from 'commander'
+import { Argument, Command, Option } from 'commander'
 import { openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from '../../train/cli/common.js'
 import { ConfigError } from '../../train/config/config.js'
+import { checkFile } from '../../train/node/files.js'
 import { originOf } from '../report/origin.js'
+import { families, type Family } from './isa/compiler.js'
+import { benchIsa } from './isa/isa.js'
 import { benchKernels } from './kernels.js'
 import { benchLosses } from './losses.js'
 import { render, writeMeasurement, type Measurement } from './measurement.js'
@@ -17,15 +20,17 @@ interface Options {
   json?: string
   plots?: string
   out?: string
+  force?: true
   only?: string
   rounds?: number
   quick?: boolean
   lendRest?: boolean
+  family?: Family
   dataDir?: string
   adapter?: string
 }
 
-const MEASURE = ['json', 'plots', 'only', 'rounds', 'quick'] as const satisfies (keyof Options)[]
+const MEASURE = ['json', 'plots', 'force', 'only', 'rounds', 'quick'] as const satisfies (keyof Options)[]
 
 /** What each benchmark measures, and the options it takes beside --adapter. */
 const BENCHMARKS = {
@@ -37,8 +42,12 @@ const BENCHMARKS = {
   step: { says: 'whole steps: images/s, time by kernel, memory, seconds to the first step', takes: MEASURE },
   losses: { says: 'each objective by number of views and projector width', takes: MEASURE },
   readout: { says: "the paper's linear probe and kNN at the size of CIFAR-10", takes: MEASURE },
-  precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'dataDir'] },
-  trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'rounds'] },
+  precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'force', 'quick', 'dataDir'] },
+  isa: {
+    says: "registers, spills and inner loops of every pipeline, by a GPU's compiler; needs no GPU",
+    takes: ['json', 'force', 'only', 'quick', 'family'],
+  },
+  trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds'] },
 } as const satisfies Record<string, { says: string; takes: readonly (keyof Options)[] }>
 
 type Name = keyof typeof BENCHMARKS
@@ -51,6 +60,7 @@ const command = withAdapter(
     .option('--json <file>', 'write everything measured to this file, and SVG plots beside it')
     .option('--plots <folder>', 'write the plots to this folder')
     .option('--out <file>', 'trace: the file to write (trace.json)')
+    .option('--force', 'replace the file of --json or --out, and the plots beside it, if they exist')
     .option('--only <text>', 'only cases whose names contain this text')
     .option(
       '--rounds <count>',
@@ -62,6 +72,7 @@ const command = withAdapter(
       'peers, on a CPU driver: the threads of the WebGPU peers sleep while they wait, as ours does',
     )
     .option('--data-dir <folder>', 'precision: CIFAR-10 in its official format (default: fetched into the cache)')
+    .addOption(new Option('--family <name>', 'isa: the AMD GPU to compile for (navi31)').choices(families))
     .option('--quick', 'fewer cases and rounds: 3 to 5 minutes on a CPU driver')
     .addHelpText(
       'after',
@@ -86,12 +97,19 @@ await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const [name] = command.processedArgs as [Name]
   checkOptions(name, options)
-  if (name === 'peers' && !existsSync(new URL('peers/pytorch.py', import.meta.url)))
-    throw new ConfigError('peers: compares with packages that only a clone of the repository installs: run it there')
-  const { json, plots, out = 'trace.json', only, quick = false, lendRest = false, dataDir, adapter } = options
+  const onlyInClones = { peers: 'peers/pytorch.py', isa: 'isa/null_gpu.c' } as Partial<Record<Name, string>>
+  if (onlyInClones[name] && !existsSync(new URL(onlyInClones[name], import.meta.url)))
+    throw new ConfigError(`${name}: needs files and packages that only a clone of the repository has: run it there`)
+  const { json, plots, out = 'trace.json', force, only, quick = false, lendRest = false, dataDir, adapter } = options
+  if (name === 'trace') await checkFile('--out', out, force)
+  else if (json !== undefined) await checkFile('--json', json, force)
+  const onMessage = (line: string): void => console.error(line)
+  if (name === 'isa') {
+    const measured = await benchIsa({ family: options.family ?? 'navi31', only, quick, onMessage })
+    return publish(measured)
+  }
   const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
   const engine = await openWithNote(adapter)
-  const onMessage = (line: string): void => console.error(line)
   const origin = originOf(engine, name === 'precision' ? undefined : rounds)
   const shared = { origin, rounds, quick, only, onMessage }
 
@@ -99,16 +117,19 @@ await runCommand(async () => {
     console.log(`${out}: ${await writeTrace(engine, out, rounds)}`)
     return
   }
-  const measurement = await measure(name)
-  console.log(render(measurement))
-  for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
+  await publish(await measure(name))
 
-  function measure(name: Exclude<Name, 'trace'>): Promise<Measurement> {
+  async function publish(measurement: Measurement): Promise<void> {
+    console.log(render(measurement))
+    for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
+  }
+
+  function measure(name: Exclude<Name, 'trace' | 'isa'>): Promise<Measurement> {
     if (name === 'kernels') return benchKernels({ engine, ...shared })
     if (name === 'losses') return benchLosses({ engine, ...shared })
     if (name === 'readout') return benchReadout({ engine, ...shared })
     if (name === 'step') return benchSteps({ engine, ...shared })
-    if (name === 'precision') return benchPrecision({ engine, origin, dataDir, onMessage })
+    if (name === 'precision') return benchPrecision({ engine, origin, quick, dataDir, onMessage })
     // The peers' processes have their own devices and need the whole machine.
     const { adapterClass, f16 } = engine.target
     engine.close()

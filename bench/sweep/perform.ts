@@ -1,7 +1,8 @@
 /** Performs a sweep: every run of every point. A run that fails does not stop the others. */
 import type { Engine } from '../../engine/index.js'
 import type { PretrainConfig } from '../../train/config/config.js'
-import { rowsOf, Runs, type Reading, type Splits } from '../runs/runs.js'
+import type { Reading } from '../runs/cached.js'
+import { rowsOf, Runs, type Splits } from '../runs/runs.js'
 import type { Sweep } from './file.js'
 
 export interface SweepRun {

@@ -49,6 +49,28 @@ export const printable = (text: string): string =>
         : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 
+/** Text in lines shorter than a number of columns, broken between words. What follows a break is indented by two. */
+export function wrapped(text: string, columns: number): string {
+  const lines = text.split('\n').flatMap((line) => {
+    const broken = ['']
+    for (const word of line.split(/(?<=\S) /)) {
+      const last = broken.length - 1
+      const joined = broken[last] === '' ? word : `${broken[last]} ${word}`
+      if (joined.length < columns || broken[last].trim() === '') broken[last] = joined
+      else broken.push(`  ${word}`)
+    }
+    return broken
+  })
+  return lines.join('\n')
+}
+
+/** Prints text to stderr; see `sayOn`. */
+export const say = (text: string): void => sayOn(process.stderr, text)
+
+/** Prints lines. On a terminal they are broken between words, so that none is cut where the terminal ends. */
+export const sayOn = (stream: NodeJS.WriteStream, text: string): void =>
+  void stream.write(`${stream.isTTY ? wrapped(text, stream.columns || 80) : text}\n`)
+
 /** What writing to a stream reports when its reader or its terminal is gone. */
 const GONE = ['EPIPE', 'EIO', 'ECONNRESET', 'ENOTCONN', 'ERR_STREAM_DESTROYED']
 

@@ -1,8 +1,9 @@
 // npm run doctor: shows the WebGPU adapters that this machine has or can fetch, the one in use, and what it offers.
 import { Command } from 'commander'
 import { requestAdapter } from './adapter.js'
-import { parseOptions, runCommand, withAdapter } from './command.js'
-import { availableDrivers, cacheFolder, driverKinds } from './drivers.mjs'
+import { parseOptions, runCommand, withAdapter, sayOn } from './command.js'
+import { cacheFolder } from './cache_folder.mjs'
+import { availableDrivers, driverKinds } from './drivers.mjs'
 import type { DriverKind } from './drivers.mjs'
 
 /** The limits that decide whether, and how fast, a network runs. */
@@ -47,7 +48,7 @@ async function report(name: string | undefined): Promise<void> {
     console.log(`  ${kind.padEnd(12)} ${found.join('; ') || absent[kind]}`)
   }
   const { adapter, driver } = await requestAdapter({ name })
-  console.log(driver.note)
+  sayOn(process.stdout, driver.note)
   const { info } = adapter
   console.log(`  kind         ${driver.kind} (choose another with --adapter or WEBGPU_SSL_ADAPTER)`)
   console.log(

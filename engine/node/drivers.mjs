@@ -4,22 +4,13 @@
 // loaded. So a short child process asks, and its answer is kept in the cache folder until a driver file changes.
 // Node built-ins only: the launcher runs this before `npm ci` has installed anything.
 import { spawn } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { constants, homedir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { cacheFolder, driverFolder, openCache, writeWhole } from './cache_folder.mjs'
 import { adaptersIn, damageOf, failureIn, readDriverRecord, writeDriverRecord } from './driver_files.mjs'
 import { fetchLavapipe } from './lavapipe.mjs'
 import { fetchSwiftShader } from './swiftshader.mjs'
@@ -45,35 +36,6 @@ const homes = ['machine', 'lavapipe', 'swiftshader']
 const fetchers = { lavapipe: fetchLavapipe, swiftshader: fetchSwiftShader }
 const dayInMs = 86_400_000
 
-/** The project's cache folder: `WEBGPU_SSL_CACHE`, else `webgpu-ssl` under `XDG_CACHE_HOME` or `~/.cache`.
- * @returns {string} */
-export function cacheFolder() {
-  return process.env.WEBGPU_SSL_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'webgpu-ssl')
-}
-
-/** Makes the cache folder, for this user alone: its files are loaded as programs. A folder that the user has chosen keeps
- * its permissions. @returns {string} */
-export function openCache() {
-  const folder = cacheFolder()
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const { mode, uid } = statSync(folder)
-  if (!process.env.WEBGPU_SSL_CACHE && mode & 0o077 && uid === process.getuid?.()) chmodSync(folder, 0o700)
-  return folder
-}
-
-/** Writes a file whole or not at all. The temporary name cannot be guessed, and a link there is not followed.
- * @param {string} file @param {string} text */
-export function writeWhole(file, text) {
-  const temporary = join(dirname(file), `.tmp-${basename(file)}-${randomBytes(6).toString('hex')}`)
-  try {
-    writeFileSync(temporary, text, { flag: 'wx' })
-    renameSync(temporary, file)
-  } catch (error) {
-    rmSync(temporary, { force: true })
-    throw error
-  }
-}
-
 /** Whether an adapter matches a user's `--adapter NAME`: a driver kind, or part of the adapter's name or description,
  * in upper or lower case. @param {string} name @param {{ kind: DriverKind, name: string, description: string }} adapter */
 export function matchesName(name, adapter) {
@@ -87,9 +49,9 @@ export function matchesName(name, adapter) {
 export function adapterNote(kind, description) {
   if (kind === 'hardware') return `Adapter: ${description} (hardware GPU).`
   if (/swiftshader/i.test(description))
-    return `Adapter: ${description} (software, on the CPU); Mesa's lavapipe would be about 5 times as fast.`
+    return `Adapter: ${description} (software); Mesa's lavapipe would be about 5 times as fast.`
   const origin = kind === 'system' ? 'software of this system' : 'software'
-  return `Adapter: ${description} (${origin}, on the CPU); a hardware GPU would be 100 times as fast or more.`
+  return `Adapter: ${description} (${origin}); a hardware GPU would be 100 times as fast or more.`
 }
 
 // ---------------------------------------------------------------- the adapters of each home
@@ -171,7 +133,7 @@ function driverFiles(home) {
   return [
     dawnPackage(),
     ...(home === 'swiftshader' ? [] : machineFiles()),
-    ...(home === 'machine' ? [] : ['.', 'lib'].flatMap((name) => filesIn(join(cacheFolder(), home, name)))),
+    ...(home === 'machine' ? [] : ['.', 'lib'].flatMap((name) => filesIn(join(driverFolder(home), name)))),
   ]
 }
 
@@ -204,9 +166,9 @@ async function adaptersOf(home) {
   if (adapters.length === 0 && (await healDriver(home))) adapters = (await probeInChild(home)) ?? []
   // An empty list is not cached: a driver that is busy or is being installed may answer the next time.
   if (adapters.length === 0) return []
-  const record = home === 'machine' ? undefined : readDriverRecord(join(cacheFolder(), home))
+  const record = home === 'machine' ? undefined : readDriverRecord(driverFolder(home))
   // An older version fetched it without checksums.
-  if (record && !record.files) writeDriverRecord(join(cacheFolder(), home), record.preload)
+  if (record && !record.files) writeDriverRecord(driverFolder(home), record.preload)
   writeJson(file, { key: key(), adapters })
   return adapters
 }
@@ -219,7 +181,7 @@ export async function healDriver(home, fetch) {
 
 /** Removes a driver with damaged files, and says so in one line. @param {DriverHome} home */
 function removeDamaged(home) {
-  const folder = join(cacheFolder(), home)
+  const folder = driverFolder(home)
   const damage = existsSync(folder) ? damageOf(folder) : ''
   if (!damage) return false
   process.stderr.write(`The software driver ${home} is damaged (${damage}): it is fetched again.\n`)
@@ -293,7 +255,7 @@ async function probe(home) {
  * @param {'lavapipe' | 'swiftshader'} home @param {boolean} insist @param {(folder: string) => Promise<void>} [fetch]
  * @returns {Promise<string>} the reason of a failure, else '' */
 async function ensureFetched(home, insist, fetch = fetchers[home]) {
-  const folder = join(cacheFolder(), home)
+  const folder = driverFolder(home)
   if (readDriverRecord(folder)) return ''
   if (process.platform !== 'linux') return 'it is fetched only on Linux'
   const file = join(cacheFolder(), `unavailable-${home}.json`)
@@ -319,7 +281,7 @@ function toDriver(home, report) {
 /** The adapters of one home, hardware first. The list is empty if its driver has not been fetched.
  * @param {DriverHome} home @returns {Promise<Driver[]>} */
 async function driversOf(home) {
-  if (home !== 'machine' && !readDriverRecord(join(cacheFolder(), home))) return []
+  if (home !== 'machine' && !readDriverRecord(driverFolder(home))) return []
   const drivers = (await adaptersOf(home)).map((report) => toDriver(home, report))
   return drivers.sort((a, b) => driverKinds.indexOf(a.kind) - driverKinds.indexOf(b.kind))
 }
@@ -380,7 +342,7 @@ export function activateDriver(home) {
     active = home
     return
   }
-  const folder = join(cacheFolder(), home)
+  const folder = driverFolder(home)
   // If there is a GPU, the fetched loader also gets the system's drivers.
   const manifests = [
     ...(home === 'lavapipe' && gpuNodes().length

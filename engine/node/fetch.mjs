@@ -1,10 +1,10 @@
 // What both fetched software drivers need (lavapipe.mjs, swiftshader.mjs): a progress line, commands, and folders that
 // appear whole or not at all. Only Node built-ins: the launcher runs this before `npm ci` has installed anything.
 import { spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { access, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { writeDriverRecord } from './driver_files.mjs'
+import { removeAbandoned, temporaryBeside } from './temporary.mjs'
 
 /** @typedef {{ update(text: string): void, end(text: string): void }} ProgressLine */
 
@@ -53,8 +53,8 @@ export function output(command, args, options = {}) {
 export async function buildFolder(target, build) {
   const parent = dirname(target)
   await mkdir(parent, { recursive: true })
-  await sweepAbandoned(parent)
-  const temporary = join(parent, `.tmp-${basename(target)}-${randomBytes(6).toString('hex')}`)
+  await removeAbandoned(parent)
+  const temporary = temporaryBeside(target)
   try {
     await mkdir(temporary)
     await build(temporary)
@@ -64,15 +64,6 @@ export async function buildFolder(target, build) {
     })
   } finally {
     await rm(temporary, { recursive: true, force: true })
-  }
-}
-
-/** Removes the remains of interrupted fetches, which are older than an hour. @param {string} parent */
-async function sweepAbandoned(parent) {
-  for (const name of await readdir(parent)) {
-    if (!name.startsWith('.tmp-')) continue
-    const info = await stat(join(parent, name)).catch(() => undefined)
-    if (info && Date.now() - info.mtimeMs > 3_600_000) await rm(join(parent, name), { recursive: true, force: true })
   }
 }
 

@@ -1,4 +1,4 @@
-/** Folders of text files, for the modules whose texts the build inlines (inline_texts.mjs). */
+/** Folders of text files, for the modules whose texts the build inlines (train/node/inline_texts.ts). */
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** The texts of the files of a folder with this extension, by name without it, in the order of the names. */

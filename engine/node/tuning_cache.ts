@@ -3,8 +3,8 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Engine } from '../engine.js'
 import { measureVariants } from '../tuning.js'
+import { cacheFolder, openCache, writeWhole } from './cache_folder.mjs'
 import { isObject } from './driver_files.mjs'
-import { cacheFolder, openCache, writeWhole } from './drivers.mjs'
 
 type Table = Record<string, string>
 

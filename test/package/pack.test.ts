@@ -116,7 +116,7 @@ test('the command pretrains with compiled code, and a benchmark that needs a clo
   expect(await command('bench', 'peers')).toEqual({
     code: 1,
     stdout: '',
-    stderr: 'error: peers: compares with packages that only a clone of the repository installs: run it there\n',
+    stderr: 'error: peers: needs files and packages that only a clone of the repository has: run it there\n',
   })
 })
 

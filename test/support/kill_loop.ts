@@ -83,6 +83,7 @@ export async function resultsOf(out: string): Promise<Record<string, string>> {
   const results: Record<string, string> = { newest }
   for (const file of ['model.safetensors', 'state.safetensors'])
     results[file] = (await readFile(join(out, 'checkpoints', newest, file))).toString('base64')
+  results.online = await readFile(join(out, 'online.jsonl'), 'utf8').catch(() => 'none')
   const lines = (await readFile(join(out, 'metrics.jsonl'), 'utf8')).trimEnd().split('\n')
   results.metrics = lines
     .map((line) => {

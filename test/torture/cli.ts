@@ -1,7 +1,10 @@
 /** `npm run torture`: long attacks, with a bounded number of cases; see `--help`. */
 import { Command } from 'commander'
+import { addEndurance } from './endurance/command.js'
 import { attackInputs, type Attacked } from './inputs.js'
 import { attackByKills } from './kills.js'
+import { attackServers } from './servers.js'
+import { addShapes } from './shapes/command.js'
 
 /** Most memory that a parser may take for inputs of some kilobytes. */
 const MOST_GROWN_MIB = 1024
@@ -33,23 +36,47 @@ program
   })
 program
   .command('kills')
-  .description('runs that are killed at random moments and resumed')
-  .option('--kills <count>', 'number of SIGKILLs', Number, 50)
+  .description('work that is killed at random moments and started again')
+  .option('--kills <count>', 'number of SIGKILLs of all places together', Number, 100)
   .option('--seed <number>', 'seed of the moments', Number, 1)
-  .action(async (options: { kills: number; seed: number }) => {
-    const begun = performance.now()
-    console.log(row(['run', 'kills', 'same bits', 'remains']))
-    console.log(row(['---', '--:', '---', '---']))
-    let number = 0
-    const runs = await attackByKills(options, ({ kills, sameBits, remains, failure }) => {
-      console.log(row([++number, kills, sameBits ? 'yes' : 'NO', remains.join(', ') || 'none']))
-      if (failure) console.error(`FAILED run ${number}: ${failure}`)
+  .option('--place <name>', 'only one place, such as pretraining or sweep')
+  .action(async ({ place: only, ...options }: { kills: number; seed: number; place?: string }) => {
+    console.log(row(['place', 'kills', 'pieces of work', 'same bits', 'remains', 'seconds']))
+    console.log(row(['---', '--:', '--:', '---', '---', '--:']))
+    const places = await attackByKills({ ...options, only }, (found) => {
+      const { place, kills, works, sameBits, remains, seconds, failure } = found
+      console.log(row([place, kills, works, sameBits ? 'yes' : 'NO', remains.join(', ') || 'none', seconds.toFixed(0)]))
+      if (failure) console.error(`FAILED ${place}: ${failure}`)
     })
-    const failed = runs.filter(({ sameBits, remains }) => !sameBits || remains.length > 0)
-    const kills = runs.reduce((sum, run) => sum + run.kills, 0)
-    console.log(
-      `${kills} kills in ${((performance.now() - begun) / 1000).toFixed(0)} s, ${failed.length} of ${runs.length} runs failed`,
-    )
+    const failed = places.filter(({ sameBits, remains }) => !sameBits || remains.length > 0)
+    const kills = places.reduce((sum, place) => sum + place.kills, 0)
+    const seconds = places.reduce((sum, place) => sum + place.seconds, 0)
+    console.log(`${kills} kills in ${seconds.toFixed(0)} s, ${failed.length} of ${places.length} places failed`)
     process.exit(failed.length > 0 ? 1 : 0)
   })
+program
+  .command('servers')
+  .description('the server of `npm run watch`, while it follows a run that trains')
+  .option('--seed <number>', 'seed of the random requests', Number, 1)
+  .action(async (options: { seed: number }) => {
+    console.log(row(['attack', 'tried', 'refused', 'answered', 'others waited at most (ms)', 'failures']))
+    console.log(row(['---', '--:', '--:', '--:', '--:', '--:']))
+    const found = await attackServers(options, ({ attack, tried, refused, answered, slowestMs, failures }) => {
+      console.log(row([attack, tried, refused, answered, slowestMs.toFixed(0), failures.length]))
+      for (const failure of failures.slice(0, 5)) console.error(`FAILED ${attack}: ${failure}`)
+    })
+    const { stepsPerSecond, memory, leftOpen, stepsCompared, sameBits, codes } = found
+    console.log(
+      `training: ${stepsPerSecond.before.toFixed(1)} steps/s before, ${stepsPerSecond.during.toFixed(1)} during the attacks; ` +
+        `${stepsCompared} steps ${sameBits ? 'have the same bits as' : 'DIFFER from'} those of a run alone`,
+    )
+    console.log(
+      `server: ${memory.before.toFixed(0)} MiB before, at most ${memory.during.toFixed(0)} MiB during the attacks; ` +
+        `${leftOpen} connections or files left open`,
+    )
+    console.log(`exit codes after SIGTERM: run ${codes.run}, server ${codes.server}`)
+    process.exit(!sameBits || found.attacks.some(({ failures }) => failures.length > 0) ? 1 : 0)
+  })
+addShapes(program)
+addEndurance(program)
 await program.parseAsync()

@@ -271,8 +271,8 @@ async function archives(at: At): Promise<Parser[]> {
         const dataDir = join(outside, 'data')
         mkdirSync(dataDir)
         writeFileSync(join(dataDir, 'set.tar.gz'), bytes)
-        const md5 = createHash('md5').update(bytes).digest('hex')
-        const archive = { title: 'Set', address: 'https://example.org/set.tar.gz', md5, folder: 'set', files: [] }
+        const sha256 = createHash('sha256').update(bytes).digest('hex')
+        const archive = { title: 'Set', address: 'https://example.org/set.tar.gz', sha256, folder: 'set', files: [] }
         const refusal = await archiveFolder(archive, { dataDir, progress: silentProgress }).then(
           () => undefined,
           (error: Error) => error,

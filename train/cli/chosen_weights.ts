@@ -8,7 +8,7 @@ import { AVERAGE_FILE, MODEL_FILE } from '../run/checkpoint_record.js'
 import type { InitialWeights } from '../run/pretrain.js'
 import { featureInfoOf, type FeatureInfo } from '../run/weights.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
-import { number, optionOf } from './common.js'
+import { number, optionOf, say } from './common.js'
 import { withoutDefaults } from './pretrain_options.js'
 import { configOfWeights } from './weights_config.js'
 
@@ -93,7 +93,7 @@ export function configOfChosen(
   for (const [name, value] of Object.entries(chosen)) {
     const own = saved[name as keyof FeatureInfo]
     if (value !== undefined && own !== undefined && value !== own)
-      console.error(`${optionFor(name, value)} overrides ${optionFor(name, own)}, with which the weights were trained`)
+      say(`${optionFor(name, value)} overrides ${optionFor(name, own)}, with which the weights were trained`)
   }
   return configOfWeights({ ...saved, ...withoutUndefined(chosen) }, data)
 }

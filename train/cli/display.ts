@@ -1,7 +1,7 @@
 /** Shows the progress of a pretraining run: a status line on a terminal, plain lines elsewhere. */
 import { duration, percent } from '../report/text.js'
 import type { StepMetrics } from '../run/pretrain.js'
-import { fitLine, statusLine, type LinePart } from './status_line.js'
+import { lineFitter, statusLine, type LinePart } from './status_line.js'
 
 export interface Display {
   /** Progress of the work before the first step. */
@@ -14,6 +14,8 @@ export interface Display {
   stop(): void
 }
 
+/** Seconds after which a user may wonder why the first step has not ended. */
+const SLOW = 5
 const MS_BETWEEN_LINES = 10_000
 
 export const pretrainDisplay = (stream: NodeJS.WriteStream = process.stderr): Display =>
@@ -21,27 +23,31 @@ export const pretrainDisplay = (stream: NodeJS.WriteStream = process.stderr): Di
 
 function terminalDisplay(stream: NodeJS.WriteStream): Display {
   const line = statusLine(stream)
+  const fitted = lineFitter()
   const partsOf = partsOfSteps()
   let stepped = false
   return {
     prepare(what, done, total) {
       if (done === total) return line.end('remove')
-      line.show((columns) => fitLine(columns, done / total, [{ text: `${what} ${done}/${total}`, keep: Infinity }]))
+      line.show((columns) => fitted(columns, done / total, [{ text: `${what} ${done}/${total}`, keep: Infinity }]))
     },
     begin(done, steps) {
       const begun = performance.now()
+      // What has no room here may have room in the lines of steps.
+      const fitted = lineFitter()
       line.show((columns) => {
         const seconds = (performance.now() - begun) / 1000
-        return fitLine(columns, done / steps, [
+        return fitted(columns, done / steps, [
           { text: running(done, steps), keep: Infinity },
-          { text: seconds < 1 ? '' : `${duration(seconds)} so far`, keep: 1 },
+          { text: seconds < 1 ? '' : `${duration(seconds)} so far`, keep: 2 },
+          { text: seconds < SLOW ? '' : 'the first step is slow', keep: 1 },
         ])
       })
     },
     step(metrics) {
       stepped = true
       const parts = partsOf(metrics)
-      line.show((columns) => fitLine(columns, metrics.step / metrics.steps, parts))
+      line.show((columns) => fitted(columns, metrics.step / metrics.steps, parts))
     },
     message: (text) => line.print(text),
     stop: () => line.end(stepped ? 'keep' : 'remove'),
@@ -93,8 +99,8 @@ function partsOfSteps(): (metrics: StepMetrics) => LinePart[] {
     const left = known ? (metrics.seconds - first.seconds) * ((steps - step) / (step - first.step)) : Infinity
     return [
       { text: `step ${step}/${steps}`, keep: 6 },
-      { text: `epoch ${epoch}`, keep: 1 },
-      { text: `loss ${loss.toPrecision(5)}`, keep: 5 },
+      { text: `epoch ${epoch + 1}`, keep: 1 },
+      { text: `loss ${loss.toPrecision(4)}`, keep: 5 },
       { text: lambda === undefined ? '' : `λ ${lambda.toPrecision(3)}`, keep: 2 },
       // Accuracy on one random view of the training batch, which does not compare with a readout on test images.
       { text: probeTop1 === undefined ? '' : `probe ${percent(probeTop1, 0)} (batch)`, keep: 3 },
@@ -104,6 +110,6 @@ function partsOfSteps(): (metrics: StepMetrics) => LinePart[] {
   }
 }
 
-/** Three digits, or all before the decimal point. */
+/** Two digits, or all before the decimal point. */
 export const rate = (imagesPerSecond: number): string =>
-  imagesPerSecond >= 100 ? imagesPerSecond.toFixed(0) : imagesPerSecond.toPrecision(3)
+  imagesPerSecond >= 10 ? imagesPerSecond.toFixed(0) : imagesPerSecond.toPrecision(2)

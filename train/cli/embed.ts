@@ -2,14 +2,15 @@
 import { basename, dirname } from 'node:path'
 import { Command, Option } from 'commander'
 import { importStateDict, resnet } from '../../models/index.js'
-import type { PartialConfig, PretrainConfig } from '../config/config.js'
+import { ConfigError, type PartialConfig, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
 import { MissingSplitError } from '../data/registry.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
 import { checkFile, writeAtomically } from '../node/files.js'
-import { featureFormats } from '../readout/feature_files.js'
+import { variedShare } from '../diagnostics/spectrum.js'
+import { featureFormats, NPY_LABELS } from '../readout/feature_files.js'
 import { extractFeatures } from '../readout/features.js'
-import { featureInfoOf, featureMetadata } from '../run/weights.js'
+import { featureInfoOf, featureMetadata, unusualWeights } from '../run/weights.js'
 import {
   configOfChosen,
   loadChosenWeights,
@@ -17,7 +18,7 @@ import {
   type ChosenWeights,
   type WeightsOptions,
 } from './chosen_weights.js'
-import { number, openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
+import { number, openWithNote, parseOptions, runCommand, sayOn, wholeNumber, withAdapter, withForce } from './common.js'
 import { extensionOf } from './extension.js'
 import { beginPhase } from './phases.js'
 import { describeInput } from './weights_config.js'
@@ -26,10 +27,11 @@ interface Options extends WeightsOptions, Pick<PartialConfig, 'data' | 'dataDir'
   split?: Split
   limit?: number
   out: string
+  force?: true
   adapter?: string
 }
 
-const command = withAdapter(
+const command = withForce(
   withWeights(
     new Command('embed').description(
       'Write the features of a data set, computed in eval mode from one clean view per image: .safetensors with ' +
@@ -57,6 +59,7 @@ const command = withAdapter(
     )
     .option('--limit <count>', 'number of images, from the start of the split (all)', wholeNumber('--limit', 1)),
 )
+withAdapter(command)
 
 /** The configuration of the weights, with the user's network, data set and image size in their place. */
 function embedConfig(options: Options, loaded: ChosenWeights): PretrainConfig {
@@ -72,11 +75,31 @@ function embedConfig(options: Options, loaded: ChosenWeights): PretrainConfig {
   })
 }
 
+/** Variance below this share of the mean square is a rounding error; features with little more are of little use. */
+const EQUAL = 1e-12
+const ALMOST_EQUAL = 1e-6
+
+/** Features that are the same for all images are of no use, so they are not written. */
+function checkFeatures(features: Float32Array, width: number, { file, out }: { file: string; out: string }): void {
+  const count = features.length / width
+  const varied = count < 2 ? 1 : variedShare(features, width)
+  const images = `all ${count.toLocaleString('en')} images have`
+  if (varied < EQUAL)
+    throw new ConfigError(
+      `${images} the same features: ${file} holds a collapsed network, or the images are equal; ${out} is not written`,
+    )
+  if (varied < ALMOST_EQUAL)
+    console.error(
+      `${images} almost the same features (only ${varied.toPrecision(1)} of their mean square varies): ${file} may hold a collapsed network`,
+    )
+}
+
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
-  const { limit, out, adapter } = options
+  const { limit, out, force, adapter } = options
   const extension = extensionOf('--out', out, Object.keys(featureFormats))
-  await checkFile('--out', out)
+  const base = out.slice(0, -extension.length)
+  for (const file of [out, ...(extension === '.npy' ? [base + NPY_LABELS] : [])]) await checkFile('--out', file, force)
   const loaded = await loadChosenWeights(options)
   const config = embedConfig(options, loaded)
   const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config
@@ -90,6 +113,8 @@ await runCommand(async () => {
   const engine = await openWithNote(adapter)
   const backbone = resnet({ arch, width, stem, stemRelu })
   importStateDict(engine, backbone.dict, loaded.tensors, loaded.file)
+  const unusual = unusualWeights(backbone.dict, { tensors: loaded.tensors, source: loaded.file })
+  if (unusual) console.error(unusual)
   const count = Math.min(limit ?? dataset.count, dataset.count)
   const phase = beginPhase('features')
   const features = await extractFeatures(engine, backbone, dataset, {
@@ -99,6 +124,7 @@ await runCommand(async () => {
     onProgress: (done, total) => phase.update(done, total),
   })
   phase.finish()
+  checkFeatures(features, backbone.features, { file: loaded.file, out })
 
   const written = featureFormats[extension]({
     features,
@@ -116,9 +142,9 @@ await runCommand(async () => {
       views: '1 clean view',
     },
   })
-  const base = out.slice(0, -extension.length)
   for (const [ending, bytes] of Object.entries(written)) await writeAtomically(base + ending, bytes)
-  console.log(
-    `${out}: features [${count}, ${backbone.features}] of the first ${count} ${split} images of ${data}, ${describeInput(config)}`,
+  sayOn(
+    process.stdout,
+    `${out}: features [${count}, ${backbone.features}] of ${count < dataset.count ? `the first ${count}` : `all ${count}`} ${split} images of ${dataset.name}, ${describeInput(config)}`,
   )
 })

@@ -1,7 +1,16 @@
 /** `npm run export`: writes a network for other programs; see `--help`. */
 import { Command, Option } from 'commander'
 import { input, type Value } from '../../engine/index.js'
-import { encodeOnnx, linearLayer, projector, resnet, StateDict, type SafetensorsTensor } from '../../models/index.js'
+import {
+  checkValues,
+  encodeOnnx,
+  linearLayer,
+  projector,
+  resnet,
+  StateDict,
+  toFloat32,
+  type SafetensorsTensor,
+} from '../../models/index.js'
 import { ConfigError } from '../config/config.js'
 import { checkFile, writeAtomically } from '../node/files.js'
 import { readWeights } from '../node/weights.js'
@@ -13,23 +22,26 @@ import {
   type ChosenWeights,
   type WeightsOptions,
 } from './chosen_weights.js'
-import { parseOptions, runCommand } from './common.js'
+import { parseOptions, runCommand, withForce } from './common.js'
 import { extensionOf } from './extension.js'
 
 interface Options extends WeightsOptions {
   out: string
+  force?: true
   projector?: true
   head?: string
 }
 
-const command = withWeights(
-  new Command('export')
-    .description(
-      'Write a network as an ONNX model. Its input `images` is f32 [N, 3, H, W], RGB in [0, 1]: the model normalises ' +
-        'them itself. Its output `features` is [N, D]; `embeddings` and `logits` are added on request.',
-    )
-    .requiredOption('--out <file>', 'file to write: .onnx')
-    .addOption(new Option('--format <name>', 'format of the file').choices(['onnx']).default('onnx')),
+const command = withForce(
+  withWeights(
+    new Command('export')
+      .description(
+        'Write a network as an ONNX model. Its input `images` is f32 [N, 3, H, W], RGB in [0, 1]: the model normalises ' +
+          'them itself. Its output `features` is [N, D]; `embeddings` and `logits` are added on request.',
+      )
+      .requiredOption('--out <file>', 'file to write: .onnx')
+      .addOption(new Option('--format <name>', 'format of the file').choices(['onnx']).default('onnx')),
+  ),
 )
   .option('--projector', 'with --run: add the output `embeddings`, those of the projector')
   .option('--head <file>', 'add the output `logits`, of the linear probe that `npm run probe` wrote with --save-head')
@@ -78,6 +90,7 @@ function checkTensors(dict: StateDict, tensors: Tensors, file: string): void {
       throw new ConfigError(
         `${file}: '${name}' is ${shape ? `[${shape.join(', ')}]` : 'missing'}, the network needs [${torchShape.join(', ')}]`,
       )
+    checkValues(toFloat32(tensors[name]), name, file)
   }
 }
 
@@ -85,7 +98,7 @@ await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const { out } = options
   extensionOf('--out', out, ['.onnx'])
-  await checkFile('--out', out)
+  await checkFile('--out', out, options.force)
   const chosen = await loadChosenWeights(options)
   const config = configOfChosen(command, options, chosen)
   const { arch, width, stem, stemRelu, augmentation } = config

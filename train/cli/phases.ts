@@ -1,6 +1,6 @@
 /** Shows long phases of work on stderr: a bar with the time left, or plain lines where stderr is no terminal. */
 import { duration } from '../report/text.js'
-import { fitLine, statusLine } from './status_line.js'
+import { lineFitter, statusLine } from './status_line.js'
 
 const SECONDS_BETWEEN_LINES = 5
 const LABEL_CELLS = 26
@@ -27,11 +27,12 @@ export function beginPhase(label: string, stream: NodeJS.WriteStream = process.s
   const finish = (): void => void stream.write(`${title} ${duration(elapsed())}\n`)
   if (stream.isTTY) {
     const line = statusLine(stream)
+    const fitted = lineFitter()
     return {
       update(done, total, note = '') {
         const remaining = left(done, total)
         line.show((columns) =>
-          fitLine(columns, done / total, [
+          fitted(columns, done / total, [
             { text: label, keep: Infinity },
             { text: `${done}/${total}`, keep: 3 },
             { text: remaining, keep: 2 },

@@ -34,6 +34,30 @@ export interface Chosen {
 }
 
 /**
+ * The image size and `resolution` where the user gives none.
+ *
+ * @param given what the user gives
+ * @param usualSide at which pictures are packed by default, in pixels
+ */
+export function pictureSizes(
+  given: PartialConfig,
+  { target }: Engine,
+  usualSide: number,
+): Pick<PartialConfig, 'augmentation' | 'resolution'> {
+  const onProcessor = target.adapterClass === 'cpu'
+  const chosen: PartialConfig = {}
+  const { size, recipe, crops } = given.augmentation ?? {}
+  if (onProcessor && size === undefined && recipe === undefined && crops === undefined)
+    chosen.augmentation = { size: ON_PROCESSOR.size }
+  if (given.resolution === undefined) {
+    const { crops: groups = [], size: viewSize } = resolveConfig(overlay(given, chosen)).augmentation
+    const side = Math.ceil(RESOLUTION_BY_SIZE * Math.max(viewSize, ...groups.map((group) => group.size)))
+    chosen.resolution = onProcessor ? side : Math.max(usualSide, side)
+  }
+  return chosen
+}
+
+/**
  * Fills in `width`, `batch`, the image size and `resolution` where the user gives none.
  *
  * @param given what the user gives; it always wins
@@ -44,17 +68,9 @@ export function pictureDefaults(given: PartialConfig, engine: Engine, pictures: 
   if (pictures < 2)
     throw new ConfigError(`\`dataDir\` ${given.dataDir}: pretraining compares pictures, and the folder holds only one`)
   const onProcessor = engine.target.adapterClass === 'cpu'
-  const chosen: PartialConfig = {}
+  const chosen: PartialConfig = pictureSizes(given, engine, usualSide)
   if (onProcessor && given.width === undefined) chosen.width = ON_PROCESSOR.width
-  const { size, recipe, crops } = given.augmentation ?? {}
-  if (onProcessor && size === undefined && recipe === undefined && crops === undefined)
-    chosen.augmentation = { size: ON_PROCESSOR.size }
   const sized = resolveConfig(overlay(given, chosen))
-  if (given.resolution === undefined) {
-    const { crops: groups = [], size: viewSize } = sized.augmentation
-    const side = Math.ceil(RESOLUTION_BY_SIZE * Math.max(viewSize, ...groups.map((group) => group.size)))
-    chosen.resolution = onProcessor ? side : Math.max(usualSide, side)
-  }
   const room: Room = {
     engine,
     side: given.resolution ?? chosen.resolution!,
@@ -83,10 +99,10 @@ function noteOf(chosen: PartialConfig, config: PretrainConfig, pictures: number,
   const values = named.filter(([, value]) => value !== undefined).map(([name, value]) => `\`${name}\` ${value}`)
   const bytes = bytesIfFits(room, config)
   if (values.length === 0 || bytes === undefined) return undefined
-  const small = width !== undefined || augmentation ? 'small enough for a processor; ' : ''
+  const small = width !== undefined || augmentation ? 'sized for a processor: ' : ''
   return (
     `${counted(pictures, 'picture')}: chose ${values.join(', ')}\n` +
-    `(${small}a step takes ${mebibytes(bytes)} of memory; options that you give win)`
+    `(${small}a step takes ${mebibytes(bytes)}; options that you give win)`
   )
 }
 

@@ -5,19 +5,21 @@ import { tuneByMeasurement, type NodeEngine } from '../../engine/node/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
 import { MissingSplitError } from '../data/registry.js'
-import { refuseLargeBatch } from '../feed/batches.js'
+import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
 import { datasetLoader, loadDataset } from '../node/data/index.js'
 import { checkFolder } from '../node/files.js'
 import { runFolder } from '../node/run_folder.js'
 import { writeRunReport, writeViews } from '../node/run_report.js'
 import { describeRecipe, recipeNames } from '../recipes/index.js'
 import { exportingStore } from '../report/live_exports.js'
-import { counted, duration, percent } from '../report/text.js'
+import { counted } from '../report/text.js'
 import { VIEWS_FILE } from '../run/folder.js'
-import { pretrain, type PretrainResult } from '../run/pretrain.js'
+import { pretrain } from '../run/pretrain.js'
+import { runLength } from '../run/schedule.js'
 import { refuseUnfit } from '../step/fit.js'
-import { asCommandLine, openWithNote, parseOptions, printable, runCommand } from './common.js'
-import { pretrainDisplay, rate } from './display.js'
+import { asCommandLine, openWithNote, parseOptions, printable, runCommand, say, sayOn } from './common.js'
+import { pretrainDisplay } from './display.js'
+import { nextCommands, summaryOf } from './ending.js'
 import { epochTime } from './epoch_time.js'
 import { abortOnSignal } from './interrupt.js'
 import { memoryLimit, pictureDefaults } from './picture_defaults.js'
@@ -35,18 +37,28 @@ function listRecipes(): void {
   for (const name of names) console.log(`${name.padEnd(widest)}  ${describeRecipe(name)}`)
 }
 
-/** One line on how the run ended. */
-function summaryOf(result: PretrainResult, out: string | undefined): string {
-  const { stopped, steps, epochs, seconds, losses, imagesPerSecond, waitSeconds, waitShare } = result
-  const ending = { done: 'done', signal: 'stopped by a signal', time: 'stopped at --max-minutes' }[stopped]
-  const speed = losses.length > 1 ? ` at ${rate(imagesPerSecond)} images/s` : ''
-  const waiting =
-    waitSeconds === undefined ? '' : `, ${waitSeconds.toFixed(1)} s of it waiting for images (${percent(waitShare!)})`
-  const saved = out ? `; saved in ${out}${stopped === 'done' ? '' : ' (continue with --resume)'}` : ''
-  if (stopped === 'done' && losses.length === 0)
-    return `already complete: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')}; --resume continues it with more --epochs or --steps`
-  return `${ending}: ${counted(steps, 'step')}, ${counted(epochs, 'epoch')} in ${duration(seconds)}${speed}${waiting}${saved}`
+/** The limit that ends a run, of the two that it has. */
+function limitOf(config: PretrainConfig, images: number): 'steps' | 'epochs' {
+  return config.steps !== undefined && config.steps < runLength({ ...config, steps: undefined }, images).steps
+    ? 'steps'
+    : 'epochs'
 }
+
+/** Says which limit ends a run for which the user gives one that has no effect. */
+function noteOnLimit({ epochs, steps }: PretrainCliOptions, config: PretrainConfig, images: number): void {
+  const limit = limitOf(config, images)
+  const unused = limit === 'steps' ? epochs : steps
+  if (unused === undefined || config.steps === undefined) return
+  const whole = runLength({ ...config, steps: undefined }, images).steps
+  console.error(
+    limit === 'steps'
+      ? `--steps ${config.steps} ends the run: --epochs ${epochs} would be ${counted(whole, 'step')}`
+      : `--epochs ${config.epochs} ends the run after ${counted(whole, 'step')}, before --steps ${steps}`,
+  )
+}
+
+/** Epochs between checkpoints whose weights stay. */
+const KEEP_WEIGHTS = 25
 
 /** Opens the engine, and completes the configuration so that its step fits, before anything is loaded. */
 async function prepare(
@@ -59,13 +71,20 @@ async function prepare(
   const pictures = await loader.count?.(loader.pretraining, asked)
   const engine = await openWithNote(options.adapter)
   const chosen = given && pictures !== undefined ? pictureDefaults(given, engine, pictures, loader.side) : undefined
-  if (chosen?.note) console.error(asCommandLine(chosen.note))
+  if (chosen?.note) say(asCommandLine(chosen.note))
+  if (chosen && pictures! < FEW_PICTURES && asked.init === undefined) say(noteOnFew(pictures!))
   const config = chosen?.config ?? asked
   if (pictures !== undefined) refuseLargeBatch(config, pictures, config.dataDir!)
   const side = config.resolution ?? loader.side
   refuseUnfit({ engine, side, memory: memoryLimit(engine) }, config)
   return { engine, config, initial }
 }
+
+/** With fewer pictures a network with random weights learns little. */
+const FEW_PICTURES = 1000
+
+const noteOnFew = (pictures: number): string =>
+  `${counted(pictures, 'picture')} teach little: use thousands, or start from weights with --init`
 
 /** The images to train on and, for an online readout, the labelled ones. */
 async function loadImages(
@@ -94,12 +113,12 @@ await runCommand(async () => {
   const { out, csv, tensorboard } = options
   const store = out ? exportingStore(runFolder(out), { csv, tensorboard }) : undefined
   if (!out) console.error('nothing will be saved: give --out FOLDER to keep the run')
+  const images = trainingImages(dataset, config).length
+  noteOnLimit(options, config, images)
   const shown = pretrainDisplay()
   const signal = abortOnSignal((line) => shown.message(line))
   const estimate =
-    engine.target.adapterClass === 'cpu'
-      ? epochTime(config, Math.floor(config.fraction * dataset.count), (line) => shown.message(line))
-      : undefined
+    engine.target.adapterClass === 'cpu' ? epochTime(config, images, (line) => shown.message(line)) : undefined
   if (options.tune) tuneByMeasurement(engine, (done, total) => shown.prepare('measuring kernels', done, total))
   try {
     const result = await pretrain({
@@ -113,6 +132,8 @@ await runCommand(async () => {
       resume: options.resume,
       maxMinutes: options.maxMinutes,
       keep: options.keep,
+      keepWeights: options.keepWeights ?? KEEP_WEIGHTS,
+      debugNan: options.debugNan,
       signal,
       onBegin: (done, steps) => shown.begin(done, steps),
       onStep: (m) => {
@@ -127,10 +148,13 @@ await runCommand(async () => {
       onMessage: (line) => shown.message(printable(asCommandLine(line))),
     })
     shown.stop()
-    console.log(summaryOf(result, out))
+    sayOn(process.stdout, summaryOf(result, `--${limitOf(config, images)}`, out))
     if (store && out) {
       if (!existsSync(join(out, VIEWS_FILE))) await writeViews(store, engine, dataset, config, result.epochs)
       console.error(`Curves and pictures: ${await writeRunReport(out)}`)
+      const onProcessor = engine.target.adapterClass === 'cpu'
+      const next = await nextCommands(result, out, config, dataset, { adapter: options.adapter, onProcessor })
+      console.error(['Next:', ...next].join('\n  '))
     }
   } finally {
     shown.stop()

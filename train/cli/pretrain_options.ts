@@ -32,9 +32,11 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   resume?: boolean
   maxMinutes?: number
   keep?: number
+  keepWeights?: number
   adapter?: string
   csv?: boolean
   tensorboard?: boolean
+  debugNan?: boolean
   tune: boolean
 }
 
@@ -120,15 +122,17 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
   ],
   'Run:': [
     ['--checkpoint-every <epochs>', 'number of epochs between checkpoints (5)'],
-    [
-      '--checkpoint-minutes <minutes>',
-      'also save within an epoch after this time, for --resume; removed when no longer among the last (--keep); 0: never (10)',
-    ],
+    ['--checkpoint-minutes <minutes>', 'also save within an epoch after this time, for --resume; 0: never (10)'],
     ['--max-minutes <minutes>', 'save and stop after this time', minutes],
     [
       '--keep <count>',
-      'number of last checkpoints that --resume can use, in case one is damaged (2)',
+      'number of last checkpoints that stay, for --resume and in case one is damaged (2)',
       wholeNumber('--keep', 1),
+    ],
+    [
+      '--keep-weights <epochs>',
+      'also keep the weights of a checkpoint every so many epochs, for probe and embed; 0: of none (25)',
+      wholeNumber('--keep-weights', 0),
     ],
   ],
 }
@@ -154,6 +158,10 @@ const switches: Record<string, [string, string][]> = {
     ],
     ['--csv', 'also write metrics.csv, online.csv and diagnostics.csv, as the run goes'],
     ['--tensorboard', 'also write an event file for TensorBoard, as the run goes (tensorboard --logdir FOLDER)'],
+    [
+      '--debug-nan',
+      'after a run that diverged: name the op where it began, its shapes and ranges; with --resume from the last checkpoint; steps take longer',
+    ],
     ['--no-tune', 'use the default kernel variants; without this option they are measured once for each adapter'],
   ],
 }
@@ -163,7 +171,10 @@ const files: [string, string][] = [
   ['--list-recipes', 'list the recipes'],
   ['--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line overrides them"],
   ['--out <folder>', 'folder in which the run is saved'],
-  ['--resume', 'continue the run in --out with its config.yaml; --epochs, --steps and --checkpoint-… may change'],
+  [
+    '--resume',
+    'continue the run in --out with its config.yaml; only --epochs, --steps, --checkpoint-…, --data-dir and --stream may change',
+  ],
 ]
 
 export function pretrainCommand(): Command {
@@ -203,9 +214,11 @@ function fieldsOf({
   resume: _resume,
   maxMinutes: _minutes,
   keep: _keep,
+  keepWeights: _keepWeights,
   adapter: _adapter,
   csv: _csv,
   tensorboard: _tensorboard,
+  debugNan: _debugNan,
   tune: _tune,
   ...fields
 }: Partial<PretrainCliOptions>): PartialConfig {
@@ -216,10 +229,6 @@ function fieldsOf({
     ...(Object.keys(augmentation).length > 0 && { augmentation }),
   }
 }
-
-/** As `readOptions`, where the network does not matter: the weights of `init` need not be there. */
-export const configOf = async (options: Partial<PretrainCliOptions>): Promise<PretrainConfig> =>
-  (await readOptions(options, false)).config
 
 export interface ReadOptions {
   config: PretrainConfig
@@ -233,6 +242,7 @@ export interface ReadOptions {
  * The configuration that the options describe. The command line overrides the file, and the file overrides the recipe.
  * The weights of `init` say which network it is.
  *
+ * @param readInit false where the network does not matter: the weights of `init` need not be there
  * @throws ConfigError in one line
  */
 export async function readOptions(options: Partial<PretrainCliOptions>, readInit = true): Promise<ReadOptions> {

@@ -7,7 +7,7 @@ import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { fractionIndicesPerClass, perClassSubset, subset } from '../data/subset.js'
 import { diagnose } from '../diagnostics/diagnose.js'
-import { datasetNames, loadDataset } from '../node/data/index.js'
+import { datasetLoader, datasetNames, loadDataset } from '../node/data/index.js'
 import { checkFile, writeAtomically } from '../node/files.js'
 import { readBackbone, readWeights } from '../node/weights.js'
 import { estimateFineTuneSeconds, estimateReadoutSeconds, estimateStatisticsSeconds } from '../readout/estimate.js'
@@ -17,10 +17,22 @@ import type { LinearProbe } from '../readout/linear_probe.js'
 import { readout, withStandardErrors, type Accuracies, type ReadoutPhase } from '../readout/readout.js'
 import { AVERAGE_FILE, MODEL_FILE, type Progress } from '../run/checkpoint_record.js'
 import type { InitialWeights } from '../run/pretrain.js'
+import { unusualWeights } from '../run/weights.js'
 import { counted, describeViews, duration, formatCount } from '../report/text.js'
 import { buildNetwork } from '../step/network.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
-import { number, openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from './common.js'
+import {
+  number,
+  openWithNote,
+  parseOptions,
+  runCommand,
+  say,
+  sayOn,
+  wholeNumber,
+  withAdapter,
+  withForce,
+} from './common.js'
+import { commandLine } from './ending.js'
 import { extensionOf } from './extension.js'
 import { beginPhase, phaseReporter } from './phases.js'
 import { accuracyTable, diagnosticsTable, type Figures, type Row } from './probe_table.js'
@@ -38,6 +50,7 @@ interface Options {
   fineTune?: true
   average?: true
   json?: string
+  force?: true
   saveHead?: string
   data?: string
   dataDir?: string
@@ -46,7 +59,7 @@ interface Options {
   adapter?: string
 }
 
-const command = withAdapter(
+const command = withForce(
   new Command('probe')
     .description(
       'Read out the newest checkpoint of a run with a linear probe and k nearest neighbours, and do the same with the ' +
@@ -89,7 +102,9 @@ const command = withAdapter(
       number('--resolution'),
     )
     .option('--resize <filter>', 'how the pictures of a folder are resized: lanczos or bilinear (as in the run)'),
+  '--json or --save-head',
 )
+withAdapter(command)
 
 /** Seed of the choice of labelled images: every probe of every run uses the same ones. */
 const LABELS_SEED = 1
@@ -113,11 +128,33 @@ async function loadImages(options: Options, config: PretrainConfig): Promise<Ima
   const { data = config.data, labels, perClass } = options
   const own: Pick<PretrainConfig, 'dataDir' | 'resolution' | 'resize'> = data === config.data ? config : {}
   const { dataDir = own.dataDir, resolution = own.resolution, resize = own.resize } = options
-  const all = await loadDataset(data, 'train', { dataDir, resolution, resize })
+  const of = { dataDir, resolution, resize }
+  if (data === 'folder') await refuseUnlabelled(options, dataDir)
+  const all = await loadDataset(data, 'train', of)
   const first = perClassSubset(all, perClass)
   const train = labels < 1 ? subset(all, fractionIndicesPerClass(all.labels, labels, LABELS_SEED)) : first
-  const test = perClassSubset(await loadDataset(data, 'test', { dataDir, resolution, resize }), perClass)
+  const test = perClassSubset(await loadDataset(data, 'test', of), perClass)
   return { data, train, test, typical: first }
+}
+
+/** Refuses a folder without labelled pictures in both splits, before any picture is decoded. */
+async function refuseUnlabelled({ run, weights }: Options, dataDir?: string): Promise<void> {
+  const { labelled } = await datasetLoader('folder')
+  if (dataDir === undefined || (await labelled!({ dataDir }))) return
+  const source = run === undefined ? ['--weights', weights!] : ['--run', run]
+  const embed = commandLine(
+    'embed',
+    ...source,
+    '--data',
+    'folder',
+    '--data-dir',
+    dataDir,
+    '--out',
+    'features.safetensors',
+  )
+  throw new ConfigError(
+    `${dataDir}: a probe needs labels: put pictures to train on into train/CLASS/ and others to test on into val/CLASS/; features need no labels: ${embed}`,
+  )
 }
 
 /** Reads out the pretrained and the untrained backbone of a run. */
@@ -304,9 +341,10 @@ function encodeHead({ weight, bias }: LinearProbe, { classes }: ImageDataset): U
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
   checkOptions(options)
+  if (options.json !== undefined) await checkFile('--json', options.json, options.force)
   if (options.saveHead !== undefined) {
     extensionOf('--save-head', options.saveHead, ['.safetensors'])
-    await checkFile('--save-head', options.saveHead)
+    await checkFile('--save-head', options.saveHead, options.force)
   }
   const subject = await chooseSubject(options)
   const { config, progress } = subject
@@ -314,14 +352,17 @@ await runCommand(async () => {
   const engine = await openWithNote(options.adapter)
   const { backbone } = buildNetwork(config)
   importStateDict(engine, backbone.dict, subject.tensors, subject.source)
+  const unusual = unusualWeights(backbone.dict, subject)
+  if (unusual) console.error(unusual)
 
   const probe = new Probe(engine, config, images, options)
-  console.error(announcement(subject, images, options, await probe.estimateSeconds(backbone)))
+  say(announcement(subject, images, options, await probe.estimateSeconds(backbone)))
   const begun = performance.now()
   const rows = await readRows(probe, backbone, subject, options)
-  console.log(accuracyTable(rows))
-  for (const line of caveats(images, options, subject)) console.log(line)
-  console.log(`\n${diagnosticsTable(rows, backbone.features)}`)
+  const print = (text: string): void => sayOn(process.stdout, text)
+  print(accuracyTable(rows))
+  for (const line of caveats(images, options, subject)) print(line)
+  print(`\n${diagnosticsTable(rows, backbone.features)}`)
   if (options.saveHead) await writeAtomically(options.saveHead, encodeHead(probe.probes.get(backbone)!, images.train))
   if (!options.json) return
   const { arch, width, stem, augmentation } = config

@@ -1,4 +1,5 @@
 /** A status line: the last line of a terminal, redrawn in place while other lines are printed above it. */
+import { wrapped } from '../../engine/node/command.js'
 
 const MS_BETWEEN_DRAWS = 100
 /** A line that does not change by itself is drawn again after this time, because it may show the time that has passed. */
@@ -8,7 +9,7 @@ const CLEAR_TO_END = '\x1b[K'
 export interface StatusLine {
   /** Shows a line. @param draw makes the text, without line breaks, for a number of columns */
   show(draw: (columns: number) => string): void
-  /** Prints a line above the status line. */
+  /** Prints a line above the status line, broken between words where the terminal is narrower. */
   print(line: string): void
   /** Ends the status line. It stays on the screen as it was drawn last, or is removed. */
   end(how: 'keep' | 'remove'): void
@@ -51,7 +52,7 @@ export function statusLine(stream: NodeJS.WriteStream): StatusLine {
     },
     print(line) {
       remove()
-      stream.write(`${line}\n`)
+      stream.write(`${wrapped(line, columnsOf(stream))}\n`)
       redraw()
     },
     end(how) {
@@ -76,27 +77,34 @@ export interface LinePart {
 }
 
 const SEPARATOR = ' · '
-const LEAST_BAR = 6
-const MOST_BAR = 24
+/** Cells of the bar. It keeps its length, so that only what it shows moves. */
+const BAR = 8
+/** The bar is left out after parts with a smaller `keep`. */
+const KEEP_BAR = 3.5
 
 /**
- * A line of parts that fits into a number of columns, with a bar in front of them where there is room.
+ * Makes lines of a bar and parts that fit into a number of columns. What one line has no room for, later lines leave out
+ * too, until the terminal has another width: nothing comes and goes while numbers grow and shrink.
  *
- * @param share of the work that is done, from 0 to 1
+ * @returns makes a line; `share` of the work is done, from 0 to 1
  */
-export function fitLine(columns: number, share: number, parts: readonly LinePart[]): string {
-  let kept = parts.filter(({ text }) => text !== '')
-  const joined = (): string => kept.map(({ text }) => text).join(SEPARATOR)
-  while (joined().length > columns) {
-    const least = Math.min(...kept.map(({ keep }) => keep))
-    if (least === Infinity) break
-    kept = kept.filter(({ keep }) => keep !== least)
+export function lineFitter(): (columns: number, share: number, parts: readonly LinePart[]) => string {
+  let leftOut = -Infinity
+  let width = 0
+  return (columns, share, parts) => {
+    if (columns !== width) leftOut = -Infinity
+    width = columns
+    for (;;) {
+      const kept = parts.filter(({ text, keep }) => text !== '' && keep > leftOut).map(({ text }) => text)
+      const line = `${leftOut < KEEP_BAR ? `${bar(share)} ` : ''}${kept.join(SEPARATOR)}`
+      const next = Math.min(...[KEEP_BAR, ...parts.map(({ keep }) => keep)].filter((keep) => keep > leftOut))
+      if (line.length <= columns || next === Infinity) return line
+      leftOut = next
+    }
   }
-  const cells = Math.min(MOST_BAR, columns - joined().length - 1)
-  return cells < LEAST_BAR ? joined() : `${bar(share, cells)} ${joined()}`
 }
 
-function bar(share: number, cells: number): string {
-  const full = Math.round(Math.min(1, Math.max(0, share)) * cells)
-  return '█'.repeat(full) + '░'.repeat(cells - full)
+function bar(share: number): string {
+  const full = Math.round(Math.min(1, Math.max(0, share)) * BAR)
+  return '█'.repeat(full) + '░'.repeat(BAR - full)
 }

@@ -32,6 +32,8 @@ export interface DatasetLoader {
   side: number
   /** With `anyResolution`: the number of pictures of a split, before they are decoded. */
   count?(split: Split, options: LoadOptions): Promise<number>
+  /** With `anyResolution`: whether both splits for readouts are there, with labels. Nothing is decoded. */
+  labelled?(options: LoadOptions): Promise<boolean>
   load(split: Split, options: LoadOptions): Promise<ImageDataset>
 }
 

@@ -6,7 +6,7 @@ import { rmSync } from 'node:fs'
 import { lstat, mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { parseJson } from '../run/store.js'
-import { removeAbandoned, temporaryBeside } from './temporary.js'
+import { removeAbandoned, temporaryBeside } from '../../engine/node/temporary.mjs'
 
 /**
  * Writes a file whole or not at all: it writes a temporary file in the same folder, flushes it, then renames it. Makes
@@ -119,10 +119,17 @@ export async function checkFolder(option: string, path: string): Promise<void> {
   }
 }
 
-/** Makes sure that a file can be written, and writes nothing. @param option that names it, for errors */
-export async function checkFile(option: string, path: string): Promise<void> {
+/**
+ * Makes sure that a command may write a file and can do so, and writes nothing.
+ *
+ * @param option that names it, for errors
+ * @param force whether the file may exist already
+ */
+export async function checkFile(option: string, path: string, force = false): Promise<void> {
   const found = await stat(path).catch(() => undefined)
   if (found?.isDirectory()) throw new Error(`${option} ${path}: is a folder; name a file`)
+  if (found && !force)
+    throw new Error(`${option} ${path}: exists already; name another file, or replace it with \`force\``)
   await checkFolder(option, dirname(resolve(path)))
 }
 

@@ -15,15 +15,26 @@ export interface ListenOptions {
   /** The port to listen on, 0 for any; by default `firstPort` or the next free one. */
   port?: number
   firstPort: number
+  /** A request that takes longer than this to arrive is refused, 10,000 ms by default. */
+  requestMs?: number
 }
 
 const PORTS_TRIED = 100
 const HOST = '127.0.0.1'
 const MOST_CONNECTIONS = 1000
+/** Clients that hold a connection and send nothing must not keep others away. */
+const REQUEST_MS = 10_000
+const CHECKING_MS = 1000
 
 /** @throws where the wanted port is in use */
 export async function serveLocally({ fetch }: Hono, options: ListenOptions): Promise<LocalServer> {
-  const server = createAdaptorServer({ fetch, createServer, overrideGlobalObjects: false }) as Server
+  const { requestMs = REQUEST_MS } = options
+  const serverOptions = {
+    headersTimeout: requestMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: Math.min(requestMs, CHECKING_MS),
+  }
+  const server = createAdaptorServer({ fetch, createServer, serverOptions, overrideGlobalObjects: false }) as Server
   server.maxConnections = MOST_CONNECTIONS
   const bound = await listen(server, options)
   return {

@@ -8,8 +8,8 @@ import { dirname, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { errorCode } from './files.js'
-import { liveness, thisProcess } from './process_identity.js'
-import { temporaryBeside } from './temporary.js'
+import { liveness, thisProcess } from '../../engine/node/process_identity.mjs'
+import { temporaryBeside } from '../../engine/node/temporary.mjs'
 
 const holderSchema = z.object({
   host: z.string(),

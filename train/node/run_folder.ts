@@ -9,7 +9,7 @@ import { checkpointPath, CHECKPOINTS, CONFIG_FILE } from '../run/folder.js'
 import type { RunStore } from '../run/store.js'
 import { errorCode, unreadable, unwritable, writeAtomically, writeFolderAtomically } from './files.js'
 import { takeLock } from './lock.js'
-import { removeAbandoned } from './temporary.js'
+import { removeAbandoned } from '../../engine/node/temporary.mjs'
 
 /** A checkpoint of a run folder. */
 export interface Checkpoint extends Progress {

@@ -18,6 +18,9 @@ export interface FeatureTable {
 /** The content of each file to write, by what follows the name that the user chose without its extension. */
 export type FeatureFiles = Readonly<Record<string, Uint8Array<ArrayBuffer>>>
 
+/** The file of labels beside the features in .npy. */
+export const NPY_LABELS = '.labels.npy'
+
 /** The encoders by extension. */
 export const featureFormats: Readonly<Record<string, (table: FeatureTable) => FeatureFiles>> = {
   /** `features` (F32 [N, D]) and `labels` (I64 [N]), with metadata. */
@@ -39,7 +42,7 @@ export const featureFormats: Readonly<Record<string, (table: FeatureTable) => Fe
   '.npy': ({ features, count, width, labels }) => ({
     '.npy': encodeNpy('<f4', [count, width], features),
     ...(labels.length > 0 && {
-      '.labels.npy': encodeNpy('<i8', [labels.length], BigInt64Array.from(Array.from(labels, BigInt))),
+      [NPY_LABELS]: encodeNpy('<i8', [labels.length], BigInt64Array.from(Array.from(labels, BigInt))),
     }),
   }),
 

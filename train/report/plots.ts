@@ -61,9 +61,18 @@ export async function chart(spec: object, description: string): Promise<string> 
   }
 }
 
+/** How many consecutive points become one, so that at most `most` remain. */
+const groupOf = (count: number, most = MOST_POINTS): number => Math.max(1, Math.ceil(count / most))
+
+/** Says what the lines of a chart of steps show. @param steps the number of steps of the longest curve */
+export function describeLines(steps: number): string {
+  const group = groupOf(steps)
+  return `Faint lines show ${group === 1 ? 'each step' : `means of ${group} steps`}, strong lines the running mean.`
+}
+
 /** Means of consecutive points, so that at most `most` remain. */
 export function thin(points: readonly { x: number; y: number }[], most = MOST_POINTS): { x: number; y: number }[] {
-  const group = Math.max(1, Math.ceil(points.length / most))
+  const group = groupOf(points.length, most)
   return Array.from({ length: Math.ceil(points.length / group) }, (_, i) => {
     const members = points.slice(i * group, (i + 1) * group)
     return { x: mean(members.map(({ x }) => x)), y: mean(members.map(({ y }) => y)) }
@@ -93,7 +102,7 @@ const colorOf = (series: readonly { name: string; color: string }[], legend: obj
 })
 
 /**
- * Curves: every value as a faint line, and the running mean as a strong one.
+ * Curves: every value, or the mean of a few, as a faint line, and the running mean as a strong one.
  *
  * @param options.logarithmic both axes are; all values must be above 0
  * @param options.plain few exact values: one line without a running mean

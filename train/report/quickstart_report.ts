@@ -1,6 +1,6 @@
 /** The report of the quickstart: one HTML file that includes its pictures. */
 import { html, Html, page, pngUrl } from './html.js'
-import { barChart, lineChart, type Series } from './plots.js'
+import { barChart, describeLines, lineChart, type Series } from './plots.js'
 import { bars, findings, withError, type Arm, type QuickstartSummary } from './quickstart_summary.js'
 import { counted, describeViews, duration, formatCount } from './text.js'
 
@@ -164,9 +164,9 @@ async function lossSection({ arms }: QuickstartSummary): Promise<Html | undefine
       <figure>${new Html(await over('seconds', ({ training }, i) => training!.times[i]))}</figure>
     </div>
     <p class="soft">
-      Faint lines show each step, strong lines the running mean. With two views the loss compares one view with the
-      other. With more views it compares each view with their mean, over fewer images. Compare the shapes of the curves,
-      not their heights.
+      ${describeLines(Math.max(...trained.map(({ training }) => training!.losses.length)))} With two views the loss
+      compares one view with the other. With more views it compares each view with their mean, over fewer images.
+      Compare the shapes of the curves, not their heights.
     </p>`
 }
 

@@ -3,7 +3,7 @@ import type { PretrainConfig } from '../config/config.js'
 import type { Summary } from '../run/folder.js'
 import type { DiagnosticsLine, OnlineReadout, StepMetrics } from '../run/metrics.js'
 import { html, Html, page, pngUrl } from './html.js'
-import { lineChart, type Series } from './plots.js'
+import { describeLines, lineChart, type Series } from './plots.js'
 import { counted, duration, formatCount, percent } from './text.js'
 
 /** What the files of a run say. */
@@ -36,12 +36,18 @@ const style = `
 export async function runReport(run: RunFigures): Promise<string> {
   const { config } = run
   const body = html`<p class="soft">webgpu-ssl · ${run.name}${run.summary ? ` · ${day(run.summary.date)}` : ''}</p>
-    <h1>${config.arch.replace('resnet', 'ResNet-')} on ${config.data}: ${config.objective}, ${config.views} views</h1>
+    <h1>
+      ${config.arch.replace('resnet', 'ResNet-')} on ${dataOf(config)}: ${config.objective}, ${config.views} views
+    </h1>
     <p class="lead">${findings(run)}</p>
     ${warnings(run)} ${await lossSection(run)} ${await readoutSection(run)} ${await spectrumSection(run)}
     ${run.views && viewsSection(run.views)} ${await speedSection(run)} ${configSection(run)}`
   return page({ title: `webgpu-ssl: ${run.name}`, style, body })
 }
+
+/** The name of the images: that of their folder, where they are a user's pictures. */
+const dataOf = ({ data, dataDir }: PretrainConfig): string =>
+  (data === 'folder' && dataDir?.split(/[\\/]/).findLast((name) => name !== '')) || data
 
 const ENDINGS = { done: 'The run is complete', signal: 'The run was stopped', time: 'The run reached its time limit' }
 
@@ -54,12 +60,26 @@ function findings({ metrics, online, diagnostics, summary }: RunFigures): string
   const alpha = diagnostics.at(-1)?.alpha
   return [
     `${state}: ${formatCount(last.step)} of ${counted(last.steps, 'step')} in ${duration(last.seconds)} of training,`,
-    `loss ${number(last.loss)}.`,
+    `${lossSoFar(metrics)}.`,
     knn ? `Nearest neighbours (k = ${knn.k}) reach ${percent(knn.top1)} at step ${formatCount(knn.step)}.` : '',
     alpha === undefined ? '' : `The spectrum of the features falls with exponent α = ${alpha.toFixed(2)}.`,
   ]
     .filter(Boolean)
     .join(' ')
+}
+
+/** The losses that a mean is taken over: single losses vary with their images. */
+const SHARE_OF_MEAN = 0.05
+const LEAST_OF_MEAN = 10
+
+/** How the loss has changed, by means over some steps. */
+function lossSoFar(metrics: readonly StepMetrics[]): string {
+  const losses = metrics.map(({ loss }) => loss).filter(Number.isFinite)
+  if (losses.length === 0) return 'no finite loss'
+  const count = Math.max(LEAST_OF_MEAN, Math.round(SHARE_OF_MEAN * losses.length))
+  const mean = (values: readonly number[]): string => number(values.reduce((a, b) => a + b, 0) / values.length)
+  if (losses.length < 2 * count) return `loss ${mean(losses)} (mean of all steps)`
+  return `loss from ${mean(losses.slice(0, count))} to ${mean(losses.slice(-count))} (means of the first and the last ${count} steps)`
 }
 
 function warnings({ diagnostics, metrics }: RunFigures): Html[] {
@@ -120,7 +140,7 @@ async function lossSection({ metrics, config }: RunFigures): Promise<Html | unde
   return section(
     'Training loss',
     [await over('steps', step), await over(unit, (line) => line.seconds / seconds), partsChart, lambda],
-    `Faint lines show each step, strong lines the running mean.${partsChart ? ' The parts of the loss add up to it.' : ''}`,
+    `${describeLines(metrics.length)}${partsChart ? ' The parts of the loss add up to it.' : ''}`,
   )
 }
 

@@ -56,7 +56,7 @@ export interface SaveOptions {
 
 /**
  * Writes a checkpoint. The last checkpoints stay whole. Older ones keep their weights, but lose the state that only
- * resuming needs, and those that were saved by time are removed.
+ * resuming needs; those that were saved by time, or between those whose weights stay, are removed.
  */
 export async function saveCheckpoint(
   engine: Engine,
@@ -82,8 +82,12 @@ export async function saveCheckpoint(
   const kept = new Set(keep > 1 ? whole.slice(1 - keep) : [])
   for (const name of older) {
     if (kept.has(name)) continue
-    const { byTime } = await readCheckpoint(store, name).catch(() => ({ byTime: undefined }))
-    await store.remove(byTime ? checkpointPath(name) : checkpointPath(name, STATE_FILE))
+    const { byTime, passing } = await readCheckpoint(store, name).catch((): Partial<Progress> => ({}))
+    await store.remove(checkpointPath(name, STATE_FILE))
+    if (!byTime && !passing) continue
+    // The record goes last: if the process is killed meanwhile, the next checkpoint removes what is left.
+    for (const file of [AVERAGE_FILE, MODEL_FILE]) await store.remove(checkpointPath(name, file))
+    await store.remove(checkpointPath(name))
   }
 }
 

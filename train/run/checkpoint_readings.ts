@@ -6,7 +6,7 @@ import type { ImageDataset } from '../data/dataset.js'
 import { adaptLambda } from '../diagnostics/adaptive_lambda.js'
 import { diagnosis, type Diagnosis } from '../diagnostics/diagnose.js'
 import { onlineKnn } from '../readout/online.js'
-import { appendLine } from './metrics.js'
+import { appendLine, readLines } from './metrics.js'
 import type { RunStore } from './store.js'
 
 /** Features up to this width are diagnosed on more images: the eigenvalues of wider features take long. */
@@ -49,6 +49,8 @@ export interface CheckpointReadings {
   adaptedLambda(lambda: number): Promise<number>
   /** @param trained training time of this call in seconds; a diagnosis that would take too large a share is skipped */
   atCheckpoint(moment: Moment, trained: number): Promise<void>
+  /** Whether a checkpoint was saved, but not read: the process was killed in between. */
+  areMissing(moment: Moment): Promise<boolean>
   release(): void
 }
 
@@ -102,6 +104,10 @@ export function checkpointReadings({
     async atCheckpoint(moment, trained) {
       await readOnline(moment)
       await diagnose(moment, trained)
+    },
+    async areMissing({ step }) {
+      if (!out || !onlineProbe || !test || !bank) return false
+      return !(await readLines(out, 'online.jsonl')).some((line) => line.step === step)
     },
     release: () => recorded?.release(),
   }

@@ -35,6 +35,8 @@ export interface Progress {
   variants: Record<string, string>
   /** Saved because of `checkpointMinutes`: removed when it is no longer among the last checkpoints. */
   byTime?: true
+  /** Not one of those whose weights stay (`keepWeights`): removed when it is no longer among the last checkpoints. */
+  passing?: true
 }
 
 /** Size and SHA-256, in hexadecimal, of each file of a checkpoint. */
@@ -60,6 +62,7 @@ const schema = z.looseObject({
   target: z.looseObject({}),
   variants: z.record(z.string(), z.string()),
   byTime: z.literal(true).optional(),
+  passing: z.literal(true).optional(),
   config: z.looseObject({}).optional(),
   files: z.record(z.string().regex(/^\w+\.safetensors$/), z.object({ bytes: whole, sha256: digest })).optional(),
   sha256: digest.optional(),

@@ -5,7 +5,7 @@
  *     metrics.jsonl                   one line per step
  *     online.jsonl                    with onlineProbe: kNN accuracy, one line per checkpoint
  *     diagnostics.jsonl               spectrum, α, alignment, uniformity: one line per checkpoint, unless it is slow
- *     checkpoints/step-00000390/      whole or absent
+ *     checkpoints/step-00000390/      whole or absent; `keep` and `keepWeights` say which ones stay
  *       model.safetensors             weights and running statistics under torchvision's names, with the projector
  *       average.safetensors           with emaRate: the moving average of the backbone
  *       state.safetensors             every Variable bit for bit, for resuming (the last checkpoints only)
@@ -18,7 +18,7 @@ import { z } from 'zod'
 import { canonicalJson } from '../config/canonical_json.js'
 import { ConfigError, resolveConfig, type PartialConfig, type PretrainConfig } from '../config/config.js'
 import { parseYaml } from '../config/parse_yaml.js'
-import { lineFiles } from './metrics.js'
+import { lineFiles, readLines } from './metrics.js'
 import { parseJson, type RunStore } from './store.js'
 import { validated } from './validated.js'
 
@@ -78,6 +78,21 @@ export async function readSummary(store: RunStore): Promise<Summary | undefined>
   const text = await store.readText(SUMMARY_FILE)
   const file = store.nameOf(SUMMARY_FILE)
   return text === undefined ? undefined : validated(summary, parseJson(text, file), file)
+}
+
+/**
+ * What the summary says of the last step, if the process was killed after that step and before it wrote the summary.
+ *
+ * @returns undefined if the summary of this step is there, or if the step has no line
+ */
+export async function lostEnd(
+  store: RunStore,
+  step: number,
+): Promise<Pick<Summary, 'finalLoss' | 'imagesPerSecond'> | undefined> {
+  const present = await readSummary(store).catch(() => undefined)
+  if (present?.steps === step) return undefined
+  const last = (await readLines(store, 'metrics.jsonl')).find((line) => line.step === step)
+  return last && { finalLoss: last.loss, imagesPerSecond: last.imagesPerSecond }
 }
 
 /** Writes config.yaml. A resumed run writes it again, because epochs and steps may change. */

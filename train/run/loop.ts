@@ -62,6 +62,8 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
     savedAt = progress.step
     savedTime = performance.now()
   }
+  if (isRead(run) && (await run.readings.areMissing(progress)))
+    await between(run, () => run.readings.atCheckpoint(progress, clock.secondsHere))
   let stopped: LoopResult['stopped'] = 'done'
   for await (const { images, waitMs } of feed.batches(
     batchesOf(indices, { seed: config.seed, perStep, steps }, progress),
@@ -99,6 +101,10 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
   if (savedAt !== progress.step || progress.byTime) await (stopped === 'done' ? checkpoint(run) : run.save())
   return { stopped, ...waited }
 }
+
+/** Whether a run stands at a checkpoint that is read, not only saved. */
+const isRead = ({ progress: { step, epoch, stepInEpoch }, config, length }: PreparedRun): boolean =>
+  step > 0 && (step === length.steps || (stepInEpoch === 0 && epoch % config.checkpointEvery === 0))
 
 /** Whether a checkpoint by time is due, so many milliseconds after the last checkpoint. */
 const isDue = ({ checkpointMinutes }: PretrainConfig, ms: number): boolean =>

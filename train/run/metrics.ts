@@ -10,6 +10,7 @@ export interface StepMetrics {
   /** Steps done, of `steps` in the whole run. */
   step: number
   steps: number
+  /** Epochs done before this step. */
   epoch: number
   loss: number
   /** The parts of the loss by name, where the objective has parts. They add up to the loss. */

@@ -52,6 +52,16 @@ test('a result is written, read again with its infinite interval, and shown in a
   const read = await readResults(folder, ['views', 'dynamics'])
   expect(read).toHaveLength(1)
   expect(read[0].claims[0]).toMatchObject({ verdict: 'inconclusive', interval: { low: -Infinity, high: Infinity } })
+  expect(read[0]).toEqual(results[0])
+
+  // Damaged results do not keep the page from being written.
+  const damages = ['{"experiment": "views"', 'null', '{}', JSON.stringify({ ...results[0], claims: [null] })]
+  for (const damage of damages) {
+    const said: string[] = []
+    writeFileSync(join(folder, 'views.json'), damage)
+    expect(await readResults(folder, ['views', 'dynamics'], (line) => said.push(line))).toEqual(read)
+    expect(said).toEqual([expect.stringMatching(/^\S*views\.json: .*: it is left out of the page; run the experiment/)])
+  }
   const page = await paperPage(read)
   expect(page).toContain("default-src 'none'")
   expect(page).not.toMatch(/(src|href)="(?!data:)/)

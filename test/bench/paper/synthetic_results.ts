@@ -1,7 +1,7 @@
 /** Synthetic results of arms: accuracies and times from formulas in which every option of an arm counts. */
 import type { Arm, ArmResult, Context, Experiment, Setup } from '../../../bench/paper/experiment.js'
 import { experiments } from '../../../bench/paper/experiments/index.js'
-import type { Reading } from '../../../bench/runs/runs.js'
+import type { Reading } from '../../../bench/runs/cached.js'
 import { resolveConfig } from '../../../train/config/config.js'
 import { engine } from '../../support/engine.js'
 

@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { keyOf, nameOfReadout, Runs, type Reading, type ReadoutSpec, type Splits } from '../../../bench/runs/runs.js'
+import type { Reading } from '../../../bench/runs/cached.js'
+import { keyOf, nameOfReadout, Runs, type ReadoutSpec, type Splits } from '../../../bench/runs/runs.js'
 import { openEngine } from '../../../engine/node/index.js'
 import { resolveConfig } from '../../../train/config/config.js'
 import { fromArrays } from '../../../train/data/dataset.js'
@@ -113,6 +114,67 @@ describe('a reading', () => {
         { step: 4, bank: 16, queries: 12 },
       ])
     }
+  })
+})
+
+describe('a damaged file', () => {
+  const whole = { step: 2, epoch: 1, seconds: 1, views: 1, top1: 0.5, top5: 1, testCount: 12 }
+  const request = { config: resolveConfig({ ...tiny, seed: 9 }), readout }
+  const said: string[] = []
+  const runsHere = async () =>
+    new Runs({
+      engine: await engine(),
+      root: join(folder, 'damaged'),
+      splits: () => Promise.resolve(all),
+      onMessage: (line) => said.push(line),
+    })
+
+  test.each([
+    ['', 'not valid JSON'],
+    ['{"step": 2, "top1"', 'not valid JSON'],
+    ['null', 'must be object'],
+    ['[]', 'must be object'],
+    [JSON.stringify({ ...whole, top1: 'x' }), 'top1 must be a number'],
+    [JSON.stringify({ ...whole, top1: 1.5 }), 'top1 must be at most 1'],
+    [JSON.stringify({ ...whole, seconds: undefined }), 'seconds must be a number'],
+    [JSON.stringify({ ...whole, step: 1 }), 'step must be 2'],
+    [JSON.stringify({ ...whole, adapter: {} }), 'adapter must be'],
+  ])('of a reading, %j, is named, and the checkpoint is read out again', async (text, reason) => {
+    const first = await (await runsHere()).run(request)
+    const file = join(first.folder, 'readings', nameOfReadout(readout), 'step-00000002.json')
+    writeFileSync(file, text)
+    said.length = 0
+    const runs = await runsHere()
+    for (let times = 0; times < 2; times++) expect(await runs.isDone(request)).toBe(false)
+    expect(await runs.run(request)).toEqual(first)
+    expect(await (await runsHere()).found(request)).toEqual(first)
+    expect(said).toEqual([expect.stringContaining(`${file}: ${reason}`)])
+    expect(said[0]).toMatch(/^[^\n]*: the checkpoint is read out again$/)
+  })
+
+  test.each(['', '[]', '{"error": 5}', '{"error": ""}', 'null'])(
+    'of a failure, %j, is named, and the run is made',
+    async (text) => {
+      const runs = await runsHere()
+      const first = await runs.run(request)
+      const file = join(first.folder, 'failed.json')
+      writeFileSync(file, text)
+      said.length = 0
+      expect(await runs.run(request)).toEqual(first)
+      expect(said).toEqual([expect.stringContaining(`${file}: `)])
+      rmSync(file)
+    },
+  )
+
+  test('of a summary is named, and the run is resumed at its end', async () => {
+    const runs = await runsHere()
+    const first = await runs.run(request)
+    const file = join(first.folder, 'summary.json')
+    writeFileSync(file, readFileSync(file).subarray(0, 20))
+    said.length = 0
+    expect(await runs.run(request)).toEqual(first)
+    expect(said).toEqual([expect.stringContaining(`${file}: not valid JSON`)])
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ stopped: 'done', steps: 2 })
   })
 })
 

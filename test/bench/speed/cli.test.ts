@@ -15,10 +15,14 @@ test('--help lists all benchmarks', async () => {
 })
 
 test.each([
-  ['trace', '--json', 'x', '--json is not for trace: it takes --out and --rounds'],
-  ['step', '--out', 'x', '--out is not for step: it takes --json, --plots, --only, --rounds and --quick'],
-  ['kernels', '--lend-rest', '--lend-rest is not for kernels: it takes --json, --plots, --only, --rounds and --quick'],
-  ['precision', '--rounds', '3', '--rounds is not for precision: it takes --json and --data-dir'],
+  ['trace', '--json', 'x', '--json is not for trace: it takes --out, --force and --rounds'],
+  ['step', '--out', 'x', '--out is not for step: it takes --json, --plots, --force, --only, --rounds and --quick'],
+  [
+    'kernels',
+    '--lend-rest',
+    '--lend-rest is not for kernels: it takes --json, --plots, --force, --only, --rounds and --quick',
+  ],
+  ['precision', '--rounds', '3', '--rounds is not for precision: it takes --json, --force, --quick and --data-dir'],
   ['step', '--rounds', '1.5', '--rounds 1.5: must be a whole number of at least 1'],
 ])('%s %s: an option of another benchmark is refused in one line', async (...args) => {
   const line = args.pop()

@@ -1,7 +1,7 @@
 /** Messages of the library on the command line. */
 import { expect, test, vi } from 'vitest'
 import { Command } from 'commander'
-import { asCommandLine, optionOf, parseOptions, printable } from '../../../engine/node/command.js'
+import { asCommandLine, optionOf, parseOptions, printable, wrapped } from '../../../engine/node/command.js'
 
 test('options that the library quotes get their dashes', () => {
   expect(optionOf('weightDecay')).toBe('--weight-decay')
@@ -27,4 +27,15 @@ test('an empty value of an option is refused', () => {
   expect(() => parseOptions(command())).toThrow("--data-dir '': the value is empty")
   vi.spyOn(process, 'argv', 'get').mockReturnValue(['node', 'test', '--out', 'x'])
   expect(parseOptions(command())).toEqual({ out: 'x' })
+})
+
+test('long lines are broken between words, and no word is cut', () => {
+  const text = 'three words and\n  an indented line with a/path/that/is/longer/than/all/columns'
+  expect(wrapped(text, 16).split('\n')).toEqual([
+    'three words and',
+    '  an indented',
+    '  line with',
+    '  a/path/that/is/longer/than/all/columns',
+  ])
+  expect(wrapped(text, 200)).toBe(text)
 })

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it, vi } from 'vitest'
-import { adapterNote, cacheFolder, matchesName, verdictKey } from '../../../engine/node/drivers.mjs'
+import { cacheFolder } from '../../../engine/node/cache_folder.mjs'
+import { adapterNote, matchesName, verdictKey } from '../../../engine/node/drivers.mjs'
 import { buildFolder } from '../../../engine/node/fetch.mjs'
 import {
   archiveSources,
@@ -240,7 +241,10 @@ describe('launcher', () => {
       ['train/cli/views.ts', '--adapter', 'nope'],
       "error: No WebGPU adapter matches 'nope': `npm run doctor` lists the available ones.\n",
     ],
-    [['bench/speed/cli.ts', 'trace', '--only', 'x'], 'error: --only is not for trace: it takes --out and --rounds\n'],
+    [
+      ['bench/speed/cli.ts', 'trace', '--only', 'x'],
+      'error: --only is not for trace: it takes --out, --force and --rounds\n',
+    ],
   ])('%j ends in one line', async (args, line) => {
     const env = { ...process.env, WEBGPU_SSL_DEBUG: '' }
     const ended = promisify(execFile)(process.execPath, ['engine/node/launch.mjs', ...args], { env })

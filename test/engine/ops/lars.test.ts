@@ -6,18 +6,24 @@ import { engine, engineFor } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
 import * as reference from '../../support/reference/index.js'
 
-/** Sizes that are not whole vec4s, so that an arena has gaps; one has two segments; `b` and `c` are exempt. */
-const shapes = { a: [3, 5], b: [130], c: [1], d: [129, 131], zero: [7, 3] }
+/**
+ * Sizes that are not whole vec4s, so that an arena has gaps; one has two segments; `b` and `c` are exempt. Eight tensors
+ * fill the memory of their factors q to its end.
+ */
+const shapes = { a: [3, 5], b: [130], c: [1], d: [129, 131], zero: [7, 3], small: [5, 3], e: [1, 2], f: [2, 1] }
 type Name = keyof typeof shapes
 const names = Object.keys(shapes) as Name[]
 const options = { momentum: 0.9, weightDecay: 0.1, coefficient: 0.01 }
 const STEPS = 3
 
+/** The norms of `small` are far below 1. */
+const size = (name: Name): number => (name === 'small' ? 1 / 64 : 1)
+
 const initial = (name: Name): Float32Array =>
-  formulaTensor(`lars/${name}`, shapes[name]).map((v) => (name === 'zero' ? 0 : v))
+  formulaTensor(`lars/${name}`, shapes[name]).map((v) => (name === 'zero' ? 0 : size(name) * v))
 
 const gradientOf = (name: Name, step: number): Float32Array =>
-  formulaTensor(`lars/gradient/${step}/${name}`, shapes[name])
+  formulaTensor(`lars/gradient/${step}/${name}`, shapes[name]).map((v) => size(name) * v)
 
 function expected(name: Name): Float64Array {
   const w = Float64Array.from(initial(name))

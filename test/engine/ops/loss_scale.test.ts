@@ -205,3 +205,16 @@ describe.skipIf(!(await engine()).target.f16)('with f16', () => {
     for (const v of [w, seen, scaling.state]) gpu.release(v)
   })
 })
+
+test.each([0, 7, 8, 31, 40])('an overflow in tensor %i of 41 is found, whichever thread reads it', async (which) => {
+  const gpu = await engine()
+  const scaling = dynamicLossScale({ initial: 4 })
+  const values = Array.from({ length: 41 }, (_, k) => input(`gradient ${k}`, [3]))
+  const program = await gpu.compile({ updates: [scaling.judge(values).update] })
+  await program.run(
+    Object.fromEntries(values.map((_, k) => [`gradient ${k}`, Float32Array.of(1, 2, k === which ? Infinity : 3)])),
+  )
+  expect([...(await gpu.read(scaling.state))]).toEqual([2, 0, 1])
+  program.destroy()
+  gpu.release(scaling.state)
+})

@@ -47,7 +47,7 @@ test('says where to put a data set that is not downloaded, and what is wrong wit
   })
   await writeFile(join(empty, 'cifar-100-binary.tar.gz'), 'half of it')
   const official =
-    'not the official 03b5dce01913d631647c71ecec9e9cb8: download it again from https://www.cs.toronto.edu/'
+    'not the official 58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec: download it again from https://www.cs.toronto.edu/'
   await expect(data('cifar100', '--data-dir', empty)).rejects.toMatchObject({
     code: 1,
     stderr: expect.stringContaining(official),

@@ -61,6 +61,29 @@ test.each([30, 40, 60, 80, 120])('a line with everything fits %i columns, and sh
   expect(screen.widest).toBeLessThan(columns)
 })
 
+test('the bar keeps its length, and what was left out once does not come back', () => {
+  const screen = new Screen(80)
+  const display = pretrainDisplay(screen.stream)
+  const shown: string[] = []
+  display.begin(0, 9000)
+  const losses = [1.5, 123456, 1.5, 1.5]
+  losses.forEach((loss, i) => {
+    // The second line has no room for the epoch.
+    display.step(metrics(1 + i, { steps: 9000, loss, lambda: i === 1 ? 0.012345 : undefined, seconds: 9.1 * i }))
+    vi.advanceTimersByTime(1000)
+    shown.push(screen.lines[screen.lines.length - 1])
+  })
+  expect(shown.map((line) => line.replace(/^([█░]*) .*$/, '$1').length)).toEqual([8, 8, 8, 8])
+  expect(shown.map((line) => line.includes('epoch 100'))).toEqual([true, false, false, false])
+})
+
+test('a long message is broken between words', () => {
+  const screen = new Screen(40)
+  const display = pretrainDisplay(screen.stream)
+  display.message('stopping after the steps in flight; press Ctrl-C again to quit at once')
+  expect(screen.lines).toEqual(['stopping after the steps in flight;', '  press Ctrl-C again to quit at once', ''])
+})
+
 test('before the first step has ended no time is guessed', () => {
   const screen = new Screen(80)
   const display = pretrainDisplay(screen.stream)
@@ -70,7 +93,7 @@ test('before the first step has ended no time is guessed', () => {
   vi.advanceTimersByTime(200)
   expect(screen.lines.join('\n')).toMatch(/^[█░]+ step 1 of 100 running$/)
   vi.advanceTimersByTime(125_000)
-  expect(screen.lines.join('\n')).toMatch(/^[█░]+ step 1 of 100 running · 2 min \d s so far$/)
+  expect(screen.lines.join('\n')).toMatch(/^[█░]+ step 1 of 100 running · 2 min \d s so far · the first step is slow$/)
   display.step(metrics(1, { steps: 100, seconds: 0 }))
   vi.advanceTimersByTime(200)
   expect(screen.lines.join('\n')).toMatch(/ step 1\/100 .* … images\/s · … left$/)
@@ -90,7 +113,7 @@ test('messages come above the line, shorter lines leave no remains, and the last
   expect(screen.lines).toEqual([
     'epoch 1: kNN-20 top-1 12.3 %',
     'stopping after the steps in flight; press Ctrl-C again to quit at once',
-    expect.stringMatching(/^█+ step 12\/12 · .*loss 1\.2500 · 1235 images\/s · 0 s left$/),
+    expect.stringMatching(/^█+ step 12\/12 · .*loss 1\.250 · 1235 images\/s · 0 s left$/),
     '',
   ])
 })

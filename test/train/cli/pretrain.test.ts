@@ -90,16 +90,20 @@ describe('a run that is interrupted', () => {
     expect(uninterrupted.stdout).toMatch(/^done: 180 steps, 60 epochs in /)
 
     expect(first, first.stderr).toMatchObject({ code: 0 })
-    expect(first.stdout).toMatch(/^stopped by a signal: .*; saved in .*parts \(continue with --resume\)\n$/)
+    expect(first.stdout).toMatch(/^stopped by a signal: .*; saved in .*parts\n$/)
     expect(first.stderr).not.toContain('error: ')
     expect(first.stderr).toContain('stopping after the steps in flight; press Ctrl-C again to quit at once\n')
     const [saved, ...others] = await checkpoints(parts)
     expect(others).toEqual([])
+    // The lines under "Next:" are commands that work as they stand; the first one continues the run.
+    const next = first.stderr.split('\nNext:\n')[1].trimEnd().split('\n')
+    const [resume] = next.map((line) => line.replace(/^ {2}(npm run (\w+) --|npx webgpu-ssl (\w+)) /, '$2$3 '))
+    expect(resume).toBe(`pretrain --resume --out ${parts}`)
     const step = Number(/^step-(\d+)$/.exec(saved)?.[1])
     expect(step).toBeGreaterThanOrEqual(1)
     expect(step).toBeLessThan(STEPS)
 
-    const second = await pretrain(['--resume', '--out', parts])
+    const second = await pretrain(resume.split(' ').slice(1))
     expect(second, second.stderr).toMatchObject({ code: 0 })
     expect(second.stderr).toContain(`resumed ${parts} at step ${step}\n`)
     expect(second.stdout).toMatch(/^done: 180 steps, 60 epochs in /)
@@ -113,6 +117,23 @@ describe('a run that is interrupted', () => {
     const steps = lines.map((line) => (JSON.parse(line) as { step: number }).step)
     expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
   })
+})
+
+test('a limit that has no effect is named, at the start and when a run is resumed', async () => {
+  const out = at('limits')
+  const begun = await pretrain(tiny('--batch', '8', '--steps', '2', '--epochs', '3', '--out', out))
+  expect(begun, begun.stderr).toMatchObject({ code: 0 })
+  expect(begun.stderr).toContain('\n--steps 2 ends the run: --epochs 3 would be 9 steps\n')
+  // Epochs are counted from 1.
+  expect(begun.stderr).toMatch(/^step 1\/2 · epoch 1 · loss /m)
+  const [longer, shorter] = [
+    await pretrain(['--resume', '--epochs', '5', '--out', out]),
+    await pretrain(['--resume', '--epochs', '1', '--steps', '50', '--out', out]),
+  ]
+  expect(longer.stderr).toContain('\n--steps 2 ends the run: --epochs 5 would be 15 steps\n')
+  expect(longer.stdout).toBe('already complete: 2 steps, 0 epochs; --resume continues it with more --steps\n')
+  expect(shorter.stderr).toContain('\n--epochs 1 ends the run after 3 steps, before --steps 50\n')
+  expect(shorter.stdout).toMatch(/^done: 3 steps, 1 epoch/)
 })
 
 test('SIGTERM saves, writes the report, and ends with exit code 143', async () => {
@@ -172,7 +193,7 @@ describe('--config', () => {
     for (const ended of ends) {
       expect(ended, ended.stderr).toMatchObject({ code: 0 })
       expect(ended.stderr).toMatch(
-        /^recorded [\d,]+ dispatches per step with \d+ kernels in [\d.]+ s; \d+ MiB in addition/m,
+        /^recorded in [\d.]+ s: [\d,]+ dispatches of \d+ kernels, \d+ MiB beside the weights$/m,
       )
     }
     expect(await configOf(fromFile)).toMatchObject({
@@ -214,7 +235,8 @@ test('--init says what the network is; config.yaml records it, and the run goes 
   const frozen = ['--init', file, '--freeze-stages', '2']
   const ended = await pretrain([...common, ...frozen, '--steps', '2', '--out', second])
   expect(ended, ended.stderr).toMatchObject({ code: 0 })
-  expect(ended.stderr).toMatch(/^resnet18, width 4: [\d,]+ parameters, [\d,]+ of them frozen; 2 steps/m)
+  expect(ended.stderr).toMatch(/^resnet18, width 4: [\d,]+ parameters, [\d,]+ of them frozen$/m)
+  expect(ended.stderr).toMatch(/^2 steps of 8 images × 2 views; an epoch has 3$/m)
   expect(ended.stderr).toContain(`initial weights of the backbone: ${file}\n`)
   expect(await configOf(second)).toMatchObject({ init: file, freezeStages: 2, width: 4, stemRelu: false })
 
@@ -228,7 +250,7 @@ test('--init says what the network is; config.yaml records it, and the run goes 
   expect(resumed.stdout).toMatch(/^done: 3 steps/)
 })
 
-test('BYOL uses two views by default; the last line says how long steps waited for streamed images', async () => {
+test('BYOL uses two views by default', async () => {
   const out = at('byol')
   const objective = ['--objective', 'byol', '--predictor-hidden', '16', '--batch', '8', '--steps', '4', '--stream']
   const size = ['--data-dir', data, '--width', '4', '--image-size', '8', '--projector-dim', '8', '--online-probe']
@@ -236,7 +258,7 @@ test('BYOL uses two views by default; the last line says how long steps waited f
   const ended = await pretrain([...size, ...objective, '--out', out])
   expect(ended, ended.stderr).toMatchObject({ code: 0 })
   expect(ended.stdout).toMatch(
-    /^done: 4 steps, 1 epoch in \d+ s at [\d.]+ images\/s, [\d.]+ s of it waiting for images \([\d.]+ %\); saved in /,
+    /^done: 4 steps, 1 epoch in \d+ s at [\d.]+ images\/s(, [^;]* waiting for images.*)?; saved in /,
   )
   expect(ended.stderr).toMatch(/^step 1\/4 .* · … images\/s · … left$/m)
   expect(ended.stderr).toMatch(/^step 4\/4 .* · probe \d+ % \(batch\) · [\d.]+ images\/s · 0 s left$/m)

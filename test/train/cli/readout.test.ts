@@ -115,7 +115,7 @@ describe('embed', () => {
       { dtype: 'F32', shape: [...torchShape], data: formulaParameter(name, torchShape) },
     ])
     await writeFile(file, encodeSafetensors(Object.fromEntries(tensors)))
-    const limited = ['--weights', file, '--limit', '1', '--stem', 'imagenet', '--out', out]
+    const limited = ['--weights', file, '--limit', '1', '--stem', 'imagenet', '--force', '--out', out]
     expect((await embed(...limited)).stdout).toContain(', read at 224×224 pixels, normalised as for ImageNet\n')
     const { metadata } = decodeSafetensors(await readFile(out))
     expect(metadata).toMatchObject({ width: '4', stem: 'imagenet', imageSize: '224', mean: '[0.485,0.456,0.406]' })
@@ -139,6 +139,19 @@ describe('embed', () => {
     expect(python[3]).toMatch(/^safetensors\.torch\.save_file\(weights, '.*it\\'s\.safetensors'\)$/)
   })
 
+  test('a file that exists is replaced only with --force', async () => {
+    const out = join(folder, 'mine.safetensors')
+    await writeFile(out, 'mine')
+    const options = ['--weights', weights, '--limit', '1', '--out', out]
+    await expect(embed(...options)).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error: --out .*mine\.safetensors: exists already; .* --force\n$/),
+    })
+    expect(await readFile(out, 'utf8')).toBe('mine')
+    await embed(...options, '--force')
+    expect(decodeSafetensors(await readFile(out)).tensors.features.shape).toEqual([1, 64])
+  })
+
   describe('of a run', () => {
     const config = resolveConfig({
       dataDir: '',
@@ -155,7 +168,7 @@ describe('embed', () => {
     let own: Float32Array
     const featuresOf = async (...args: string[]) => {
       const out = join(folder, `embedded-${args.length}-${args[1].length}.safetensors`)
-      const { stderr } = await command('embed', '--data-dir', folder, '--out', out, ...args)
+      const { stderr } = await command('embed', '--data-dir', folder, '--force', '--out', out, ...args)
       const { tensors, metadata } = decodeSafetensors(await readFile(out))
       return { features: tensors.features.data as Float32Array, metadata, stderr }
     }
@@ -201,6 +214,19 @@ describe('embed', () => {
     const out = join(folder, 'none.safetensors')
     const cut = join(folder, 'cut.safetensors')
     await writeFile(cut, (await readFile(weights)).subarray(0, 100_000))
+    const changed = async (name: string, change: (tensor: string, data: Float32Array) => void): Promise<string> => {
+      const { tensors } = decodeSafetensors(await readFile(weights))
+      for (const [tensor, { dtype, data }] of Object.entries(tensors))
+        if (dtype === 'F32') change(tensor, data as Float32Array)
+      await writeFile(join(folder, name), encodeSafetensors(tensors))
+      return join(folder, name)
+    }
+    const broken = await changed('nan.safetensors', (tensor, data) => {
+      if (tensor === 'layer3.0.bn2.bias') data[5] = NaN
+    })
+    const collapsed = await changed('collapsed.safetensors', (tensor, data) => {
+      if (/conv|downsample.0/.test(tensor)) data.fill(0)
+    })
     const cases = [
       [
         ['--weights', weights, '--arch', 'resnet34'],
@@ -209,6 +235,8 @@ describe('embed', () => {
       [['--weights', weights, '--stem', 'imagenet'], '--stem imagenet: '],
       [['--weights', cut], 'truncated'],
       [['--weights', join(folder, 'absent')], 'absent: there is no such file'],
+      [['--weights', broken], "nan.safetensors: 'layer3.0.bn2.bias' holds NaN (1 of its 32 values are not finite)"],
+      [['--weights', collapsed], 'all 30 images have the same features: '],
       [['--weights', weights, '--limit', '0'], '--limit 0: must'],
       [['--weights', weights, '--width', '0'], '--width 0: '],
       [['--weights', weights, '--data', 'mnist'], 'unknown data set "mnist"'],
@@ -344,6 +372,10 @@ describe('probe', () => {
       [['--data-dir', folder], /^error: --run or --weights: give exactly one of them\n$/],
       [['--weights', weights, '--average'], /^error: --average: needs --run\n$/],
       [['--run', started, '--seeds', 'two'], /^error: --seeds: 'two' is not a number\n$/],
+      [
+        ['--run', started, '--json', weights],
+        /^error: --json .*resnet18\.safetensors: exists already; [^\n]* --force\n$/,
+      ],
     ] as const
     const refused = ([args, message]: (typeof cases)[number]) =>
       expect(command('probe', ...args)).rejects.toMatchObject({
@@ -367,11 +399,15 @@ describe('views', () => {
     expect(drawn.stdout).toBe(`${out}: 2 images of cifar10, each with 5 views of 8×8 and 4×4 pixels\n`)
     const { width, height } = await sharp(out).metadata()
     expect([width, height]).toEqual([4 + 6 * (128 + 4) + 12, 4 + 2 * (128 + 4)])
-    const recipe = await views('--recipe', 'cifar10-bt-d256-v2', '--out', out)
+    const recipe = await views('--recipe', 'cifar10-bt-d256-v2', '--out', out, '--force')
     expect(recipe.stdout).toContain('each with 2 views of 32×32 pixels')
-    const plain = await views('--augmentation', 'stl', '--image-size', '16', '--out', out)
-    expect(plain.stdout).toContain('each with 8 views of 16×16 pixels')
-    await expect(views('--config', config, '--views', '4', '--out', out)).rejects.toMatchObject({
+    const plain = await views('--augmentation', 'stl', '--image-size', '16', '--out', join(folder, 'plain.png'))
+    expect(plain.stdout).toContain('each with 4 views of 16×16 pixels')
+    await expect(views('--recipe', 'cifar10-bt-d256-v2', '--out', out)).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error: --out .*views\.png: exists already; [^\n]* --force\n$/),
+    })
+    await expect(views('--config', config, '--views', '4', '--out', out, '--force')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining('error: augmentation.crops: 2 + 3 views are not the 4 of an image\n'),
     })

@@ -3,8 +3,9 @@ import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { thisProcess } from '../../../train/node/process_identity.js'
-import { removeAbandoned, temporaryBeside } from '../../../train/node/temporary.js'
+import { thisProcess } from '../../../engine/node/process_identity.mjs'
+import { removeAbandoned, temporaryBeside } from '../../../engine/node/temporary.mjs'
+import { withPredictedNames } from '../../support/predicted_names.js'
 import { checkFolder, readJson, writeAtomically, writeFolderAtomically } from '../../../train/node/files.js'
 
 let folder: string
@@ -121,4 +122,21 @@ test('checkFolder says that a file system is read-only, and refuses an empty nam
   // Folders of the kernel cannot be written to, by nobody.
   const refused = checkFolder('--out', '/proc/self/fd/out').catch((error: Error) => error.message)
   if (existsSync('/proc/self')) expect(await refused).toMatch(/^--out \/proc\/self\/fd\/out: cannot be written to \(E/)
+})
+
+test('a link at a temporary name that somebody has guessed is not followed', async () => {
+  const victim = join(folder, 'victim')
+  await mkdir(victim)
+  await writeFile(join(victim, 'file'), 'untouched')
+  const place = join(folder, 'place')
+  await mkdir(place)
+  await withPredictedNames(async () => {
+    await symlink(join(victim, 'file'), temporaryBeside(join(place, 'file')))
+    await expect(writeAtomically(join(place, 'file'), 'evil')).rejects.toThrow('EEXIST')
+    await symlink(victim, temporaryBeside(join(place, 'set')))
+    const fill = (temporary: string) => writeFile(join(temporary, 'file'), 'evil')
+    await expect(writeFolderAtomically(join(place, 'set'), fill)).rejects.toThrow('EEXIST')
+  })
+  expect(await readFile(join(victim, 'file'), 'utf8')).toBe('untouched')
+  expect(await readdir(place)).toEqual([])
 })

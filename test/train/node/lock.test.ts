@@ -5,7 +5,7 @@ import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { LockedError, takeLock, waitForLock } from '../../../train/node/lock.js'
-import { liveness, thisProcess } from '../../../train/node/process_identity.js'
+import { liveness, thisProcess } from '../../../engine/node/process_identity.mjs'
 
 let folder: string
 let lock: string

@@ -4,6 +4,7 @@ import {
   assign,
   constant,
   gradients,
+  input,
   matmul,
   Purpose,
   RandomStream,
@@ -12,9 +13,13 @@ import {
   subtract,
   sum,
   variable,
+  type Value,
 } from '../../../engine/index.js'
 import { spectral } from '../../../train/objectives/spectral.js'
+import type { LossParts } from '../../../train/objectives/views.js'
+import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
+import { formulaTensor } from '../../support/formula.js'
 
 const [POINTS, REACH, BETA, STEPS, RATE] = [9, 1, 0.6, 400, 0.1]
 const VIEWS = 2 * REACH + 1
@@ -79,4 +84,35 @@ test('gradient descent converges to the closed form of the squared scales and of
     program.destroy()
     on.release(table)
   }
+})
+
+test.each([
+  ['more rows than columns', 2, 5, 3],
+  ['more columns than rows', 3, 2, 17],
+])('the loss and its parts equal the definition in f64: %s', async (_, views, batch, d) => {
+  const on = await engine()
+  const rows = views * batch
+  const z = formulaTensor('spectral/z', [rows, d])
+  const parts: LossParts = {}
+  const loss = spectral(input('z', [rows, d]), { views, beta: BETA }, parts)
+  const program = await on.compile({ outputs: { loss, ...(parts as Record<string, Value>) } })
+  await program.run({ z })
+  const at = (row: number, k: number): number => z[row * d + k]
+  let [invariance, orthogonality] = [0, 0]
+  for (let k = 0; k < d; k++) {
+    for (let b = 0; b < batch; b++) {
+      const values = Array.from({ length: views }, (_, a) => at(a * batch + b, k))
+      const centre = values.reduce((sum, v) => sum + v, 0) / views
+      invariance += values.reduce((sum, v) => sum + (centre - v) ** 2, 0) / rows
+    }
+    for (let l = 0; l < d; l++) {
+      let product = 0
+      for (let row = 0; row < rows; row++) product += (at(row, k) * at(row, l)) / rows
+      orthogonality += BETA * (product - (k === l ? 1 : 0)) ** 2
+    }
+  }
+  expectClose('invariance', await program.read('invariance'), [invariance], 1e-5)
+  expectClose('orthogonality', await program.read('orthogonality'), [orthogonality], 1e-5)
+  expectClose('loss', await program.read('loss'), [invariance + orthogonality], 1e-5)
+  program.destroy()
 })

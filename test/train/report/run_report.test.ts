@@ -39,9 +39,19 @@ test('a report has the curves, spectra, views, warnings and the configuration, a
   expect(page).toContain('a &lt;run&gt;')
   expect(page).toContain('The run has not ended: 40 of 80 steps in 40 s of training')
   expect(page).toContain('α = 1.30')
+  // Means of 30 / step over the steps 1 to 10 and 31 to 40.
+  expect(page).toContain('loss from 8.787 to 0.8507 (means of the first and the last 10 steps)')
+  expect(page).toContain('Faint lines show each step, strong lines the running mean.')
   expect(page).toMatch(/class="warning">\s*Step 30: the features have collapsed: raise lambda/)
   expect(page).toMatch(/augmentation\.size<\/dt>\s*<dd>16</)
   expect(page).not.toMatch(/https?:/)
+})
+
+test('the caption of a long run says what its faint lines are', async () => {
+  const metrics = Array.from({ length: 700 }, (_, i) => ({ ...figures.metrics[0], step: i + 1, steps: 700 }))
+  const page = await runReport({ ...figures, metrics })
+  expect(page).toContain('Faint lines show means of 3 steps, strong lines the running mean.')
+  expect(page).toContain('loss from 30 to 30 (means of the first and the last 35 steps)')
 })
 
 test('sections without figures are left out', async () => {

@@ -57,6 +57,29 @@ describe('the last checkpoints can be resumed from', () => {
     expect(statesIn(files)).toEqual(steps.map(stateOf))
   })
 
+  const weightsIn = (files: Files) =>
+    [...files.keys()].flatMap((path) => /step-0*(\d+)\/model\.safetensors$/.exec(path)?.[1] ?? []).map(Number)
+
+  test.each([
+    [0, [9]],
+    [2, [6, 9]],
+    [3, [9]],
+  ])('of the others the weights stay every %d epochs, as keepWeights says', async (keepWeights, steps) => {
+    const files: Files = new Map()
+    await run(files, { keep: 1, keepWeights })
+    expect(weightsIn(files)).toEqual(steps)
+    expect(statesIn(files)).toEqual([stateOf(9)])
+  })
+
+  test('what a run has kept stays when it is resumed with another keepWeights', async () => {
+    const files = new Map(done)
+    await run(files, { keep: 1, keepWeights: 0, resume: true }, { epochs: 5 })
+    expect(weightsIn(files)).toEqual([3, 6, 9, 15])
+    await expect(run(new Map(), { keepWeights: -1 })).rejects.toThrow(
+      '`keepWeights` -1: must be a whole number of at least 0',
+    )
+  })
+
   test.each([0, 1.5, NaN])('keep %d is refused', async (keep) => {
     await expect(run(new Map(), { keep })).rejects.toThrow(`\`keep\` ${keep}: must be a whole number of at least 1`)
   })

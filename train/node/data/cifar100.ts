@@ -12,7 +12,7 @@ import { archiveFolder, missingFile, type OfficialArchive } from './official_arc
 const ARCHIVE: OfficialArchive = {
   title: 'CIFAR-100',
   address: 'https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz',
-  md5: '03b5dce01913d631647c71ecec9e9cb8',
+  sha256: '58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec',
   folder: 'cifar-100-binary',
   files: ['train.bin', 'test.bin'],
 }

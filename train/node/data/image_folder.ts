@@ -14,7 +14,7 @@
 import { createHash } from 'node:crypto'
 import { basename, join, resolve } from 'node:path'
 import { printable } from '../../../engine/node/command.js'
-import { openCache } from '../../../engine/node/drivers.mjs'
+import { openCache } from '../../../engine/node/cache_folder.mjs'
 import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
 import { imageBytes, type Split } from '../../data/dataset.js'
 import { resizeFilters } from '../../data/resample.js'
@@ -39,6 +39,18 @@ export const imageFolder: DatasetLoader = {
   async count(split, options) {
     const { files } = await list(await userFolder(options), split)
     return files.length
+  },
+
+  async labelled(options) {
+    const root = await userFolder(options)
+    for (const split of ['train', 'test'] as const) {
+      const listing = await list(root, split).catch((error: unknown) => {
+        if (error instanceof MissingSplitError) return undefined
+        throw error
+      })
+      if (!listing?.labels.length) return false
+    }
+    return true
   },
 
   async load(split, options) {

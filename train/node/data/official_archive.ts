@@ -5,7 +5,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { extract } from 'tar'
-import { openCache } from '../../../engine/node/drivers.mjs'
+import { openCache } from '../../../engine/node/cache_folder.mjs'
 import { errorCode, unreadable, writeFolderAtomically } from '../files.js'
 import { waitForLock } from '../lock.js'
 import { MissingSplitError, type LoadOptions } from '../../data/registry.js'
@@ -19,8 +19,8 @@ export interface OfficialArchive {
   title: string
   /** URL; ends in the file name of the archive. */
   address: string
-  /** md5 of the archive, in hexadecimal. */
-  md5: string
+  /** sha256 of the archive, in hexadecimal. */
+  sha256: string
   /** The only folder in the archive. */
   folder: string
   /** Files that identify this folder under another name. */
@@ -38,7 +38,7 @@ export async function archiveFolder(
   archive: OfficialArchive,
   { dataDir, cacheDir, progress = terminalProgress(), onWarning = console.error }: LoadOptions,
 ): Promise<string> {
-  const { title, address, md5, folder, files } = archive
+  const { title, address, sha256, folder, files } = archive
   const base = dataDir ?? cacheDir ?? openCache()
   if (dataDir !== undefined && !(await kindOf(dataDir))?.isDirectory())
     throw new Error(`data folder ${dataDir} does not exist; name a folder that holds ${folder}/ or its archive`)
@@ -50,12 +50,12 @@ export async function archiveFolder(
   const found = await kindOf(path)
   if (!found?.isFile())
     throw new Error(
-      `${title} is not in ${base}: download ${address} (md5 ${md5}) into that folder and run this again, ` +
+      `${title} is not in ${base}: download ${address} (sha256 ${sha256}) into that folder and run this again, ` +
         `or name the folder that holds it as \`dataDir\``,
     )
-  const sum = await md5Of(path, found.size, progress)
-  if (sum !== md5)
-    throw new Error(`${path}: its md5 is ${sum}, not the official ${md5}: download it again from ${address}`)
+  const sum = await sha256Of(path, found.size, progress)
+  if (sum !== sha256)
+    throw new Error(`${path}: its sha256 is ${sum}, not the official ${sha256}: download it again from ${address}`)
   const release = await waitForLock(`${inside}.lock`, inside, { onWait: onWarning })
   const isWhole = async (): Promise<boolean> => (await kindOf(inside))?.isDirectory() ?? false
   try {
@@ -70,10 +70,10 @@ export async function archiveFolder(
 
 const kindOf = (path: string) => stat(path).catch(() => undefined)
 
-async function md5Of(path: string, bytes: number, progress: ProgressReporter): Promise<string> {
+async function sha256Of(path: string, bytes: number, progress: ProgressReporter): Promise<string> {
   const task = progress.begin('checking the archive', bytes, 'bytes')
   try {
-    const hash = createHash('md5')
+    const hash = createHash('sha256')
     let done = 0
     for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) {
       hash.update(chunk as Buffer)

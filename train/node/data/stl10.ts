@@ -15,7 +15,7 @@ import { archiveFolder, missingFile, type OfficialArchive } from './official_arc
 const ARCHIVE: OfficialArchive = {
   title: 'STL-10',
   address: 'http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz',
-  md5: '91f7769df0f17e558f3565bffb0c7dfb',
+  sha256: 'f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866',
   folder: 'stl10_binary',
   files: ['train_X.bin', 'test_X.bin', 'unlabeled_X.bin'],
 }

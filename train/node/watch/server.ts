@@ -23,6 +23,8 @@ export type WatchServer = LocalServer
 export interface WatchServerOptions extends WatcherOptions {
   /** The port to listen on, 0 for any; by default 6006 or the next free one. */
   port?: number
+  /** Milliseconds in which a client must have sent its request; 10,000 by default. */
+  requestMs?: number
 }
 
 /** What an event `runs` holds. */
@@ -57,10 +59,10 @@ const contentTypes: Record<string, string> = {
  */
 export async function startWatchServer(
   folders: readonly string[],
-  { port, ...options }: WatchServerOptions = {},
+  { port, requestMs, ...options }: WatchServerOptions = {},
 ): Promise<WatchServer> {
   const watcher = new RunWatcher(folders, options)
-  return serveLocally(watchApp(watcher), { port, firstPort: DEFAULT_PORT })
+  return serveLocally(watchApp(watcher), { port, firstPort: DEFAULT_PORT, requestMs })
 }
 
 /** The requests that the server answers. */

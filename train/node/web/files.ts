@@ -34,7 +34,7 @@ export async function pageFiles(): Promise<Bundle> {
   const isBuilt = existsSync(join(folder, BUNDLE[0]))
   if (!isBuilt) {
     // No literal: the build must not follow this import, because a package has no bundler.
-    const bundler = new URL('./bundle.mjs', import.meta.url).href
+    const bundler = new URL('./bundle.ts', import.meta.url).href
     const { bundlePage } = (await import(bundler)) as { bundlePage(): Promise<Bundle> }
     for (const [name, bytes] of await bundlePage()) files.set(name, bytes)
   }

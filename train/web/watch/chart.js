@@ -13,6 +13,7 @@ import { bytes } from './format.js'
  * @property {number} slot of the run, for its colour
  * @property {string} [note] shown beside the name
  * @property {string} [value] shown while the cursor is elsewhere; by default the latest value
+ * @property {boolean} [faint] an earlier state of a run: drawn faintly, and neither in the legend nor in the table
  * @property {number[]} x ascending
  * @property {number[]} y
  */
@@ -27,6 +28,7 @@ import { bytes } from './format.js'
  * @property {boolean} [logX]
  * @property {boolean} logY
  * @property {boolean} [zooms] dragging chooses a range of x
+ * @property {string} [hint] a sentence below the chart
  */
 
 /**
@@ -38,6 +40,9 @@ import { bytes } from './format.js'
 const COLORS = 8
 const DASHES = [[], [9, 4], [2, 3], [9, 3, 2, 3]]
 const HEIGHT = 220
+const FAINT = 0.28
+/** Pixels of the dot on a line at the cursor. */
+const DOT = 6
 const TABLE_ROWS = 12
 /** Steps of an axis of bytes. */
 const POWERS_OF_TWO = Array.from({ length: 50 }, (_, i) => 2 ** i)
@@ -76,7 +81,9 @@ const dashOf = (slot) => DASHES[Math.floor(slot / COLORS) % DASHES.length]
 export class Chart {
   /** @type {uPlot | undefined} */
   #plot
-  /** @type {Line[]} */
+  /** All lines that are drawn. @type {Line[]} */
+  #drawn = []
+  /** Those that are not faint. @type {Line[]} */
   #lines = []
   /** @type {ChartOptions} */
   #options
@@ -87,6 +94,7 @@ export class Chart {
   #logButton
   #plotAt = element('div', { class: 'plot', role: 'img' })
   #legend = element('ul', { class: 'legend' })
+  #hint = element('p', { class: 'faint' })
   #table = element('table')
   #details = element('details', { ontoggle: () => this.#fillTable() })
   #observers
@@ -111,6 +119,7 @@ export class Chart {
       element('header', {}, element('h3', { id: `title-${id}` }, title), this.#logButton),
       this.#plotAt,
       this.#legend,
+      this.#hint,
       this.#details,
     )
     const resized = new ResizeObserver(() => this.#plot?.setSize({ width: this.#plotAt.clientWidth, height: HEIGHT }))
@@ -130,7 +139,11 @@ export class Chart {
   /** @param {Line[]} lines @param {ChartOptions} options */
   show(lines, options) {
     this.#options = options
-    this.#lines = lines
+    // The lines of the present come last, on top of the faint ones.
+    this.#lines = lines.filter(({ faint }) => !faint)
+    this.#drawn = [...lines.filter(({ faint }) => faint), ...this.#lines]
+    setText(this.#hint, options.hint ?? '')
+    this.#hint.hidden = !options.hint
     this.#logButton.setAttribute('aria-pressed', String(options.logY))
     this.#logButton.hidden = !options.zooms || !lines.some(({ y }) => y.some((value) => value > 0))
     this.#plotAt.setAttribute('aria-label', this.#sentence())
@@ -156,8 +169,8 @@ export class Chart {
   #draw() {
     this.#stale = false
     const { logX, logY, xTitle } = this.#options
-    const data = joined(this.#lines, logX, logY)
-    const shape = JSON.stringify([logX, logY, xTitle, this.#lines.map(({ id, slot }) => [id, slot])])
+    const data = joined(this.#drawn, logX, logY)
+    const shape = JSON.stringify([logX, logY, xTitle, this.#drawn.map(({ id, slot, faint }) => [id, slot, faint])])
     if (shape === this.#shape && this.#plot) {
       this.#plot.setData(data)
       return
@@ -195,17 +208,19 @@ export class Chart {
       ],
       series: [
         {},
-        ...this.#lines.map(({ name, slot }) => ({
+        ...this.#drawn.map(({ name, slot, faint }) => ({
           label: name,
           stroke: colorIn(colorOf(slot)),
-          width: 1.6,
+          alpha: faint ? FAINT : 1,
+          width: faint ? 1 : 1.6,
           dash: dashOf(slot),
-          points: { fill: colors.card },
+          points: faint ? { show: false } : { fill: colors.card },
           spanGaps: true,
         })),
       ],
       cursor: {
         ...(zooms && { sync: { key: 'runs' } }),
+        points: { size: (_, series) => (this.#drawn[series - 1]?.faint ? 0 : DOT) },
         drag: { x: Boolean(zooms), y: false, setScale: false },
         bind: {
           dblclick: () => () => {
@@ -318,5 +333,12 @@ function joined(lines, logX, logY) {
 /** Room for the longest label. @type {uPlot.Axis.Size} */
 const axisSize = (_, values) => 16 + 6.6 * Math.max(3, ...(values ?? []).map((value) => value.length))
 
-/** On a logarithmic axis labels at 1, 2 and 5 times powers of ten suffice. @type {uPlot.Axis.Filter} */
-const sparseTicks = (_, splits) => splits.map((value) => (/^[125](\.0*)?e/.test(value.toExponential(6)) ? value : null))
+/** More powers of ten than these have no room for labels between them. */
+const FEW_DECADES = 3
+
+/** On a logarithmic axis labels at 1, 2 and 5 times powers of ten suffice, or at powers of ten. @type {uPlot.Axis.Filter} */
+const sparseTicks = (_, splits) => {
+  const decades = Math.log10(splits[splits.length - 1] / splits[0])
+  const labelled = decades > FEW_DECADES ? /^1(\.0*)?e/ : /^[125](\.0*)?e/
+  return splits.map((value) => (labelled.test(value.toExponential(6)) ? value : null))
+}

@@ -40,6 +40,9 @@ for (const name of ['k', 'bank', 'queries']) hidden.add(`online.${name}`)
 const noisy = /^metrics\.(loss|parts\..*|probeTop1|imagesPerSecond|waitMs)$/s
 
 const SPECTRUM = 'spectrum'
+/** Earlier spectra that are drawn faintly: of one run, and of all runs together. */
+const MOST_EARLIER = 4
+const MOST_EARLIER_OF_ALL = 6
 const axisTitles = { step: 'steps', epoch: 'epochs', hours: 'hours' }
 
 /** The chart of a series. @param {string} series @returns {Known | undefined} */
@@ -62,6 +65,14 @@ function smoothed(values, rate) {
     return average / weight
   })
 }
+
+/**
+ * At most `most` of the items, evenly spread, the first among them.
+ *
+ * @template T @param {T[]} items @param {number} most
+ */
+const spread = (items, most) =>
+  items.length <= most ? items : Array.from({ length: most }, (_, i) => items[Math.floor((i * items.length) / most)])
 
 export class Charts {
   /** @type {Map<string, Chart>} */
@@ -114,17 +125,32 @@ export class Charts {
 
   /** @param {{ run: RunSummary, name: string }[]} shown @param {SeriesStore} store */
   #showSpectrum(shown, store) {
-    const lines = shown.flatMap(({ run, name }) => {
-      const spectrum = store.spectra(run.id).at(-1)
-      if (!spectrum) return []
-      const { step, alpha, eigenvalues } = spectrum
-      const x = eigenvalues.map((_, i) => i + 1)
-      const value = alpha === undefined ? '' : `α ${number(alpha)}`
-      return [{ id: run.id, name, slot: run.slot, note: `step ${whole(step)}`, value, x, y: eigenvalues }]
+    const having = shown.filter(({ run }) => store.spectra(run.id).length > 0)
+    if (having.length === 0) return false
+    const most = Math.min(MOST_EARLIER, Math.floor(MOST_EARLIER_OF_ALL / having.length))
+    /** @type {string[]} */
+    const earlierSteps = []
+    const lines = having.flatMap(({ run, name }) => {
+      const spectra = store.spectra(run.id)
+      const newest = spectra[spectra.length - 1]
+      const earlier = spread(spectra.slice(0, -1), most)
+      if (earlier.length)
+        earlierSteps.push(`${having.length > 1 ? `${name} ` : ''}${earlier.map(({ step }) => whole(step)).join(', ')}`)
+      const value = newest.alpha === undefined ? '' : `α ${number(newest.alpha)}`
+      return [...earlier, newest].map((spectrum) => ({
+        id: run.id,
+        name,
+        slot: run.slot,
+        note: `step ${whole(spectrum.step)}`,
+        value,
+        x: spectrum.eigenvalues.map((_, i) => i + 1),
+        y: spectrum.eigenvalues,
+        faint: spectrum !== newest,
+      }))
     })
-    if (lines.length === 0) return false
+    const hint = earlierSteps.length ? `Faint lines are earlier steps: ${earlierSteps.join('; ')}.` : undefined
     const chart = { id: SPECTRUM, title: 'Eigenvalues of the features', group: 'Features', format: number }
-    this.#place(chart, lines, { xTitle: 'rank', formatX: whole, logX: true, logY: true })
+    this.#place(chart, lines, { xTitle: 'rank', formatX: whole, logX: true, logY: true, hint })
     return true
   }
 

@@ -33,6 +33,9 @@ const charts = new Charts({
   },
 })
 
+/** Whether the server has told which runs there are. */
+let told = false
+
 /** Runs in the order in which the server found them. */
 const sorted = () => [...runs.values()].sort((a, b) => a.slot - b.slot)
 
@@ -69,14 +72,18 @@ function draw() {
   showConfiguration(shown, choice.allFields)
   const running = all.filter(({ state }) => state === 'running').length
   document.title = `${running ? `${running} running` : 'Runs'} · webgpu-ssl`
-  byId('empty').hidden = shown.length > 0
-  setText(
-    byId('empty'),
-    all.length === 0
-      ? 'There is no run in these folders yet. A new one appears here by itself.'
-      : 'No run is chosen. Choose some in the list.',
-  )
+  const note = noteFor(all, shown)
+  setText(byId('empty'), note)
+  byId('empty').hidden = note === ''
   tellNews(shown)
+}
+
+/** What stands in the place of charts. @param {RunSummary[]} all @param {{ run: RunSummary }[]} shown */
+function noteFor(all, shown) {
+  if (!told) return 'Loading runs …'
+  if (all.length === 0) return 'There is no run in these folders yet. A new one appears here by itself.'
+  if (shown.length === 0) return 'No run is chosen. Choose some in the list.'
+  return shown.every(({ run }) => store.loads(run.id)) ? 'Loading charts …' : ''
 }
 
 /** @param {string} id @param {boolean} on */
@@ -198,6 +205,7 @@ function follow() {
   })
   source.addEventListener('runs', (event) => {
     const { all, runs: some, gone } = /** @type {RunsEvent} */ (JSON.parse(event.data))
+    told = true
     if (all) {
       runs.clear()
       store.expire()

@@ -36,6 +36,12 @@ export class SeriesStore {
   /** @param {string} id @returns {SpectrumLine[]} */
   spectra = (id) => this.#held.get(id)?.spectra ?? []
 
+  /** Whether the first series of a run are on their way. @param {string} id */
+  loads = (id) => {
+    const held = this.#held.get(id)
+    return !held || (held.loading !== undefined && Object.keys(held.series).length === 0)
+  }
+
   /** @param {string} id */
   forget = (id) => void this.#held.delete(id)
 

@@ -18,6 +18,7 @@ import type { Variant } from '../../../../engine/ops/products/work.js'
 import { expectClose } from '../../../support/check.js'
 import { engine } from '../../../support/engine.js'
 import { formulaTensor } from '../../../support/formula.js'
+import { guard } from '../../../support/guards.js'
 import * as reference from '../../../support/reference/index.js'
 import { tensor64, type Tensor64 } from '../../../support/reference/index.js'
 import { emulated } from './emulated_matrices.js'
@@ -44,15 +45,16 @@ function kernels(): Record<string, string> {
 }
 
 /**
- * An engine on the tests' device that treats it as a GPU. There is one for each target, so that pipelines are reused.
+ * An engine on the tests' device that treats it as a GPU. There is one for each target, and all have the same pipelines.
  */
 export async function gpuEngine(target: Partial<Target> = {}): Promise<Engine> {
   const own = await engine()
   const key = JSON.stringify(target)
   let gpu = engines.get(key)
   if (!gpu) {
-    gpu = new Engine(own.device, own.info, kernels())
-    Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target } })
+    gpu = guard(new Engine(own.device, own.info, kernels()))
+    const [first = gpu] = engines.values()
+    Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target }, pipelines: first.pipelines })
     engines.set(key, gpu)
   }
   return gpu

@@ -94,17 +94,17 @@ describe('STL-10', () => {
 
 describe('an official archive', () => {
   const address = 'https://example.org/data/tiny.tar.gz'
-  const archiveOf = (md5: string): OfficialArchive => ({
+  const archiveOf = (sha256: string): OfficialArchive => ({
     title: 'Tiny',
     address,
-    md5,
+    sha256,
     folder: 'tiny',
     files: ['a.bin', 'b.bin'],
   })
-  const locate = (md5: string, options: object) =>
-    archiveFolder(archiveOf(md5), { progress: silentProgress, ...options })
+  const locate = (sha256: string, options: object) =>
+    archiveFolder(archiveOf(sha256), { progress: silentProgress, ...options })
 
-  /** tiny.tar.gz in the folder; returns its md5. */
+  /** tiny.tar.gz in the folder; returns its sha256. */
   async function archive(): Promise<string> {
     const source = join(folder, 'source', 'tiny')
     await mkdir(join(source, 'deeper'), { recursive: true })
@@ -112,34 +112,34 @@ describe('an official archive', () => {
     await writeFile(join(source, 'deeper', 'notes.txt'), 'notes')
     await create({ file: join(folder, 'tiny.tar.gz'), gzip: true, cwd: join(folder, 'source') }, ['tiny'])
     await rm(join(folder, 'source'), { recursive: true })
-    return createHash('md5')
+    return createHash('sha256')
       .update(await readFile(join(folder, 'tiny.tar.gz')))
       .digest('hex')
   }
 
   test('is checked and unpacked beside itself, once', async () => {
-    const md5 = await archive()
+    const sha256 = await archive()
     const inside = join(folder, 'tiny')
-    expect(await locate(md5, { cacheDir: folder })).toBe(inside)
+    expect(await locate(sha256, { cacheDir: folder })).toBe(inside)
     expect((await readdir(inside)).sort()).toEqual(['a.bin', 'deeper'])
     expect(await readFile(join(inside, 'a.bin'), 'utf8')).toBe('pixels')
     expect(await readFile(join(inside, 'deeper', 'notes.txt'), 'utf8')).toBe('notes')
     await rm(join(folder, 'tiny.tar.gz'))
-    expect(await locate(md5, { dataDir: folder })).toBe(inside)
-    expect(await locate(md5, { dataDir: inside })).toBe(inside)
+    expect(await locate(sha256, { dataDir: folder })).toBe(inside)
+    expect(await locate(sha256, { dataDir: inside })).toBe(inside)
   })
 
   test('that is not the official one, or is truncated, leaves nothing behind', async () => {
-    const md5 = await archive()
+    const sha256 = await archive()
     const path = join(folder, 'tiny.tar.gz')
     const bytes = await readFile(path)
     await writeFile(path, bytes.subarray(0, bytes.length - 20))
     const message = new RegExp(
-      `^${path}: its md5 is \\w{32}, not the official ${md5}: download it again from ${address}$`,
+      `^${path}: its sha256 is \\w{64}, not the official ${sha256}: download it again from ${address}$`,
     )
-    await expect(locate(md5, { cacheDir: folder })).rejects.toThrow(message)
+    await expect(locate(sha256, { cacheDir: folder })).rejects.toThrow(message)
     // An archive with the right checksum that cannot be unpacked.
-    const cut = createHash('md5')
+    const cut = createHash('sha256')
       .update(bytes.subarray(0, bytes.length - 20))
       .digest('hex')
     await expect(locate(cut, { cacheDir: folder })).rejects.toThrow(`${path}: cannot be unpacked (`)
@@ -147,7 +147,7 @@ describe('an official archive', () => {
   })
 
   test('that is missing gives the official address and the folder for it', async () => {
-    const message = `Tiny is not in ${folder}: download ${address} (md5 123) into that folder and run this again, or name`
+    const message = `Tiny is not in ${folder}: download ${address} (sha256 123) into that folder and run this again, or name`
     await expect(locate('123', { cacheDir: folder })).rejects.toThrow(message)
     await expect(locate('123', { dataDir: folder })).rejects.toThrow(message)
     const nowhere = join(folder, 'nowhere')

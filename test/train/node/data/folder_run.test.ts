@@ -8,8 +8,10 @@ import sharp from 'sharp'
 import { parse } from 'yaml'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Purpose, RandomStream } from '../../../../engine/index.js'
-import { cacheFolder } from '../../../../engine/node/drivers.mjs'
+import { cacheFolder } from '../../../../engine/node/cache_folder.mjs'
 import { openRun } from '../../../../train/node/run_folder.js'
+import { pictureDefaults } from '../../../../train/cli/picture_defaults.js'
+import { imageFolder } from '../../../../train/node/data/image_folder.js'
 import { loadModel } from '../../../../train/node/weights.js'
 import { resolveConfig } from '../../../../train/config/config.js'
 import { fromArrays, inMemory } from '../../../../train/data/dataset.js'
@@ -83,17 +85,48 @@ test('with defaults a run chooses its sizes, writes them to its configuration an
   const base = `--data folder --data-dir ${pictures} --width 4 --image-size 8 --resize bilinear --no-tune --out ${out}`
   const { stderr } = await command('pretrain', `${base} --steps 1`)
   expect(stderr).toContain('24 pictures: chose --batch 4, --resolution 10\n')
+  expect(stderr).toContain('\n24 pictures teach little: use thousands, or start from weights with --init\n')
   const written = async () => parse(await readFile(join(out, 'config.yaml'), 'utf8')) as object
   expect(await written()).toMatchObject({ batch: 4, resolution: 10, resize: 'bilinear', stem: 'imagenet', steps: 1 })
   const resumed = await command('pretrain', `--resume --steps 2 --no-tune --out ${out}`)
   expect(resumed.stdout).toMatch(/^done: 2 steps/)
   expect(resumed.stderr).not.toContain('chose')
   expect(await written()).toMatchObject({ batch: 4, resolution: 10, resize: 'bilinear', steps: 2 })
-  // The readout packs as the run did.
-  await command('embed', `--run ${out} --out ${join(folder, 'features.safetensors')}`)
+  // The command that `pretrain` proposes packs as the run did.
+  const proposed = /^ {2}(?:npm run|npx webgpu-ssl) embed (?:-- )?(.*)$/m.exec(resumed.stderr)![1]
+  expect(proposed).toBe(`--run ${out} --out ${join(out, 'features.safetensors')}`)
+  expect(resumed.stderr).toMatch(/^ {2}(npm run|npx webgpu-ssl) probe (-- )?--run /m)
+  await command('embed', proposed)
   expect(
     (await packedFolders()).filter((name) => name.includes('-test-')).every((name) => name.includes('bilinear')),
   ).toBe(true)
+})
+
+test('views draws what a run on the same pictures would draw', async () => {
+  const out = join(folder, 'views.png')
+  const { views, augmentation } = pictureDefaults(
+    { data: 'folder', dataDir: pictures },
+    await engine(),
+    24,
+    imageFolder.side,
+  ).config
+  const { stdout } = await command('views', `--data folder --data-dir ${pictures} --images 2 --out ${out}`)
+  const side = augmentation.size
+  expect(stdout).toBe(`${out}: 2 images of ${basename(pictures)}, each with ${views} views of ${side}×${side} pixels\n`)
+})
+
+test('a probe of pictures without labels, or without test pictures, names the ways out', async () => {
+  const run = join(folder, 'defaults')
+  for (const dataDir of [join(pictures, 'train'), join(pictures, 'train', 'cat')]) {
+    const before = await packedFolders()
+    const failed = await command('probe', `--run ${run} --data-dir ${dataDir}`).catch((e: unknown) => e)
+    const { code, stderr } = failed as { code: number; stderr: string }
+    expect(code).toBe(1)
+    expect(stderr).toMatch(
+      /^error: [^\n]*: a probe needs labels: [^\n]* train\/CLASS\/ [^\n]* val\/CLASS\/; [^\n]*: (npm run|npx webgpu-ssl) embed [^\n]*\n$/,
+    )
+    expect(await packedFolders()).toEqual(before)
+  }
 })
 
 test('a run pretrains on a share of each class, and features from the packed file equal features from memory', async () => {

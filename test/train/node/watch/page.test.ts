@@ -81,6 +81,22 @@ describe.skipIf(noChromium('page.test.ts'))('the page of watch', () => {
     await eventually(() => page.locator('#config mark').count()).toBe(4)
   })
 
+  test('draws earlier spectra too, and says which', async () => {
+    await eventually(() => chart('spectrum').locator('.faint').textContent()).toBe(
+      'Faint lines are earlier steps: first 50, 100, 150; second 50.',
+    )
+    await page.getByRole('checkbox', { name: /^first/ }).uncheck()
+    await eventually(() => chart('spectrum').locator('.faint').textContent()).toBe('Faint lines are earlier steps: 50.')
+  })
+
+  test('says that it loads until it knows the runs', async () => {
+    await page.route('**/api/events', () => undefined)
+    await page.reload({ waitUntil: 'domcontentloaded' })
+    await eventually(() => page.locator('#empty').textContent()).toBe('Loading runs …')
+    expect(await page.locator('#empty').isVisible()).toBe(true)
+    expect(await page.getByRole('heading', { name: 'Latest values' }).isVisible()).toBe(false)
+  })
+
   test('follows a run without a reload', async () => {
     await eventually(() => cells('second')).toContain('100 of 1,000')
     await chart('loss').locator('canvas').waitFor()
@@ -193,6 +209,13 @@ describe.skipIf(noChromium('page.test.ts'))('the page of watch', () => {
     )
     expect(nameless).toEqual([])
     expect(await page.locator('#news').getAttribute('aria-live')).toBe('polite')
+  })
+
+  test.each([1000, 1280])('shows all latest values in a window of %i pixels', async (width) => {
+    await page.setViewportSize({ width, height: 800 })
+    await eventually(() => cells('first')).toContain('3 GiB')
+    const cut = await page.locator('#latest').evaluate((table) => table.scrollWidth > table.parentElement!.clientWidth)
+    expect(cut).toBe(false)
   })
 
   test.each([400, 1280])('fits a window of %i pixels', async (width) => {

@@ -1,0 +1,73 @@
+/** Which test files use a kernel or call a function. It is recorded once for each version of the tests. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { COPIES, isAsked, isNumericTest } from './files.js'
+import { hash, type Mutant } from './mutant.js'
+import { Runner } from './runner.js'
+import type { Workplace } from './workplace.js'
+
+interface Recorded {
+  /** Hash of the test file and of what test files share. */
+  readonly text: string
+  readonly seconds: number
+  readonly kernels: readonly string[]
+  /** Called functions as `path#name`. */
+  readonly functions: readonly string[]
+}
+
+export class Coverage {
+  private constructor(private readonly tests: ReadonlyMap<string, Recorded>) {}
+
+  /**
+   * Reads what is known from a file, and runs the test files that are new or have changed.
+   *
+   * @throws Error if a test fails without any mutant
+   */
+  static async of(place: Workplace, path: string, say: (line: string) => void): Promise<Coverage> {
+    const known: Record<string, Recorded> = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
+    const files = place.files.filter(isNumericTest)
+    const helpers = place.files.filter((file) => /^test\/(?!mutate\/).*(?<!\.test)\.ts$/.test(file))
+    const shared = hash(...helpers.map(place.read))
+    const texts = new Map(files.map((file) => [file, hash(shared, place.read(file))]))
+    const open = files.filter((file) => known[file]?.text !== texts.get(file))
+    if (open.length > 0) {
+      say(`recording what ${open.length} test files use`)
+      const lines = join(place.folder, 'coverage.jsonl')
+      const runner = new Runner(place.folder, true, { MUTATE_COVERAGE: lines })
+      const { failed, failures, seconds } = await runner.run({ tests: open, changed: [] }, 1200)
+      runner.stop()
+      for (const line of readFileSync(lines, 'utf8').trim().split('\n')) {
+        const { test, kernels, functions } = JSON.parse(line) as Recorded & { test: string }
+        if (failures.includes(test)) continue
+        known[test] = { text: texts.get(test)!, seconds: seconds[test] ?? 0, kernels, functions }
+      }
+      writeFileSync(path, JSON.stringify(known, null, 1))
+      if (failed) throw new Error(`a test fails without any mutant: ${failed.test}: ${failed.message}`)
+    }
+    return new Coverage(new Map(files.filter((file) => known[file]).map((file) => [file, known[file]])))
+  }
+
+  /** The test files that can notice a mutant: the quickest first. */
+  testsOf({ file, within }: Mutant): string[] {
+    const kernel = /^shaders\/(\w+)\.wgsl$/.exec(file)?.[1]
+    const uses = (recorded: Recorded): boolean => {
+      if (kernel) return recorded.kernels.includes(kernel)
+      if (within && this.isCalled(`${file}#${within}`)) return recorded.functions.includes(`${file}#${within}`)
+      return recorded.functions.some((name) => name.startsWith(`${file}#`))
+    }
+    const numeric = [...this.tests]
+      .filter(([test, recorded]) => isAsked(test, file) && uses(recorded))
+      .sort(([, a], [, b]) => a.seconds - b.seconds)
+      .map(([test]) => test)
+    return kernel ? [...numeric, COPIES] : numeric
+  }
+
+  private isCalled = (name: string): boolean =>
+    [...this.tests.values()].some(({ functions }) => functions.includes(name))
+
+  seconds = (tests: readonly string[]): number =>
+    tests.reduce((sum, test) => sum + (this.tests.get(test)?.seconds ?? 0), 0)
+
+  /** Identifies a list of tests with their texts: a survivor is tried again when they change. */
+  version = (tests: readonly string[]): string => hash(...tests.map((test) => test + this.tests.get(test)?.text))
+}
