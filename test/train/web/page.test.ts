@@ -19,7 +19,7 @@ import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
 
-const COUNT = 48
+const COUNT = 64
 const [WIDTH, SIZE] = [4, 16]
 /** Steps that are compared with Node. */
 const STEPS = 20
@@ -127,7 +127,9 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
       await open(server.url)
       expect(await page.locator('#adapter').textContent()).toMatch(/swiftshader/i)
       await page.click('#sample')
-      await eventually(() => page.locator('#pictures-status').textContent()).toContain('48 pictures of 32 × 32 pixels')
+      await eventually(() => page.locator('#pictures-status').textContent()).toContain(
+        `${COUNT} pictures of 32 × 32 pixels`,
+      )
       await eventually(() => page.locator('#sheet canvas').count()).toBe(6 * 5)
       const before = await sheet()
       await slide('greyscale', 1)
@@ -135,13 +137,14 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
       // The pictures themselves stay.
       expect((await sheet())[0]).toBe(before[0])
       await slide('greyscale', 0.2)
-      await slide('views', 3)
-      await eventually(() => page.locator('#sheet canvas').count()).toBe(6 * 4)
+      await slide('views', 2)
+      await eventually(() => page.locator('#sheet canvas').count()).toBe(6 * 3)
 
       await page.getByText('More choices').click()
       for (const [id, value] of Object.entries({ dim: 32, width: WIDTH, size: SIZE, steps: 100, optimizer: 'sgd' }))
         await page.selectOption(`#${id}`, String(value))
-      for (const [id, value] of Object.entries({ batch: 16, lr: 0.005, seed: 7 })) await page.fill(`#${id}`, `${value}`)
+      for (const [id, value] of Object.entries({ batch: 32, lr: 0.0005, seed: 7 }))
+        await page.fill(`#${id}`, `${value}`)
       const button = page.locator('#train')
       await button.click()
       await eventually(() => stepOf(page)).toBeGreaterThanOrEqual(3)
@@ -244,7 +247,9 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
     try {
       await open(server.url)
       await page.click('#sample')
-      await eventually(() => page.locator('#pictures-status').textContent()).toContain('48 pictures of 32 × 32 pixels')
+      await eventually(() => page.locator('#pictures-status').textContent()).toContain(
+        `${COUNT} pictures of 32 × 32 pixels`,
+      )
       await page.locator('#sheet canvas').first().waitFor()
       // PNG keeps every byte.
       const drawn = await page
