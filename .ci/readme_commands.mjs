@@ -39,12 +39,10 @@ const reduced = {
   sweep: ['--out', join(work, 'sweep')],
   test: null, // the tests themselves
   'test:portable': null,
-  licences: null, // test/package has its test
-  build: null, // test/package/pack.test.ts
-  reference: null, // test/engine/standalone/reference.test.ts
   lint: null,
   types: null,
   rooms: null, // test/package/rooms.test.ts
+  reference: null, // test/engine/standalone/reference.test.ts
 }
 
 /** The arguments of a command that takes too long as it stands: of all experiments the one that takes seconds is run. */

@@ -279,7 +279,7 @@ async function chooseSubject({ run, weights, checkpoint: wanted, average, data }
 /** One line on what is read, and how long it takes. */
 function announcement(
   { config, name, progress }: Subject,
-  { data, train, test }: Images,
+  { train, test }: Images,
   { labels, perClass, views }: Options,
   seconds: number,
 ): string {
@@ -291,7 +291,7 @@ function announcement(
         : ` (the first ${perClass} of each class)`
   return (
     `${config.arch} of width ${config.width} ${progress ? 'at' : 'from'} ${name}: ${formatCount(train.count)} training${which} and ` +
-    `${formatCount(test.count)} test images of ${data}, ${describeViews(views)} each. ` +
+    `${formatCount(test.count)} test images of ${test.name}, ${describeViews(views)} each. ` +
     `This takes about ${duration(Math.max(1, seconds))}.`
   )
 }

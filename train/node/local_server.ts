@@ -1,7 +1,7 @@
 /** Servers of pages for this machine: they listen on 127.0.0.1 only. `watch/guard.ts` says which requests they answer. */
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { createAdaptorServer } from '@hono/node-server'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { errorCode } from './files.js'
 
@@ -22,6 +22,8 @@ export interface ListenOptions {
 const PORTS_TRIED = 100
 const HOST = '127.0.0.1'
 const MOST_CONNECTIONS = 1000
+/** Of one connection: a client that sends many at once must let others in. Browsers open the next connection. */
+const MOST_REQUESTS = 100
 /** Clients that hold a connection and send nothing must not keep others away. */
 const REQUEST_MS = 10_000
 const CHECKING_MS = 1000
@@ -29,13 +31,16 @@ const CHECKING_MS = 1000
 /** @throws where the wanted port is in use */
 export async function serveLocally({ fetch }: Hono, options: ListenOptions): Promise<LocalServer> {
   const { requestMs = REQUEST_MS } = options
-  const serverOptions = {
-    headersTimeout: requestMs,
-    requestTimeout: requestMs,
-    connectionsCheckingInterval: Math.min(requestMs, CHECKING_MS),
-  }
-  const server = createAdaptorServer({ fetch, createServer, serverOptions, overrideGlobalObjects: false }) as Server
+  const server = createServer(
+    {
+      headersTimeout: requestMs,
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: Math.min(requestMs, CHECKING_MS),
+    },
+    inTurn(getRequestListener(fetch, { overrideGlobalObjects: false })),
+  )
   server.maxConnections = MOST_CONNECTIONS
+  server.maxRequestsPerSocket = MOST_REQUESTS
   const bound = await listen(server, options)
   return {
     url: `http://${HOST}:${bound}/`,
@@ -45,6 +50,22 @@ export async function serveLocally({ fetch }: Hono, options: ListenOptions): Pro
       server.closeAllConnections()
       return closed
     },
+  }
+}
+
+/**
+ * Answers the requests of one connection one after another. A client that sends many at once and does not read would
+ * otherwise fill the memory with answers.
+ */
+function inTurn(listener: RequestListener): RequestListener {
+  const last = new WeakMap<Socket, Promise<void>>()
+  return (request, response) => {
+    const { socket } = request
+    const answered = new Promise<void>((resolve) => response.once('close', resolve))
+    const before = last.get(socket)
+    last.set(socket, answered)
+    if (!before) listener(request, response)
+    else void before.then(() => socket.destroyed || listener(request, response))
   }
 }
 
