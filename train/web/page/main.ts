@@ -124,8 +124,8 @@ class Page {
   }
 
   private suggested() {
-    const { height, isSample } = this.pictures!
-    return { adapterClass: this.opened.adapterClass, side: height, isSample }
+    const { height: side, isSample, count } = this.pictures!
+    return { adapterClass: this.opened.adapterClass, side, isSample, count }
   }
 
   private get config(): PartialConfig {

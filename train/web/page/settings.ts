@@ -46,13 +46,15 @@ export interface Suggested {
   /** Side of the pictures, in pixels. */
   side: number
   isSample: boolean
+  /** Number of pictures. */
+  count: number
 }
 
 /** Sides of a view for pictures of this side. */
 const sidesFor = (side: number): number[] => [16, 24, 32, 48, 64, 96].filter((size) => size <= side)
 
 /** What runs in some minutes on an adapter. */
-export const suggestedSide = ({ adapterClass, isSample }: Omit<Suggested, 'side'>): number =>
+export const suggestedSide = ({ adapterClass, isSample }: Pick<Suggested, 'adapterClass' | 'isSample'>): number =>
   adapterClass === 'cpu' ? (isSample ? 16 : 24) : isSample ? 32 : 64
 
 export class Settings {
@@ -114,7 +116,10 @@ export class Settings {
     const more: Field[] = [
       {
         ...{ id: 'batch', label: 'Pictures per step', help: 'More are steadier and slower' },
-        input: numeric(run?.batch ?? (onProcessor ? 32 : 64), { min: 2, step: 1 }),
+        input: numeric(run?.batch ?? Math.min(onProcessor ? 32 : 64, Math.max(2, Math.floor(suggested.count / 4))), {
+          min: 2,
+          step: 1,
+        }),
       },
       {
         ...{ id: 'optimizer', label: 'Optimiser', help: 'How the network is changed' },
