@@ -15,6 +15,11 @@ export class EngineError extends Error {
   override name = 'EngineError'
 }
 
+/** The device has no memory left for a buffer. */
+export class OutOfMemoryError extends EngineError {
+  override name = 'OutOfMemoryError'
+}
+
 /** How many objects the engine has made so far. Replaying a program makes none. */
 export interface Counters {
   buffers: number
@@ -22,9 +27,28 @@ export interface Counters {
   pipelines: number
 }
 
+/** A device, and the `info` of its adapter. */
+export interface OpenedDevice {
+  readonly device: GPUDevice
+  readonly info: GPUAdapterInfo
+}
+
+/** The most milliseconds between the first sign of a lost device and its report. */
+const LOSS_REPORT_MS = 500
+
+/** What belongs to one device, and ends with it. */
+interface Held {
+  readonly device: GPUDevice
+  readonly pipelines: PipelineCache
+  readonly submissions: Submissions
+  readonly variables: Map<unknown, GPUBuffer>
+  readonly staging: GPUBuffer[]
+  failure?: EngineError
+  lost?: true
+}
+
 export class Engine {
   readonly library: KernelLibrary
-  readonly pipelines: PipelineCache
   readonly target: Target
   readonly description: string
   /** The variant of each product. For products not listed here the cost model decides. */
@@ -37,11 +61,13 @@ export class Engine {
   copyBytes = COPY_BYTES
   /** The longest that one submission of a program should take, in seconds. Longer programs are submitted in pieces. */
   piece = 0.1
-  readonly submissions: Submissions
-  private readonly variables = new Map<unknown, GPUBuffer>()
-  private readonly staging: GPUBuffer[] = []
-  private readonly made = { buffers: 0, bindGroups: 0 }
-  private failure: EngineError | undefined
+  /** With an observer: every `Program.run` is left to it. */
+  observer?: (program: Program, inputs: Readonly<Record<string, TypedArray>>) => Promise<void>
+  /** Opens another device on the same adapter, for `renew`; `openEngine` sets it. */
+  reopen?: () => Promise<OpenedDevice>
+  /** One object, so that engines that inherit from this one are renewed with it. */
+  private readonly held: { current: Held }
+  private readonly made = { buffers: 0, bindGroups: 0, pipelines: 0 }
   private closed = false
   private building: Promise<void> = Promise.resolve()
 
@@ -52,23 +78,82 @@ export class Engine {
    *   `{ ...kernelTexts, my_op: text }`
    */
   constructor(
-    readonly device: GPUDevice,
+    device: GPUDevice,
     readonly info: GPUAdapterInfo,
     shaderTexts: Readonly<Record<string, string>> = kernelTexts,
   ) {
     this.library = new KernelLibrary(shaderTexts)
-    this.pipelines = new PipelineCache(device, this.library)
     this.description = info.description || info.device || info.vendor || 'unnamed adapter'
     this.target = targetOf(device, info)
-    this.submissions = new Submissions(device, (done) => this.waitFor(done))
-    device.addEventListener('uncapturederror', (event) => this.fail((event as GPUUncapturedErrorEvent).error.message))
-    void device.lost.then(({ message, reason }) => {
-      if (!this.closed) this.fail(`the device was lost (${reason}): ${message}`)
+    this.held = { current: this.hold(device) }
+  }
+
+  private hold(device: GPUDevice): Held {
+    const held: Held = {
+      device,
+      pipelines: new PipelineCache(device, this.library),
+      submissions: new Submissions(device, (done) => this.waitFor(done)),
+      variables: new Map(),
+      staging: [],
+    }
+    const fail = (message: string, Kind = EngineError): void => {
+      held.failure ??= new Kind(`GPU error on ${this.description}: ${oneLine(message)}`)
+    }
+    device.addEventListener('uncapturederror', (event) => {
+      const { error } = event as GPUUncapturedErrorEvent
+      // By its name: where there are several implementations, their classes differ.
+      if (error.constructor.name === 'GPUOutOfMemoryError') fail(`${NO_MEMORY}: ${error.message}`, OutOfMemoryError)
+      else fail(error.message)
     })
+    void device.lost.then(({ message, reason }) => {
+      if (this.closed) return
+      held.lost = true
+      fail(`the device was lost (${reason}): ${message}`)
+    })
+    return held
+  }
+
+  get device(): GPUDevice {
+    return this.held.current.device
+  }
+
+  get pipelines(): PipelineCache {
+    return this.held.current.pipelines
+  }
+
+  get submissions(): Submissions {
+    return this.held.current.submissions
   }
 
   get counters(): Counters {
-    return { ...this.made, pipelines: this.pipelines.count }
+    return { ...this.made, pipelines: this.made.pipelines + this.pipelines.count }
+  }
+
+  /** Whether the device was lost. Work fails a little before the loss is reported, so it waits for the report. */
+  async wasLost(): Promise<boolean> {
+    const { current } = this.held
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const patience = new Promise((resolve) => (timer = setTimeout(resolve, LOSS_REPORT_MS)))
+    await Promise.race([current.device.lost, patience])
+    clearTimeout(timer)
+    return current.lost === true
+  }
+
+  /**
+   * Takes another device from `reopen` in place of a lost one. Programs must be compiled again. Variables begin with
+   * their initial values.
+   *
+   * @throws EngineError in one line if there is no other device, or if it is another kind of adapter
+   */
+  async renew(): Promise<void> {
+    if (!this.reopen) throw new EngineError('the engine cannot open another device: give it `reopen`')
+    const { device, info } = await this.reopen()
+    if (JSON.stringify(targetOf(device, info)) !== JSON.stringify(this.target)) {
+      device.destroy()
+      throw new EngineError(`${this.description} is gone; another adapter answers: ${info.description}`)
+    }
+    this.made.pipelines += this.pipelines.count
+    this.held.current = this.hold(device)
   }
 
   /** Wraps every wait for the device. A platform may replace it, to let its thread sleep meanwhile. */
@@ -76,12 +161,9 @@ export class Engine {
 
   /** Throws the first failure that the device has reported, if any. */
   check(): void {
-    if (this.failure) throw this.failure
+    const { failure } = this.held.current
+    if (failure) throw failure
     if (this.closed) throw new EngineError('the engine is closed')
-  }
-
-  private fail(message: string): void {
-    this.failure ??= new EngineError(`GPU error on ${this.description}: ${oneLine(message)}`)
   }
 
   /** Runs `work` inside error scopes: errors of the device while building become one EngineError. */
@@ -110,11 +192,14 @@ export class Engine {
       thrown = error
     }
     const errors = []
+    let noMemory = false
     for (const filter of [...filters].reverse()) {
       const error = await this.waitFor(this.device.popErrorScope())
-      if (error) errors.push(filter === 'out-of-memory' ? `out of device memory: ${error.message}` : error.message)
+      if (!error) continue
+      noMemory ||= filter === 'out-of-memory'
+      errors.push(filter === 'out-of-memory' ? `${NO_MEMORY}: ${error.message}` : error.message)
     }
-    if (errors.length) throw new EngineError(`${what}: ${oneLine(errors.join('; '))}`)
+    if (errors.length) throw new (noMemory ? OutOfMemoryError : EngineError)(`${what}: ${oneLine(errors.join('; '))}`)
     if (thrown) throw thrown instanceof Error ? new EngineError(`${what}: ${oneLine(thrown.message)}`) : thrown
     return result as T
   }
@@ -166,25 +251,28 @@ export class Engine {
 
   /** The buffer of a Variable, or of its whole arena. It is made on first use, and filled with the initial values. */
   bufferOf(variable: Variable): GPUBuffer {
-    return this.variables.get(ownerOf(variable)) ?? this.makeBuffer(variable, membersOf(variable).map(initialOf))
+    return (
+      this.held.current.variables.get(ownerOf(variable)) ??
+      this.makeBuffer(variable, membersOf(variable).map(initialOf))
+    )
   }
 
   /** As `bufferOf`, but the event loop turns while the initial values are drawn, which takes a second for large networks. */
   async filledBufferOf(variable: Variable): Promise<GPUBuffer> {
     const values: TypedArray[] = []
-    if (!this.variables.has(ownerOf(variable)))
+    if (!this.held.current.variables.has(ownerOf(variable)))
       for (const member of membersOf(variable)) {
         values.push(initialOf(member))
         if (member.size > DRAWN_AT_ONCE) await new Promise((resolve) => setTimeout(resolve, 0))
       }
     // Other work may have made the buffer meanwhile.
-    return this.variables.get(ownerOf(variable)) ?? this.makeBuffer(variable, values)
+    return this.held.current.variables.get(ownerOf(variable)) ?? this.makeBuffer(variable, values)
   }
 
   private makeBuffer(variable: Variable, values: readonly TypedArray[]): GPUBuffer {
     const bytes = variable.arena?.arena.bytes ?? Math.max(16, Math.ceil(variable.bytes / 16) * 16)
     const buffer = this.createBuffer(bytes, STORAGE_USAGE, variable.name)
-    this.variables.set(ownerOf(variable), buffer)
+    this.held.current.variables.set(ownerOf(variable), buffer)
     membersOf(variable).forEach((member, i) => this.write(member, values[i]))
     return buffer
   }
@@ -209,8 +297,8 @@ export class Engine {
   /** Frees a Variable's buffer, or its arena's. The next use starts from the initial values. */
   release(variable: Variable): void {
     const owner = ownerOf(variable)
-    this.variables.get(owner)?.destroy()
-    this.variables.delete(owner)
+    this.held.current.variables.get(owner)?.destroy()
+    this.held.current.variables.delete(owner)
   }
 
   /** Reads a range of a buffer through a reused staging buffer: u32 as Uint32Array, the rest as Float32Array. */
@@ -232,9 +320,10 @@ export class Engine {
 
   private async readPart(buffer: GPUBuffer, offset: number, target: Uint8Array): Promise<void> {
     const bytes = target.length
-    const k = this.staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
+    const { staging: stagings } = this.held.current
+    const k = stagings.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
     const staging =
-      k >= 0 ? this.staging.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_BACK_USAGE, 'read-back')
+      k >= 0 ? stagings.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_BACK_USAGE, 'read-back')
     const copyNow = (): void => {
       const encoder = this.device.createCommandEncoder()
       encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
@@ -251,7 +340,7 @@ export class Engine {
     }
     target.set(new Uint8Array(staging.getMappedRange(0, bytes)))
     staging.unmap()
-    this.staging.push(staging)
+    stagings.push(staging)
   }
 
   /** Waits until all submitted work is done. */
@@ -274,5 +363,6 @@ const DRAWN_AT_ONCE = 1 << 16
 const ownerOf = (variable: Variable): unknown => variable.arena?.arena ?? variable
 const membersOf = (variable: Variable): readonly Variable[] => variable.arena?.arena.variables ?? [variable]
 const initialOf = ({ initial }: Variable): TypedArray => (typeof initial === 'function' ? initial() : initial)
+const NO_MEMORY = 'out of device memory'
 
 const oneLine = (message: string): string => message.replace(/\s+/g, ' ').trim()

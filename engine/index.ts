@@ -26,11 +26,19 @@ export {
   type TypedArray,
 } from './leaves.js'
 export { backward, gradients } from './autograd.js'
-export { part, variantsOf, type DispatchRequest, type Plan, type ProgramSpec, type Slice } from './plan.js'
+export {
+  part,
+  variantsOf,
+  type Dispatch,
+  type DispatchRequest,
+  type Plan,
+  type ProgramSpec,
+  type Slice,
+} from './plan.js'
 export { type Target, type Tunable, type VariantTable } from './plan.js'
 export { type LoweringContext }
 export { measureVariants } from './tuning.js'
-export { Engine, EngineError, type Counters } from './engine.js'
+export { Engine, EngineError, OutOfMemoryError, type Counters, type OpenedDevice } from './engine.js'
 export { adapterClassOf, targetOf } from './target.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
@@ -38,6 +46,9 @@ export { sharedPeakBytes } from './memory.js'
 export { kernelTexts } from './kernel_texts.js'
 export { fetchKernels } from './fetch_kernels.js'
 export { requestDevice } from './request_device.js'
+export { firstNonFinite, type NonFinite, type OperandRange } from './inspect.js'
+export { Snapshot } from './snapshot.js'
+export { freeBytes } from './free_bytes.js'
 export * from './random.js'
 
 export { cast } from './ops/cast.js'
@@ -61,6 +72,7 @@ export { adam, adamW, sgd, type Optimizer } from './ops/optimizers.js'
 export { lars } from './ops/lars.js'
 export { clipByGlobalNorm } from './ops/clip.js'
 export { ema } from './ops/ema.js'
+export { tensorHealth, type TensorHealth } from './ops/tensor_health.js'
 export { gradientAccumulation, type GradientAccumulation } from './ops/gradient_accumulation.js'
 
 /** @deprecated The name is now `LoweringContext`. */

@@ -47,6 +47,23 @@ export class Kernel {
     )
   }
 
+  /**
+   * The type of the numbers in each storage binding of a specialisation, in the order of `storageBindings`. Integers of
+   * any kind are 'u32'.
+   */
+  numberTypes(constants: Constants): ('f32' | 'f16' | 'u32')[] {
+    const text = this.specialize(constants).replace(/\/\*[^]*?\*\//g, '')
+    const aliases = new Map([...text.matchAll(/^alias (\w+) *= *([^;]*);/gm)].map(([, name, type]) => [name, type]))
+    const resolved = (type: string): string =>
+      type.replace(/\w+/g, (name) => (aliases.has(name) ? resolved(aliases.get(name)!) : name))
+    return this.storageBindings.map(({ name }) => {
+      const [, declared] = new RegExp(`var<storage,[^>]*>\\s*${name}\\s*:\\s*([^;]*);`).exec(text)!
+      const type = resolved(declared)
+      if (/\b(f16|vec[234]h)\b/.test(type)) return 'f16'
+      return /\b(f32|vec[234]f)\b/.test(type) ? 'f32' : 'u32'
+    })
+  }
+
   /** The words of the uniform Params, in the order of the struct, padded to 16 bytes. */
   packParams(values: Readonly<Record<string, number>>): Uint32Array {
     const words = new DataView(new ArrayBuffer(Math.max(16, Math.ceil(this.fields.length / 4) * 16)))

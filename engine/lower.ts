@@ -196,6 +196,7 @@ class Lowering implements LoweringContext {
       workgroups: [x, y, z],
       op: this.opName,
       flops: request.flops ?? 0,
+      ...(this.current && { node: this.current }),
     })
   }
 
@@ -224,10 +225,13 @@ class Lowering implements LoweringContext {
     const step = bytesPerRow.reduce((s, bytes) => lcm(s, 256 / gcd(bytes, 256)), 1)
     const fits = Math.floor(this.target.maxBindingBytes / widest / step) * step
     const run = Math.min(fits, Math.max(step, Math.floor(most / step) * step))
-    if (run < 1)
+    if (run < 1) {
+      const rows = widest > this.target.maxBindingBytes ? 1 : step
+      const what = rows === 1 ? `a row of ${widest} bytes is` : `${rows} rows of ${widest} bytes, bound together, are`
       throw new Error(
-        `${this.opName}: a row of ${widest} bytes is over the adapter's binding limit of ${this.target.maxBindingBytes} bytes: ${REMEDY}`,
+        `${this.opName}: ${what} over the adapter's binding limit of ${this.target.maxBindingBytes} bytes: ${REMEDY}`,
       )
+    }
     const runs = []
     for (let start = 0; start < count; start += run) runs.push({ start, count: Math.min(run, count - start) })
     return runs

@@ -87,6 +87,8 @@ export interface Dispatch {
   readonly op: string
   /** Multiplications and additions of a product; 0 for dispatches whose time is that of their bytes. */
   readonly flops: number
+  /** The node that recorded it; absent where a result is copied to a Variable or an output. */
+  readonly node?: Node
 }
 
 /** One dispatch as an op asks for it. Params and buffers have the names that the .wgsl file gives them. */

@@ -49,6 +49,7 @@ export class Program {
   private recorded: Recorded[] = []
   private pool: Pool | undefined
   private readonly pieces: Pieces
+  private readonly device: GPUDevice
 
   private constructor(
     readonly engine: Engine,
@@ -56,6 +57,7 @@ export class Program {
     pool: Pool,
   ) {
     this.pool = pool.enter()
+    this.device = engine.device
     this.pieces = new Pieces(plan.dispatches, engine.target)
   }
 
@@ -125,7 +127,8 @@ export class Program {
     }))
   }
 
-  private locate(slice: Slice): GPUBufferBinding & { buffer: GPUBuffer; offset: number; size: number } {
+  /** Where a slice of the plan lies on the device. */
+  locate(slice: Slice): GPUBufferBinding & { buffer: GPUBuffer; offset: number; size: number } {
     const { storage, offset, bytes } = resolve(slice)
     return { buffer: this.buffers.get(storage)!, offset, size: bytes }
   }
@@ -141,6 +144,8 @@ export class Program {
    */
   async run(inputs: Readonly<Record<string, TypedArray>> = {}): Promise<void> {
     this.checkInputs(inputs)
+    const { observer } = this.engine
+    if (observer) return observer(this, inputs)
     await this.engine.submissions.inTurn(async () => {
       const pieces = this.pieces.cut(this.engine.piece)
       const times: Promise<number>[] = []
@@ -192,6 +197,8 @@ export class Program {
   private checkInputs(inputs: Readonly<Record<string, TypedArray>>): void {
     const { engine, plan } = this
     engine.check()
+    if (engine.device !== this.device)
+      throw new Error(`${plan.label}: its device was lost: compile it again on the new one`)
     for (const [name, { value }] of plan.inputs) {
       const data = inputs[name]
       if (data === undefined) throw new Error(`${plan.label}: input '${name}' ${show(value.shape)} is not given`)

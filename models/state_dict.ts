@@ -50,8 +50,8 @@ export async function exportStateDict(engine: Engine, dict: StateDict): Promise<
  * ignored. Every tensor of this network must exist with the right shape.
  *
  * @param source names the file in error messages
- * @throws Error in one line, before anything is written, where a tensor is missing, has another shape, or belongs to
- *   another backbone
+ * @throws Error in one line, before anything is written, where a tensor is missing, has another shape, belongs to
+ *   another backbone, or holds a value that no network can have
  */
 export function importStateDict(
   engine: Engine,
@@ -68,7 +68,9 @@ export function importStateDict(
         `${source}: '${name}' is [${tensor.shape.join(', ')}], the network needs [${entry.torchShape.join(', ')}]: ` +
           'the file holds another architecture, width or stem',
       )
-    loaded.push([entry, toFloat32(tensor)])
+    const data = toFloat32(tensor)
+    checkValues(data, name, source)
+    loaded.push([entry, data])
   }
   const unexpected = Object.keys(tensors).filter(
     (name) => /^(conv1|bn1|layer\d)/.test(name) && !name.endsWith('num_batches_tracked') && !dict.entries.has(name),
@@ -76,4 +78,16 @@ export function importStateDict(
   if (unexpected.length && dict.entries.has('conv1.weight'))
     throw new Error(`${source}: holds '${unexpected[0]}', which the network lacks: the file holds another architecture`)
   for (const [entry, data] of loaded) engine.write(entry.variable, fromTorch(entry, data))
+}
+
+/** Throws if a tensor holds an infinity or NaN, or a variance below 0. */
+export function checkValues(data: Float32Array, name: string, source: string): void {
+  const least = name.endsWith('.running_var') ? 0 : -Infinity
+  const bad = data.findIndex((value) => !Number.isFinite(value) || value < least)
+  if (bad < 0) return
+  const count = data.reduce((sum, value) => sum + (!Number.isFinite(value) || value < least ? 1 : 0), 0)
+  throw new Error(
+    `${source}: '${name}' holds ${data[bad]} (${count.toLocaleString('en')} of its ${data.length.toLocaleString('en')} values are ${least === 0 ? 'negative or ' : ''}not finite): ` +
+      'the file is damaged, or its training diverged',
+  )
 }

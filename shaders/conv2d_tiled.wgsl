@@ -51,8 +51,8 @@ const TILE_COLUMNS4 = COLUMNS4 * THREADS_X;
 const LOADS_X = TILE_ROWS4 * DEPTH / INVOCATIONS;      // vec4s of a block that one thread loads
 const LOADS_W = TILE_COLUMNS4 * DEPTH / INVOCATIONS;
 
-// left[m][k / 4], as in memory: a thread reads four k of a row at once. k / 4 is XORed with m / 2, so that eight
-// successive rows lie in different banks.
+// left[m][k / 4], as in memory: a thread reads four k of a row at once. k / 4 is rotated by m / 2, so that eight
+// successive rows lie in different banks. (XORed, the compiler would not see that the index is within the array.)
 var<workgroup> left: array<vec4f, 4u * TILE_ROWS4 * DEPTH4>;
 var<workgroup> right: array<vec4f, DEPTH * TILE_COLUMNS4>;   // right[k][o / 4]
 
@@ -161,7 +161,7 @@ fn main(
           for (var v = 0u; v < COLUMNS4; v++) { other[d][v] = right[(k4 * 4u + d) * TILE_COLUMNS4 + v * THREADS_X + tx]; }
         }
         for (var q = 0u; q < 4u * ROWS4; q++) {
-          let factor = left[(q * THREADS_Y + ty) * DEPTH4 + (k4 ^ (ty / 2u % DEPTH4))];
+          let factor = left[(q * THREADS_Y + ty) * DEPTH4 + (k4 + ty / 2u) % DEPTH4];
           for (var v = 0u; v < COLUMNS4; v++) {
             sum[q][v] = fma(vec4f(factor.x), other[0][v], sum[q][v]);
             sum[q][v] = fma(vec4f(factor.y), other[1][v], sum[q][v]);
@@ -175,7 +175,7 @@ fn main(
     workgroupBarrier();
     for (var l = 0u; l < LOADS_X; l++) {
       let m = local / DEPTH4 + l * (INVOCATIONS / DEPTH4);
-      left[m * DEPTH4 + (x4 ^ (m / 2u % DEPTH4))] = next_x[l];
+      left[m * DEPTH4 + (x4 + m / 2u) % DEPTH4] = next_x[l];
     }
     for (var l = 0u; l < LOADS_W; l++) { right[(w_k + l) * TILE_COLUMNS4 + local % TILE_COLUMNS4] = next_w[l]; }
     workgroupBarrier();

@@ -140,16 +140,22 @@ fn main(
     }
 
     if (b > 0u) {
-      for (var k = 0u; k < DEPTH; k++) {
-        var other: array<vec4f, COLUMNS4>;
-        for (var v = 0u; v < COLUMNS4; v++) { other[v] = right[k * TILE_COLUMNS4 + v * THREADS_X + tx]; }
-        for (var g = 0u; g < ROWS4; g++) {
-          let factor = left[k * TILE_ROWS4 + g * THREADS_Y + ty];
-          for (var v = 0u; v < COLUMNS4; v++) {
-            sum[g * 4u][v] = fma(vec4f(factor.x), other[v], sum[g * 4u][v]);
-            sum[g * 4u + 1u][v] = fma(vec4f(factor.y), other[v], sum[g * 4u + 1u][v]);
-            sum[g * 4u + 2u][v] = fma(vec4f(factor.z), other[v], sum[g * 4u + 2u][v]);
-            sum[g * 4u + 3u][v] = fma(vec4f(factor.w), other[v], sum[g * 4u + 3u][v]);
+      // Four steps in a loop of constant length, which compilers unroll.
+      for (var k4 = 0u; k4 < DEPTH / 4u; k4++) {
+        for (var d = 0u; d < 4u; d++) {
+          let k = k4 * 4u + d;
+          let left_at = k * TILE_ROWS4 + ty;
+          let right_at = k * TILE_COLUMNS4 + tx;
+          var other: array<vec4f, COLUMNS4>;
+          for (var v = 0u; v < COLUMNS4; v++) { other[v] = right[right_at + v * THREADS_X]; }
+          for (var g = 0u; g < ROWS4; g++) {
+            let factor = left[left_at + g * THREADS_Y];
+            for (var v = 0u; v < COLUMNS4; v++) {
+              sum[g * 4u][v] = fma(vec4f(factor.x), other[v], sum[g * 4u][v]);
+              sum[g * 4u + 1u][v] = fma(vec4f(factor.y), other[v], sum[g * 4u + 1u][v]);
+              sum[g * 4u + 2u][v] = fma(vec4f(factor.z), other[v], sum[g * 4u + 2u][v]);
+              sum[g * 4u + 3u][v] = fma(vec4f(factor.w), other[v], sum[g * 4u + 3u][v]);
+            }
           }
         }
       }

@@ -1,10 +1,12 @@
 /** `npm run bench -- BENCHMARK`: measures the engine on this machine; see `--help`. */
 import { existsSync } from 'node:fs'
-import { Argument, Command } from 'commander'
+import { Argument, Command, Option } from 'commander'
 import { openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from '../../train/cli/common.js'
 import { ConfigError } from '../../train/config/config.js'
 import { checkFile } from '../../train/node/files.js'
 import { originOf } from '../report/origin.js'
+import { families, type Family } from './isa/compiler.js'
+import { benchIsa } from './isa/isa.js'
 import { benchKernels } from './kernels.js'
 import { benchLosses } from './losses.js'
 import { render, writeMeasurement, type Measurement } from './measurement.js'
@@ -23,6 +25,7 @@ interface Options {
   rounds?: number
   quick?: boolean
   lendRest?: boolean
+  family?: Family
   dataDir?: string
   adapter?: string
 }
@@ -40,6 +43,10 @@ const BENCHMARKS = {
   losses: { says: 'each objective by number of views and projector width', takes: MEASURE },
   readout: { says: "the paper's linear probe and kNN at the size of CIFAR-10", takes: MEASURE },
   precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'force', 'quick', 'dataDir'] },
+  isa: {
+    says: "registers, spills and inner loops of every pipeline, by a GPU's compiler; needs no GPU",
+    takes: ['json', 'force', 'only', 'quick', 'family'],
+  },
   trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds'] },
 } as const satisfies Record<string, { says: string; takes: readonly (keyof Options)[] }>
 
@@ -65,6 +72,7 @@ const command = withAdapter(
       'peers, on a CPU driver: the threads of the WebGPU peers sleep while they wait, as ours does',
     )
     .option('--data-dir <folder>', 'precision: CIFAR-10 in its official format (default: fetched into the cache)')
+    .addOption(new Option('--family <name>', 'isa: the AMD GPU to compile for (navi31)').choices(families))
     .option('--quick', 'fewer cases and rounds: 3 to 5 minutes on a CPU driver')
     .addHelpText(
       'after',
@@ -89,14 +97,19 @@ await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const [name] = command.processedArgs as [Name]
   checkOptions(name, options)
-  if (name === 'peers' && !existsSync(new URL('peers/pytorch.py', import.meta.url)))
-    throw new ConfigError('peers: compares with packages that only a clone of the repository installs: run it there')
+  const onlyInClones = { peers: 'peers/pytorch.py', isa: 'isa/null_gpu.c' } as Partial<Record<Name, string>>
+  if (onlyInClones[name] && !existsSync(new URL(onlyInClones[name], import.meta.url)))
+    throw new ConfigError(`${name}: needs files and packages that only a clone of the repository has: run it there`)
   const { json, plots, out = 'trace.json', force, only, quick = false, lendRest = false, dataDir, adapter } = options
   if (name === 'trace') await checkFile('--out', out, force)
   else if (json !== undefined) await checkFile('--json', json, force)
+  const onMessage = (line: string): void => console.error(line)
+  if (name === 'isa') {
+    const measured = await benchIsa({ family: options.family ?? 'navi31', only, quick, onMessage })
+    return publish(measured)
+  }
   const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
   const engine = await openWithNote(adapter)
-  const onMessage = (line: string): void => console.error(line)
   const origin = originOf(engine, name === 'precision' ? undefined : rounds)
   const shared = { origin, rounds, quick, only, onMessage }
 
@@ -104,11 +117,14 @@ await runCommand(async () => {
     console.log(`${out}: ${await writeTrace(engine, out, rounds)}`)
     return
   }
-  const measurement = await measure(name)
-  console.log(render(measurement))
-  for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
+  await publish(await measure(name))
 
-  function measure(name: Exclude<Name, 'trace'>): Promise<Measurement> {
+  async function publish(measurement: Measurement): Promise<void> {
+    console.log(render(measurement))
+    for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
+  }
+
+  function measure(name: Exclude<Name, 'trace' | 'isa'>): Promise<Measurement> {
     if (name === 'kernels') return benchKernels({ engine, ...shared })
     if (name === 'losses') return benchLosses({ engine, ...shared })
     if (name === 'readout') return benchReadout({ engine, ...shared })

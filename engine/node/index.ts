@@ -22,6 +22,10 @@ export async function openEngine(options: { adapter?: string } = {}): Promise<No
   const { adapter, driver } = await requestAdapter({ name: options.adapter })
   const device = await requestDevice(adapter)
   const engine = Object.assign(new Engine(device, adapter.info), { driver })
+  engine.reopen = async () => {
+    const { adapter } = await requestAdapter({ name: options.adapter })
+    return { device: await requestDevice(adapter), info: adapter.info }
+  }
   // Not on hardware: there the processor is free, and a program may take less time than a sleep.
   if (engine.target.adapterClass === 'cpu') engine.waitFor = restUntil
   return engine

@@ -1,4 +1,4 @@
-// Mesa's lavapipe, fetched from the Debian or Ubuntu archive of the machine through apt. No root is needed, and
+// Mesa's drivers, such as lavapipe, fetched from the Debian or Ubuntu archive of the machine through apt. No root is needed, and
 // nothing of the system is written. Only Node built-ins: the launcher runs this before `npm ci` has installed anything.
 import { copyFile, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -147,7 +147,14 @@ export function loadOrder(roots, needs) {
 
 /** Fetches Mesa's lavapipe and the Vulkan loader into `target`: `lib/`, `icd.json` and `driver.json`, which lists
  * the libraries in load order. Throws if apt or the packages are missing. @param {string} target */
-export async function fetchLavapipe(target) {
+export const fetchLavapipe = (target) => fetchMesa(target, 'libvulkan_lvp.so', 'the driver lavapipe')
+
+/** Fetches Mesa's RADV for AMD GPUs in the same way. Its compiler also works without such a GPU.
+ * @param {string} target */
+export const fetchRadv = (target) => fetchMesa(target, 'libvulkan_radeon.so', 'the compiler of AMD GPUs')
+
+/** @param {string} target @param {string} library of the driver @param {string} title for the progress line */
+async function fetchMesa(target, library, title) {
   const release = parseOsRelease(await readFile('/etc/os-release', 'utf8').catch(() => ''))
   const lists = await Promise.all(
     [
@@ -163,11 +170,11 @@ export async function fetchLavapipe(target) {
     }),
   )
   const sources = archiveSources(lists.flat().flatMap(parseAptSources), release)
-  if (!sources.trim()) throw new Error('lavapipe is fetched through apt, which needs Debian or Ubuntu')
-  const line = progressLine('Fetching the driver lavapipe through apt (55 MB, once)')
+  if (!sources.trim()) throw new Error(`${title} is fetched through apt, which needs Debian or Ubuntu`)
+  const line = progressLine(`Fetching ${title} through apt (55 MB, once)`)
   const started = Date.now()
   try {
-    await buildFolder(target, (folder) => installLavapipe(folder, sources, release, line))
+    await buildFolder(target, (folder) => installMesa(folder, library, sources, release, line))
     line.end(`done in ${((Date.now() - started) / 1000).toFixed(0)} s`)
   } catch (error) {
     line.end(`not available (${/** @type {Error} */ (error).message})`)
@@ -175,8 +182,9 @@ export async function fetchLavapipe(target) {
   }
 }
 
-/** @param {string} folder @param {string} sources @param {Record<string, string>} release @param {ProgressLine} line */
-async function installLavapipe(folder, sources, release, line) {
+/** @param {string} folder @param {string} library @param {string} sources @param {Record<string, string>} release
+ * @param {ProgressLine} line */
+async function installMesa(folder, library, sources, release, line) {
   const apt = join(folder, 'apt')
   const env = await configureApt(apt, sources, release)
   line.update('package lists')
@@ -186,7 +194,7 @@ async function installLavapipe(folder, sources, release, line) {
   line.update('unpacking')
   const root = join(apt, 'root')
   for (const name of await readdir(debs)) await output('dpkg', ['-x', join(debs, name), root])
-  await keepLibraries(root, folder, ['libvulkan_lvp.so', 'libvulkan.so.1'])
+  await keepLibraries(root, folder, [library, 'libvulkan.so.1'])
   await rm(apt, { recursive: true })
 }
 

@@ -53,16 +53,22 @@ export function batchNormInference(
   return inferenceOp(residual ? [...inputs, residual] : inputs, { epsilon, relu })[0]
 }
 
-const runningOp = defineOp<{ momentum: number; factor: number }>({
+/** Inputs: running mean and variance [C], mean and variance of the batch [groups · C]. */
+const runningOp = defineOp<{ momentum: number; unbiased: number }>({
   name: 'runningStatistics',
-  infer: ([running]) => [{ shape: running.shape, dtype: 'f32' }],
-  lower: ({ inputs: [running, batch], outputs: [next], attributes: { momentum, factor } }, context) => {
-    const slice = context.inPlace(next, running)
-    const channels = running.size
+  infer: ([mean, variance]) => [mean, variance].map(({ shape }) => ({ shape, dtype: 'f32' })),
+  lower: ({ inputs, outputs: [nextMean, nextVariance], attributes: { momentum, unbiased } }, context) => {
+    const [mean, variance, batchMean, batchVariance] = inputs
+    const channels = mean.size
     context.dispatch({
       kernel: 'batch_norm_running',
-      params: { groups: batch.size / channels, channels, momentum, factor },
-      buffers: { batch: context.of(batch), running: slice },
+      params: { groups: batchMean.size / channels, channels, momentum, unbiased },
+      buffers: {
+        batch_mean: context.of(batchMean),
+        batch_variance: context.of(batchVariance),
+        mean: context.inPlace(nextMean, mean),
+        variance: context.inPlace(nextVariance, variance),
+      },
       workgroups: [Math.ceil(channels / 64)],
     })
   },
@@ -80,11 +86,10 @@ export function updateRunningStatistics(
   count: number,
   momentum = 0.1,
 ): Assignment[] {
+  const inputs = [running.mean, running.variance, batch.mean, batch.variance]
+  const [mean, variance] = runningOp(inputs, { momentum, unbiased: count / (count - 1) })
   return [
-    { variable: running.mean, value: runningOp([running.mean, batch.mean], { momentum, factor: 1 })[0] },
-    {
-      variable: running.variance,
-      value: runningOp([running.variance, batch.variance], { momentum, factor: count / (count - 1) })[0],
-    },
+    { variable: running.mean, value: mean },
+    { variable: running.variance, value: variance },
   ]
 }

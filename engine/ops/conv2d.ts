@@ -32,14 +32,14 @@ function check(name: string, { stride, padding }: Stepping): void {
 }
 
 /** The variants of each product. */
-const convVariants: readonly Variant<ConvWork>[] = [
+export const convVariants: readonly Variant<ConvWork>[] = [
   ...matrixConvs,
   winogradConv,
   ...tiledConvs,
   registerRowConv,
   registerConv,
 ]
-const weightGradientVariants: readonly Variant<WeightGradientWork>[] = [
+export const weightGradientVariants: readonly Variant<WeightGradientWork>[] = [
   ...matrixWeightGradients,
   winogradWeightGradient,
   ...tiledWeightGradients,

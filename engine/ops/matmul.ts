@@ -1,6 +1,6 @@
 /** Matrix products, plain and batched, in all transpose combinations. */
 import { part } from '../plan.js'
-import { bytesOf, defineOp, ShapeError, show, type Value } from '../value.js'
+import { bytesOf, defineOp, ShapeError, show, type DType, type Value } from '../value.js'
 import { checkActivations, checkFloat, checkRank, padded, resize, transposed, up } from './common.js'
 import { matmulVariants } from './products/matmul_variants.js'
 import { registerMatmul } from './products/register_matmul.js'
@@ -19,10 +19,12 @@ export interface MatmulOptions {
 interface Attributes {
   transposeA: boolean
   transposeB: boolean
+  /** The dtype of the result, where it is not that of a. */
+  dtype?: DType
 }
 
 /** The sizes of a product: a is M×K and b is L×N after transposition, with K = L if they match. */
-function sizes(a: Value, b: Value, { transposeA, transposeB }: Attributes) {
+function sizes(a: Value, b: Value, { transposeA, transposeB }: Pick<Attributes, 'transposeA' | 'transposeB'>) {
   const [rowsA, columnsA] = a.shape.slice(-2)
   const [rowsB, columnsB] = b.shape.slice(-2)
   const batch = a.shape.length === 3 ? a.shape[0] : 1
@@ -45,13 +47,13 @@ const matmulOp = defineOp<Attributes>({
       )
     if (bias && (bias.shape.length !== 1 || bias.shape[0] !== N))
       throw new ShapeError(`matmul: bias ${show(bias.shape)} does not fit the columns of ${show([M, N])}`)
-    return [{ shape: [...a.shape.slice(0, -2), M, N], dtype: a.dtype }]
+    return [{ shape: [...a.shape.slice(0, -2), M, N], dtype: attributes.dtype ?? a.dtype }]
   },
   gradient: ({ inputs: [a, b, bias], attributes: { transposeA: ta, transposeB: tb } }, [gradient]) => {
     const g = gradient!
     return [
-      ta ? matmul(b, g, { transposeA: tb, transposeB: true }) : matmul(g, b, { transposeB: !tb }),
-      tb ? matmul(g, a, { transposeA: true, transposeB: ta }) : matmul(a, g, { transposeA: !ta }),
+      ta ? productAs(a.dtype, b, g, tb, true) : productAs(a.dtype, g, b, false, !tb),
+      tb ? productAs(b.dtype, g, a, true, ta) : productAs(b.dtype, a, g, !ta, false),
       bias && sum(g, g.shape.map((_, i) => i).slice(0, -1)),
     ]
   },
@@ -98,12 +100,16 @@ const matmulOp = defineOp<Attributes>({
   },
 })
 
+/** A product with a result of `dtype`. The attribute is left out where it says nothing, since variant tables name it. */
+const productAs = (dtype: DType, a: Value, b: Value, transposeA: boolean, transposeB: boolean): Value =>
+  matmulOp([a, b], { transposeA, transposeB, ...(dtype !== a.dtype && { dtype }) })[0]
+
 /**
  * A·B (+ bias), with either operand transposed.
  *
  * @param a [M, K] or [batch, M, K]
  * @param b [K, N] or [batch, K, N]
- * @returns [M, N] or [batch, M, N]
+ * @returns [M, N] or [batch, M, N], of a's dtype. The gradients have the dtypes of a and b.
  */
 export function matmul(
   a: Value,

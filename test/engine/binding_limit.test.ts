@@ -1,6 +1,6 @@
 /** What is larger than a binding is cut: partial sums with the same result, and whole training steps as plans. */
 import { describe, expect, test } from 'vitest'
-import { conv2d, gradients, input, multiply, sum, type Target } from '../../engine/index.js'
+import { conv2d, globalAveragePool, gradients, input, multiply, sum, type Target } from '../../engine/index.js'
 import { KernelLibrary } from '../../engine/kernel.js'
 import { lower } from '../../engine/lower.js'
 import { kernelTexts } from '../../engine/kernel_texts.js'
@@ -11,6 +11,14 @@ import { describeStep } from '../../train/step/whole.js'
 import { expectClose } from '../support/check.js'
 import { engineFor } from '../support/engine.js'
 import { formulaTensor } from '../support/formula.js'
+
+test('rows that can only be bound together are named with their number', async () => {
+  const small = await engineFor({ maxBindingBytes: 8192 })
+  const planned = (shape: number[]) => () => small.plan({ outputs: { y: globalAveragePool(input('x', shape)) } })
+  // Rows of 1300 bytes begin at a multiple of 256 bytes again after 64 of them.
+  expect(planned([20, 5, 5, 13])).toThrow(/^sum: 64 rows of 1300 bytes, bound together, are over .* of 8192 bytes: use/)
+  expect(planned([3, 32, 5, 16])).toThrow(/^sum: a row of 10240 bytes is over .* of 8192 bytes: use/)
+})
 
 describe('partial sums over a binding', () => {
   const [images, size, c, o] = [64, 8, 16, 16]

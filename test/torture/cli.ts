@@ -1,11 +1,16 @@
 /** `npm run torture`: long attacks, with a bounded number of cases; see `--help`. */
 import { Command } from 'commander'
+import { addEndurance } from './endurance/command.js'
 import { attackInputs, type Attacked } from './inputs.js'
 import { attackByKills } from './kills.js'
 import { attackServers } from './servers.js'
+import { addShapes } from './shapes/command.js'
 
 /** Most memory that a parser may take for inputs of some kilobytes. */
 const MOST_GROWN_MIB = 1024
+
+/** Most memory that clients may make the server take. */
+const MOST_GROWN_BY_CLIENTS_MIB = 512
 
 const row = (cells: (string | number)[]): string => `| ${cells.join(' | ')} |`
 
@@ -38,7 +43,8 @@ program
   .option('--kills <count>', 'number of SIGKILLs of all places together', Number, 100)
   .option('--seed <number>', 'seed of the moments', Number, 1)
   .option('--place <name>', 'only one place, such as pretraining or sweep')
-  .action(async ({ place: only, ...options }: { kills: number; seed: number; place?: string }) => {
+  .action(async ({ place, ...options }: { kills: number; seed: number; place?: string }) => {
+    const only = place === undefined ? undefined : [place]
     console.log(row(['place', 'kills', 'pieces of work', 'same bits', 'remains', 'seconds']))
     console.log(row(['---', '--:', '--:', '---', '---', '--:']))
     const places = await attackByKills({ ...options, only }, (found) => {
@@ -73,6 +79,9 @@ program
         `${leftOpen} connections or files left open`,
     )
     console.log(`exit codes after SIGTERM: run ${codes.run}, server ${codes.server}`)
-    process.exit(!sameBits || found.attacks.some(({ failures }) => failures.length > 0) ? 1 : 0)
+    const broken = found.attacks.some(({ failures }) => failures.length > 0)
+    process.exit(broken || !sameBits || memory.during - memory.before > MOST_GROWN_BY_CLIENTS_MIB ? 1 : 0)
   })
+addShapes(program)
+addEndurance(program)
 await program.parseAsync()

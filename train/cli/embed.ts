@@ -2,14 +2,15 @@
 import { basename, dirname } from 'node:path'
 import { Command, Option } from 'commander'
 import { importStateDict, resnet } from '../../models/index.js'
-import type { PartialConfig, PretrainConfig } from '../config/config.js'
+import { ConfigError, type PartialConfig, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset, Split } from '../data/dataset.js'
 import { MissingSplitError } from '../data/registry.js'
 import { datasetNames, loadDataset } from '../node/data/index.js'
 import { checkFile, writeAtomically } from '../node/files.js'
+import { variedShare } from '../diagnostics/spectrum.js'
 import { featureFormats, NPY_LABELS } from '../readout/feature_files.js'
 import { extractFeatures } from '../readout/features.js'
-import { featureInfoOf, featureMetadata } from '../run/weights.js'
+import { featureInfoOf, featureMetadata, unusualWeights } from '../run/weights.js'
 import {
   configOfChosen,
   loadChosenWeights,
@@ -74,6 +75,25 @@ function embedConfig(options: Options, loaded: ChosenWeights): PretrainConfig {
   })
 }
 
+/** Variance below this share of the mean square is a rounding error; features with little more are of little use. */
+const EQUAL = 1e-12
+const ALMOST_EQUAL = 1e-6
+
+/** Features that are the same for all images are of no use, so they are not written. */
+function checkFeatures(features: Float32Array, width: number, { file, out }: { file: string; out: string }): void {
+  const count = features.length / width
+  const varied = count < 2 ? 1 : variedShare(features, width)
+  const images = `all ${count.toLocaleString('en')} images have`
+  if (varied < EQUAL)
+    throw new ConfigError(
+      `${images} the same features: ${file} holds a collapsed network, or the images are equal; ${out} is not written`,
+    )
+  if (varied < ALMOST_EQUAL)
+    console.error(
+      `${images} almost the same features (only ${varied.toPrecision(1)} of their mean square varies): ${file} may hold a collapsed network`,
+    )
+}
+
 await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const { limit, out, force, adapter } = options
@@ -93,6 +113,8 @@ await runCommand(async () => {
   const engine = await openWithNote(adapter)
   const backbone = resnet({ arch, width, stem, stemRelu })
   importStateDict(engine, backbone.dict, loaded.tensors, loaded.file)
+  const unusual = unusualWeights(backbone.dict, { tensors: loaded.tensors, source: loaded.file })
+  if (unusual) console.error(unusual)
   const count = Math.min(limit ?? dataset.count, dataset.count)
   const phase = beginPhase('features')
   const features = await extractFeatures(engine, backbone, dataset, {
@@ -102,6 +124,7 @@ await runCommand(async () => {
     onProgress: (done, total) => phase.update(done, total),
   })
   phase.finish()
+  checkFeatures(features, backbone.features, { file: loaded.file, out })
 
   const written = featureFormats[extension]({
     features,

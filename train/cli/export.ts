@@ -1,7 +1,16 @@
 /** `npm run export`: writes a network for other programs; see `--help`. */
 import { Command, Option } from 'commander'
 import { input, type Value } from '../../engine/index.js'
-import { encodeOnnx, linearLayer, projector, resnet, StateDict, type SafetensorsTensor } from '../../models/index.js'
+import {
+  checkValues,
+  encodeOnnx,
+  linearLayer,
+  projector,
+  resnet,
+  StateDict,
+  toFloat32,
+  type SafetensorsTensor,
+} from '../../models/index.js'
 import { ConfigError } from '../config/config.js'
 import { checkFile, writeAtomically } from '../node/files.js'
 import { readWeights } from '../node/weights.js'
@@ -81,6 +90,7 @@ function checkTensors(dict: StateDict, tensors: Tensors, file: string): void {
       throw new ConfigError(
         `${file}: '${name}' is ${shape ? `[${shape.join(', ')}]` : 'missing'}, the network needs [${torchShape.join(', ')}]`,
       )
+    checkValues(toFloat32(tensors[name]), name, file)
   }
 }
 

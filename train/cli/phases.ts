@@ -3,7 +3,7 @@ import { duration } from '../report/text.js'
 import { lineFitter, statusLine } from './status_line.js'
 
 const SECONDS_BETWEEN_LINES = 5
-const LABEL_CELLS = 26
+const LABEL_CELLS = 31
 
 export interface Phase {
   /** @param note further text, such as the loss */

@@ -133,6 +133,7 @@ await runCommand(async () => {
       maxMinutes: options.maxMinutes,
       keep: options.keep,
       keepWeights: options.keepWeights ?? KEEP_WEIGHTS,
+      debugNan: options.debugNan,
       signal,
       onBegin: (done, steps) => shown.begin(done, steps),
       onStep: (m) => {

@@ -36,6 +36,7 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   adapter?: string
   csv?: boolean
   tensorboard?: boolean
+  debugNan?: boolean
   tune: boolean
 }
 
@@ -157,6 +158,10 @@ const switches: Record<string, [string, string][]> = {
     ],
     ['--csv', 'also write metrics.csv, online.csv and diagnostics.csv, as the run goes'],
     ['--tensorboard', 'also write an event file for TensorBoard, as the run goes (tensorboard --logdir FOLDER)'],
+    [
+      '--debug-nan',
+      'after a run that diverged: name the op where it began, its shapes and ranges; with --resume from the last checkpoint; steps take longer',
+    ],
     ['--no-tune', 'use the default kernel variants; without this option they are measured once for each adapter'],
   ],
 }
@@ -213,6 +218,7 @@ function fieldsOf({
   adapter: _adapter,
   csv: _csv,
   tensorboard: _tensorboard,
+  debugNan: _debugNan,
   tune: _tune,
   ...fields
 }: Partial<PretrainCliOptions>): PartialConfig {

@@ -17,6 +17,7 @@ import type { LinearProbe } from '../readout/linear_probe.js'
 import { readout, withStandardErrors, type Accuracies, type ReadoutPhase } from '../readout/readout.js'
 import { AVERAGE_FILE, MODEL_FILE, type Progress } from '../run/checkpoint_record.js'
 import type { InitialWeights } from '../run/pretrain.js'
+import { unusualWeights } from '../run/weights.js'
 import { counted, describeViews, duration, formatCount } from '../report/text.js'
 import { buildNetwork } from '../step/network.js'
 import { chooseCheckpoint } from './choose_checkpoint.js'
@@ -278,7 +279,7 @@ async function chooseSubject({ run, weights, checkpoint: wanted, average, data }
 /** One line on what is read, and how long it takes. */
 function announcement(
   { config, name, progress }: Subject,
-  { data, train, test }: Images,
+  { train, test }: Images,
   { labels, perClass, views }: Options,
   seconds: number,
 ): string {
@@ -290,7 +291,7 @@ function announcement(
         : ` (the first ${perClass} of each class)`
   return (
     `${config.arch} of width ${config.width} ${progress ? 'at' : 'from'} ${name}: ${formatCount(train.count)} training${which} and ` +
-    `${formatCount(test.count)} test images of ${data}, ${describeViews(views)} each. ` +
+    `${formatCount(test.count)} test images of ${test.name}, ${describeViews(views)} each. ` +
     `This takes about ${duration(Math.max(1, seconds))}.`
   )
 }
@@ -351,6 +352,8 @@ await runCommand(async () => {
   const engine = await openWithNote(options.adapter)
   const { backbone } = buildNetwork(config)
   importStateDict(engine, backbone.dict, subject.tensors, subject.source)
+  const unusual = unusualWeights(backbone.dict, subject)
+  if (unusual) console.error(unusual)
 
   const probe = new Probe(engine, config, images, options)
   say(announcement(subject, images, options, await probe.estimateSeconds(backbone)))

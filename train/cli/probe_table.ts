@@ -33,10 +33,14 @@ export function accuracyTable(rows: readonly Row[]): string {
       : top === 1
         ? percentWithError(read.top1, read.standardError, 2)
         : percentWithError(read.top5, read.top5StandardError, 2)
+  // With at most five classes top-5 is always 100 %.
+  const tops = rows.every(({ figures }) => methods.every(([, of]) => (of(figures)?.top5 ?? 1) === 1))
+    ? ([1] as const)
+    : ([1, 5] as const)
   const lines = alignedTable([
     ['', ...rows.map(({ name }) => name)],
     ...methods.flatMap(([name, of]) =>
-      ([1, 5] as const).map((top) => [`${name} top-${top}`, ...rows.map(({ figures }) => cell(of(figures), top))]),
+      tops.map((top) => [`${name} top-${top}`, ...rows.map(({ figures }) => cell(of(figures), top))]),
     ),
   ])
   const { views, linear } = rows[0].figures

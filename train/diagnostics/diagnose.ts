@@ -3,15 +3,13 @@ import { permutation, type Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import type { ImageDataset } from '../data/dataset.js'
-import { objectives, type ObjectiveName } from '../objectives/index.js'
+import type { ObjectiveName } from '../objectives/index.js'
 import { batchFor, featureExtractor } from '../readout/features.js'
+import { collapseWarning } from './collapse.js'
 import { alignment, uniformity } from './geometry.js'
 import { covarianceEigenvalues, effectiveRank, powerLawExponent } from './spectrum.js'
 
 const IMAGES = 1024
-/** Features have collapsed if their effective rank is below LEAST_RANK or below this share of their width. */
-const LEAST_RANK = 2
-const LEAST_SHARE = 0.01
 
 /** The spectrum of the features of clean views. */
 export interface Spectrum {
@@ -25,13 +23,17 @@ export interface Spectrum {
   warning?: string
 }
 
-export interface Diagnostics extends Spectrum {
-  /** Number of images. */
-  images: number
+/** How features lie on the unit sphere. */
+export interface Geometry {
   /** Alignment of two random views per image. */
   alignment: number
   /** Uniformity of the features of clean views. */
   uniformity: number
+}
+
+export interface Diagnostics extends Spectrum, Geometry {
+  /** Number of images. */
+  images: number
 }
 
 export interface DiagnoseOptions {
@@ -69,11 +71,11 @@ export async function diagnosis(
   const extractor = await featureExtractor(engine, backbone, dataset, { recipe, batch: Math.min(most, indices.length) })
   const view = (number: number, indices: Uint32Array): Promise<Float32Array> =>
     extractor.read({ seed, indices, only: [number] })
-  const spectrumOf = (clean: Float32Array): Spectrum => {
+  const spectrumOf = (clean: Float32Array, geometry: Partial<Geometry> = {}): Spectrum => {
     const eigenvalues = covarianceEigenvalues(clean, width)
     const alpha = powerLawExponent(eigenvalues)
     const rank = effectiveRank(eigenvalues)
-    const warning = collapseWarning(rank, width, objective)
+    const warning = collapseWarning({ ...geometry, effectiveRank: rank, width }, objective)
     return {
       eigenvalues: Array.from(eigenvalues),
       ...(Number.isFinite(alpha) && { alpha }),
@@ -85,12 +87,11 @@ export async function diagnosis(
     spectrum: async () => spectrumOf(await view(0, indices)),
     async read() {
       const [clean, first, second] = [await view(0, indices), await view(1, paired), await view(2, paired)]
-      return {
-        images: indices.length,
-        ...spectrumOf(clean),
+      const geometry: Geometry = {
         alignment: alignment([first, second], width),
         uniformity: uniformity(clean.subarray(0, paired.length * width), width),
       }
+      return { images: indices.length, ...spectrumOf(clean, geometry), ...geometry }
     },
     release: () => extractor.release(),
   }
@@ -113,19 +114,4 @@ export async function diagnose(
   } finally {
     once.release()
   }
-}
-
-/**
- * A line for the user, if features use so few of their dimensions that they have collapsed.
- *
- * @param rank effective rank of the features
- * @param width of the features
- * @param objective that trained the features
- */
-export function collapseWarning(rank: number, width: number, objective: ObjectiveName): string | undefined {
-  if (width < 2 || rank >= Math.max(LEAST_RANK, LEAST_SHARE * width)) return undefined
-  const what =
-    rank === 0 ? 'all images have the same features' : `their effective rank is ${rank.toFixed(1)} of ${width}`
-  const { parameter, stronger } = objectives[objective].remedy
-  return `the features have collapsed (${what}): ${stronger} \`${parameter}\` or lower \`lr\``
 }

@@ -88,3 +88,21 @@ function dot(a: Float64Array, b: Float64Array): number {
   for (let i = 0; i < a.length; i++) sum += a[i] * b[i]
   return sum
 }
+
+/**
+ * The share of the features' mean square that is variance about their mean: 0 if all features are equal, 1 if their mean
+ * is 0.
+ *
+ * @param features [N, D]
+ */
+export function variedShare(features: Float32Array, width: number): number {
+  const mean = new Float64Array(width)
+  const count = features.length / width
+  features.forEach((value, k) => (mean[k % width] += value / count))
+  let [deviation, square] = [0, 0]
+  features.forEach((value, k) => {
+    deviation += (value - mean[k % width]) ** 2
+    square += value ** 2
+  })
+  return square === 0 ? 0 : deviation / square
+}

@@ -36,6 +36,8 @@ export interface Remedy {
   readonly stronger: 'raise' | 'lower'
   /** Absent where this would not stop a loss from diverging. */
   readonly weaker?: 'raise' | 'lower'
+  /** What to change if all images get the same features, where that is something else than `stronger`. */
+  readonly apart?: { readonly parameter: string; readonly change: 'raise' | 'lower' }
 }
 
 export interface Objective {
@@ -109,12 +111,13 @@ const registry = {
   vicreg: define(
     { lambda: weight.default(25) },
     ({ projection }, { views, lambda }, parts) => vicreg(projection, { views, lambda, mu: lambda, epsilon: 0 }, parts),
-    { remedy: lowered('lambda') },
+    // λ is the weight of the variance too, and only the variance keeps embeddings from shrinking to a point.
+    { remedy: { ...lowered('lambda'), apart: { parameter: 'lambda', change: 'raise' } } },
   ),
   'vicreg-original': define(
     { lambda: weight.default(25), mu: weight.default(25) },
     ({ projection }, o, parts) => vicreg(projection, { ...o, epsilon: 1e-4 }, parts),
-    { remedy: lowered('lambda') },
+    { remedy: { ...lowered('lambda'), apart: { parameter: 'mu', change: 'raise' } } },
   ),
   // A low temperature gives the nearest images the largest weight, which spreads all images (Wang & Liu 2021).
   simclr: define({ temperature: z.number().positive().default(0.1) }, ({ projection }, o) => simclr(projection, o), {

@@ -18,6 +18,8 @@ type Line = { step: number; seconds?: number }
 interface Export {
   /** A line that has just been added to a file. */
   line(file: LineFile, line: Line): Promise<void>
+  /** Lines were removed from a file: the next line writes everything again. */
+  restart(file: LineFile): void
   /** The newest contact sheet of views, a PNG file. */
   views?(png: Uint8Array): Promise<void>
 }
@@ -35,8 +37,17 @@ export function exportingStore(store: RunStore, { csv, tensorboard }: ExportOpti
     last = next.catch(() => undefined)
     return next
   }
+  const restart = (path: string): void => {
+    const file = lineFiles.find((name) => name === path)
+    if (file !== undefined) for (const each of exports) each.restart(file)
+  }
   return {
     ...store,
+    remove: (path) =>
+      inTurn(async () => {
+        await store.remove(path)
+        restart(path)
+      }),
     append: (path, data) =>
       inTurn(async () => {
         await store.append(path, data)
@@ -47,6 +58,7 @@ export function exportingStore(store: RunStore, { csv, tensorboard }: ExportOpti
     write: (path, data) =>
       inTurn(async () => {
         await store.write(path, data)
+        restart(path)
         if (path !== VIEWS_FILE || typeof data === 'string') return
         for (const each of exports) await each.views?.(data)
       }),
@@ -64,6 +76,7 @@ function csvExport(store: RunStore): Export {
       tables.set(file, csvColumns(lines))
       await store.write(path, csvTable(lines))
     },
+    restart: (file) => void tables.delete(file),
   }
 }
 
@@ -103,6 +116,7 @@ function tensorboardExport(store: RunStore): Export {
       if (path === undefined) path = await begin()
       else await store.append(path, recordOf(file, line, now()))
     },
+    restart: () => void (path = undefined),
     async views(png) {
       path ??= await begin()
       // The width and the height follow the length and the type of a PNG file's first chunk.

@@ -16,6 +16,8 @@ const HEIGHT = 220
 const MOST_POINTS = 300
 /** Window of the running mean, as a share of the curve. */
 const SMOOTHING = 0.05
+/** Points on each side of a running mean in short curves, if there are eight times as many. */
+const LEAST_REACH = 5
 
 const soft = { gridColor: 'currentColor', gridOpacity: 0.12, domainColor: 'currentColor', domainOpacity: 0.4 }
 const config = {
@@ -81,9 +83,14 @@ export function thin(points: readonly { x: number; y: number }[], most = MOST_PO
 
 /** Centred running means. */
 export function smooth(points: readonly { x: number; y: number }[]): { x: number; y: number }[] {
-  const reach = Math.floor((SMOOTHING * points.length) / 2)
+  const reach = Math.max(
+    Math.floor((SMOOTHING * points.length) / 2),
+    Math.min(LEAST_REACH, Math.floor(points.length / 8)),
+  )
+  const window = 2 * reach + 1
   return points.map(({ x }, i) => {
-    const near = points.slice(Math.max(0, i - reach), i + reach + 1)
+    const first = Math.min(Math.max(0, i - reach), points.length - window)
+    const near = points.slice(first, first + window)
     // The line through the neighbours by least squares: at the ends they lie on one side only.
     const [centre, level] = [mean(near.map((p) => p.x)), mean(near.map((p) => p.y))]
     const spread = mean(near.map((p) => (p.x - centre) ** 2))

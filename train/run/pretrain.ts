@@ -9,23 +9,37 @@ import {
 } from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
-import { imageFeed, type ImageFeed } from '../feed/image_feed.js'
+import { imageFeed } from '../feed/image_feed.js'
 import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
+import { checkVariation } from '../feed/variation.js'
 import { onlineProbe } from '../readout/online.js'
-import { compileTrainingStep, type StepExtras, type TrainingStep } from '../step/index.js'
+import type { StepExtras, TrainingStep } from '../step/index.js'
 import { backbonesOf, buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
-import { refuseUnfit } from '../step/fit.js'
 import { refuseOversized } from '../step/network_size.js'
 import { KEEP, openRun, restoreState, saveCheckpoint, type Saved } from './checkpoint.js'
 import type { Checkpoint, Progress } from './checkpoint_record.js'
 import { checkpointReadings } from './checkpoint_readings.js'
 import { TrainingClock } from './clock.js'
-import { createRun, lostEnd, refuseChanges, refuseExistingRun, writeConfig, writeSummary } from './folder.js'
+import { debuggedStep } from './debug_nan.js'
+import { throughLosses } from './device_loss.js'
+import { refuseDivergence } from './diverged.js'
+import {
+  createRun,
+  isResumable,
+  lostEnd,
+  refuseChanges,
+  refuseExistingRun,
+  writeConfig,
+  writeSummary,
+} from './folder.js'
+import { HealthWatch } from './health_watch.js'
 import { trainingLoop } from './loop.js'
 import { lineFiles, truncateLines, type StepMetrics } from './metrics.js'
+import { recordStep, refuseOutOfMemory } from './record_step.js'
 import { runLength, type RunLength } from './schedule.js'
 import { StepRecorder } from './step_recorder.js'
 import type { RunStore } from './store.js'
+import { unusualWeights } from './weights.js'
 import { sameVariants, useVariants, variantsFor } from './variants.js'
 
 export { DivergedError } from './diverged.js'
@@ -71,6 +85,11 @@ export interface PretrainOptions {
   keepWeights?: number
   /** Saves and stops after this many minutes of wall-clock time, counted from the call. */
   maxMinutes?: number
+  /**
+   * Finds the op with which a divergence begins: the `detail` of the DivergedError names it, with its shapes and the
+   * ranges of its operands. Every step waits for its result, so a run takes longer.
+   */
+  debugNan?: boolean
   /** Saves and stops after the current step. */
   signal?: AbortSignal
   /** Called when the first step is about to run, with the steps done before this call and those of the whole run. */
@@ -79,6 +98,11 @@ export interface PretrainOptions {
   onStep?(metrics: StepMetrics): void
   /** Called after each checkpoint, unless it was saved by time or because the run was stopped. Its time does not count. */
   onCheckpoint?(where: { step: number; epoch: number }): Promise<void>
+  /**
+   * Called after each step is submitted. If it returns a function, the run waits until the step is done and then for the
+   * function, which may read the network and run programs with it. Its time does not count.
+   */
+  inspect?(where: { step: number; epoch: number }, network: Network): (() => Promise<void>) | undefined
   onMessage?(line: string): void
   /** Called before the first step, for each distinct pipeline that is ready. */
   onCompile?(done: number, total: number): void
@@ -135,10 +159,27 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   try {
     const found = resume ? await checkpointToResume(options) : undefined
     if (out && !resume) await refuseExistingRun(out)
-    return await pretrainFrom(found, options, indices)
+    const warning = await checkVariation(options.dataset, indices)
+    if (warning) options.onMessage?.(warning)
+    const call: Call = { begun: performance.now(), first: found?.latest.step ?? 0, losses: [] }
+    return await throughLosses(options, found?.latest.step, async (again) => {
+      const from = again ? await lastCheckpoint(options) : found
+      call.losses.length = Math.max(0, (from?.latest.step ?? 0) - call.first)
+      return pretrainFrom(from, options, indices, call).catch((error: unknown) => refuseOutOfMemory(error, options))
+    })
   } finally {
     await unlock?.()
   }
+}
+
+/** What a call of `pretrain` keeps when the device is lost and the run goes on. */
+interface Call {
+  /** When it began, by performance.now(). */
+  readonly begun: number
+  /** Steps done before the call. */
+  readonly first: number
+  /** The loss at each step of the call. */
+  readonly losses: number[]
 }
 
 /** Pretrains from a checkpoint, or from the beginning. */
@@ -146,6 +187,7 @@ async function pretrainFrom(
   found: Found | undefined,
   options: PretrainOptions,
   indices: Uint32Array,
+  call: Call,
 ): Promise<PretrainResult> {
   const { engine, config } = options
   const initial = initialOf(options, found?.latest)
@@ -157,9 +199,8 @@ async function pretrainFrom(
   }
   const restoreVariants = useVariants(engine, variantsFor(engine, found?.latest))
   try {
-    if (initial)
-      for (const { dict } of backbonesOf(network)) importStateDict(engine, dict, initial.tensors, initial.source)
-    const ended = await train(options, network, indices, found)
+    if (initial) importInitial(options, network, initial)
+    const ended = await train(options, network, indices, found, call)
     return { backbone, projector, ...(average && { average }), ...ended }
   } catch (error) {
     release([backbone, projector, average])
@@ -168,6 +209,12 @@ async function pretrainFrom(
     restoreVariants()
     release([network.predictor, network.target?.backbone, network.target?.projector])
   }
+}
+
+function importInitial({ engine, onMessage }: PretrainOptions, network: Network, initial: InitialWeights): void {
+  for (const { dict } of backbonesOf(network)) importStateDict(engine, dict, initial.tensors, initial.source)
+  const warning = unusualWeights(network.backbone.dict, initial)
+  if (warning) onMessage?.(warning)
 }
 
 /** The initial weights of a new run that begins from given ones. */
@@ -203,6 +250,10 @@ interface Found {
   damaged: readonly string[]
 }
 
+/** The checkpoint that a run goes on from after its device was lost; undefined if it has none. */
+const lastCheckpoint = async (options: PretrainOptions): Promise<Found | undefined> =>
+  options.out && (await isResumable(options.out)) ? checkpointToResume(options) : undefined
+
 /** @throws ConfigError if there is no whole checkpoint, or the configuration would make it another run */
 async function checkpointToResume({ out, config, onMessage }: PretrainOptions): Promise<Found> {
   if (!out) throw new ConfigError('`resume`: name the run with `out`')
@@ -218,6 +269,7 @@ async function train(
   network: Network,
   indices: Uint32Array,
   found: Found | undefined,
+  call: Call,
 ): Promise<Omit<PretrainResult, 'backbone' | 'projector' | 'average'>> {
   const { engine, dataset, config, out, maxMinutes, signal, keep = KEEP, onStep, onMessage } = options
   const { latest, damaged = [] } = found ?? {}
@@ -232,14 +284,18 @@ async function train(
     diagnosisShare: options.diagnosisShare ?? DIAGNOSIS_SHARE,
   })
   let trainingStep: TrainingStep | undefined
+  let health: HealthWatch | undefined
   let recorder: StepRecorder | undefined
   try {
     const extras = extrasOf(options, backbone)
     trainingStep = await recordStep(options, feed, network, extras, clock)
+    health = await HealthWatch.open({ engine, network, trainingStep, config, onMessage })
+    const watch = health
     const { saved, progress } = await beginOrResume(options, network, trainingStep, latest)
+    if (options.debugNan) trainingStep = debugged(options, trainingStep, health, saved, progress)
     recorder = new StepRecorder({
-      ...{ config, trainingStep, clock, out, onStep },
-      ...{ steps: length.steps, classes: dataset.classes.length },
+      ...{ config, trainingStep, health, clock, out, onStep },
+      ...{ steps: length.steps, classes: dataset.classes.length, losses: call.losses },
     })
     if (progress.step < length.steps) options.onBegin?.(progress.step, length.steps)
     const { stopped, ...waited } = await trainingLoop({
@@ -248,14 +304,17 @@ async function train(
       hasTarget: network.target !== undefined,
       hasProbe: extras.probe !== undefined,
       onCheckpoint: options.onCheckpoint,
+      inspect: (where) => options.inspect?.(where, network),
       save: async (byTime) => {
         progress.byTime = byTime && true
         progress.passing = isPassing(progress, options.keepWeights) || undefined
+        // No checkpoint takes the place of a good one with weights that are broken.
+        await watch.check(progress.step)
         if (out) await saveCheckpoint(engine, out, saved, progress, config, { keep, damaged })
       },
       stopRequested: () => {
         if (signal?.aborted) return 'signal'
-        return maxMinutes !== undefined && clock.secondsElapsed > 60 * maxMinutes ? 'time' : undefined
+        return maxMinutes !== undefined && performance.now() - call.begun > 60_000 * maxMinutes ? 'time' : undefined
       },
     })
     const { step: steps, epoch: epochs, seconds } = progress
@@ -278,6 +337,7 @@ async function train(
   } finally {
     // Submitted steps are read before their buffers are freed.
     await recorder?.close()
+    health?.release()
     trainingStep?.destroy()
     for (const v of trainingStep?.state ?? []) engine.release(v)
     readings.release()
@@ -318,30 +378,28 @@ const extrasOf = ({ dataset, config }: PretrainOptions, { features }: Backbone):
       : undefined,
 })
 
-async function recordStep(
-  { engine, dataset, config, onMessage, onCompile }: PretrainOptions,
-  feed: ImageFeed,
-  network: Network,
-  extras: StepExtras,
-  clock: TrainingClock,
-): Promise<TrainingStep> {
-  let pipelines = 0
-  const trainingStep = await compileTrainingStep(engine, feed.onDevice, network, config, extras, (done, total) => {
-    pipelines = total
-    onCompile?.(done, total)
-  }).catch((error: unknown) => {
-    // If the adapter is too small for the step, this error says what would fit.
-    refuseUnfit({ engine, side: dataset.height }, config)
-    const { message } = error as Error
-    if (message.includes('out of device memory'))
-      throw new ConfigError(`${message}; use a smaller \`batch\`, or \`viewChunk\` with \`bn\` per-view`)
-    throw error
+/** The same step, which finds the op where a divergence begins. */
+function debugged(
+  { engine, config }: PretrainOptions,
+  trainingStep: TrainingStep,
+  health: HealthWatch,
+  { dicts, state }: Saved,
+  progress: Progress,
+): TrainingStep {
+  return debuggedStep(trainingStep, {
+    engine,
+    variables: [...dicts.flatMap((dict) => dict.variables), ...state],
+    async judge() {
+      const [[loss], scaling, found] = await Promise.all([
+        trainingStep.loss(),
+        trainingStep.lossScale?.(),
+        health.read(),
+      ])
+      const step = progress.step + 1
+      refuseDivergence(config, { step, loss, lossScale: scaling?.[0] })
+      health.judge(step, found, 'finiteOnly')
+    },
   })
-  const { dispatches, peakBytes } = trainingStep
-  onMessage?.(
-    `recorded in ${clock.secondsElapsed.toFixed(1)} s: ${dispatches.toLocaleString('en')} dispatches of ${pipelines} kernels, ${mebibytes(peakBytes)} beside the weights`,
-  )
-  return trainingStep
 }
 
 /** Writes the configuration of a new run, or restores a run from its checkpoint. */
@@ -374,5 +432,3 @@ async function beginOrResume(
   } else if (out) await createRun(out, config)
   return { saved: { dicts, average: network.average?.dict, state: kept }, progress }
 }
-
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`

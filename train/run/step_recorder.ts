@@ -4,6 +4,7 @@ import { accuracies } from '../readout/linear_probe.js'
 import type { TrainingStep } from '../step/index.js'
 import type { TrainingClock } from './clock.js'
 import { refuseDivergence } from './diverged.js'
+import { WATCH_EVERY, type HealthWatch } from './health_watch.js'
 import { appendLine, type StepMetrics } from './metrics.js'
 import type { RunStore } from './store.js'
 
@@ -19,9 +20,13 @@ export interface SubmittedStep extends Pick<StepMetrics, 'step' | 'epoch' | 'lr'
 export interface StepRecorderOptions {
   config: PretrainConfig
   trainingStep: TrainingStep
+  /** Reads the weights every few steps. */
+  health?: HealthWatch
   clock: TrainingClock
   /** Steps of the whole run. */
   steps: number
+  /** The losses of the call so far; the recorder adds to them. */
+  losses?: number[]
   /** Number of classes, for the probe. */
   classes: number
   /** Where metrics.jsonl is written. */
@@ -31,12 +36,14 @@ export interface StepRecorderOptions {
 
 export class StepRecorder {
   /** The loss at each step of this call. */
-  readonly losses: number[] = []
+  readonly losses: number[]
   /** With f16: steps skipped because gradients overflowed in the whole run. */
   skipped: number | undefined
   private readonly pending: Promise<void>[] = []
 
-  constructor(private readonly options: StepRecorderOptions) {}
+  constructor(private readonly options: StepRecorderOptions) {
+    this.losses = options.losses ?? []
+  }
 
   /**
    * Begins to read the step that was submitted last, and waits for an earlier one if too many are outstanding.
@@ -62,15 +69,18 @@ export class StepRecorder {
   }
 
   private async read({ labels, ...submitted }: SubmittedStep): Promise<void> {
-    const { config, trainingStep, clock, steps, classes, out, onStep } = this.options
-    const [[loss], parts, scaling, logits] = await Promise.all([
+    const { config, trainingStep, health, clock, steps, classes, out, onStep } = this.options
+    const watched = submitted.step % WATCH_EVERY === 0
+    const [[loss], parts, scaling, logits, state] = await Promise.all([
       trainingStep.loss(),
       trainingStep.parts?.read(),
       trainingStep.lossScale?.(),
       trainingStep.logits?.(),
+      watched ? health?.read() : undefined,
     ])
     const { step, epoch, lr, lambda, waitMs } = submitted
     refuseDivergence(config, { step, loss, lambda, lossScale: scaling?.[0] })
+    if (state) health!.judge(step, state)
     clock.stepDone()
     this.losses.push(loss)
     this.skipped = scaling?.[2]

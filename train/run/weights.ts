@@ -1,6 +1,28 @@
 /** Weights files: what their metadata says of the network and its input. */
+import { toFloat32, type SafetensorsTensor, type StateDict } from '../../models/index.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
+import { LARGE_RMS, rmsOf } from '../diagnostics/weight_health.js'
+
+/** Tensors by torchvision's names, and the name of their file for messages. */
+interface Weights {
+  tensors: Readonly<Record<string, SafetensorsTensor>>
+  source: string
+}
+
+/**
+ * @returns a warning in one line, if a parameter of the network has values far beyond those of a trained network
+ */
+export function unusualWeights(dict: StateDict, { tensors, source }: Weights): string | undefined {
+  let largest = { name: '', rms: 0 }
+  for (const [name, { trainable }] of dict.entries) {
+    const rms = trainable ? rmsOf(toFloat32(tensors[name])) : 0
+    if (rms > largest.rms) largest = { name, rms }
+  }
+  return largest.rms > LARGE_RMS
+    ? `${source}: '${largest.name}' has a root mean square of ${largest.rms.toPrecision(2)}; below ${LARGE_RMS} is usual: the training of these weights may have diverged`
+    : undefined
+}
 
 /** What a network's features depend on in addition to its weights. */
 export interface FeatureInfo {

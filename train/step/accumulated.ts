@@ -25,7 +25,7 @@ import type { Network } from './network.js'
 import { forward, lossOf, type Loss } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
-import { compileOrRelease, probe, stateOf } from './whole.js'
+import { compileOrRelease, probe, readsNorm, stateOf } from './whole.js'
 
 /** The two programs of a step, and the Variables through which the first passes its results to the second. */
 export interface AccumulatedStep {
@@ -107,6 +107,7 @@ export async function compileAccumulatedStep(
     loss: () => update.read('loss'),
     ...(described.parts && { parts: { names: described.parts.names, read: () => update.read('parts') } }),
     ...(config.precision === 'f16' && { lossScale: () => update.read('lossScale') }),
+    ...readsNorm(config, update),
     ...(extras.probe && { logits: () => micro.read('logits') }),
     destroy() {
       for (const program of programs) program.destroy()

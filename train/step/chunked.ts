@@ -35,7 +35,7 @@ import { nth } from './accumulated.js'
 import { forward, lossOf, type Loss } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
-import { compileOrRelease, probe, stateOf } from './whole.js'
+import { compileOrRelease, probe, readsNorm, stateOf } from './whole.js'
 
 export type ChunkedConfig = StepConfig & { viewChunk: number }
 
@@ -147,6 +147,7 @@ export async function compileChunkedStep(
     loss: () => loss.read('loss'),
     ...(described.parts && { parts: { names: described.parts.names, read: () => loss.read('parts') } }),
     ...(config.precision === 'f16' && { lossScale: () => update.read('lossScale') }),
+    ...readsNorm(config, update),
     ...(extras.probe && { logits: () => embed.read('logits') }),
     destroy() {
       for (const program of programs) program.destroy()

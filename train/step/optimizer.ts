@@ -23,7 +23,10 @@ export interface StepOptimizer {
   readonly seed?: Value
   /** The moments, the counters and the loss scale. */
   readonly state: readonly Variable[]
-  /** Applies gradients. With f16, `TrainingStep.lossScale` reads the output `lossScale`. */
+  /**
+   * Applies gradients. With f16 there is an output `lossScale` [3], else with clipping an output `gradientNorm` [1], the
+   * norm before clipping.
+   */
   apply(gradients: readonly Value[], rate: Value): { updates: Assignment[]; outputs: Record<string, Value> }
 }
 
@@ -36,13 +39,15 @@ export function stepOptimizer(
   const { clipNorm, precision } = config
   const parameters = trainedDicts(network).flatMap((dict) => dict.parameters)
   const { state, updates } = optimizerOf(parameters, config)
-  const clipped = (gradients: readonly Value[], unscaling?: Parameters<typeof clipByGlobalNorm>[2]) =>
-    clipNorm === undefined ? unscaling : clipByGlobalNorm(gradients, clipNorm, unscaling)
   if (precision === 'f32')
     return {
       parameters,
       state,
-      apply: (gradients, rate) => ({ updates: updates(gradients, rate, clipped(gradients)), outputs: {} }),
+      apply(gradients, rate) {
+        const clipping = clipNorm === undefined ? undefined : clipByGlobalNorm(gradients, clipNorm)
+        const outputs: Record<string, Value> = clipping ? { gradientNorm: clipping.norm } : {}
+        return { updates: updates(gradients, rate, clipping), outputs }
+      },
     }
   const scale = dynamicLossScale()
   return {
@@ -51,8 +56,9 @@ export function stepOptimizer(
     state: [...state, scale.state],
     apply(gradients, rate) {
       const judged = scale.judge(gradients)
+      const clipping = clipNorm === undefined ? judged : clipByGlobalNorm(gradients, clipNorm, judged)
       return {
-        updates: [...updates(gradients, rate, clipped(gradients, judged)), judged.update],
+        updates: [...updates(gradients, rate, clipping), judged.update],
         outputs: { lossScale: judged.next },
       }
     },

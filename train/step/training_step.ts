@@ -62,6 +62,8 @@ export interface TrainingStep {
    * far.
    */
   lossScale?(): Promise<Float32Array>
+  /** With `clipNorm` in f32 [1]: the norm of that step's gradients before clipping. */
+  gradientNorm?(): Promise<Float32Array>
   /** With a probe: its logits [rows, classes] for the last rows of that step, those of the last program run. */
   logits?(): Promise<Float32Array>
   /** Frees everything except the network and `state`. */

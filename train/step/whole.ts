@@ -62,6 +62,10 @@ export function probe(
   return { updates, outputs: { logits } }
 }
 
+/** Reads the norm of the gradients, where `StepOptimizer.apply` has it. */
+export const readsNorm = ({ clipNorm, precision }: StepConfig, update: Program): Pick<TrainingStep, 'gradientNorm'> =>
+  clipNorm !== undefined && precision === 'f32' ? { gradientNorm: () => update.read('gradientNorm') } : {}
+
 /** Builds the programs of a step. If that fails, it frees the Variables that only the step knows. */
 export async function compileOrRelease(
   engine: Engine,
@@ -103,6 +107,7 @@ export async function compileStep(
     loss: () => program.read('loss'),
     ...(parts && { parts: { names: parts.names, read: () => program.read('parts') } }),
     ...(config.precision === 'f16' && { lossScale: () => program.read('lossScale') }),
+    ...readsNorm(config, program),
     ...(extras.probe && { logits: () => program.read('logits') }),
     destroy: () => program.destroy(),
   }

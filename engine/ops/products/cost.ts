@@ -12,14 +12,22 @@ interface Rates {
   readonly matrix: number
   /** Bytes/s of kernels that only copy and add. */
   readonly bytes: number
+  /** Seconds that a dispatch takes at least. On a software driver they are nothing beside the work. */
+  readonly launch: number
 }
 
 const rates: Record<Target['adapterClass'], Rates> = {
-  cpu: { register: 28e9, tiled: 2e9, matrix: 1e9, bytes: 1.9e9 },
-  gpu: { register: 5e12, tiled: 20e12, matrix: 150e12, bytes: 1.5e12 },
+  cpu: { register: 28e9, tiled: 2e9, matrix: 1e9, bytes: 1.9e9, launch: 0 },
+  gpu: { register: 5e12, tiled: 20e12, matrix: 150e12, bytes: 1.5e12, launch: 5e-6 },
 }
 
 export const ratesOf = ({ adapterClass }: Target): Rates => rates[adapterClass]
+
+/** Estimated seconds of a product by register tiles, in one dispatch. */
+export function registerCost(flops: number, target: Target): number {
+  const { register, launch } = ratesOf(target)
+  return flops / register + launch
+}
 
 /** Multiplications and additions of a convolution by its definition. */
 export const convFlops = ({ inShape: [images, , , c], outShape: [, , , o], walk }: ConvWork): number =>

@@ -1,14 +1,14 @@
 /** Convolutions by register tiles: each invocation keeps a block of the result in registers and loads from memory. */
 import { busyWorkgroups, channelTile, tileLanes, up, vec4Of } from '../common.js'
 import { PartialSums, splitsWithin, totalOf } from '../partial_sums.js'
-import { convFlops, ratesOf, weightGradientFlops } from './cost.js'
+import { convFlops, registerCost, weightGradientFlops } from './cost.js'
 import { isPlain3x3, plainOrigin, shapeParams, walkParams, weightGradientParams } from './geometry.js'
 import { imageRuns, type ConvWork, type Variant, type WeightGradientWork } from './work.js'
 
 export const registerConv: Variant<ConvWork> = {
   name: 'register',
   serves: () => true,
-  cost: (work, target) => convFlops(work) / ratesOf(target).register,
+  cost: (work, target) => registerCost(convFlops(work), target),
   lower: (work, context) => {
     const { inShape, outShape, w, kernel, bias, walk, dtype } = work
     const tile = channelTile(outShape[3] / 4, context)
@@ -44,7 +44,7 @@ export const registerRowConv: Variant<ConvWork> = {
   name: 'register, by rows',
   serves: ({ kernel, walk }) => isPlain3x3(kernel, walk),
   // Measured: about a fifth faster than `registerConv` on a software driver, where loads take most of the time.
-  cost: (work, target) => (0.85 * convFlops(work)) / ratesOf(target).register,
+  cost: (work, target) => registerCost(0.85 * convFlops(work), target),
   lower: (work, context) => {
     const { inShape, outShape, w, bias, walk, dtype } = work
     const { origin, reversed } = plainOrigin(walk)
@@ -80,7 +80,7 @@ export const registerRowConv: Variant<ConvWork> = {
 export const registerWeightGradient: Variant<WeightGradientWork> = {
   name: 'register',
   serves: () => true,
-  cost: (work, target) => weightGradientFlops(work) / ratesOf(target).register,
+  cost: (work, target) => registerCost(weightGradientFlops(work), target),
   lower: ({ x, inShape, dy, outShape, kernel, stride, padding, dw, dtype }, context) => {
     const c = inShape[3]
     const [, outHeight, outWidth, o] = outShape

@@ -5,14 +5,14 @@ import type { LoweringContext, RowRun } from '../../lowering_context.js'
 import { part, type Slice } from '../../plan.js'
 import { bytesOf } from '../../value.js'
 import { busyWorkgroups, channelTile, sumSplits, tileLanes, up, vec4Of } from '../common.js'
-import { matmulFlops, ratesOf } from './cost.js'
+import { matmulFlops, registerCost } from './cost.js'
 import type { MatmulWork, Variant } from './work.js'
 
 /** Serves every product, also one whose operands are larger than a binding: b is cut along K, and c along M. */
 export const registerMatmul: Variant<MatmulWork> = {
   name: 'register',
   serves: () => true,
-  cost: (work, target) => matmulFlops(work) / ratesOf(target).register,
+  cost: (work, target) => registerCost(matmulFlops(work), target),
   lower: (work, context) => {
     const { c, batch, M, N, columns = { first: 0, of: N } } = work
     const rowBytes = rowBytesOf(work)

@@ -68,14 +68,15 @@ export function splitting(product: Product, tile: Tile, blockDepth: number): { e
   return { each, splits: Math.max(1, Math.ceil(product.depth / each)) }
 }
 
-/** Estimated seconds: the busiest processor's tiles, then writing and adding the partial sums. */
+/** Estimated seconds: launching, the busiest processor's tiles, then writing and adding the partial sums. */
 export function tileCost(product: Product, tile: Tile, family: Family, target: Target): number {
   const splits = wantedSplits(product, tile)
   const rounds = Math.ceil((tileCount(product, tile) * splits) / PROCESSORS)
   const flops = 2 * rounds * PROCESSORS * tile.rows * tile.columns * Math.ceil(product.depth / splits)
   const partial = splits > 1 ? 8 * splits * product.rows * product.columns * product.batch : 0
   const busy = Math.min(1, rounds * tile.fill)
-  return flops / (family.rate(target) * tile.speed * busy) + partial / ratesOf(target).bytes
+  const { bytes, launch } = ratesOf(target)
+  return flops / (family.rate(target) * tile.speed * busy) + partial / bytes + (splits > 1 ? 2 : 1) * launch
 }
 
 /** The two cheapest tiles that fit the adapter. With more, too few variants of other families would be measured. */

@@ -19,13 +19,14 @@ const tile = (threadsX: number, threadsY: number, rows4: number, columns4: numbe
   fill: (threadsX * threadsY) / 256,
 })
 
-const family: Family = {
+export const tiledFamily: Family = {
   name: 'tiled',
   conv: 'conv2d_tiled',
   weightGradient: 'conv2d_weight_gradient_tiled',
   tiles: [
     tile(16, 16, 2, 2), // 128×128
-    tile(16, 16, 2, 1), // 128×64
+    tile(8, 32, 2, 2), // 256×64
+    tile(8, 16, 2, 2), // 128×64
     tile(16, 16, 1, 1), // 64×64
     tile(8, 16, 2, 1), // 128×32
     tile(4, 16, 2, 1), // 128×16
@@ -36,6 +37,6 @@ const family: Family = {
   offered: (target) => target.adapterClass === 'gpu' && target.maxInvocations >= 256,
 }
 
-export const tiledConvs = stagedConvs(family)
-export const tiledWeightGradients = stagedWeightGradients(family)
-export const tiledMatmuls = stagedMatmuls(family)
+export const tiledConvs = stagedConvs(tiledFamily)
+export const tiledWeightGradients = stagedWeightGradients(tiledFamily)
+export const tiledMatmuls = stagedMatmuls(tiledFamily)

@@ -14,6 +14,8 @@ import { PartialSums } from '../partial_sums.js'
 import { matmulVariants } from './matmul_variants.js'
 import { ratesOf } from './cost.js'
 import { isPlain3x3, plainOrigin } from './geometry.js'
+import { flopsOf, tileCost } from './staged_cost.js'
+import { tiledFamily } from './tiled.js'
 import {
   imageRuns,
   worthMeasuring,
@@ -23,13 +25,16 @@ import {
   type WeightGradientWork,
 } from './work.js'
 
-/** The largest size of the transformed tiles of a run of images. */
-const SCRATCH_BYTES = 32 * 2 ** 20
+/**
+ * The largest size of the transformed tiles of a run of images. A processor keeps a small run in its cache. A GPU needs
+ * large ones: it works on a whole run at once, and each run costs three dispatches.
+ */
+const SCRATCH_BYTES = { cpu: 32 * 2 ** 20, gpu: 512 * 2 ** 20 }
 const PLACES = 36
 const tilesOf = (n: number): number => Math.ceil(n / 4)
 
 /** Sizes of a product in tiles. */
-function sizes(inShape: readonly number[], outShape: readonly number[], { maxBindingBytes }: Target) {
+function sizes(inShape: readonly number[], outShape: readonly number[], target: Target) {
   const [c, o] = [inShape[3], outShape[3]]
   const tiles = [tilesOf(outShape[1]), tilesOf(outShape[2])] as const
   const bytesPerImage = 4 * PLACES * tiles[0] * tiles[1] * Math.max(c, o)
@@ -38,7 +43,7 @@ function sizes(inShape: readonly number[], outShape: readonly number[], { maxBin
     o,
     tiles,
     bytesPerImage,
-    most: Math.max(1, Math.floor(Math.min(SCRATCH_BYTES, maxBindingBytes) / bytesPerImage)),
+    most: Math.max(1, Math.floor(Math.min(SCRATCH_BYTES[target.adapterClass], target.maxBindingBytes) / bytesPerImage)),
   }
 }
 
@@ -54,18 +59,25 @@ function fits(inShape: readonly number[], outShape: readonly number[], target: T
 }
 
 /**
- * Estimated seconds: the products, and the numbers that the transforms load and store (images 36 + 36, results 36 + 16,
- * weights 9 + 36).
+ * Estimated seconds: the products, the numbers that the transforms load and store (images 36 + 36, results 36 + 16,
+ * weights 9 + 36), and the launches.
  */
 function cost(inShape: readonly number[], outShape: readonly number[], target: Target): number {
-  const { c, o, tiles } = sizes(inShape, outShape, target)
+  const { c, o, tiles, most } = sizes(inShape, outShape, target)
   const places = inShape[0] * tiles[0] * tiles[1]
-  const { register, tiled, bytes } = ratesOf(target)
-  const flops = 2 * PLACES * places * c * o
+  const { bytes, launch } = ratesOf(target)
   const moved = 4 * (places * (72 * c + 52 * o) + 45 * c * o)
+  const runs = Math.ceil(inShape[0] / most)
+  return productCost(places, c, o, target) + moved / bytes + (2 * runs + 1) * launch
+}
+
+/** Estimated seconds of the 36 products [places, C]·[C, O]. */
+function productCost(places: number, c: number, o: number, target: Target): number {
+  const product = { rows: places, columns: o, depth: c, batch: PLACES, mostSplits: 1 }
+  if (target.adapterClass === 'gpu')
+    return Math.min(...tiledFamily.tiles.map((tile) => tileCost(product, tile, tiledFamily, target)))
   // On a software driver a block of the product has 32 rows, so fewer tiles leave lanes idle.
-  const busy = Math.min(1, places / 32)
-  return flops / (target.adapterClass === 'cpu' ? register * busy : tiled) + moved / bytes
+  return flopsOf(product) / (ratesOf(target).register * Math.min(1, places / 32))
 }
 
 /** Computes V [36, tiles, C] from a run of images. */

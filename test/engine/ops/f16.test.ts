@@ -71,6 +71,19 @@ describe.skipIf(!offered)('f16', () => {
     reference: (t) => reference.matmul(t.a, t.b, {}),
   })
 
+  // The gradient in an operand of f32 is f32: it is not rounded to f16.
+  for (const [transposeA, transposeB] of [
+    [false, false],
+    [true, false],
+    [false, true],
+    [true, true],
+  ])
+    checkHalf(`matmul with f32 weights, transposed ${transposeA}, ${transposeB}`, {
+      inputs: { a: transposeA ? [17, 7] : [7, 17], b: transposeB ? [5, 17] : [17, 5] },
+      build: (v) => single(matmul(half(v.a), v.b, { transposeA, transposeB })),
+      reference: (t) => reference.matmul(t.a, t.b, { transposeA, transposeB }),
+    })
+
   const nearOne = (value: number, name: string) => (name === 'scale' ? 1 + 0.3 * value : value)
   for (const [x, groups] of [
     [[3, 5, 3, 17], 1],

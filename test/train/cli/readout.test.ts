@@ -214,6 +214,19 @@ describe('embed', () => {
     const out = join(folder, 'none.safetensors')
     const cut = join(folder, 'cut.safetensors')
     await writeFile(cut, (await readFile(weights)).subarray(0, 100_000))
+    const changed = async (name: string, change: (tensor: string, data: Float32Array) => void): Promise<string> => {
+      const { tensors } = decodeSafetensors(await readFile(weights))
+      for (const [tensor, { dtype, data }] of Object.entries(tensors))
+        if (dtype === 'F32') change(tensor, data as Float32Array)
+      await writeFile(join(folder, name), encodeSafetensors(tensors))
+      return join(folder, name)
+    }
+    const broken = await changed('nan.safetensors', (tensor, data) => {
+      if (tensor === 'layer3.0.bn2.bias') data[5] = NaN
+    })
+    const collapsed = await changed('collapsed.safetensors', (tensor, data) => {
+      if (/conv|downsample.0/.test(tensor)) data.fill(0)
+    })
     const cases = [
       [
         ['--weights', weights, '--arch', 'resnet34'],
@@ -222,6 +235,8 @@ describe('embed', () => {
       [['--weights', weights, '--stem', 'imagenet'], '--stem imagenet: '],
       [['--weights', cut], 'truncated'],
       [['--weights', join(folder, 'absent')], 'absent: there is no such file'],
+      [['--weights', broken], "nan.safetensors: 'layer3.0.bn2.bias' holds NaN (1 of its 32 values are not finite)"],
+      [['--weights', collapsed], 'all 30 images have the same features: '],
       [['--weights', weights, '--limit', '0'], '--limit 0: must'],
       [['--weights', weights, '--width', '0'], '--width 0: '],
       [['--weights', weights, '--data', 'mnist'], 'unknown data set "mnist"'],

@@ -5,7 +5,8 @@ import { resnet } from '../../../models/index.js'
 import { recipes } from '../../../train/augment/recipe.js'
 import { fromArrays } from '../../../train/data/dataset.js'
 import { adaptLambda } from '../../../train/diagnostics/adaptive_lambda.js'
-import { collapseWarning, diagnose, diagnosis } from '../../../train/diagnostics/diagnose.js'
+import { collapseWarning } from '../../../train/diagnostics/collapse.js'
+import { diagnose, diagnosis } from '../../../train/diagnostics/diagnose.js'
 import { alignment, uniformity } from '../../../train/diagnostics/geometry.js'
 import { covarianceEigenvalues, effectiveRank, powerLawExponent } from '../../../train/diagnostics/spectrum.js'
 import { extractFeatures } from '../../../train/readout/features.js'
@@ -108,25 +109,44 @@ test('λ rises for a steep spectrum, falls for a flat one, and is never below 0'
   expect(adaptLambda(0.01, NaN)).toBe(0.01)
 })
 
-test('there is a warning of collapse below 1 % of the width, and below two dimensions', () => {
-  const warning = (rank: number, width: number) => collapseWarning(rank, width, 'barlow-twins')
-  expect(warning(5.2, 512)).toBeUndefined()
-  expect(warning(5.1, 512)).toMatch(/collapsed \(their effective rank is 5\.1 of 512\): raise `lambda` or lower `lr`$/)
-  expect(warning(1.9, 8)).toMatch(/1\.9 of 8/)
-  expect(warning(0, 8)).toMatch(/the same/)
-  expect(warning(1, 1)).toBeUndefined()
-})
+describe('a warning of collapse', () => {
+  const few = (effectiveRank: number, width: number) => collapseWarning({ effectiveRank, width }, 'barlow-twins')
+  const point = { effectiveRank: 5, width: 64, alignment: 1e-10, uniformity: -2e-10 }
 
-test.each([
-  ['barlow-twins-leave-one-out', 'raise `lambda`'],
-  ['barlow-twins-original', 'raise `lambda`'],
-  ['vicreg', 'lower `lambda`'],
-  ['vicreg-original', 'lower `lambda`'],
-  ['simclr', 'lower `temperature`'],
-  ['byol', 'raise `targetRate`'],
-  ['spectral', 'raise `beta`'],
-] as const)('collapse under %s: %s', (objective, remedy) => {
-  expect(collapseWarning(1, 64, objective)).toContain(`: ${remedy} or lower \`lr\``)
+  test('comes below 1 % of the width, and below two dimensions', () => {
+    expect(few(5.2, 512)).toBeUndefined()
+    expect(few(5.1, 512)).toMatch(/collapsed \(their effective rank is 5\.1 of 512\): raise `lambda` or lower `lr`$/)
+    expect(few(1.9, 8)).toMatch(/1\.9 of 8/)
+    expect(few(1, 1)).toBeUndefined()
+  })
+
+  test('comes where features are the same, whatever their effective rank', () => {
+    expect(few(0, 8)).toMatch(/all images have the same features/)
+    expect(collapseWarning(point, 'simclr')).toMatch(
+      /almost the same features, uniformity -2\.0e-10\): lower `lr`, or lower/,
+    )
+    expect(collapseWarning({ ...point, uniformity: -0.1, alignment: 0.02 }, 'simclr')).toBeUndefined()
+  })
+
+  test('comes where views do not differ', () => {
+    const equal = { effectiveRank: 30, width: 64, uniformity: -1 }
+    expect(collapseWarning({ ...equal, alignment: 0 }, 'byol')).toMatch(/^views of an image have the same features/)
+    expect(collapseWarning({ ...equal, alignment: 0.01 }, 'byol')).toBeUndefined()
+  })
+
+  test.each([
+    ['barlow-twins-leave-one-out', 'raise `lambda`', 'raise `lambda`'],
+    ['barlow-twins-original', 'raise `lambda`', 'raise `lambda`'],
+    // Few dimensions: less weight against the covariance. A point: more weight for the variance.
+    ['vicreg', 'lower `lambda`', 'raise `lambda`'],
+    ['vicreg-original', 'lower `lambda`', 'raise `mu`'],
+    ['simclr', 'lower `temperature`', 'lower `temperature`'],
+    ['byol', 'raise `targetRate`', 'raise `targetRate`'],
+    ['spectral', 'raise `beta`', 'raise `beta`'],
+  ] as const)('under %s to few dimensions: %s; to a point: %s', (objective, few, one) => {
+    expect(collapseWarning({ effectiveRank: 1, width: 64 }, objective)).toContain(`: ${few} or lower \`lr\``)
+    expect(collapseWarning(point, objective)).toContain(`: lower \`lr\`, or ${one}, and check that the images differ`)
+  })
 })
 
 describe('a backbone', () => {
@@ -178,6 +198,6 @@ describe('a backbone', () => {
     const found = await diagnose(gpu, backbone, dataset, { recipe, seed: 2, images: 10, objective: 'spectral' })
     expect(found.effectiveRank).toBe(0)
     expect(found.alpha).toBeUndefined()
-    expect(found.warning).toMatch(/all images have the same features\): raise `beta`/)
+    expect(found.warning).toMatch(/all images have the same features\): lower `lr`, or raise `beta`/)
   })
 })

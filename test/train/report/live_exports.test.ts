@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { parseCsv } from '../../../train/report/csv.js'
 import { exportingStore } from '../../../train/report/live_exports.js'
-import { appendLine, type StepMetrics } from '../../../train/run/metrics.js'
+import { appendLine, truncateLines, type StepMetrics } from '../../../train/run/metrics.js'
 import { memoryStore } from '../../support/memory_store.js'
 
 const line = (step: number, more: Partial<StepMetrics> = {}): StepMetrics => ({
@@ -61,4 +61,18 @@ test('a resumed run has one event file with everything that it recorded', async 
   expect(records[1]).toContain('train/loss')
   expect(records[4]).toContain('train/parts/invariance')
   expect(records[5]).toContain('views')
+})
+
+test('lines that a run removes and records again are in the copies once', async () => {
+  const files = new Map<string, Uint8Array>()
+  const store = exportingStore(memoryStore(files), { csv: true, tensorboard: true })
+  for (const step of [1, 2, 3]) await appendLine(store, 'metrics.jsonl', line(step))
+  // The device was lost: the run goes on from step 1.
+  await truncateLines(store, 'metrics.jsonl', 1)
+  for (const step of [2, 3, 4]) await appendLine(store, 'metrics.jsonl', line(step))
+  const [, ...rows] = parseCsv(new TextDecoder().decode(files.get('metrics.csv')))
+  expect(rows.map(([step]) => step)).toEqual(['1', '2', '3', '4'])
+  const events = [...files.keys()].filter((name) => name.includes('tfevents'))
+  expect(events).toHaveLength(1)
+  expect(recordsOf(files.get(events[0])!)).toHaveLength(1 + 4)
 })

@@ -162,4 +162,12 @@ describe('charts', () => {
     expect(thinned).toHaveLength(100)
     for (const { x, y } of [...thinned, ...smooth(line)]) expect(y).toBeCloseTo(3 * x + 1, 6)
   })
+
+  it('smooth short curves too, and their ends', () => {
+    for (const count of [40, 76, 700]) {
+      const noise = smooth(Array.from({ length: count }, (_, x) => ({ x, y: (-1) ** x })))
+      expect(Math.max(...noise.map(({ y }) => Math.abs(y)))).toBeLessThan(0.3)
+    }
+    expect(smooth([{ x: 1, y: 2 }])).toEqual([{ x: 1, y: 2 }])
+  })
 })

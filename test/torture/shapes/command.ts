@@ -1,0 +1,112 @@
+/** `npm run torture -- shapes` */
+import type { Command } from 'commander'
+import type { Attacked, Described } from './attack.js'
+import {
+  attackConfiguration,
+  configurations,
+  MACHINE,
+  neverRan,
+  repeatCommand,
+  type Configured,
+} from './configurations.js'
+
+const NAMES = [...Object.keys(configurations), MACHINE].join(', ')
+
+interface Options {
+  cases: number
+  seed: number
+  only?: string
+  configuration?: string
+  case?: string
+  each: boolean
+}
+
+const row = (cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`
+const total = (list: readonly Attacked[], of: (attacked: Attacked) => number): number =>
+  list.reduce((sum, attacked) => sum + of(attacked), 0)
+const distinct = (list: readonly Attacked[], of: (attacked: Attacked) => string[]): number =>
+  new Set(list.flatMap(of)).size
+const share = (worst: number): string => worst.toPrecision(2)
+
+function rowOf({ configuration, lanes, families, seconds, crash }: Configured): string {
+  return row([
+    configuration,
+    lanes,
+    distinct(families, (f) => f.ops),
+    distinct(families, (f) => f.variants),
+    distinct(families, (f) => f.kernels),
+    total(families, (f) => f.cases),
+    total(families, (f) => f.numbers).toLocaleString('en'),
+    // JSON has no infinity.
+    share(Math.max(0, ...families.map(({ worst }) => worst ?? Infinity))),
+    families.filter((f) => f.failure).length + Number(crash !== undefined),
+    seconds.toFixed(0),
+  ])
+}
+
+/** One row for each family, with the worst of all configurations. */
+function showEach(results: readonly Configured[]): void {
+  console.log(row(['cases of', 'cases', 'refused', 'skipped', 'worst error / bound', 'in', 's']))
+  console.log(row(['---', '--:', '--:', '--:', '--:', '---', '--:']))
+  const all = results.flatMap((result) => result.families)
+  for (const name of new Set(all.map(({ family }) => family))) {
+    const mine = all.filter(({ family }) => family === name)
+    const worst = mine.reduce((a, b) => ((a.worst ?? Infinity) >= (b.worst ?? Infinity) ? a : b))
+    console.log(
+      row([
+        name,
+        ...(['cases', 'refused', 'skipped'] as const).map((key) => total(mine, (f) => f[key])),
+        share(worst.worst ?? Infinity),
+        worst.worstIn,
+        total(mine, (f) => f.seconds).toFixed(1),
+      ]),
+    )
+  }
+  console.log('')
+}
+
+async function run(options: Options): Promise<number> {
+  const repeat = options.case === undefined ? undefined : (JSON.parse(options.case) as Described)
+  const names = options.configuration === undefined ? Object.keys(configurations) : [options.configuration]
+  for (const name of names)
+    if (!(name in configurations) && name !== MACHINE)
+      throw new Error(`--configuration ${name}: must be one of ${NAMES}`)
+  const cases = Math.ceil(options.cases / names.length)
+  const results: Configured[] = []
+  for (const name of names) {
+    const result = await attackConfiguration(
+      name,
+      { ...options, cases, repeat },
+      (configuration, { failure, family }) => {
+        if (!failure) return
+        console.error(`FAILED ${family} on ${configuration}: ${failure.message}`)
+        if (failure.repeat) console.error(`  repeat it with: ${repeatCommand(configuration, failure.repeat)}`)
+      },
+    )
+    if (result.crash !== undefined) console.error(`FAILED ${name}: ${result.crash}`)
+    results.push(result)
+  }
+  if (options.each) showEach(results)
+  const heads = ['configuration', 'lanes', 'ops', 'variants', 'kernels', 'cases', 'numbers', 'worst error / bound']
+  console.log(row([...heads, 'failures', 's']))
+  console.log(row(['---', ...heads.slice(1).map(() => '--:'), '--:', '--:']))
+  for (const result of results) console.log(rowOf(result))
+  // A part of the families, or of the adapters, need not reach all.
+  const missing = options.only === undefined && options.configuration === undefined && !repeat ? neverRan(results) : []
+  if (missing.length) console.error(`never ran: ${missing.join(', ')}`)
+  const failed = results.some(({ crash, families }) => crash !== undefined || families.some((f) => f.failure))
+  return failed || missing.length ? 1 : 0
+}
+
+export function addShapes(program: Command): void {
+  program
+    .command('shapes')
+    .description('every op and every variant of a product on generated shapes, against f64, on each software adapter')
+    .option('--cases <count>', 'number of cases on all adapters together', Number, 6000)
+    .option('--seed <number>', 'seed of the cases', Number, 1)
+    .option('--only <text>', 'only the cases whose name contains this text, such as "conv2d by winograd"')
+    .option('--configuration <name>', `only one of ${NAMES}`)
+    .option('--case <json>', 'repeat this case, as a failure prints it')
+    .option('--each', 'also a table of all ops and variants', false)
+    .action(async (options: Options) => process.exit(await run(options)))
+}

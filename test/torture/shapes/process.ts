@@ -1,0 +1,24 @@
+/** One adapter's share of the attack, in a process of its own: a line of JSON for each family. */
+import { openEngine } from '../../../engine/node/index.js'
+import { attackShapes, repeatCase, type Described } from './attack.js'
+import { families } from './families/index.js'
+
+/** What the parent process asks for. */
+export interface Asked {
+  cases: number
+  seed: number
+  only?: string
+  repeat?: Described
+}
+
+const asked = JSON.parse(process.argv[2]) as Asked
+const engine = await openEngine()
+const write = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
+write({ lanes: engine.target.subgroupSize[1] })
+if (asked.repeat) write(await repeatCase(engine, asked.repeat))
+else {
+  const { only = '' } = asked
+  await attackShapes(engine, { ...asked, chosen: families.filter(({ name }) => name.includes(only)) }, write)
+}
+engine.close()
+process.exit(0)
