@@ -182,7 +182,7 @@ describe('a run that fails', () => {
   test('leaves nothing on the device, and neither does a finished run', async () => {
     const on = await engine()
     // Counts the buffers of Variables: the engine's counter does not count freed buffers.
-    const { variables } = on as unknown as { variables: Map<unknown, GPUBuffer> }
+    const { variables } = (on as unknown as { held: { current: { variables: Map<unknown, GPUBuffer> } } }).held.current
     const before = variables.size
     const runsOf = (splits: Splits) =>
       new Runs({ engine: on, root: join(folder, 'released'), splits: () => Promise.resolve(splits) })
