@@ -113,7 +113,7 @@ export function addShapes(program: Command): void {
     .description('every op and every variant of a product on generated shapes, against f64, on each software adapter')
     .option('--cases <count>', 'number of cases on all adapters together', wholeNumber('--cases', 1), 6000)
     .option('--seed <number>', 'seed of the cases', wholeNumber('--seed', 0), 1)
-    .option('--only <text>', 'only the cases whose name contains this text, such as "conv2d by winograd"')
+    .option('--only <pattern>', 'only ops and variants that match, such as "conv2d by winograd" or "^adam"')
     .option('--configuration <name>', `only one of ${NAMES}`)
     .option('--case <json>', 'repeat this case, as a failure prints it')
     .option('--each', 'also a table of all ops and variants', false)

@@ -8,6 +8,7 @@ import { families } from './families/index.js'
 export interface Asked {
   cases: number
   seed: number
+  /** A regular expression. */
   only?: string
   repeat?: Described
 }
@@ -19,8 +20,8 @@ await runCommand(async () => {
   write({ lanes: engine.target.subgroupSize[1] })
   if (asked.repeat) write(await repeatCase(engine, asked.repeat))
   else {
-    const { only = '' } = asked
-    await attackShapes(engine, { ...asked, chosen: families.filter(({ name }) => name.includes(only)) }, write)
+    const only = new RegExp(asked.only ?? '')
+    await attackShapes(engine, { ...asked, chosen: families.filter(({ name }) => only.test(name)) }, write)
   }
   engine.close()
 })
