@@ -41,6 +41,8 @@ const reduced = {
   lint: null,
   types: null,
   rooms: null, // test/package/rooms.test.ts
+  licences: null, // test/package/supply.test.ts
+  mutate: null, // an hour
   reference: null, // test/engine/standalone/reference.test.ts
 }
 
