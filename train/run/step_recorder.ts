@@ -40,6 +40,8 @@ export class StepRecorder {
   /** With f16: steps skipped because gradients overflowed in the whole run. */
   skipped: number | undefined
   private readonly pending: Promise<void>[] = []
+  /** Settles when the newest reading is recorded or has failed. */
+  private newest: Promise<void> = Promise.resolve()
 
   constructor(private readonly options: StepRecorderOptions) {
     this.losses = options.losses ?? []
@@ -51,9 +53,9 @@ export class StepRecorder {
    * @throws DivergedError of an earlier step
    */
   async record(submitted: SubmittedStep): Promise<void> {
-    const reading = this.read(submitted)
+    const reading = this.read(submitted, this.newest)
     // The error of a reading is thrown when it is awaited, a step or two later.
-    reading.catch(() => undefined)
+    this.newest = reading.catch(() => undefined)
     this.pending.push(reading)
     if (this.pending.length > MOST_PENDING) await this.pending.shift()
   }
@@ -68,7 +70,8 @@ export class StepRecorder {
     await Promise.allSettled(this.pending)
   }
 
-  private async read({ labels, ...submitted }: SubmittedStep): Promise<void> {
+  /** @param before steps are recorded in their order, although some of them read more than others */
+  private async read({ labels, ...submitted }: SubmittedStep, before: Promise<void>): Promise<void> {
     const { config, trainingStep, health, clock, steps, classes, out, onStep } = this.options
     const watched = submitted.step % WATCH_EVERY === 0
     const [[loss], parts, scaling, logits, state] = await Promise.all([
@@ -78,6 +81,7 @@ export class StepRecorder {
       trainingStep.logits?.(),
       watched ? health?.read() : undefined,
     ])
+    await before
     const { step, epoch, lr, lambda, waitMs } = submitted
     refuseDivergence(config, { step, loss, lambda, lossScale: scaling?.[0] })
     if (state) health!.judge(step, state)
