@@ -10,8 +10,8 @@ const [sample, work, text = ''] = process.argv.slice(2)
 const data = ['--data-dir', sample]
 const small = [...data, '--width', '4', '--image-size', '8', '--batch', '8', '--projector-dim', '8', '--no-tune']
 const quick = ['--quick', '--rounds', '1', '--only']
-const doctor = execFileSync('npm', ['run', '--silent', 'doctor'], { encoding: 'utf8' })
-const hasF16 = /^ *has +shader-f16$/m.test(doctor)
+const hasF16 = () =>
+  /^ *has +shader-f16$/m.test(execFileSync('npm', ['run', '--silent', 'doctor'], { encoding: 'utf8' }))
 
 /**
  * What to add to a command, by its name, or by its name and its first argument. null: it is run elsewhere in CI, or it
@@ -32,7 +32,9 @@ const reduced = {
   'bench step': [...quick, 'width 16'],
   'bench losses': [...quick, 'simclr'],
   'bench readout': [...quick, 'kNN'],
-  'bench precision': hasF16 ? ['--quick', ...data] : null,
+  get 'bench precision'() {
+    return hasF16() ? ['--quick', ...data] : null
+  },
   'bench trace': ['--rounds', '1'],
   'bench isa': null, // test/bench/speed/isa.test.ts
   'paper dynamics': ['--out', join(work, 'paper'), '--cache', join(work, 'paper', 'runs')],
@@ -42,7 +44,10 @@ const reduced = {
   lint: null,
   types: null,
   rooms: null, // test/package/rooms.test.ts
+  licences: null, // test/package/supply.test.ts
   reference: null, // test/engine/standalone/reference.test.ts
+  torture: null, // the tests have smaller doses
+  mutate: null, // an hour
 }
 
 /** The arguments of a command that takes too long as it stands: of all experiments the one that takes seconds is run. */
@@ -93,7 +98,7 @@ for (const line of commands) {
   const key = [`${name} ${args[0]}`, name].find((one) => Object.hasOwn(reduced, one))
   if (key === undefined) throw new Error(`${line}: .ci/readme_commands.mjs does not know how to reduce it`)
   used.add(key)
-  if (reduced[key] === null || !line.includes(text)) continue
+  if (!line.includes(text) || reduced[key] === null) continue
   const placed = args.map((arg) => (/^runs(\/|$)|\.(json|yaml)$/.test(arg) ? join(work, arg) : arg))
   console.log(`README: ${line}`)
   const code = await run(name, [...placed, ...reduced[key]], ['watch', 'web'].includes(name) ? 5000 : 0)

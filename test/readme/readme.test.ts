@@ -1,6 +1,9 @@
 /** The scripts of the README are files that run, and stand in it word for word. */
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
@@ -25,6 +28,15 @@ describe.each(['own_images', 'own_images_pretrain', 'own_page', 'own_kernel'])('
 
 test('the lines of Python stand in the README; test/models/torchvision.test.ts runs them', () => {
   expect(readme).toContain(readFileSync(new URL('load_in_torchvision.py', import.meta.url), 'utf8'))
+})
+
+test('CI tries every command of the READMEs', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'webgpu-ssl-readme-'))
+  const script = fileURLToPath(new URL('../../.ci/readme_commands.mjs', import.meta.url))
+  // No command has this text, so none is run.
+  const { stdout } = await promisify(execFile)(process.execPath, [script, folder, folder, 'no such text'])
+  await rm(folder, { recursive: true })
+  expect(stdout).toMatch(/^all \d+ commands of the READMEs are known/)
 })
 
 const outputOf = async (name: string): Promise<string> => {
