@@ -40,8 +40,10 @@ interface Output {
 }
 
 function takeFirstStep(workload: Workload, environment: Record<string, string>): Promise<Output> {
-  const script = fileURLToPath(new URL(`first_step_process${extname(import.meta.url)}`, import.meta.url))
-  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), script, JSON.stringify(workload)], {
+  const extension = extname(import.meta.url)
+  const script = fileURLToPath(new URL(`first_step_process${extension}`, import.meta.url))
+  const loader = extension === '.ts' ? ['--import', import.meta.resolve('tsx')] : []
+  const child = spawn(process.execPath, [...loader, script, JSON.stringify(workload)], {
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -49,6 +49,7 @@ export async function fetchSwiftShader(target) {
           '--pack-destination',
           folder,
           '--silent',
+          '--ignore-scripts',
           '--fetch-retries=1',
           '--fetch-retry-mintimeout=1000',
           '--fetch-timeout=60000',

@@ -64,6 +64,18 @@ test('an entry loads only the packages that it uses', async () => {
   })
 })
 
+test('a package that the modules name is a dependency, and every dependency is named', () => {
+  const { dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { dependencies: object }
+  const named = /^(?:import|export|\}).* from '([^'.][^']*)'|\b(?:import|resolve)\('([^'.][^']*)'\)|types="([^"]+)"/gm
+  const names = readdirSync(join(installed, 'dist'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\.(m?js|d\.m?ts)$/.test(file))
+    .flatMap((file) => [...readFileSync(join(installed, 'dist', file), 'utf8').matchAll(named)])
+    .map((match) => /^(?:@[^/]+\/)?[^/]+/.exec(match[1] ?? match[2] ?? match[3])![0])
+    .filter((name) => !name.startsWith('node:'))
+  // Only code that runs in a clone uses tsx.
+  expect([...new Set(names)].sort()).toEqual([...Object.keys(dependencies), 'tsx'].sort())
+})
+
 test('no file of a dependency is in the tarball', () => {
   expect(
     readdirSync(installed, { recursive: true, encoding: 'utf8' }).filter((f) => f.includes('node_modules')),

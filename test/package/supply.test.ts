@@ -20,6 +20,7 @@ const ALSO: [RegExp, string, string][] = [
   [/^@img\/sharp-/, 'LGPL-3.0-or-later', 'libvips, a library of its own that sharp loads'],
   [/^spdx-exceptions$/, 'CC-BY-3.0', 'a list of names'],
   [/^lightningcss/, 'MPL-2.0', 'only for development, and unchanged'],
+  [/^caniuse-lite$/, 'CC-BY-4.0', 'a table of browsers, only for development'],
 ]
 const isAllowed = ({ name, license = '' }: LockedPackage): boolean =>
   license
@@ -28,7 +29,7 @@ const isAllowed = ({ name, license = '' }: LockedPackage): boolean =>
 
 test('every package has a licence that is allowed', () => {
   expect(namesOf(packages.filter((found) => !isAllowed(found)))).toEqual([])
-  expect(packages.filter(({ name, dev }) => name.startsWith('lightningcss') && !dev)).toEqual([])
+  expect(packages.filter(({ name, dev }) => /^(lightningcss|caniuse-lite)/.test(name) && !dev)).toEqual([])
 })
 
 test('package-lock.json states the licence that each installed package states itself', () => {

@@ -9,6 +9,9 @@ import { addShapes } from './shapes/command.js'
 /** Most memory that a parser may take for inputs of some kilobytes. */
 const MOST_GROWN_MIB = 1024
 
+/** Most memory that clients may make the server take. */
+const MOST_GROWN_BY_CLIENTS_MIB = 512
+
 const row = (cells: (string | number)[]): string => `| ${cells.join(' | ')} |`
 
 function show({ parser, cases, accepted, refused, slowestMs, grownMiB, failure }: Attacked): void {
@@ -75,7 +78,8 @@ program
         `${leftOpen} connections or files left open`,
     )
     console.log(`exit codes after SIGTERM: run ${codes.run}, server ${codes.server}`)
-    process.exit(!sameBits || found.attacks.some(({ failures }) => failures.length > 0) ? 1 : 0)
+    const broken = found.attacks.some(({ failures }) => failures.length > 0)
+    process.exit(broken || !sameBits || memory.during - memory.before > MOST_GROWN_BY_CLIENTS_MIB ? 1 : 0)
   })
 addShapes(program)
 addEndurance(program)

@@ -42,10 +42,12 @@ interface Attack {
   /** Answers below 400 are failures. */
   refuses: boolean
   requests(target: Target): Buffer[]
+  /** Milliseconds to wait for the first byte of an answer. */
+  waitMs?: number
 }
 
 const AT_ONCE = 20
-/** After this long without data, an answer is complete; after five times as long, none will come. */
+/** After this long without data an answer is complete. */
 const QUIET_MS = 200
 const LONGEST_KEPT = 100_000
 const MS_BETWEEN_DRIPS = 50
@@ -181,8 +183,9 @@ const attacks: Attack[] = [
     requests: ({ port }) => pathsOfServer.map((path) => text(`GET ${path} HTTP/1.0\r\n${own(port)}\r\n`)),
   },
   {
-    name: 'requests in one connection (pipelining)',
+    name: 'thousands of requests in one connection (pipelining)',
     refuses: false,
+    waitMs: 10_000,
     requests: ({ port, share }) => [
       text(`GET /main.js HTTP/1.1\r\n${own(port)}\r\n`.repeat(Math.ceil(500 * share))),
       text(`GET /api/series?run=x HTTP/1.1\r\n${own(port)}\r\n`.repeat(Math.ceil(2000 * share))),
@@ -203,7 +206,7 @@ function damagedRequests({ port, seed }: Target): Buffer[] {
 }
 
 /** Sends bytes as they are, and reads what comes. */
-function send(port: number, bytes: Buffer): Promise<Attempt> {
+function send(port: number, bytes: Buffer, waitMs = 5 * QUIET_MS): Promise<Attempt> {
   return new Promise((resolve) => {
     let answer = ''
     const socket = connect(port, '127.0.0.1')
@@ -213,7 +216,7 @@ function send(port: number, bytes: Buffer): Promise<Attempt> {
       const status = /^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1]
       resolve({ answer, ...(status !== undefined && { status: Number(status) }) })
     }
-    let timer = setTimeout(end, 5 * QUIET_MS)
+    let timer = setTimeout(end, waitMs)
     socket.on('connect', () => socket.write(bytes))
     socket.on('data', (chunk: Buffer) => {
       if (answer.length < LONGEST_KEPT) answer += chunk.toString('latin1')
@@ -271,7 +274,7 @@ async function perform(attack: Attack, target: Target): Promise<AttackResult> {
   const every = Math.max(1, Math.floor(all.length / Math.max(LEAST, all.length * target.share)))
   const requests = all.filter((_, i) => i % every === 0)
   const one = async (bytes: Buffer): Promise<void> => {
-    const { status, answer } = await send(target.port, bytes)
+    const { status, answer } = await send(target.port, bytes, attack.waitMs)
     result.tried++
     if (status !== undefined && status < 400) result.answered++
     else result.refused++

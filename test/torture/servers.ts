@@ -1,6 +1,6 @@
 /** Attacks on the server of `npm run watch` while it follows a run that trains. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -50,13 +50,16 @@ function stop(child: ChildProcess): Promise<number | null> {
   return ended
 }
 
+/** A run writes its first line soon after it has said that it takes the first step. */
+const textOf = (file: string): string => (existsSync(file) ? readFileSync(file, 'utf8') : '')
+
 interface Line {
   step: number
   loss: number
   lr: number
 }
 const linesOf = (run: string): Line[] =>
-  readFileSync(join(run, 'metrics.jsonl'), 'utf8')
+  textOf(join(run, 'metrics.jsonl'))
     .split('\n')
     .slice(0, -1)
     .map((line) => JSON.parse(line) as Line)
@@ -133,7 +136,7 @@ export async function attackServers(
     const lone = pretraining('lone')
     const wanted = Math.min(1000, stepsOf(join(runs, 'attacked')))
     await says(lone, /^step /m)
-    while (stepsOf(join(runs, 'lone')) < wanted) await sleep(200)
+    while (stepsOf(join(runs, 'lone')) < wanted && lone.exitCode === null) await sleep(200)
     await stop(lone)
     const [attacked, alone] = ['attacked', 'lone'].map((name) =>
       linesOf(join(runs, name))

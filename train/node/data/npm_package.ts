@@ -113,7 +113,7 @@ async function digestOf(path: string): Promise<string> {
  * The registry that npm uses here, and whether it is reached without a proxy. npm itself is asked, because its configuration comes from four files, the environment and the command line.
  */
 async function npmSettings(): Promise<{ registry: string; direct: boolean }> {
-  const proxied = ['http_proxy', 'https_proxy', 'all_proxy'].some((n) => process.env[n] ?? process.env[n.toUpperCase()])
+  const proxied = ['http_proxy', 'https_proxy', 'all_proxy'].some((n) => process.env[n] || process.env[n.toUpperCase()])
   try {
     const settings = JSON.parse((await runNpm(['config', 'list', '--json'])).stdout) as Record<string, unknown>
     const registry = typeof settings.registry === 'string' && settings.registry ? settings.registry : DEFAULT_REGISTRY

@@ -8,12 +8,12 @@
  *     /api/views?run=…         the run's latest views, PNG
  */
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import { createRequire } from 'node:module'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createAdaptorServer } from '@hono/node-server'
+import { getRequestListener } from '@hono/node-server'
 import { Hono, type Context } from 'hono'
 import { streamSSE, type SSEStreamingApi } from 'hono/streaming'
 import { errorCode } from '../files.js'
@@ -53,6 +53,8 @@ const REQUEST_MS = 10_000
 const CHECKING_MS = 1000
 const MOST_STREAMS = 500
 const MOST_CONNECTIONS = 1000
+/** Of one connection: a client that sends many at once must let others in. Browsers open the next connection. */
+const MOST_REQUESTS = 100
 
 const pageFolder = fileURLToPath(new URL('../../web/watch/', import.meta.url))
 const require = createRequire(import.meta.url)
@@ -76,13 +78,16 @@ export async function startWatchServer(
 ): Promise<WatchServer> {
   const watcher = new RunWatcher(folders, options)
   const { fetch } = watchApp(watcher)
-  const serverOptions = {
-    headersTimeout: requestMs,
-    requestTimeout: requestMs,
-    connectionsCheckingInterval: Math.min(requestMs, CHECKING_MS),
-  }
-  const server = createAdaptorServer({ fetch, createServer, serverOptions, overrideGlobalObjects: false }) as Server
+  const server = createServer(
+    {
+      headersTimeout: requestMs,
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: Math.min(requestMs, CHECKING_MS),
+    },
+    inTurn(getRequestListener(fetch, { overrideGlobalObjects: false })),
+  )
   server.maxConnections = MOST_CONNECTIONS
+  server.maxRequestsPerSocket = MOST_REQUESTS
   const bound = await listen(server, port)
   return {
     url: `http://${HOST}:${bound}/`,
@@ -192,6 +197,22 @@ function changesSince(watcher: RunWatcher, sent: Map<string, RunReader>, revisio
     revisions.set(run.id, run.revision)
   }
   return { runs: changed.map(({ summary }) => summary), gone }
+}
+
+/**
+ * Answers the requests of one connection one after another. A client that sends many at once and does not read would
+ * otherwise fill the memory with answers.
+ */
+function inTurn(listener: RequestListener): RequestListener {
+  const last = new WeakMap<Socket, Promise<void>>()
+  return (request, response) => {
+    const { socket } = request
+    const answered = new Promise<void>((resolve) => response.once('close', resolve))
+    const before = last.get(socket)
+    last.set(socket, answered)
+    if (!before) listener(request, response)
+    else void before.then(() => socket.destroyed || listener(request, response))
+  }
 }
 
 /** Everything that the page loads, by path. It is read once; nothing else is ever served from the disk. */

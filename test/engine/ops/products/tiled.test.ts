@@ -74,7 +74,7 @@ describe('which tiles serve', () => {
     const { target } = await gpuEngine()
     expect(serving(target, 4096, 4096, 4096)[0]).toBe('tiled 128×128')
     expect(serving(target, 32, 8192, 512)[0]).toBe('tiled 32×64')
-    expect(serving(target, 524288, 64, 576)[0]).toBe('tiled 128×64')
+    expect(serving(target, 524288, 64, 576)[0]).toBe('tiled 256×64')
     expect(serving(target, 524288, 16, 144)[0]).toBe('tiled 128×16')
     for (const size of [4, 68, 256, 1000, 4096]) {
       const count = serving(target, size, size, size).length
