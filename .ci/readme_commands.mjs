@@ -26,6 +26,7 @@ const reduced = {
   embed: data,
   views: data,
   watch: ['--port', '0'],
+  web: data,
   'bench kernels': [...quick, 'matmul 256'],
   'bench peers': [...quick, 'matmul 256'],
   'bench step': [...quick, 'width 16'],
@@ -100,7 +101,7 @@ for (const line of commands) {
   if (!line.includes(text) || reduced[key] === null) continue
   const placed = args.map((arg) => (/^runs(\/|$)|\.(json|yaml)$/.test(arg) ? join(work, arg) : arg))
   console.log(`README: ${line}`)
-  const code = await run(name, [...placed, ...reduced[key]], name === 'watch' ? 5000 : 0)
+  const code = await run(name, [...placed, ...reduced[key]], ['watch', 'web'].includes(name) ? 5000 : 0)
   if (code !== 0) throw new Error(`${line}: exit code ${code}`)
 }
 const unused = Object.keys(reduced).filter((key) => !used.has(key))

@@ -21,6 +21,7 @@ const commands = {
   views: { script: 'train/cli/views', says: 'draw images and the views that training makes of them' },
   data: { script: 'train/cli/data', says: 'prepare and check a data set', adapter: false },
   watch: { script: 'train/cli/watch', says: 'serve a page that follows and compares runs', adapter: false },
+  web: { script: 'train/cli/web', says: 'serve a page that trains in the browser', adapter: false },
   report: { script: 'train/cli/report', says: "write a run's report.html again", adapter: false },
   bench: { script: 'bench/speed/cli', says: 'measure the engine on this machine' },
   paper: { script: 'bench/paper/cli', says: 'run the experiments of the paper' },

@@ -6,8 +6,8 @@ import { openCompiler } from './compiles.js'
 import { Coverage } from './coverage.js'
 import { familyOf } from './files.js'
 import { inDrawnOrder, mutantOf, mutated, type Mutant } from './mutant.js'
-import { Readings, summary, type Equivalent, type Reading } from './readings.js'
-import { Runner } from './runner.js'
+import { Readings, reasonOf, summary, type Equivalent } from './readings.js'
+import { type Outcome, Runner } from './runner.js'
 import { changesOfTypeScript } from './typescript.js'
 import { changesOfKernel } from './wgsl.js'
 import { Workplace } from './workplace.js'
@@ -21,8 +21,8 @@ interface Options {
 }
 
 /** A mutant may take this many times as long as the tests do, plus some seconds, before it counts as hung. */
-const PATIENCE = 10
-const PATIENCE_SECONDS = 60
+const PATIENCE = 4
+const PATIENCE_SECONDS = 30
 
 /** The mutants of a run: the first ones of each file that compile. */
 async function draw(place: Workplace, { seed, kernel, other, only }: Options): Promise<Mutant[]> {
@@ -53,6 +53,58 @@ async function draw(place: Workplace, { seed, kernel, other, only }: Options): P
   ).map(({ file, key }) => drawn.find((mutant) => mutant.file === file && mutant.key === key)!)
 }
 
+/** Tries mutants, and keeps the readings. */
+class Trials {
+  /** The file of the mutant before, which has its own text again. */
+  private changed: string[] = []
+
+  constructor(
+    private readonly place: Workplace,
+    private readonly runner: Runner,
+    private readonly coverage: Coverage,
+    private readonly readings: Readings,
+  ) {}
+
+  /** Runs the tests that can notice a mutant, unless it is known that they do or that they do not. */
+  async of(mutant: Mutant, number: string, which: 'quick' | 'all'): Promise<void> {
+    const { coverage, readings } = this
+    const all = coverage.testsOf(mutant)
+    const quick = coverage.quick(all)
+    const before = readings.of(mutant)
+    if (before?.noticedBy || before?.tests === coverage.version(all)) return
+    const quickAreKnown = before?.tests === coverage.version(quick)
+    if (quickAreKnown && which === 'quick') return
+    const tests = which === 'quick' ? quick : quickAreKnown ? all.filter((test) => !quick.includes(test)) : all
+    const begun = performance.now()
+    const failed = await this.run(mutant, tests)
+    const seconds = (performance.now() - begun) / 1000
+    const { key, file, line, kind } = mutant
+    readings.add({
+      ...{ key, file, line, kind, before: mutant.before, after: mutant.after, seconds },
+      ...(failed
+        ? { noticedBy: failed.test, message: failed.message }
+        : { tests: coverage.version(which === 'quick' ? quick : all) }),
+    })
+    const verdict = failed ? `noticed by ${failed.test}` : `SURVIVES ${tests.length} test files`
+    console.error(`${number} ${file}:${line} ${kind}: ${verdict} (${seconds.toFixed(1)} s)`)
+    if (!failed) console.error(`    ${mutant.before}\n    ${mutant.after}`)
+  }
+
+  private async run(mutant: Mutant, tests: readonly string[]): Promise<Outcome['failed']> {
+    if (tests.length === 0) return undefined
+    const { place, changed } = this
+    const source = place.read(mutant.file)
+    this.changed = [mutant.file]
+    place.write(mutant.file, mutated(source, mutant))
+    try {
+      const limit = PATIENCE * this.coverage.seconds(tests) + PATIENCE_SECONDS
+      return (await this.runner.run({ tests, changed: [...changed, mutant.file] }, limit)).failed
+    } finally {
+      place.write(mutant.file, source)
+    }
+  }
+}
+
 async function run(options: Options): Promise<void> {
   mkdirSync(options.out, { recursive: true })
   const readings = new Readings(join(options.out, 'readings.jsonl'))
@@ -72,35 +124,12 @@ async function run(options: Options): Promise<void> {
     const coverage = await Coverage.of(place, join(options.out, 'coverage.json'), console.error)
     const mutants = await draw(place, options)
     console.error(`${mutants.length} mutants of ${new Set(mutants.map(({ file }) => file)).size} files`)
-    const results: Reading[] = []
-    let changed: string[] = []
-    for (const [i, mutant] of mutants.entries()) {
-      const tests = coverage.testsOf(mutant)
-      const version = coverage.version(tests)
-      const before = readings.of(mutant)
-      if (before && (before.noticedBy || before.tests === version)) {
-        results.push(before)
-        continue
-      }
-      const source = place.read(mutant.file)
-      const begun = performance.now()
-      place.write(mutant.file, mutated(source, mutant))
-      const limit = PATIENCE * coverage.seconds(tests) + PATIENCE_SECONDS
-      const { failed } = tests.length ? await runner.run({ tests, changed: [...changed, mutant.file] }, limit) : {}
-      place.write(mutant.file, source)
-      changed = [mutant.file]
-      const seconds = (performance.now() - begun) / 1000
-      const { key, file, line, kind } = mutant
-      const reading = {
-        ...{ key, file, line, kind, before: mutant.before, after: mutant.after, seconds },
-        ...(failed ? { noticedBy: failed.test, message: failed.message } : { tests: version }),
-      }
-      readings.add(reading)
-      results.push(reading)
-      const verdict = failed ? `noticed by ${failed.test}` : `SURVIVES ${tests.length} test files`
-      console.error(`${i + 1}/${mutants.length} ${file}:${line} ${kind}: ${verdict} (${seconds.toFixed(1)} s)`)
-      if (!failed) console.error(`    ${mutant.before}\n    ${mutant.after}`)
-    }
+    const trials = new Trials(place, runner, coverage, readings)
+    // The quick tests notice most mutants. What survives them meets the slow ones when all have been tried.
+    for (const [i, mutant] of mutants.entries()) await trials.of(mutant, `${i + 1}/${mutants.length}`, 'quick')
+    const open = mutants.filter((mutant) => !reasonOf(mutant, known) && !readings.of(mutant)?.noticedBy)
+    for (const [i, mutant] of open.entries()) await trials.of(mutant, `survivor ${i + 1}/${open.length}`, 'all')
+    const results = mutants.map((mutant) => readings.of(mutant)!)
     console.log(summary(results, known))
   } finally {
     stop()

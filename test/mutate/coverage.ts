@@ -6,6 +6,9 @@ import { hash, type Mutant } from './mutant.js'
 import { Runner } from './runner.js'
 import type { Workplace } from './workplace.js'
 
+/** The quickest tests are asked first: as many as take together so many seconds. */
+const QUICK_SECONDS = 20
+
 interface Recorded {
   /** Hash of the test file and of what test files share. */
   readonly text: string
@@ -60,6 +63,12 @@ export class Coverage {
       .sort(([, a], [, b]) => a.seconds - b.seconds)
       .map(([test]) => test)
     return kernel ? [...numeric, COPIES] : numeric
+  }
+
+  /** The first of these tests, which take a bounded time together. */
+  quick(tests: readonly string[]): string[] {
+    let total = 0
+    return tests.filter((test, i) => (total += this.seconds([test])) <= QUICK_SECONDS || i === 0 || test === COPIES)
   }
 
   private isCalled = (name: string): boolean =>

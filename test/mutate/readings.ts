@@ -50,8 +50,10 @@ export interface Equivalent {
   readonly reason: string
 }
 
-export const reasonOf = ({ file, before, after }: Reading, known: readonly Equivalent[]): string | undefined =>
-  known.find((e) => e.file === file && e.before === before && e.after === after)?.reason
+export const reasonOf = (
+  { file, before, after }: Pick<Reading, 'file' | 'before' | 'after'>,
+  known: readonly Equivalent[],
+): string | undefined => known.find((e) => e.file === file && e.before === before && e.after === after)?.reason
 
 const row = (cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`
 const percent = (part: number, whole: number): string => (whole ? `${((100 * part) / whole).toFixed(1)} %` : '–')

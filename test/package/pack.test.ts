@@ -66,7 +66,8 @@ test('an entry loads only the packages that it uses', async () => {
 
 test('a package that the modules name is a dependency, and every dependency is named', () => {
   const { dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { dependencies: object }
-  const named = /^(?:import|export|\}).* from '([^'.][^']*)'|\b(?:import|resolve)\('([^'.][^']*)'\)|types="([^"]+)"/gm
+  const named =
+    /^(?:import|export|\}).* from '([^'.][^']*)'|\bimport(?:\.meta\.resolve)?\('([^'.][^']*)'\)|types="([^"]+)"/gm
   const names = readdirSync(join(installed, 'dist'), { recursive: true, encoding: 'utf8' })
     .filter((file) => /\.(m?js|d\.m?ts)$/.test(file))
     .flatMap((file) => [...readFileSync(join(installed, 'dist', file), 'utf8').matchAll(named)])

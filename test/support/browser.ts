@@ -27,7 +27,7 @@ export const launchChromium = (): Promise<Browser> =>
     args: ['--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'],
   })
 
-const types: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript' }
+const types: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' }
 
 /** Serves a folder on localhost, where pages have a private file system. */
 export async function serveFolder(folder: string): Promise<{ url: string; close(): void }> {

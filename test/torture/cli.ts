@@ -43,7 +43,8 @@ program
   .option('--kills <count>', 'number of SIGKILLs of all places together', Number, 100)
   .option('--seed <number>', 'seed of the moments', Number, 1)
   .option('--place <name>', 'only one place, such as pretraining or sweep')
-  .action(async ({ place: only, ...options }: { kills: number; seed: number; place?: string }) => {
+  .action(async ({ place, ...options }: { kills: number; seed: number; place?: string }) => {
+    const only = place === undefined ? undefined : [place]
     console.log(row(['place', 'kills', 'pieces of work', 'same bits', 'remains', 'seconds']))
     console.log(row(['---', '--:', '--:', '---', '---', '--:']))
     const places = await attackByKills({ ...options, only }, (found) => {

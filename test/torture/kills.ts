@@ -30,11 +30,11 @@ export interface KilledPlace {
 }
 
 export interface KillOptions {
-  /** Of all places together: half of them in pretraining. */
+  /** Of all places together: half of them in pretraining, the others equally in the other places. */
   kills: number
   seed: number
-  /** Only the place of this name. */
-  only?: string
+  /** Only the places of these names. */
+  only?: readonly string[]
 }
 
 /** @param onPlace called after each place */
@@ -44,13 +44,16 @@ export async function attackByKills(
 ): Promise<KilledPlace[]> {
   const folder = await mkdtemp(join(tmpdir(), 'webgpu-ssl-kills-'))
   const { places, close } = await preparePlaces(folder)
-  const chosen = places.filter(({ name }) => only === undefined || name === only)
-  if (chosen.length === 0)
-    throw new Error(`--place ${only}: choose one of ${places.map(({ name }) => name).join(', ')}`)
   try {
+    const unknown = only?.find((wanted) => !places.some(({ name }) => name === wanted))
+    if (unknown !== undefined)
+      throw new Error(`--place ${unknown}: choose one of ${places.map(({ name }) => name).join(', ')}`)
+    const chosen = places.filter(({ name }) => !only || only.includes(name))
+    const weight = ({ name }: Place): number => (name === 'pretraining' ? places.length - 1 : 1)
+    const total = chosen.reduce((sum, place) => sum + weight(place), 0)
     const results: KilledPlace[] = []
     for (const place of chosen) {
-      const share = only !== undefined ? 1 : place.name === 'pretraining' ? 0.5 : 0.5 / (places.length - 1)
+      const share = weight(place) / total
       results.push(await killIn(place, join(folder, 'work', place.name), Math.max(1, Math.round(kills * share)), seed))
       onPlace(results.at(-1)!)
     }

@@ -2,15 +2,7 @@
 import { Command } from 'commander'
 import { parseOptions, runCommand } from '../../engine/node/command.js'
 import { checkFolders, startWatchServer } from '../node/watch/server.js'
-
-const LARGEST_PORT = 65_535
-
-function port(text: string): number {
-  const value = /^\d+$/.test(text) ? Number(text) : NaN
-  if (!(value <= LARGEST_PORT))
-    throw new Error(`--port: '${text}' is not a port: give a number from 0 to ${LARGEST_PORT}`)
-  return value
-}
+import { port, untilInterrupted } from './serving.js'
 
 const command = new Command('watch')
   .description(
@@ -25,8 +17,6 @@ await runCommand(async () => {
   checkFolders(folders)
   const server = await startWatchServer(folders, options)
   console.log(`Watching ${folders.join(', ')} on ${server.url} (Ctrl-C ends it)`)
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve())
-  })
+  await untilInterrupted()
   await server.close()
 })

@@ -8,7 +8,8 @@ import { runReport } from '../report/run_report.js'
 import { readConfig, readSummary, REPORT_FILE, VIEWS_FILE } from '../run/folder.js'
 import { readLines } from '../run/metrics.js'
 import type { RunStore } from '../run/store.js'
-import { contactSheet, imagesWithViews } from './contact_sheet.js'
+import { imagesWithViews } from '../augment/pictures.js'
+import { contactSheet } from './contact_sheet.js'
 import { checkHoldsRun, runFolder } from './run_folder.js'
 
 const IMAGES = 6

@@ -36,6 +36,8 @@ export interface PreparedRun {
   save(byTime?: 'byTime'): Promise<void>
   /** Called after the readings of a checkpoint. */
   onCheckpoint?(where: { step: number; epoch: number }): Promise<void>
+  /** Called after each step. If it returns a function, the run waits for the step and then for the function. */
+  inspect?(where: { step: number; epoch: number }): (() => Promise<void>) | undefined
   /** Why the run should stop before its last step; undefined if it should not. */
   stopRequested(): 'signal' | 'time' | undefined
 }
@@ -86,6 +88,8 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
       await between(run, () => run.save('byTime'))
       saved()
     }
+    const look = run.inspect?.({ step: progress.step, epoch: progress.epoch })
+    if (look) await between(run, look)
     stopped = run.stopRequested() ?? 'done'
     if (stopped !== 'done') break
   }

@@ -98,6 +98,11 @@ export interface PretrainOptions {
   onStep?(metrics: StepMetrics): void
   /** Called after each checkpoint, unless it was saved by time or because the run was stopped. Its time does not count. */
   onCheckpoint?(where: { step: number; epoch: number }): Promise<void>
+  /**
+   * Called after each step is submitted. If it returns a function, the run waits until the step is done and then for the
+   * function, which may read the network and run programs with it. Its time does not count.
+   */
+  inspect?(where: { step: number; epoch: number }, network: Network): (() => Promise<void>) | undefined
   onMessage?(line: string): void
   /** Called before the first step, for each distinct pipeline that is ready. */
   onCompile?(done: number, total: number): void
@@ -299,6 +304,7 @@ async function train(
       hasTarget: network.target !== undefined,
       hasProbe: extras.probe !== undefined,
       onCheckpoint: options.onCheckpoint,
+      inspect: (where) => options.inspect?.(where, network),
       save: async (byTime) => {
         progress.byTime = byTime && true
         progress.passing = isPassing(progress, options.keepWeights) || undefined

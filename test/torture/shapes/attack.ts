@@ -25,6 +25,7 @@ export interface Attacked {
   refused: number
   /** The largest error as a share of its bound. */
   worst: number
+  worstIn: string
   numbers: number
   unbounded: number
   seconds: number
@@ -32,7 +33,7 @@ export interface Attacked {
   variants: string[]
   kernels: string[]
   /** Why a case failed, and the smallest such case. */
-  failure?: { message: string; repeat: Described }
+  failure?: { message: string; repeat?: Described }
 }
 
 /**
@@ -68,7 +69,7 @@ class Attack {
         () => runCase(engine, family.make(drawn)),
       )
       into.cases++
-      into.worst = Math.max(into.worst, found.worst)
+      if (found.worst > into.worst) Object.assign(into, { worst: found.worst, worstIn: found.worstIn })
       into.numbers += found.numbers
       into.unbounded += found.unbounded
       into.variants = [...used]
@@ -96,9 +97,10 @@ class Attack {
     })
     result.seconds = (performance.now() - begun) / 1000
     if (!failed) return result
-    const [name, drawn] = counterexample ?? []
-    const message = oneLine((errorInstance as Error | null)?.message ?? 'no case within the time limit')
-    return { ...result, failure: { message, repeat: { family: family.name, target: name as TargetName, drawn } } }
+    if (!counterexample) return { ...result, failure: { message: `not done within ${limitMs / 1000} s` } }
+    const [name, drawn] = counterexample
+    const message = oneLine((errorInstance as Error).message)
+    return { ...result, failure: { message, repeat: { family: family.name, target: name, drawn } } }
   }
 }
 
@@ -110,7 +112,7 @@ const isRefusal = ({ message }: Error, target: TargetName): boolean =>
   (target === 'matrix units' && MATRIX_LIMIT.test(message))
 
 const empty = (family: string): Attacked => ({
-  ...{ family, cases: 0, skipped: 0, refused: 0, worst: 0, numbers: 0, unbounded: 0, seconds: 0 },
+  ...{ family, cases: 0, skipped: 0, refused: 0, worst: 0, worstIn: '', numbers: 0, unbounded: 0, seconds: 0 },
   ops: [],
   variants: [],
   kernels: [],

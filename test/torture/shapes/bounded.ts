@@ -153,6 +153,9 @@ export const stored = (a: Bounded, times = 1): Bounded =>
 export const gradientStored = (a: Bounded, times = 1): Bounded =>
   new Bounded(a.value, a.error, [a], (g) => [stored(g, times)])
 
+/** The same number with a larger bound, for an algorithm that does not compute it by its definition. */
+export const looser = (a: Bounded, error: number): Bounded => new Bounded(a.value, a.error + error, [a], (g) => [g])
+
 /** The same number without a gradient. */
 export const stopped = (a: Bounded): Bounded => new Bounded(a.value, a.error)
 

@@ -46,17 +46,18 @@ function rowOf({ configuration, lanes, families, seconds, crash }: Configured): 
 
 /** One row for each family, with the worst of all configurations. */
 function showEach(results: readonly Configured[]): void {
-  console.log(row(['cases of', 'cases', 'refused', 'skipped', 'worst error / bound', 's']))
-  console.log(row(['---', '--:', '--:', '--:', '--:', '--:']))
+  console.log(row(['cases of', 'cases', 'refused', 'skipped', 'worst error / bound', 'in', 's']))
+  console.log(row(['---', '--:', '--:', '--:', '--:', '---', '--:']))
   const all = results.flatMap((result) => result.families)
   for (const name of new Set(all.map(({ family }) => family))) {
     const mine = all.filter(({ family }) => family === name)
-    const worst = share(Math.max(...mine.map((f) => f.worst ?? Infinity)))
+    const worst = mine.reduce((a, b) => ((a.worst ?? Infinity) >= (b.worst ?? Infinity) ? a : b))
     console.log(
       row([
         name,
         ...(['cases', 'refused', 'skipped'] as const).map((key) => total(mine, (f) => f[key])),
-        worst,
+        share(worst.worst ?? Infinity),
+        worst.worstIn,
         total(mine, (f) => f.seconds).toFixed(1),
       ]),
     )
@@ -79,7 +80,7 @@ async function run(options: Options): Promise<number> {
       (configuration, { failure, family }) => {
         if (!failure) return
         console.error(`FAILED ${family} on ${configuration}: ${failure.message}`)
-        console.error(`  repeat it with: ${repeatCommand(configuration, failure.repeat)}`)
+        if (failure.repeat) console.error(`  repeat it with: ${repeatCommand(configuration, failure.repeat)}`)
       },
     )
     if (result.crash !== undefined) console.error(`FAILED ${name}: ${result.crash}`)

@@ -12,6 +12,8 @@ const DENORMAL = 2 ** -126
 export interface Compared {
   /** The largest error as a share of its bound. */
   worst: number
+  /** The result that has it. */
+  worstIn: string
   /** How many numbers were compared. */
   numbers: number
   /** How many of them have no finite bound, because rounding decides them. */
@@ -58,6 +60,7 @@ function compare(name: string, actual: ArrayLike<number>, { value, error, shape 
     // A NaN is a failure, too.
     if (share <= into.worst) continue
     into.worst = Number.isNaN(share) ? Infinity : share
+    into.worstIn = name
     if (share <= 1) continue
     into.failure = `${name} [${shape.join(', ')}] at ${i}: ${actual[i]}, expected ${value[i]} ± ${bound.toExponential(1)}`
     if (into.worst === Infinity) return
@@ -77,6 +80,7 @@ export async function runCase(engine: Engine, given: Case): Promise<Compared> {
     await program.run(data)
     const found: Compared = {
       worst: 0,
+      worstIn: '',
       numbers: 0,
       unbounded: 0,
       kernels: [...new Set(program.plan.dispatches.map(({ kernel }) => kernel))],

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { Engine } from '../../../engine/index.js'
 import { kernelTexts } from '../../../engine/kernel_texts.js'
 import { engine } from '../../support/engine.js'
-import { attackShapes, repeatCase } from './attack.js'
+import { attackShapes, repeatCase, type Described } from './attack.js'
 import { families } from './families/index.js'
 
 /** The kernels of tiles take long to compile, and have tests of their own. */
@@ -35,10 +35,9 @@ describe('a defect', () => {
     const wrong = new Engine(own.device, own.info, { ...texts, [kernel]: texts[kernel].replaceAll(text, defect) })
     wrong.waitFor = own.waitFor
     const chosen = families.filter((family) => family.name === name)
-    const [{ failure }] = await attackShapes(wrong, { cases: 12, seed: 1, chosen, limitMs: 5000 })
+    const [{ failure }] = await attackShapes(wrong, { cases: 12, seed: 1, chosen, limitMs: 2000 })
     expect(failure?.message).toMatch(/ at \d+: \S+, expected \S+ ± /)
-    const { repeat } = failure!
-    const described = JSON.parse(JSON.stringify(repeat)) as typeof repeat
+    const described = JSON.parse(JSON.stringify(failure!.repeat)) as Described
     expect((await repeatCase(wrong, described)).failure?.message).toBe(failure!.message)
     expect((await repeatCase(own, described)).failure).toBeUndefined()
   })

@@ -2,7 +2,8 @@ import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
 import { recipes } from '../../../train/augment/recipe.js'
 import { fromArrays } from '../../../train/data/dataset.js'
-import { composeSheet, contactSheet, imagesWithViews, type Tile } from '../../../train/node/contact_sheet.js'
+import { imagesWithViews, type Tile } from '../../../train/augment/pictures.js'
+import { composeSheet, contactSheet } from '../../../train/node/contact_sheet.js'
 import { engine } from '../../support/engine.js'
 
 const flat = (value: number, side: number): Tile => ({

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { learningRate, targetRate, type Schedule } from '../../../train/run/schedule.js'
+import { learningRate, runLength, targetRate, type Schedule } from '../../../train/run/schedule.js'
 
 const cosine: Schedule = { lr: 0.4, shape: 'cosine', warmupSteps: 10, steps: 110, floor: 0.001 }
 
@@ -39,4 +39,12 @@ test("the target's rate rises from its base to 1 by a cosine", () => {
   expect(targetRate(100, 200)).toBeCloseTo(0.995, 12)
   expect(targetRate(50, 200, 0.9)).toBeCloseTo(1 - 0.1 * (0.5 + Math.SQRT1_2 / 2), 12)
   expect(targetRate(200, 200)).toBe(1)
+})
+
+test('an epoch drops the last partial batch, and a run ends with its steps or its epochs, whichever come first', () => {
+  const config = { batch: 8, accumulate: 2, epochs: 3, steps: undefined }
+  expect(runLength(config, 47)).toEqual({ imagesPerStep: 16, stepsPerEpoch: 2, steps: 6 })
+  expect(runLength(config, 48)).toEqual({ imagesPerStep: 16, stepsPerEpoch: 3, steps: 9 })
+  expect(runLength({ ...config, steps: 4 }, 47).steps).toBe(4)
+  expect(runLength({ ...config, steps: 40 }, 47).steps).toBe(6)
 })

@@ -8,24 +8,17 @@
  *     /api/views?run=…         the run's latest views, PNG
  */
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
-import { createServer, type RequestListener, type Server } from 'node:http'
 import { createRequire } from 'node:module'
-import type { AddressInfo, Socket } from 'node:net'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { getRequestListener } from '@hono/node-server'
 import { Hono, type Context } from 'hono'
 import { streamSSE, type SSEStreamingApi } from 'hono/streaming'
-import { errorCode } from '../files.js'
+import { serveLocally, type LocalServer } from '../local_server.js'
 import { contentPolicy, guard } from './guard.js'
 import type { Axis, RunReader, RunSummary } from './run_reader.js'
 import { RunWatcher, type WatcherOptions } from './run_watcher.js'
 
-export interface WatchServer {
-  /** Where the page is, such as `http://127.0.0.1:6006/`. */
-  url: string
-  close(): Promise<void>
-}
+export type WatchServer = LocalServer
 
 export interface WatchServerOptions extends WatcherOptions {
   /** The port to listen on, 0 for any; by default 6006 or the next free one. */
@@ -44,17 +37,9 @@ export interface RunsEvent {
 }
 
 const DEFAULT_PORT = 6006
-const PORTS_TRIED = 100
-const HOST = '127.0.0.1'
 /** A comment is sent after so long without an event, so that a lost client is noticed. */
 const HEARTBEAT_MS = 15_000
-/** Clients that hold a connection and send nothing must not keep others away. */
-const REQUEST_MS = 10_000
-const CHECKING_MS = 1000
 const MOST_STREAMS = 500
-const MOST_CONNECTIONS = 1000
-/** Of one connection: a client that sends many at once must let others in. Browsers open the next connection. */
-const MOST_REQUESTS = 100
 
 const pageFolder = fileURLToPath(new URL('../../web/watch/', import.meta.url))
 const require = createRequire(import.meta.url)
@@ -74,30 +59,10 @@ const contentTypes: Record<string, string> = {
  */
 export async function startWatchServer(
   folders: readonly string[],
-  { port, requestMs = REQUEST_MS, ...options }: WatchServerOptions = {},
+  { port, requestMs, ...options }: WatchServerOptions = {},
 ): Promise<WatchServer> {
   const watcher = new RunWatcher(folders, options)
-  const { fetch } = watchApp(watcher)
-  const server = createServer(
-    {
-      headersTimeout: requestMs,
-      requestTimeout: requestMs,
-      connectionsCheckingInterval: Math.min(requestMs, CHECKING_MS),
-    },
-    inTurn(getRequestListener(fetch, { overrideGlobalObjects: false })),
-  )
-  server.maxConnections = MOST_CONNECTIONS
-  server.maxRequestsPerSocket = MOST_REQUESTS
-  const bound = await listen(server, port)
-  return {
-    url: `http://${HOST}:${bound}/`,
-    close() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      // Pages that follow would keep the server open; their streams end with their connections.
-      server.closeAllConnections()
-      return closed
-    },
-  }
+  return serveLocally(watchApp(watcher), { port, firstPort: DEFAULT_PORT, requestMs })
 }
 
 /** The requests that the server answers. */
@@ -199,22 +164,6 @@ function changesSince(watcher: RunWatcher, sent: Map<string, RunReader>, revisio
   return { runs: changed.map(({ summary }) => summary), gone }
 }
 
-/**
- * Answers the requests of one connection one after another. A client that sends many at once and does not read would
- * otherwise fill the memory with answers.
- */
-function inTurn(listener: RequestListener): RequestListener {
-  const last = new WeakMap<Socket, Promise<void>>()
-  return (request, response) => {
-    const { socket } = request
-    const answered = new Promise<void>((resolve) => response.once('close', resolve))
-    const before = last.get(socket)
-    last.set(socket, answered)
-    if (!before) listener(request, response)
-    else void before.then(() => socket.destroyed || listener(request, response))
-  }
-}
-
 /** Everything that the page loads, by path. It is read once; nothing else is ever served from the disk. */
 function pageFiles(): Map<string, Buffer<ArrayBuffer>> {
   const files = new Map<string, Buffer<ArrayBuffer>>()
@@ -227,23 +176,6 @@ function pageFiles(): Map<string, Buffer<ArrayBuffer>> {
   ])
     files.set(path, readFileSync(require.resolve(name)))
   return files
-}
-
-async function listen(server: Server, wanted: number | undefined): Promise<number> {
-  const candidates = wanted === undefined ? Array.from({ length: PORTS_TRIED }, (_, i) => DEFAULT_PORT + i) : [wanted]
-  for (const port of candidates)
-    try {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject)
-        server.listen(port, HOST, () => (server.off('error', reject), resolve()))
-      })
-      return (server.address() as AddressInfo).port
-    } catch (error) {
-      if (errorCode(error) !== 'EADDRINUSE' && errorCode(error) !== 'EACCES') throw error
-    }
-  const ports =
-    wanted === undefined ? `ports ${DEFAULT_PORT} to ${DEFAULT_PORT + PORTS_TRIED - 1} are` : `port ${wanted} is`
-  throw new Error(`--port: ${ports} in use: choose another one`)
 }
 
 const isAxis = (text: string): text is Axis => ['step', 'epoch', 'hours'].includes(text)

@@ -45,7 +45,7 @@ function kernels(): Record<string, string> {
 }
 
 /**
- * An engine on the tests' device that treats it as a GPU. There is one for each target, and all have the same pipelines.
+ * An engine on the tests' device that treats it as a GPU. There is one for each target, so that pipelines are reused.
  */
 export async function gpuEngine(target: Partial<Target> = {}): Promise<Engine> {
   const own = await engine()
@@ -53,8 +53,7 @@ export async function gpuEngine(target: Partial<Target> = {}): Promise<Engine> {
   let gpu = engines.get(key)
   if (!gpu) {
     gpu = guard(new Engine(own.device, own.info, kernels()))
-    const [first = gpu] = engines.values()
-    Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target }, pipelines: first.pipelines })
+    Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target } })
     engines.set(key, gpu)
   }
   return gpu

@@ -22,18 +22,28 @@ import { ops } from '../ops.js'
 
 const EPSILON = 1e-5
 
-/** Mean and variance of each group of rows and each column, by their definition. */
+const largestOf = (list: readonly b.Bounded[]): number => Math.max(...list.map(({ value }) => Math.abs(value)))
+
+/**
+ * Mean and variance of each group of rows and each column. The kernels sum deviations from one of the numbers, x₀, so that
+ * a large mean does not cancel (Chan, Golub & LeVeque 1983). The bounds are those for the worst choice of x₀:
+ * n · Σ|x − x₀| / n for the mean, and n · Σ(x − x₀)² / (n − correction) for the variance.
+ */
 function statistics(x: b.BoundedTensor, groups: number, correction: number) {
   const columns = x.shape[x.shape.length - 1]
   const rows = x.data.length / columns / groups
   const place = (i: number): number => Math.floor(i / columns / rows) * columns + (i % columns)
   const lists = Array.from({ length: groups * columns }, (): b.Bounded[] => [])
   x.data.forEach((v, i) => lists[place(i)].push(v))
-  const mean = lists.map(b.mean)
+  const average = (list: readonly b.Bounded[]): number => list.reduce((sum, v) => sum + Math.abs(v.value), 0) / rows
+  const mean = lists.map((list) => b.looser(b.mean(list), rows * (average(list) + largestOf(list))))
   const centred = x.data.map((v, i) => b.subtract(v, mean[place(i)]))
   const squares = lists.map((): b.Bounded[] => [])
   centred.forEach((v, i) => squares[place(i)].push(b.square(v)))
-  const variance = squares.map((list) => b.divide(b.sum(list), b.exact(rows - correction)))
+  const variance = squares.map((list) => {
+    const from = rows * (average(list) + largestOf(list))
+    return b.divide(b.looser(b.sum(list), rows * from), b.exact(rows - correction))
+  })
   return { mean, variance, centred, place, columns, rows }
 }
 
