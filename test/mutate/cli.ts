@@ -115,22 +115,30 @@ async function run(options: Options): Promise<void> {
     runner.stop()
     place.remove()
   }
+  let mutants: Mutant[] = []
+  const report = (): void =>
+    console.log(
+      summary(
+        mutants.flatMap((mutant) => readings.of(mutant) ?? []),
+        known,
+      ),
+    )
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
       stop()
+      report()
       process.exit(130)
     })
   try {
     const coverage = await Coverage.of(place, join(options.out, 'coverage.json'), console.error)
-    const mutants = await draw(place, options)
+    mutants = await draw(place, options)
     console.error(`${mutants.length} mutants of ${new Set(mutants.map(({ file }) => file)).size} files`)
     const trials = new Trials(place, runner, coverage, readings)
     // The quick tests notice most mutants. What survives them meets the slow ones when all have been tried.
     for (const [i, mutant] of mutants.entries()) await trials.of(mutant, `${i + 1}/${mutants.length}`, 'quick')
     const open = mutants.filter((mutant) => !reasonOf(mutant, known) && !readings.of(mutant)?.noticedBy)
     for (const [i, mutant] of open.entries()) await trials.of(mutant, `survivor ${i + 1}/${open.length}`, 'all')
-    const results = mutants.map((mutant) => readings.of(mutant)!)
-    console.log(summary(results, known))
+    report()
   } finally {
     stop()
   }
