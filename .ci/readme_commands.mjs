@@ -47,7 +47,6 @@ const reduced = {
   rooms: null, // test/package/rooms.test.ts
   licences: null, // test/package/supply.test.ts
   reference: null, // test/engine/standalone/reference.test.ts
-  torture: null, // the tests have smaller doses
   mutate: null, // an hour
 }
 
