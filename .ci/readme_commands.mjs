@@ -27,6 +27,7 @@ const reduced = {
   views: data,
   watch: ['--port', '0'],
   web: data,
+  export: [],
   'bench kernels': [...quick, 'matmul 256'],
   'bench peers': [...quick, 'matmul 256'],
   'bench step': [...quick, 'width 16'],
@@ -46,7 +47,6 @@ const reduced = {
   rooms: null, // test/package/rooms.test.ts
   licences: null, // test/package/supply.test.ts
   reference: null, // test/engine/standalone/reference.test.ts
-  torture: null, // the tests have smaller doses
   mutate: null, // an hour
 }
 
@@ -81,8 +81,18 @@ function run(command, args, stopAfter) {
       stdio: ['ignore', 'ignore', 'inherit'],
       detached: true,
     })
-    if (stopAfter) setTimeout(() => process.kill(-child.pid, 'SIGTERM'), stopAfter)
-    child.on('close', (code) => resolve(stopAfter ? 0 : code))
+    let stopped = false
+    const stop = () => {
+      stopped = true
+      process.kill(-child.pid, 'SIGTERM')
+    }
+    const timer = stopAfter && setTimeout(stop, stopAfter)
+    child.on('close', (code) => {
+      clearTimeout(timer)
+      // A server that ends by itself has failed.
+      if (stopAfter) resolve(stopped ? 0 : 1)
+      else resolve(code)
+    })
   })
 }
 

@@ -29,7 +29,7 @@ export class Snapshot {
     const encoder = this.engine.device.createCommandEncoder()
     for (const pair of this.pairs) {
       const [from, to] = fromTo(pair)
-      encoder.copyBufferToBuffer(from, 0, to, 0, from.size)
+      encoder.copyBufferToBuffer(from, 0, to, 0, pair.own.size)
     }
     this.engine.device.queue.submit([encoder.finish()])
   }

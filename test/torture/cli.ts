@@ -1,5 +1,6 @@
 /** `npm run torture`: long attacks, with a bounded number of cases; see `--help`. */
 import { Command } from 'commander'
+import { runCommand } from '../../engine/node/command.js'
 import { addEndurance } from './endurance/command.js'
 import { attackInputs, type Attacked } from './inputs.js'
 import { attackByKills } from './kills.js'
@@ -84,4 +85,6 @@ program
   })
 addShapes(program)
 addEndurance(program)
-await program.parseAsync()
+await runCommand(async () => {
+  await program.parseAsync()
+})

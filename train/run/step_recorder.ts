@@ -40,6 +40,8 @@ export class StepRecorder {
   /** With f16: steps skipped because gradients overflowed in the whole run. */
   skipped: number | undefined
   private readonly pending: Promise<void>[] = []
+  /** The reading of the step that was submitted last. */
+  private last = Promise.resolve()
 
   constructor(private readonly options: StepRecorderOptions) {
     this.losses = options.losses ?? []
@@ -51,7 +53,8 @@ export class StepRecorder {
    * @throws DivergedError of an earlier step
    */
   async record(submitted: SubmittedStep): Promise<void> {
-    const reading = this.read(submitted)
+    const reading = this.read(submitted, this.last)
+    this.last = reading
     // The error of a reading is thrown when it is awaited, a step or two later.
     reading.catch(() => undefined)
     this.pending.push(reading)
@@ -68,7 +71,8 @@ export class StepRecorder {
     await Promise.allSettled(this.pending)
   }
 
-  private async read({ labels, ...submitted }: SubmittedStep): Promise<void> {
+  /** @param before the reading of the step before this one */
+  private async read({ labels, ...submitted }: SubmittedStep, before: Promise<void>): Promise<void> {
     const { config, trainingStep, health, clock, steps, classes, out, onStep } = this.options
     const watched = submitted.step % WATCH_EVERY === 0
     const [[loss], parts, scaling, logits, state] = await Promise.all([
@@ -78,6 +82,8 @@ export class StepRecorder {
       trainingStep.logits?.(),
       watched ? health?.read() : undefined,
     ])
+    // Some steps have more to read than the next ones. Lines and losses keep the order of the steps.
+    await before
     const { step, epoch, lr, lambda, waitMs } = submitted
     refuseDivergence(config, { step, loss, lambda, lossScale: scaling?.[0] })
     if (state) health!.judge(step, state)

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
+import { wholeNumber } from '../../../train/cli/common.js'
 import { lines, svgFile } from '../../../bench/report/charts.js'
 import { median } from '../../../bench/report/statistics.js'
 import { endure, settled, sizes, type Endured } from './endurance.js'
@@ -59,8 +60,6 @@ async function plot(endured: Endured): Promise<string> {
 }
 
 async function run({ steps, seed, out }: Options): Promise<number> {
-  if (!Number.isSafeInteger(steps) || steps < 500)
-    throw new Error(`--steps ${steps}: must be a whole number of at least 500`)
   const endured = await endure(steps, seed)
   show(endured)
   await mkdir(out, { recursive: true })
@@ -78,8 +77,8 @@ export function addEndurance(program: Command): void {
   program
     .command('endurance')
     .description('a long pretraining run: memory of process and device, what is left, and the time to exit')
-    .option('--steps <count>', 'number of steps', Number, 5000)
-    .option('--seed <number>', 'seed of the pictures', Number, 1)
+    .option('--steps <count>', 'number of steps', wholeNumber('--steps', 500), 5000)
+    .option('--seed <number>', 'seed of the pictures', wholeNumber('--seed', 0), 1)
     .option('--out <folder>', 'where readings and plot are written', 'runs/torture')
     .action(async (options: Options) => process.exit(await run(options)))
 }

@@ -1,5 +1,6 @@
 /** `npm run torture -- shapes` */
 import type { Command } from 'commander'
+import { wholeNumber } from '../../../train/cli/common.js'
 import type { Attacked, Described } from './attack.js'
 import {
   attackConfiguration,
@@ -65,8 +66,16 @@ function showEach(results: readonly Configured[]): void {
   console.log('')
 }
 
+function parseCase(text: string): Described {
+  try {
+    return JSON.parse(text) as Described
+  } catch {
+    throw new Error(`--case '${text}': is not the JSON of a case: copy it from the line of a failure`)
+  }
+}
+
 async function run(options: Options): Promise<number> {
-  const repeat = options.case === undefined ? undefined : (JSON.parse(options.case) as Described)
+  const repeat = options.case === undefined ? undefined : parseCase(options.case)
   const names = options.configuration === undefined ? Object.keys(configurations) : [options.configuration]
   for (const name of names)
     if (!(name in configurations) && name !== MACHINE)
@@ -102,9 +111,9 @@ export function addShapes(program: Command): void {
   program
     .command('shapes')
     .description('every op and every variant of a product on generated shapes, against f64, on each software adapter')
-    .option('--cases <count>', 'number of cases on all adapters together', Number, 6000)
-    .option('--seed <number>', 'seed of the cases', Number, 1)
-    .option('--only <text>', 'only the cases whose name contains this text, such as "conv2d by winograd"')
+    .option('--cases <count>', 'number of cases on all adapters together', wholeNumber('--cases', 1), 6000)
+    .option('--seed <number>', 'seed of the cases', wholeNumber('--seed', 0), 1)
+    .option('--only <pattern>', 'only ops and variants that match, such as "conv2d by winograd" or "^adam"')
     .option('--configuration <name>', `only one of ${NAMES}`)
     .option('--case <json>', 'repeat this case, as a failure prints it')
     .option('--each', 'also a table of all ops and variants', false)

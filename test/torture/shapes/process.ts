@@ -1,4 +1,5 @@
 /** One adapter's share of the attack, in a process of its own: a line of JSON for each family. */
+import { runCommand } from '../../../engine/node/command.js'
 import { openEngine } from '../../../engine/node/index.js'
 import { attackShapes, repeatCase, type Described } from './attack.js'
 import { families } from './families/index.js'
@@ -7,18 +8,20 @@ import { families } from './families/index.js'
 export interface Asked {
   cases: number
   seed: number
+  /** A regular expression. */
   only?: string
   repeat?: Described
 }
 
 const asked = JSON.parse(process.argv[2]) as Asked
-const engine = await openEngine()
-const write = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
-write({ lanes: engine.target.subgroupSize[1] })
-if (asked.repeat) write(await repeatCase(engine, asked.repeat))
-else {
-  const { only = '' } = asked
-  await attackShapes(engine, { ...asked, chosen: families.filter(({ name }) => name.includes(only)) }, write)
-}
-engine.close()
-process.exit(0)
+await runCommand(async () => {
+  const engine = await openEngine()
+  const write = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
+  write({ lanes: engine.target.subgroupSize[1] })
+  if (asked.repeat) write(await repeatCase(engine, asked.repeat))
+  else {
+    const only = new RegExp(asked.only ?? '')
+    await attackShapes(engine, { ...asked, chosen: families.filter(({ name }) => only.test(name)) }, write)
+  }
+  engine.close()
+})

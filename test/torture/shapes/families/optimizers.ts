@@ -1,6 +1,7 @@
 /** Optimisers and what acts on all gradients of a step: averages, clipping, loss scaling, accumulation. */
 import fc from 'fast-check'
 import type { Optimizer, Value, Variable } from '../../../../engine/index.js'
+import { SEGMENT } from '../../../../engine/ops/segments.js'
 import * as b from '../bounded.js'
 import {
   draw,
@@ -18,9 +19,18 @@ import {
 } from '../case.js'
 import { ops } from '../ops.js'
 
+/** Shapes of a few tensors. Kernels that sum by tensor cut a long one into segments. */
+const shapes = fc.array(
+  fc.oneof(
+    { weight: 12, arbitrary: shape(1, 4, 700) },
+    { weight: 1, arbitrary: fc.constantFrom<number[][]>([SEGMENT + 1], [129, 128]) },
+  ),
+  { minLength: 1, maxLength: 4 },
+)
+
 /** The tensors of a small network: some in an arena, so that one dispatch updates them all. */
 const tensors = fc.record({
-  shapes: fc.array(shape(1, 4, 700), { minLength: 1, maxLength: 4 }),
+  shapes,
   arena: fc.boolean(),
   scaled: fc.boolean(),
   decay: fc.constantFrom(0, 0.01),
@@ -270,6 +280,47 @@ const lossScale = family({
   },
 })
 
+/** The segments of tensors, as lists of numbers, in order. */
+const segmentsOf = (list: readonly Given[]): number[][] =>
+  list.flatMap(({ data }) =>
+    Array.from({ length: Math.ceil(data.length / SEGMENT) }, (_, s) => [
+      ...data.subarray(s * SEGMENT, (s + 1) * SEGMENT),
+    ]),
+  )
+
+const tensorHealth = family({
+  name: 'tensorHealth',
+  drawn: fc.record({ shapes, broken: fc.boolean(), numbers }),
+  make: ({ shapes: dims, broken, numbers: given }): Case => {
+    const list = drawnGradients(dims, given)
+    const { data } = list[given.seed % list.length]
+    if (broken) data[(given.seed * 7919) % data.length] = given.seed % 2 ? Infinity : NaN
+    return {
+      inputs: Object.fromEntries(list.map((g, i) => [`g${i}`, g])),
+      graph: (v) => {
+        const { sums, flags } = ops.tensorHealth(gradientList(dims, v))
+        return { outputs: { sums, flags } }
+      },
+      expected: () => {
+        const segments = segmentsOf(list)
+        const finite = segments.map((segment) => segment.every(Number.isFinite))
+        const sums = segments.map((segment, i) =>
+          finite[i] ? b.sum(segment.map((v) => b.square(b.exact(v)))) : new b.Bounded(0, Infinity),
+        )
+        return {
+          sums: expect(b.tensor([segments.length], sums)),
+          flags: expect(
+            b.leaf(
+              [segments.length],
+              finite.map((is) => (is ? 0 : 1)),
+            ),
+          ),
+        }
+      },
+    }
+  },
+})
+
 const gradientAccumulation = family({
   name: 'gradientAccumulation',
   drawn: fc.tuple(tensors, fc.constantFrom(1, 3), fc.nat(2)),
@@ -299,5 +350,5 @@ const gradientAccumulation = family({
 
 export const optimizers: readonly Family[] = [
   ...(['adam', 'adamW'] as const).map(adam),
-  ...[sgd, lars, ema, clip, lossScale, gradientAccumulation],
+  ...[sgd, lars, ema, clip, lossScale, tensorHealth, gradientAccumulation],
 ]
