@@ -1,8 +1,9 @@
 /**
  * Guards behind the buffers of the tests' engines. A device keeps accesses inside a binding: beyond its end a kernel
  * reads or writes one of its own numbers, and a result that is wrong there often looks right. Here each buffer and its
- * binding are longer than asked for, and all of it is NaN at first. Hence a kernel that reads beyond an operand, or
- * memory that nothing has written, gives NaN. A kernel that writes beyond its result changes a guard, and the test fails.
+ * binding are longer than asked for, with NaN at the end, and the buffers of temporaries are all NaN at first. Hence a
+ * kernel that reads beyond an operand, or a temporary that nothing has written, gives NaN. A kernel that writes beyond
+ * its result changes a guard, and the test fails.
  */
 import type { Engine } from '../../engine/index.js'
 
@@ -34,7 +35,9 @@ class Guards {
 
   /** Fills a new buffer, and notes that it exists. */
   add(buffer: GPUBuffer, size: number, label: string): void {
-    const filled = size <= MOST_FILLED ? new Uint32Array((size + GUARD) / 4).fill(NAN) : guardWords
+    // Other buffers begin with zeros, as on every device; those of temporaries hold what another value has left.
+    const isFilled = / pool \d+$/.test(label) && size <= MOST_FILLED
+    const filled = isFilled ? new Uint32Array((size + GUARD) / 4).fill(NAN) : guardWords
     this.quietly(() => this.device.queue.writeBuffer(buffer, size + GUARD - filled.byteLength, filled))
     this.sizes.set(buffer, size)
     // Code that copies whole buffers does not see the guards.
