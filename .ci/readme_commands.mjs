@@ -31,8 +31,8 @@ const reduced = {
   'bench kernels': [...quick, 'matmul 256'],
   'bench peers': [...quick, 'matmul 256'],
   'bench step': [...quick, 'width 16'],
-  'bench losses': [...quick, 'simclr'],
-  'bench readout': [...quick, 'kNN'],
+  'bench losses': null, // test/bench/speed/losses.test.ts
+  'bench readout': null, // test/bench/speed/readout.test.ts
   get 'bench precision'() {
     return hasF16() ? ['--quick', ...data] : null
   },
