@@ -35,7 +35,7 @@ describe('a defect', () => {
     const wrong = new Engine(own.device, own.info, { ...texts, [kernel]: texts[kernel].replaceAll(text, defect) })
     wrong.waitFor = own.waitFor
     const chosen = families.filter((family) => family.name === name)
-    const [{ failure }] = await attackShapes(wrong, { cases: 12, seed: 1, chosen, limitMs: 2000 })
+    const [{ failure }] = await attackShapes(wrong, { cases: 12, seed: 1, chosen, limitMs: 100_000 })
     expect(failure?.message).toMatch(/ at \d+: \S+, expected \S+ ± /)
     const described = JSON.parse(JSON.stringify(failure!.repeat)) as Described
     expect((await repeatCase(wrong, described)).failure?.message).toBe(failure!.message)
