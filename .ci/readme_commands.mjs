@@ -111,7 +111,8 @@ for (const line of commands) {
   if (!line.includes(text) || reduced[key] === null) continue
   const placed = args.map((arg) => (/^runs(\/|$)|\.(json|yaml)$/.test(arg) ? join(work, arg) : arg))
   console.log(`README: ${line}`)
-  const code = await run(name, [...placed, ...reduced[key]], ['watch', 'web'].includes(name) ? 5000 : 0)
+  const serves = ['watch', 'web'].includes(name) && !args.includes('--build')
+  const code = await run(name, [...placed, ...reduced[key]], serves ? 5000 : 0)
   if (code !== 0) throw new Error(`${line}: exit code ${code}`)
 }
 const unused = Object.keys(reduced).filter((key) => !used.has(key))
