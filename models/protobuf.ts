@@ -42,7 +42,11 @@ export const bytesField = (field: number, value: Uint8Array): Uint8Array =>
 export const textField = (field: number, value: string): Uint8Array =>
   bytesField(field, new TextEncoder().encode(value))
 
-export function join(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+/** Puts the fields of a message together. */
+export const join = (...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> => concatenate(parts)
+
+/** All bytes, one part behind another. Unlike `join` it takes any number of parts. */
+export function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
   let at = 0
   for (const part of parts) {

@@ -67,7 +67,7 @@ export function wrapped(text: string, columns: number): string {
 /** Prints text to stderr; see `sayOn`. */
 export const say = (text: string): void => sayOn(process.stderr, text)
 
-/** Prints lines. On a terminal they are broken between words, so that none is cut where the terminal ends. */
+/** Prints lines. On a terminal they are broken between words, because a terminal cuts long lines within a word. */
 export const sayOn = (stream: NodeJS.WriteStream, text: string): void =>
   void stream.write(`${stream.isTTY ? wrapped(text, stream.columns || 80) : text}\n`)
 

@@ -1,6 +1,6 @@
 /**
- * A process that runs test files of a copy of the working tree, again and again. Vitest stays open, so that each file is
- * transformed once. It is a process of its own because a mutant may hang it.
+ * A process that runs test files of a copy of the working tree as often as it is asked to. Vitest stays open, so that
+ * each file is transformed once. It is a process of its own because a mutant may hang it.
  */
 import { join } from 'node:path'
 import { type CliOptions, type TestCase, type TestModule, type TestSpecification, createVitest } from 'vitest/node'

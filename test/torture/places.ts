@@ -14,7 +14,7 @@ export interface Place {
   name: string
   /** Arguments of node, and its environment, that begin or continue the work in a folder. */
   command(folder: string): { args: string[]; env?: NodeJS.ProcessEnv }
-  /** What must be equal after the work, whoever was killed. */
+  /** What must be the same after the work, with and without kills. */
   results(folder: string): Promise<unknown>
   /** What stderr says when the work has begun; by default the work has begun when it has changed its folder. */
   sign?: RegExp

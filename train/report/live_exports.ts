@@ -1,4 +1,5 @@
 /** Copies of a run's lines for other programs, which grow with the run: CSV tables and TensorBoard events. */
+import { concatenate } from '../../models/protobuf.js'
 import { VIEWS_FILE } from '../run/folder.js'
 import { lineFiles, readLines } from '../run/metrics.js'
 import type { RunStore } from '../run/store.js'
@@ -107,7 +108,7 @@ function tensorboardExport(store: RunStore): Export {
       for (const line of await readLines(store, file))
         records.push(recordOf(file, line, started - (ages.get(line.step) ?? 0)))
     const name = eventFileName(started)
-    await store.write(name, concatenated(records))
+    await store.write(name, concatenate(records))
     return name
   }
   return {
@@ -125,14 +126,4 @@ function tensorboardExport(store: RunStore): Export {
       await store.append(path, imageRecord({ wallTime: now(), step }, { tag: 'views', png, ...size }))
     },
   }
-}
-
-function concatenated(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }

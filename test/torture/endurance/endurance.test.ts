@@ -17,7 +17,7 @@ test('the slope of a line is exact, and noise without a trend has an interval ar
   expect(() => slopeOf(at(11, () => 0))).toThrow(/^slopeOf: 11 readings: needs at least 12$/)
 })
 
-/** A run of 5,000 steps whose readings differ from a flat one as given. */
+/** A run of 5,000 steps. Its readings are those of a run that does not grow, plus the given changes. */
 function run(change: (i: number) => Partial<Reading>, rest: Partial<Endured> = {}): Endured {
   const flat = { resident: 300 * MIB, heap: 50 * MIB, deviceBytes: 3 * MIB, deviceBuffers: 250, bindGroups: 0 }
   const readings = at(200, () => 0).map(({ step }, i) => ({

@@ -111,7 +111,7 @@ export function winogradConditions(
 ): Conditions {
   const [c, o] = [dims[3], out[3]]
   const y = convolution(x, dims, (tap, p, q) => w[(tap * c + p) * o + q], out, padding)
-  // The gradient in x is a convolution of r with the weights turned by half a turn.
+  // The gradient in x is a convolution of r with the weights rotated by 180 degrees.
   const a = convolution(r, out, (tap, q, p) => w[((8 - tap) * c + p) * o + q], dims, 2 - padding)
   const b = new Float64Array(9 * c * o)
   const total = Array.from({ length: c * o }, () => new Float64Array(36))

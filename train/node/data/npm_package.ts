@@ -25,7 +25,6 @@ export interface PinnedPackage {
 }
 
 const IDLE_TIMEOUT_MS = 60_000
-const DEFAULT_REGISTRY = 'https://registry.npmjs.org/'
 
 /**
  * Downloads a package's tarball and unpacks it.
@@ -42,9 +41,11 @@ export async function unpackPackage(
   const task = progress.begin(`downloading ${spec}`, bytes, 'bytes')
   try {
     const { registry, direct } = await npmSettings()
-    const url = tarballUrl(registry, spec)
     // npm downloads where fetch cannot: through a proxy, or with the certificates or the login of its configuration.
-    const fetched = direct && (await download(url, tarball, (done) => task.update(done)))
+    const fetched =
+      registry !== undefined &&
+      direct &&
+      (await download(tarballUrl(registry, spec), tarball, (done) => task.update(done)))
     if (!fetched) await packWithNpm(spec, folder, tarball)
     if ((await digestOf(tarball)) !== integrity)
       throw new Error('the registry sent a file that is not the pinned package; check the registry of npm')
@@ -110,17 +111,18 @@ async function digestOf(path: string): Promise<string> {
 }
 
 /**
- * The registry that npm uses here, and whether it is reached without a proxy. npm itself is asked, because its configuration comes from four files, the environment and the command line.
+ * The registry that npm uses here, and whether it is reached without a proxy. npm itself is asked, because its
+ * configuration comes from four files, the environment and the command line.
  */
-async function npmSettings(): Promise<{ registry: string; direct: boolean }> {
+async function npmSettings(): Promise<{ registry?: string; direct: boolean }> {
   const proxied = ['http_proxy', 'https_proxy', 'all_proxy'].some((n) => process.env[n] || process.env[n.toUpperCase()])
   try {
     const settings = JSON.parse((await runNpm(['config', 'list', '--json'])).stdout) as Record<string, unknown>
-    const registry = typeof settings.registry === 'string' && settings.registry ? settings.registry : DEFAULT_REGISTRY
+    const registry = typeof settings.registry === 'string' ? settings.registry || undefined : undefined
     return { registry, direct: !proxied && !['proxy', 'https-proxy', 'offline'].some((key) => settings[key]) }
   } catch {
     // Without npm only fetch can download.
-    return { registry: process.env.npm_config_registry || DEFAULT_REGISTRY, direct: true }
+    return { registry: process.env.npm_config_registry || undefined, direct: true }
   }
 }
 
