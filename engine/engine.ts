@@ -312,13 +312,23 @@ export class Engine {
     // All parts are copied before the first is awaited: runs that are submitted later do not change them.
     const parts = []
     for (let at = 0; at < bytes; at += copyBytes)
-      parts.push(this.readPart(buffer, offset + at, target.subarray(at, Math.min(bytes, at + copyBytes))))
+      parts.push(
+        this.readLoad(
+          [{ buffer, offset: offset + at, bytes: Math.min(copyBytes, bytes - at) }],
+          target.subarray(at, Math.min(bytes, at + copyBytes)),
+        ),
+      )
     await Promise.all(parts)
     this.check()
     return data
   }
 
-  private async readPart(buffer: GPUBuffer, offset: number, target: Uint8Array): Promise<void> {
+  /** @param turn 'inTurn': the caller is in the turn of a run */
+  private async readLoad(
+    load: readonly { buffer: GPUBuffer; offset: number; bytes: number }[],
+    target: Uint8Array,
+    turn?: 'inTurn',
+  ): Promise<void> {
     const bytes = target.length
     const { staging: stagings } = this.held.current
     const k = stagings.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
@@ -326,11 +336,15 @@ export class Engine {
       k >= 0 ? stagings.splice(k, 1)[0] : this.createBuffer(Math.max(256, bytes), READ_BACK_USAGE, 'read-back')
     const copyNow = (): void => {
       const encoder = this.device.createCommandEncoder()
-      encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes)
+      let at = 0
+      for (const part of load) {
+        encoder.copyBufferToBuffer(part.buffer, part.offset, staging, at, part.bytes)
+        at += part.bytes
+      }
       this.device.queue.submit([encoder.finish()])
     }
     // A copy between two pieces of a run would read some values from before it and some from after it.
-    if (this.submissions.busy) await this.submissions.inTurn(copyNow)
+    if (this.submissions.busy && !turn) await this.submissions.inTurn(copyNow)
     else copyNow()
     try {
       await this.waitFor(staging.mapAsync(0x01, 0, bytes))
@@ -341,6 +355,41 @@ export class Engine {
     target.set(new Uint8Array(staging.getMappedRange(0, bytes)))
     staging.unmap()
     stagings.push(staging)
+  }
+
+  /**
+   * Reads ranges of buffers one after another, from the middle of a run: what has been submitted so far decides what they
+   * hold.
+   *
+   * @param ranges offsets and sizes in bytes, multiples of 4
+   */
+  async readTogether(
+    ranges: readonly { buffer: GPUBuffer; offset: number; bytes: number }[],
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const data = new Float32Array(ranges.reduce((sum, { bytes }) => sum + bytes, 0) / 4)
+    const target = new Uint8Array(data.buffer)
+    const loads: { buffer: GPUBuffer; offset: number; bytes: number }[][] = [[]]
+    let held = 0
+    for (const range of ranges)
+      for (let done = 0; done < range.bytes;) {
+        const bytes = Math.min(range.bytes - done, this.copyBytes - held)
+        loads[loads.length - 1].push({ buffer: range.buffer, offset: range.offset + done, bytes })
+        done += bytes
+        held += bytes
+        if (held === this.copyBytes) {
+          loads.push([])
+          held = 0
+        }
+      }
+    let at = 0
+    const readings = loads.map((load) => {
+      const bytes = load.reduce((sum, part) => sum + part.bytes, 0)
+      const reading = bytes > 0 ? this.readLoad(load, target.subarray(at, at + bytes), 'inTurn') : undefined
+      at += bytes
+      return reading
+    })
+    await Promise.all(readings)
+    return data
   }
 
   /** Waits until all submitted work is done. */

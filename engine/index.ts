@@ -26,11 +26,13 @@ export {
   type TypedArray,
 } from './leaves.js'
 export { backward, gradients } from './autograd.js'
+export type { Collective, Numbers } from './collective.js'
 export {
   part,
   variantsOf,
   type Dispatch,
   type DispatchRequest,
+  type HostWork,
   type Plan,
   type ProgramSpec,
   type Slice,
@@ -64,6 +66,7 @@ export { globalAveragePool, maxPool2d } from './ops/pool.js'
 export { l2NormalizeRows } from './ops/normalize.js'
 export { crossCorrelation, gram, orthogonalityLoss } from './ops/correlation.js'
 export { MASKED_LABEL, crossEntropy, crossEntropyRows } from './ops/cross_entropy.js'
+export { exchange, gatheredRows, sumOfShares, summed } from './ops/exchange.js'
 export { gather } from './ops/gather.js'
 export { ntXentRows } from './ops/nt_xent.js'
 export { accumulate, putChunk, takeChunk } from './ops/chunks.js'

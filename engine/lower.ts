@@ -10,6 +10,8 @@ import {
   whole,
   type Dispatch,
   type DispatchRequest,
+  type Exchange,
+  type HostStep,
   type Plan,
   type ProgramSpec,
   type Slice,
@@ -39,6 +41,7 @@ class Lowering implements LoweringContext {
   private readonly library: KernelLibrary
   private readonly variants: Pick<VariantTable, 'get'>
   private readonly dispatches: Dispatch[] = []
+  private readonly host: HostStep[] = []
   private readonly storages: Storage[] = []
   private readonly inputs = new Map<string, { value: Value; slice: Slice }>()
   private readonly tunables = new Map<string, Tunable>()
@@ -90,10 +93,11 @@ class Lowering implements LoweringContext {
     return {
       label: spec.label ?? 'program',
       dispatches: this.dispatches,
+      host: this.host,
       storages: this.storages,
       inputs: this.inputs,
       outputs: named,
-      memory: assignStorages(this.dispatches, this.storages, this.target),
+      memory: assignStorages(this.dispatches, this.storages, this.target, this.host),
       tunables: this.tunables,
     }
   }
@@ -198,6 +202,10 @@ class Lowering implements LoweringContext {
       flops: request.flops ?? 0,
       ...(this.current && { node: this.current }),
     })
+  }
+
+  exchange(kind: HostStep['kind'], exchange: Exchange, slices: readonly Slice[]): void {
+    this.host.push({ at: this.dispatches.length, kind, exchange, slices })
   }
 
   copy(from: Slice, to: Slice): void {
@@ -336,15 +344,23 @@ class Lowering implements LoweringContext {
 }
 
 /**
- * The nodes in the order of their creation, except that nodes which only update Variables come last. Thus all reads of
- * a Variable come before its write, in whatever order the graph was built.
+ * The nodes in the order of their creation, except that nodes which only update Variables come last, and early ones
+ * directly after the last of their inputs. Thus all reads of a Variable come before its write, in whatever order the
+ * graph was built.
  */
 function schedule(nodes: readonly Node[], updating: ReadonlySet<Node>): Node[] {
   const consumed = new Set<Node>()
   for (const node of nodes) for (const v of node.inputs) consumed.add(v.node)
   const late = (node: Node): boolean => updating.has(node) && !consumed.has(node)
-  return [...nodes.filter((n) => !late(n)), ...nodes.filter(late)]
+  const ordered = [...nodes.filter((n) => !late(n)), ...nodes.filter(late)]
+  if (!nodes.some(isEarly)) return ordered
+  /** A node's place; an early one has that of its last input. */
+  const place = new Map(ordered.map((node, i) => [node, i]))
+  for (const node of nodes) if (isEarly(node)) place.set(node, Math.max(...node.inputs.map((v) => place.get(v.node)!)))
+  return ordered.sort((a, b) => place.get(a)! - place.get(b)! || a.id - b.id)
 }
+
+const isEarly = ({ op, attributes }: Node): boolean => op.early?.(attributes) === true
 
 /** Buffers and bindings are multiples of 16 bytes, so that kernels can load the last vec4 as a whole. */
 const pad = (bytes: number): number => Math.max(16, Math.ceil(bytes / 16) * 16)

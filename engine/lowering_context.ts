@@ -1,5 +1,5 @@
 /** What an op's `lower` works with: memory for its values, and dispatches. */
-import type { DispatchRequest, Slice, Target } from './plan.js'
+import type { DispatchRequest, Exchange, HostStep, Slice, Target } from './plan.js'
 import type { Value } from './value.js'
 
 export interface LoweringContext {
@@ -35,6 +35,9 @@ export interface LoweringContext {
    * @throws Error for an unknown kernel, buffer or parameter, and for sizes over the adapter's limits
    */
   dispatch(request: DispatchRequest): void
+
+  /** Records that the host takes the slices here, or that its results arrive in them. Their sizes are multiples of 4. */
+  exchange(kind: HostStep['kind'], exchange: Exchange, slices: readonly Slice[]): void
 
   /** Copies a slice to another of the same size, a multiple of 4 bytes. */
   copy(from: Slice, to: Slice): void

@@ -1,5 +1,5 @@
 /** The memory plan: which buffer of a pool each temporary uses, given the dispatches that use it first and last. */
-import { resolve, type Dispatch, type Storage, type Target } from './plan.js'
+import { resolve, type Dispatch, type HostStep, type Storage, type Target } from './plan.js'
 
 export interface MemoryPlan {
   /** Sizes of the pool's buffers in bytes, in descending order. */
@@ -23,22 +23,28 @@ export function assignStorages(
   dispatches: readonly Dispatch[],
   storages: readonly Storage[],
   target: Target,
+  host: readonly HostStep[] = [],
 ): MemoryPlan {
   const life = new Map<Storage, [first: number, last: number]>()
+  const use = (storage: Storage, at: number): void => {
+    const [first, last] = life.get(storage) ?? [at, at]
+    life.set(storage, [Math.min(first, at), Math.max(last, at)])
+  }
   dispatches.forEach((dispatch, at) => {
     const written = new Set<Storage>()
     const read = new Set<Storage>()
     for (const binding of dispatch.bindings) {
       const { storage } = resolve(binding)
       ;(binding.write ? written : read).add(storage)
-      const span = life.get(storage)
-      if (span) span[1] = at
-      else life.set(storage, [at, at])
+      use(storage, at)
     }
     for (const storage of written)
       if (read.has(storage))
         throw new Error(`${dispatch.op} (${dispatch.kernel}): reads and writes '${storage.label}' in one dispatch`)
   })
+
+  // A step of the host is between two dispatches.
+  for (const { at, slices } of host) for (const slice of slices) use(resolve(slice).storage, at - 0.5)
 
   const pool: number[] = []
   const busy: [number, number][][] = []

@@ -24,15 +24,19 @@ export class Pieces {
     this.seconds = Float64Array.from(dispatches, (dispatch) => estimate(dispatch, target))
   }
 
-  /** Pieces of at most `piece` seconds, by what is known now. A dispatch that takes longer is a piece of its own. */
-  cut(piece: number): Piece[] {
+  /**
+   * Pieces of at most `piece` seconds, by what is known now. A dispatch that takes longer is a piece of its own.
+   *
+   * @param ends the numbers of dispatches after which a piece must end
+   */
+  cut(piece: number, ends?: ReadonlySet<number>): Piece[] {
     const { seconds } = this
     const limit = this.measured ? piece : piece / UNMEASURED
     const pieces: Piece[] = []
     let first = 0
     let sum = 0
     for (let i = 0; i < seconds.length; i++) {
-      if (i > first && sum + seconds[i] > limit) {
+      if (i > first && (sum + seconds[i] > limit || ends?.has(i))) {
         pieces.push({ first, last: i })
         first = i
         sum = 0

@@ -102,9 +102,34 @@ export interface DispatchRequest {
   flops?: number
 }
 
+/**
+ * What the host does. It is called in every run, in the order in which the exchanges of the program depart.
+ *
+ * @param data the numbers of all values that depart, one value after another
+ * @returns the numbers of all values that arrive, one value after another
+ */
+export type HostWork = (data: Float32Array<ArrayBuffer>) => Promise<Float32Array>
+
+/** One exchange of a program. */
+export interface Exchange {
+  readonly work: HostWork
+}
+
+/** A point of a program where the host takes numbers from the device or gives numbers to it. */
+export interface HostStep {
+  /** The number of dispatches that come before it. */
+  readonly at: number
+  /** 'depart': the slices are read, and the host begins to work. 'arrive': the host's results are written to them. */
+  readonly kind: 'depart' | 'arrive'
+  readonly exchange: Exchange
+  readonly slices: readonly Slice[]
+}
+
 export interface Plan {
   readonly label: string
   readonly dispatches: readonly Dispatch[]
+  /** The steps of the host in their order; most programs have none. */
+  readonly host: readonly HostStep[]
   readonly storages: readonly Storage[]
   readonly inputs: ReadonlyMap<string, { value: Value; slice: Slice }>
   readonly outputs: ReadonlyMap<string, { value: Value; slice: Slice }>

@@ -2,6 +2,7 @@
 import { bindGroupEntries, layOutParams, STORAGE_USAGE, UNIFORM_USAGE, upload } from './bindings.js'
 import type { Engine } from './engine.js'
 import { part, resolve, type Plan, type Slice, type Storage } from './plan.js'
+import { HostSteps } from './host_steps.js'
 import { sharedPool } from './memory.js'
 import { Pieces, type Piece } from './pieces.js'
 import { type TypedArray } from './leaves.js'
@@ -50,6 +51,7 @@ export class Program {
   private pool: Pool | undefined
   private readonly pieces: Pieces
   private readonly device: GPUDevice
+  private readonly ends: ReadonlySet<number>
 
   private constructor(
     readonly engine: Engine,
@@ -59,6 +61,7 @@ export class Program {
     this.pool = pool.enter()
     this.device = engine.device
     this.pieces = new Pieces(plan.dispatches, engine.target)
+    this.ends = new Set(plan.host.map(({ at }) => at))
   }
 
   /** Bytes that the program needs beside its Variables. */
@@ -137,7 +140,7 @@ export class Program {
    * Replays the program, and returns when all of it is submitted. A program that takes longer than `Engine.piece` is
    * submitted in pieces. If two submissions are in flight already, the next one waits, so that the queue neither runs
    * empty nor grows without limit. Other runs, and reads, wait for the last piece. Wait for it too before you write a
-   * Variable.
+   * Variable. A program with exchanges also waits for what arrives from the host.
    *
    * @param inputs one array for each `input` of the graph, of exactly its size
    * @throws Error that names a missing, unknown or wrong input; EngineError if the device has failed
@@ -147,12 +150,14 @@ export class Program {
     const { observer } = this.engine
     if (observer) return observer(this, inputs)
     await this.engine.submissions.inTurn(async () => {
-      const pieces = this.pieces.cut(this.engine.piece)
+      const pieces = this.pieces.cut(this.engine.piece, this.ends)
+      const host = this.plan.host.length ? new HostSteps(this.engine, this.plan.host, (s) => this.locate(s)) : undefined
       const times: Promise<number>[] = []
       for (const [k, piece] of pieces.entries()) {
         await this.engine.submissions.slot()
         this.engine.check()
         if (k === 0) this.writeInputs(inputs)
+        await host?.before(piece.first)
         times.push(
           this.submit((encoder) => {
             const pass = encoder.beginComputePass({ label: this.plan.label })
@@ -161,7 +166,8 @@ export class Program {
           }),
         )
       }
-      this.learn(pieces, times)
+      await host?.before(Infinity)
+      if (!host) this.learn(pieces, times)
     })
   }
 
@@ -171,6 +177,8 @@ export class Program {
     record: (encoder: GPUCommandEncoder) => void,
   ): Promise<void> {
     this.checkInputs(inputs)
+    if (this.plan.host.length)
+      throw new Error(`${this.plan.label}: has exchanges with the host: only \`run\` does them`)
     await this.engine.submissions.inTurn(async () => {
       await this.engine.submissions.slot()
       this.engine.check()

@@ -23,6 +23,8 @@ export interface Op<A = unknown> {
   readonly name: string
   /** The indices of the inputs whose first dimension is the batch. Tuning measures variants on fewer rows of these. */
   readonly batched?: readonly number[]
+  /** Whether its nodes are lowered as soon as their inputs are computed, and not in the order of creation. */
+  early?(attributes: A): boolean
   /** Shapes and dtypes of the outputs; throws a ShapeError that names the op and the shapes. */
   infer(inputs: readonly Value[], attributes: A): TensorSpec[]
   /**

@@ -11,6 +11,7 @@ import {
   variable,
   sizeOf,
   type Assignment,
+  type Collective,
   type Value,
   type Variable,
 } from '../engine/index.js'
@@ -40,6 +41,8 @@ export interface Mode {
   readonly updates?: Assignment[]
   /** How the running statistics are updated; by default as moving averages, as in PyTorch. */
   readonly updateStatistics?: typeof updateRunningStatistics
+  /** Batch-norm's batch statistics are those of the rows of all these ranks. */
+  readonly across?: Collective
 }
 
 /** The Variables of a network by state-dict name, in order of creation. */
@@ -175,10 +178,11 @@ export function batchNormLayer(
   const scale = vector('weight', initialScale, true)
   const shift = vector('bias', 0, true)
   const running = { mean: vector('running_mean', 0, false), variance: vector('running_var', 1, false) }
-  return (x, { training, groups = 1, updates, updateStatistics = updateRunningStatistics }, options = {}) => {
+  return (x, { training, groups = 1, updates, updateStatistics = updateRunningStatistics, across }, options = {}) => {
     if (!training) return batchNormInference(x, running.mean, running.variance, scale, shift, options)
-    const { y, mean, variance } = batchNorm(x, scale, shift, { groups, ...options })
-    updates?.push(...updateStatistics(running, { mean, variance }, x.size / channels / groups))
+    const { y, mean, variance } = batchNorm(x, scale, shift, { groups, across, ...options })
+    const rows = (x.size / channels / groups) * (across?.size ?? 1)
+    updates?.push(...updateStatistics(running, { mean, variance }, rows))
     return y
   }
 }

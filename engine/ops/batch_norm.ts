@@ -3,18 +3,24 @@
  * rows. A residual addition and a ReLU after it are options of the same op. engine/one_layer.md explains this file.
  */
 import { defineOp, ShapeError, show, type Value } from '../value.js'
+import type { Collective } from '../collective.js'
+import { acrossRanks } from './batch_norm_across.js'
+import {
+  applyGradient,
+  mergeGradientSums,
+  mergeStatistics,
+  stripGradientSums,
+  stripStatistics,
+} from './batch_norm_kernels.js'
 import {
   applyLine,
-  checkTypes,
-  cut,
+  checkBatchNorm,
   layoutOf,
   narrow,
-  sizesOf,
   wide,
   wideTarget,
-  workgroupsOf,
+  type BatchNormAttributes,
 } from './batch_norm_layout.js'
-import { vec4Of } from './common.js'
 import { filled } from './layout.js'
 
 export interface BatchNormOptions {
@@ -25,33 +31,16 @@ export interface BatchNormOptions {
   relu?: boolean
   /** Added before the ReLU; of x's shape. */
   residual?: Value
-}
-
-interface Attributes {
-  groups: number
-  epsilon: number
-  correction: number
-  relu: boolean
-  /** The op's name in messages. */
-  name: string
+  /** The statistics are those of all ranks' rows. */
+  across?: Collective
 }
 
 /** Inputs x, scale, shift (, residual); outputs y, mean, variance, gain, offset ([groups, C] each but y). */
-const batchNormOp = defineOp<Attributes>({
+const batchNormOp = defineOp<BatchNormAttributes>({
   name: 'batchNorm',
-  infer: ([x, scale, shift, residual], { groups, name, correction }) => {
-    checkTypes(name, x, residual, [scale, shift])
-    const { rows, channels } = sizesOf(x, groups)
-    if (!Number.isInteger(groups) || groups < 1 || x.shape[0] % groups)
-      throw new ShapeError(`${name}: ${groups} groups do not divide the first dimension of ${show(x.shape)}`)
-    for (const [what, v] of [
-      ['scale', scale],
-      ['shift', shift],
-    ] as const)
-      if (v.shape.length !== 1 || v.shape[0] !== channels)
-        throw new ShapeError(`${name}: ${what} ${show(v.shape)} does not fit the channels of x ${show(x.shape)}`)
-    if (residual && show(residual.shape) !== show(x.shape))
-      throw new ShapeError(`${name}: residual ${show(residual.shape)} and x ${show(x.shape)} differ`)
+  infer: ([x, scale, shift, residual], attributes) => {
+    const { rows, channels } = checkBatchNorm({ x, scale, shift, residual }, attributes)
+    const { groups, name, correction } = attributes
     if (rows < 2)
       throw new ShapeError(
         `${name}: x ${show(x.shape)}${groups > 1 ? ` in ${groups} groups` : ''} has one row for each statistic; ` +
@@ -77,39 +66,20 @@ const batchNormOp = defineOp<Attributes>({
     const [y, mean, variance, gain, offset] = node.outputs
     const { groups, epsilon, correction, relu } = node.attributes
     const layout = layoutOf(context, x, groups)
-    const { rows, c4, strip, strips } = layout
     const from = wide(context, layout, x)
-    const partial = context.temporary(4 * groups * strips * 2 * c4)
-    for (const run of layout.runs)
-      context.dispatch({
-        kernel: 'batch_norm_statistics',
-        constants: { T: vec4Of(x.dtype) },
-        params: {
-          rows: run.rows,
-          channels4: c4 / 4,
-          strip,
-          strips,
-          first_strip: run.firstStrip,
-          first_group: run.firstGroup,
-        },
-        buffers: { x: cut(from, run), partial },
-        workgroups: workgroupsOf(context, run, layout),
-      })
+    const partial = stripStatistics(context, layout, from, x.dtype)
     const [m, v, a, b] = [mean, variance, gain, offset].map((value) => wideTarget(context, layout, value))
-    context.dispatch({
-      kernel: 'batch_norm_merge',
-      params: { groups, rows, channels4: c4 / 4, strip, strips, epsilon, correction },
-      buffers: {
+    mergeStatistics(
+      context,
+      layout,
+      {
         partial,
         scale: wide(context, layout, scale),
         shift: wide(context, layout, shift),
-        mean: m,
-        variance: v,
-        gain: a,
-        offset: b,
+        ...{ mean: m, variance: v, gain: a, offset: b },
       },
-      workgroups: [Math.ceil((groups * c4) / 4 / 64)],
-    })
+      { epsilon, correction },
+    )
     const to = wideTarget(context, layout, y)
     const added = residual && wide(context, layout, residual)
     applyLine(context, layout, { x: from, gain: a, offset: b, residual: added, y: to }, relu, x.dtype)
@@ -122,7 +92,7 @@ const batchNormOp = defineOp<Attributes>({
 })
 
 /** Inputs g, x, mean, variance, gain, offset (, y); outputs dx, dscale, dshift, and g masked by the ReLU. */
-const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels: readonly number[] }>({
+const batchNormGradientOp = defineOp<BatchNormAttributes & { residual: boolean; channels: readonly number[] }>({
   name: 'batchNormGradient',
   infer: ([g], { channels }) => [
     { shape: g.shape, dtype: g.dtype },
@@ -135,54 +105,19 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
     const [dx, dscale, dshift, masked] = node.outputs
     const { groups, epsilon, correction, relu, residual } = node.attributes
     const layout = layoutOf(context, x, groups)
-    const { rows, c4, strip, strips } = layout
     const [dy, from, m, v, a, b] = [g, x, mean, variance, gain, offset].map((value) => wide(context, layout, value))
-    const out = y && wide(context, layout, y)
     // With a residual, g masked by the ReLU is also the gradient in the residual, so it is kept.
     const keep = relu && residual ? wideTarget(context, layout, masked) : undefined
     const mask = relu && !residual
-    const partial = context.temporary(4 * groups * strips * 2 * c4)
-    for (const run of layout.runs)
-      context.dispatch({
-        kernel: 'batch_norm_gradient_sums',
-        constants: { MASK: mask, MASK_FROM_Y: !!out, KEEP: !!keep, T: vec4Of(x.dtype) },
-        params: {
-          rows: run.rows,
-          channels4: c4 / 4,
-          strip,
-          strips,
-          first_strip: run.firstStrip,
-          first_group: run.firstGroup,
-        },
-        buffers: {
-          dy: cut(dy, run),
-          x: cut(from, run),
-          y: out && cut(out, run),
-          mean: m,
-          gain: a,
-          offset: b,
-          partial,
-          masked: keep ? cut(keep, run) : context.temporary(256),
-        },
-        workgroups: workgroupsOf(context, run, layout),
-      })
-    const line = context.temporary(4 * groups * 2 * c4)
+    const masking = { mask, y: y && wide(context, layout, y), keep }
+    const read = { dy, x: from, mean: m, gain: a, offset: b }
+    const partial = stripGradientSums(context, layout, read, masking, x.dtype)
     const [ds, dh] = [dscale, dshift].map((value) => wideTarget(context, layout, value))
-    context.dispatch({
-      kernel: 'batch_norm_gradient_merge',
-      params: { groups, rows, channels4: c4 / 4, strips, epsilon, correction },
-      buffers: { partial, mean: m, variance: v, gain: a, line, d_scale: ds, d_shift: dh },
-      workgroups: [Math.ceil(c4 / 4 / 64)],
-    })
+    const merged = { partial, mean: m, variance: v, gain: a }
+    const line = mergeGradientSums(context, layout, merged, { scale: ds, shift: dh }, { epsilon, correction })
     const to = wideTarget(context, layout, dx)
-    for (const run of layout.runs)
-      context.dispatch({
-        kernel: 'batch_norm_gradient_apply',
-        constants: { MASK: mask, T: vec4Of(x.dtype), store: x.dtype },
-        params: { rows: run.rows, channels4: c4 / 4, strip, first_group: run.firstGroup },
-        buffers: { dy: cut(keep ?? dy, run), x: cut(from, run), gain: a, offset: b, line, dx: cut(to, run) },
-        workgroups: workgroupsOf(context, run, layout),
-      })
+    const applied = { dy: keep ?? dy, x: from, gain: a, offset: b, line, dx: to }
+    applyGradient(context, layout, applied, mask, x.dtype)
     narrow(context, layout, to, dx)
     narrow(context, layout, ds, dscale)
     narrow(context, layout, dh, dshift)
@@ -203,10 +138,11 @@ export function batchNorm(
   x: Value,
   scale: Value,
   shift: Value,
-  { groups = 1, epsilon = 1e-5, relu = false, residual }: BatchNormOptions = {},
+  { groups = 1, epsilon = 1e-5, relu = false, residual, across }: BatchNormOptions = {},
 ): { y: Value; mean: Value; variance: Value } {
   const inputs = residual ? [x, scale, shift, residual] : [x, scale, shift]
-  const [y, mean, variance] = batchNormOp(inputs, { groups, epsilon, correction: 0, relu, name: 'batchNorm' })
+  const attributes = { groups, epsilon, correction: 0, relu, name: 'batchNorm' }
+  const [y, mean, variance] = across ? acrossRanks(inputs, attributes, across) : batchNormOp(inputs, attributes)
   return { y, mean, variance }
 }
 
@@ -214,13 +150,20 @@ export function batchNorm(
  * (x − mean) / std of each column. The divisor of the variance is rows − correction, with 1 by default as in the
  * paper's code.
  *
- * @param x [rows, columns]; with groups, each group of rows has its own statistics
+ * @param x [rows, columns]; with groups, each group of rows has its own statistics; with `across`, those of all ranks'
+ *   rows
  */
 export function standardizeColumns(
   x: Value,
-  { groups = 1, epsilon = 0, correction = 1 }: { groups?: number; epsilon?: number; correction?: number } = {},
+  {
+    groups = 1,
+    epsilon = 0,
+    correction = 1,
+    across,
+  }: { groups?: number; epsilon?: number; correction?: number; across?: Collective } = {},
 ): Value {
   const columns = [x.shape[x.shape.length - 1]]
   const attributes = { groups, epsilon, correction, relu: false, name: 'standardizeColumns' }
-  return batchNormOp([x, filled(columns, 1), filled(columns, 0)], attributes)[0]
+  const inputs = [x, filled(columns, 1), filled(columns, 0)]
+  return (across ? acrossRanks(inputs, attributes, across) : batchNormOp(inputs, attributes))[0]
 }

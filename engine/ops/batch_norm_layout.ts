@@ -1,7 +1,7 @@
 /** How the batch-norm kernels divide a tensor: groups, strips of rows, and runs that one dispatch each covers. */
 import type { LoweringContext } from '../lowering_context.js'
 import { part, type Slice } from '../plan.js'
-import { bytesOf, ShapeError, type DType, type Value } from '../value.js'
+import { bytesOf, ShapeError, show, type DType, type Value } from '../value.js'
 import { checkActivations, checkFloat, padded, resize, up, vec4Of } from './common.js'
 
 /** x as [groups, rows, channels]. */
@@ -35,10 +35,13 @@ export function sizesOf(x: Value, groups: number): { rows: number; channels: num
   return { rows: x.size / channels / groups, channels }
 }
 
+/** Rows of a strip, of so many rows in a group. */
+export const stripOf = (rows: number): number => Math.max(16, Math.min(256, Math.ceil(rows / 64)))
+
 export function layoutOf(context: LoweringContext, x: Value, groups: number): Layout {
   const { rows, channels } = sizesOf(x, groups)
   const c4 = up(channels, 4)
-  const strip = Math.max(16, Math.min(256, Math.ceil(rows / 64)))
+  const strip = stripOf(rows)
   const runs = runsOf(context, groups, rows, c4, strip, x.dtype)
   return { groups, rows, channels, c4, strip, strips: Math.ceil(rows / strip), runs }
 }
@@ -107,6 +110,36 @@ export function applyLine(
       buffers: { x: cut(x, run), gain, offset, residual: residual && cut(residual, run), y: cut(y, run) },
       workgroups: workgroupsOf(context, run, layout),
     })
+}
+
+/** What the ops of batch-norm have in common. */
+export interface BatchNormAttributes {
+  groups: number
+  epsilon: number
+  correction: number
+  relu: boolean
+  /** The op's name in messages. */
+  name: string
+}
+
+/** Checks the inputs. @returns the rows of each group, and the channels */
+export function checkBatchNorm(
+  { x, scale, shift, residual }: { x: Value; scale: Value; shift: Value; residual?: Value },
+  { groups, name }: BatchNormAttributes,
+): { rows: number; channels: number } {
+  checkTypes(name, x, residual, [scale, shift])
+  const { rows, channels } = sizesOf(x, groups)
+  if (!Number.isInteger(groups) || groups < 1 || x.shape[0] % groups)
+    throw new ShapeError(`${name}: ${groups} groups do not divide the first dimension of ${show(x.shape)}`)
+  for (const [what, v] of [
+    ['scale', scale],
+    ['shift', shift],
+  ] as const)
+    if (v.shape.length !== 1 || v.shape[0] !== channels)
+      throw new ShapeError(`${name}: ${what} ${show(v.shape)} does not fit the channels of x ${show(x.shape)}`)
+  if (residual && show(residual.shape) !== show(x.shape))
+    throw new ShapeError(`${name}: residual ${show(residual.shape)} and x ${show(x.shape)} differ`)
+  return { rows, channels }
 }
 
 /** Throws unless x and the residual are activations of one dtype, and the vectors f32. */

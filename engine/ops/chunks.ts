@@ -105,8 +105,9 @@ export const putChunk = (target: Variable, chunk: Value, index: Value): Assignme
   assign(target, putOp([target, chunk, index], {})[0])
 
 /** Inputs: totals…, values…, index. Outputs: totals…. */
-const accumulateOp = defineOp<object>({
+const accumulateOp = defineOp<{ early?: boolean }>({
   name: 'accumulate',
+  early: ({ early }) => early === true,
   infer: (inputs) => inputs.slice(0, (inputs.length - 1) / 2).map(({ shape }) => ({ shape, dtype: 'f32' })),
   lower: ({ inputs, outputs }, context) => {
     const values = inputs.slice(outputs.length, -1)
@@ -156,8 +157,14 @@ function pairs(context: LoweringContext, totals: Slice[], values: readonly Value
  *
  * @param totals f32 Variables, of the values' sizes
  * @param index [1] u32
+ * @param options.early add as soon as the values are computed; nothing else in the program may read the totals
  */
-export function accumulate(totals: readonly Variable[], values: readonly Value[], index: Value): Assignment[] {
+export function accumulate(
+  totals: readonly Variable[],
+  values: readonly Value[],
+  index: Value,
+  { early = false }: { early?: boolean } = {},
+): Assignment[] {
   checkFloat('accumulate', ...totals, ...values)
   checkIndex('accumulate', index)
   if (totals.length !== values.length)
@@ -168,5 +175,5 @@ export function accumulate(totals: readonly Variable[], values: readonly Value[]
         `accumulate: '${total.name}' ${show(total.shape)} cannot add ${show(values[i]?.shape ?? [])}`,
       )
   })
-  return accumulateOp([...totals, ...values, index], {}).map((next, i) => assign(totals[i], next))
+  return accumulateOp([...totals, ...values, index], early ? { early } : {}).map((next, i) => assign(totals[i], next))
 }

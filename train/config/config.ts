@@ -50,11 +50,15 @@ const schema = z.strictObject({
   freezeStages: whole(0).max(4).optional(),
   /** 'joint': batch statistics over the rows of all views; 'per-view': over the rows of each view. */
   bn: z.enum(['joint', 'per-view']),
+  /** With several ranks: 'rank': batch-norm's statistics are those of each rank's rows; 'global': of all ranks' rows. */
+  bnStatistics: z.enum(['rank', 'global']),
   /** Projector width, d. */
   projectorDim: whole(1),
   /** Linear layers of the projector. */
   projectorDepth: z.union([z.literal(2), z.literal(3)]),
   objective: z.enum(objectiveNames),
+  /** With several ranks: 'rank': the mean of the losses of each rank's images; 'global': the loss of all images. */
+  lossStatistics: z.enum(['rank', 'global']),
   // Parameters of the objective; each objective has some of them.
   /**
    * Barlow Twins: weight of the orthogonality constraint. VICReg: weight of the invariance, in `vicreg` of the variance
@@ -79,7 +83,7 @@ const schema = z.strictObject({
   views: whole(2),
   /** Number of views whose activations are in memory at once, a divisor of `views`; all views if absent. */
   viewChunk: whole(1).optional(),
-  /** Images per forward pass; each gives `views` rows. */
+  /** Images per forward pass, of all ranks together; each gives `views` rows. */
   batch: whole(2),
   /** Forward passes whose gradients are averaged for one step; a step takes accumulate · batch images. */
   accumulate: whole(1),
@@ -136,9 +140,11 @@ const defaults = {
   // The original Barlow Twins and VICReg do the same: residual blocks that start as identities learn faster.
   zeroInitResidual: true,
   bn: 'joint',
+  bnStatistics: 'rank',
   projectorDim: 256,
   projectorDepth: 2,
   objective: 'barlow-twins',
+  lossStatistics: 'rank',
   adaptiveLambda: false,
   views: 4,
   batch: 128,

@@ -13,7 +13,8 @@ import {
   sum,
   type Value,
 } from '../../engine/index.js'
-import { byView, correlationLoss, offDiagonalSquares, weighted, type LossParts } from './views.js'
+import { byView, correlationLoss, meanOfRanks, offDiagonalSquares, weighted } from './views.js'
+import type { LossParts, Sharing } from './views.js'
 
 /**
  * Every row is L2-normalised, then every column is standardised over all m·B rows. z̄ is the mean over the views.
@@ -27,23 +28,25 @@ import { byView, correlationLoss, offDiagonalSquares, weighted, type LossParts }
  * @param views m, at least 2
  * @param lambda weight λ of the orthogonality constraint: a number, or a scalar [1] if it changes during training
  * @param parts takes the parts `invariance` and `orthogonality`
+ * @param sharing with `across`, z has the images of this rank, and the loss is that of all ranks' images
  * @returns the loss, a scalar [1]
  */
 export function barlowTwins(
   z: Value,
   { views, lambda }: { views: number; lambda: number | Value },
   parts: LossParts = {},
+  { across }: Sharing = {},
 ): Value {
-  const { batch: B, width: d } = byView('barlowTwins', z, views)
-  const standard = standardizeColumns(l2NormalizeRows(z))
+  const { batch: B, width: d } = byView('barlowTwins', z, views, across)
+  const standard = standardizeColumns(l2NormalizeRows(z), { across })
   if (views === 2) {
     // The term with exchanged views has Cᵀ in place of C and the same value, so one term is enough.
-    return correlationLoss(sliceRows(standard, 0, B), sliceRows(standard, B, B), lambda, parts)
+    return correlationLoss(sliceRows(standard, 0, B), sliceRows(standard, B, B), lambda, parts, { across })
   }
   const each = reshape(standard, [views, B, d])
   const average = mean(each, [0])
-  const agreement = mean(multiply(each, average), [1])
+  const agreement = meanOfRanks(mean(multiply(each, average), [1]), across)
   parts.invariance = scale(sum(square(affine(agreement, 1, -1))), 1 / views)
-  parts.orthogonality = weighted(offDiagonalSquares(average, B), lambda)
+  parts.orthogonality = weighted(offDiagonalSquares(average, B * (across?.size ?? 1), { across }), lambda)
   return add(parts.invariance, parts.orthogonality)
 }

@@ -8,11 +8,11 @@ import { byol } from './byol.js'
 import { simclr } from './simclr.js'
 import { spectral } from './spectral.js'
 import { vicreg } from './vicreg.js'
-import type { LossParts } from './views.js'
+import type { LossParts, Sharing } from './views.js'
 
 export { barlowTwins, barlowTwinsLeaveOneOut, barlowTwinsOriginal, byol, simclr, spectral, vicreg }
 export type { VicregOptions } from './vicreg.js'
-export type { LossParts } from './views.js'
+export type { LossParts, Sharing } from './views.js'
 
 /** Inputs of a loss, each [m·B, d], view-major: row a·B + b is view a of image b. */
 export interface Embeddings {
@@ -53,11 +53,14 @@ export interface Objective {
   readonly changing?: string
   /** What to change if features collapse or the loss diverges. */
   readonly remedy: Remedy
+  /** Whether ranks can share its work by adding d×d products, so that no rank needs the embeddings of another. */
+  readonly adds: boolean
   /**
    * @param parts takes the parts of the loss by name, where it has parts
+   * @param sharing where it `adds`: the ranks that share the loss
    * @returns the loss, a scalar [1]
    */
-  build(embeddings: Embeddings, views: number, options: ChangingOptions, parts?: LossParts): Value
+  build(embeddings: Embeddings, views: number, options: ChangingOptions, parts?: LossParts, sharing?: Sharing): Value
 }
 
 /** A mistake of the caller, in one line that names the parameter and its valid values. */
@@ -72,8 +75,13 @@ const lowered = (parameter: string): Remedy => ({ parameter, stronger: 'lower', 
 
 function define<S extends z.ZodRawShape>(
   shape: S,
-  build: (embeddings: Embeddings, options: z.infer<z.ZodObject<S>> & { views: number }, parts?: LossParts) => Value,
-  rest: Pick<Objective, 'remedy' | 'needs' | 'changing'> & { twoViews?: boolean },
+  build: (
+    embeddings: Embeddings,
+    options: z.infer<z.ZodObject<S>> & { views: number },
+    parts?: LossParts,
+    sharing?: Sharing,
+  ) => Value,
+  rest: Pick<Objective, 'remedy' | 'needs' | 'changing'> & { twoViews?: boolean; adds?: boolean },
 ): Objective {
   return {
     schema: z.strictObject(shape) as unknown as z.ZodType<ObjectiveOptions>,
@@ -82,8 +90,14 @@ function define<S extends z.ZodRawShape>(
     needs: rest.needs,
     changing: rest.changing,
     remedy: rest.remedy,
-    build: (embeddings, views, options, parts) =>
-      build(embeddings, { ...options, views } as unknown as z.infer<z.ZodObject<S>> & { views: number }, parts),
+    adds: rest.adds ?? false,
+    build: (embeddings, views, options, parts, sharing) =>
+      build(
+        embeddings,
+        { ...options, views } as unknown as z.infer<z.ZodObject<S>> & { views: number },
+        parts,
+        sharing,
+      ),
   }
 }
 
@@ -91,21 +105,18 @@ function define<S extends z.ZodRawShape>(
 const registry = {
   'barlow-twins': define(
     { lambda: weight.default(0.01) },
-    ({ projection }, o, parts) => barlowTwins(projection, o, parts),
-    {
-      remedy: raised('lambda'),
-      changing: 'lambda',
-    },
+    ({ projection }, o, parts, sharing) => barlowTwins(projection, o, parts, sharing),
+    { remedy: raised('lambda'), changing: 'lambda', adds: true },
   ),
   'barlow-twins-leave-one-out': define(
     { lambda: weight.default(0.01) },
-    ({ projection }, o, parts) => barlowTwinsLeaveOneOut(projection, o, parts),
-    { remedy: raised('lambda') },
+    ({ projection }, o, parts, sharing) => barlowTwinsLeaveOneOut(projection, o, parts, sharing),
+    { remedy: raised('lambda'), adds: true },
   ),
   'barlow-twins-original': define(
     { lambda: weight.default(0.0051) },
-    ({ projection }, o, parts) => barlowTwinsOriginal(projection, o, parts),
-    { remedy: raised('lambda'), twoViews: true },
+    ({ projection }, o, parts, sharing) => barlowTwinsOriginal(projection, o, parts, sharing),
+    { remedy: raised('lambda'), twoViews: true, adds: true },
   ),
   // All recipes of the paper have μ = λ. λ weighs invariance against orthogonality, which has weight 1, so β ≈ 1 / λ.
   vicreg: define(

@@ -14,8 +14,16 @@ import {
   square,
   subtract,
   sum,
+  sumOfShares,
+  type Collective,
   type Value,
 } from '../../engine/index.js'
+
+/** What an objective may be given besides its parameters. */
+export interface Sharing {
+  /** The projections are those of this rank's images, and the loss is that of all ranks' images. */
+  across?: Collective
+}
 
 /** Collects the parts of a loss by name, each a scalar [1]. They add up to the loss. No gradient flows through them. */
 export type LossParts = Record<string, Value>
@@ -26,17 +34,23 @@ export type LossParts = Record<string, Value>
  * @param name of the objective, for error messages
  * @param z [m·B, d], view-major: row a·B + b is view a of image b
  * @param views m, at least 2
+ * @param across with it, the images of other ranks count too
  * @returns z as [m, B, d], with B and d
  * @throws ShapeError where the number of rows is not a multiple of m, or there are fewer than 2 views or images
  */
-export function byView(name: string, z: Value, views: number): { each: Value; batch: number; width: number } {
+export function byView(
+  name: string,
+  z: Value,
+  views: number,
+  across?: Collective,
+): { each: Value; batch: number; width: number } {
   if (z.shape.length !== 2)
     throw new ShapeError(`${name}: projections must be [views · batch, width], not ${show(z.shape)}`)
   const [rows, width] = z.shape
   if (!Number.isInteger(views) || views < 2 || rows % views)
     throw new ShapeError(`${name}: ${views} views do not divide the rows of ${show(z.shape)}, or are fewer than 2`)
   const batch = rows / views
-  if (batch < 2)
+  if (batch * (across?.size ?? 1) < 2)
     throw new ShapeError(`${name}: ${views} views of ${show(z.shape)} are of a single image: use a larger batch`)
   return { each: reshape(z, [views, batch, width]), batch, width }
 }
@@ -75,14 +89,16 @@ export function pairsWithOthers(each: Value): Value {
  * Σ_{k≠l} [(zᵀ z / divisor)ₖₗ]², summed over a batch of z. It uses the smaller of the d×d and the B×B product, because
  * ‖zᵀ z‖² = ‖z zᵀ‖².
  *
- * @param z [B, d] or [n, B, d]
+ * @param z [B, d] or [n, B, d]; with `across`, zᵀ z is that of all ranks' rows
  * @returns a scalar [1]
  */
-export function offDiagonalSquares(z: Value, divisor: number): Value {
+export function offDiagonalSquares(z: Value, divisor: number, { across }: Sharing = {}): Value {
   const [batch, width] = z.shape.slice(-2)
   const factor = 1 / divisor ** 2
-  if (width <= batch)
-    return orthogonalityLoss(matmul(z, z, { transposeA: true }), { onDiagonal: 0, offDiagonal: factor })
+  if (width <= batch || across) {
+    const products = sumOfRanks(matmul(z, z, { transposeA: true }), across)
+    return orthogonalityLoss(products, { onDiagonal: 0, offDiagonal: factor })
+  }
   const all = sum(square(matmul(z, z, { transposeB: true })))
   const diagonal = sum(square(sum(square(z), [z.shape.length - 2])))
   return scale(subtract(all, diagonal), factor)
@@ -96,12 +112,19 @@ export function offDiagonalSquares(z: Value, divisor: number): Value {
  * @param b standardised embeddings of the same shape
  * @param lambda a number, or a scalar [1] of the graph
  * @param parts takes the parts `invariance` and `orthogonality`
+ * @param sharing with `across`, C is that of all ranks' rows
  * @returns a scalar [1]
  */
-export function correlationLoss(a: Value, b: Value, lambda: number | Value, parts: LossParts = {}): Value {
+export function correlationLoss(
+  a: Value,
+  b: Value,
+  lambda: number | Value,
+  parts: LossParts = {},
+  { across }: Sharing = {},
+): Value {
   const [batch, width] = a.shape.slice(-2)
-  if (width <= batch) {
-    const C = scale(matmul(a, b, { transposeA: true }), 1 / batch)
+  if (width <= batch || across) {
+    const C = meanOfRanks(scale(matmul(a, b, { transposeA: true }), 1 / batch), across)
     const part = (onDiagonal: number): Value =>
       orthogonalityLoss(C, { onDiagonal, offDiagonal: 1 - onDiagonal, target: 1 })
     parts.invariance = part(1)
@@ -120,6 +143,14 @@ export function correlationLoss(a: Value, b: Value, lambda: number | Value, part
   parts.orthogonality = weighted(offDiagonal, lambda)
   return add(parts.invariance, parts.orthogonality)
 }
+
+/** A sum over this rank's images as that over the images of all ranks. */
+const sumOfRanks = (share: Value, across: Collective | undefined): Value =>
+  across ? sumOfShares(share, across) : share
+
+/** A mean over this rank's images as that over the images of all ranks. */
+export const meanOfRanks = (own: Value, across: Collective | undefined): Value =>
+  across ? sumOfShares(scale(own, 1 / across.size), across) : own
 
 /** weight · x, where the weight is a number or a scalar [1] of the graph. */
 export const weighted = (x: Value, weight: number | Value): Value =>

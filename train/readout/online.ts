@@ -35,10 +35,15 @@ export interface OnlineProbe {
    *
    * @param h features of the step, [rows, D]
    * @param labels [rows] u32; row view · B + b has the label of image b
+   * @param reduce the gradients of a step of several ranks, from those of this rank
    * @returns updates for the program, and the logits [rows, classes] before the updates. `accuracies` compares these with
    *   the labels: an accuracy on augmented training views in training mode, for monitoring and not for reporting
    */
-  attach(h: Value, labels: Value): { updates: Assignment[]; logits: Value }
+  attach(
+    h: Value,
+    labels: Value,
+    reduce?: (gradients: readonly Value[]) => readonly Value[],
+  ): { updates: Assignment[]; logits: Value }
 }
 
 /** A linear probe with the initial weights, optimiser and loss of `linearProbe`. It takes one step in each training step. */
@@ -59,10 +64,10 @@ export function onlineProbe({
   const optimizer = adam([weight, bias], { weightDecay: WEIGHT_DECAY })
   return {
     state: [weight, bias, ...optimizer.state],
-    attach(h, labels) {
+    attach(h, labels, reduce = (own) => own) {
       const logits = matmul(stopGradient(h), weight, { bias })
       const loss = crossEntropy(logits, labels, { labelSmoothing: LABEL_SMOOTHING })
-      return { updates: optimizer.updates(gradients(loss, [weight, bias]), constant([LEARNING_RATE])), logits }
+      return { updates: optimizer.updates(reduce(gradients(loss, [weight, bias])), constant([LEARNING_RATE])), logits }
     },
   }
 }

@@ -18,6 +18,7 @@ import {
   gradients,
   input,
   putChunk,
+  scale,
   sharedPeakBytes,
   takeChunk,
   variable,
@@ -26,15 +27,17 @@ import {
   type Engine,
   type Plan,
   type ProgramSpec,
+  type Value,
   type Variable,
 } from '../../engine/index.js'
 import { ROW_FLOATS } from '../augment/draw.js'
 import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
 import { nth } from './accumulated.js'
-import { forward, lossOf, type Loss } from './forward.js'
+import { accumulateByBucket, normalisesAcross, sharedStep, shareOfSeed } from './distributed.js'
+import { forward, lossOf } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
-import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
+import type { Loss, StepConfig, StepExtras, TrainingStep } from './training_step.js'
 import { compileOrRelease, probe, readsNorm, stateOf } from './whole.js'
 
 export type ChunkedConfig = StepConfig & { viewChunk: number }
@@ -43,13 +46,15 @@ export type ChunkedConfig = StepConfig & { viewChunk: number }
 export interface ChunkedStep {
   /** Inputs `rows` [chunk · batch, ROW_FLOATS] and `chunk` [1] u32, the number of the chunk. */
   readonly forward: ProgramSpec
-  /** Output `loss` [1], and `parts` of the loss. */
+  /** Output `loss` [1], and `parts` of the loss; with several ranks the outputs are those of `update`. */
   readonly loss: ProgramSpec
   readonly parts?: Loss['parts']
   /** The inputs of `forward`; chunk 0 starts new sums. */
   readonly backward: ProgramSpec
   /** Input `rate` [1]; with f16 output `lossScale` [3]. */
   readonly update: ProgramSpec
+  /** With several ranks: `update` does the backward pass of the last chunk too, with its inputs. */
+  readonly lastIsUpdate: boolean
   readonly state: readonly Variable[]
   /** The gradient of each parameter after the backward pass of every chunk; those of the backbone come first. */
   readonly gradients: readonly Variable[]
@@ -69,7 +74,8 @@ export function describeChunkedStep(
   /** The embeddings of a chunk. With `updates`, the running statistics are updated too. */
   const embed = (updates?: Assignment[]) => {
     const rows = input('rows', [chunkRows, ROW_FLOATS])
-    const { features, projection: z } = forward(images, network, config, rows, { views: viewChunk, updates })
+    const options = { views: viewChunk, updates, across: normalisesAcross(config, extras) }
+    const { features, projection: z } = forward(images, network, config, rows, options)
     return { features, z, chunk: input('chunk', [1], 'u32') }
   }
   const statistics: Assignment[] = []
@@ -80,7 +86,7 @@ export function describeChunkedStep(
 
   const { loss, parts: lossParts } = lossOf({ projection: embeddings }, config, extras)
   const { parameters, seed, state, apply } = stepOptimizer(network, config)
-  const [lossGradient] = gradients(loss, [embeddings], seed)
+  const [lossGradient] = gradients(loss, [embeddings], shareOfSeed(config, extras, seed))
 
   const sums = parameters.map((p) => variable(`${p.name}.gradient`, p.shape))
   new Arena(sums)
@@ -88,7 +94,11 @@ export function describeChunkedStep(
   const parts = backward([[again.z, takeChunk(embeddingsGradient, chunkRows, again.chunk)]], parameters)
 
   const probing = probe(extras, first.features)
-  const applied = apply(sums, input('rate', [1]))
+  const rate = input('rate', [1])
+  const last =
+    extras.collective && lastOfRanks({ sums, parts, chunk: again.chunk, loss, lossParts, statistics }, config, extras)
+  const applied = apply(last?.shared.gradients ?? sums, rate)
+  const changed = [...(last?.shared.updates ?? []), ...applied.updates]
   return {
     forward: {
       label: 'forward',
@@ -97,19 +107,68 @@ export function describeChunkedStep(
     },
     loss: {
       label: 'loss',
-      outputs: { loss, ...(lossParts && { parts: lossParts.values }) },
-      updates: [assign(embeddingsGradient, lossGradient)],
+      outputs: last ? {} : { loss, ...(lossParts && { parts: lossParts.values }) },
+      updates: [assign(embeddingsGradient, lossGradient), ...(last?.kept ?? [])],
     },
     parts: lossParts,
     backward: { label: 'backward', updates: accumulate(sums, parts, again.chunk) },
     update: {
-      label: 'update',
-      outputs: applied.outputs,
-      updates: [...applied.updates, ...follow(network, config, applied.updates)],
+      label: last ? 'last backward and update' : 'update',
+      outputs: { ...applied.outputs, ...last?.outputs },
+      updates: [...changed, ...follow(network, config, changed), ...(last?.sums ?? [])],
     },
+    lastIsUpdate: last !== undefined,
     state: [...state, ...stateOf(extras)],
     gradients: sums,
-    scratch: [embeddings, embeddingsGradient, ...sums],
+    scratch: [embeddings, embeddingsGradient, ...sums, ...(last?.kept.map(({ variable }) => variable) ?? [])],
+  }
+}
+
+/**
+ * With several ranks: the last chunk's part of the update, so that its gradients leave while others are computed. The
+ * loss waits in a Variable to go with them.
+ */
+function lastOfRanks(
+  {
+    sums,
+    parts,
+    chunk,
+    loss,
+    lossParts,
+    statistics,
+  }: {
+    sums: readonly Variable[]
+    parts: readonly Value[]
+    chunk: Value
+    loss: Value
+    lossParts: Loss['parts']
+    statistics: readonly Assignment[]
+  },
+  config: StepConfig,
+  extras: StepExtras,
+) {
+  const added = accumulateByBucket(sums, parts, chunk)
+  const [keptLoss, keptParts] = [variable('loss', [1]), lossParts && variable('loss.parts', lossParts.values.shape)]
+  const shared = sharedStep(
+    {
+      gradients: added.updates.map(({ value }) => value),
+      loss: keptLoss,
+      parts: lossParts && { names: lossParts.names, values: keptParts! },
+      // The forward passes have updated the running statistics.
+      updates: statistics.map(({ variable }) => ({ variable, value: variable })),
+    },
+    config,
+    extras,
+    added.buckets,
+  )
+  return {
+    shared: { ...shared, updates: config.bnStatistics === 'rank' ? shared.updates : [] },
+    sums: added.updates,
+    kept: [assign(keptLoss, loss), ...(keptParts ? [assign(keptParts, lossParts!.values)] : [])],
+    outputs: {
+      loss: scale(shared.loss, 1),
+      ...(shared.parts && { parts: scale(shared.parts.values, 1) }),
+    },
   }
 }
 
@@ -128,9 +187,11 @@ export async function compileChunkedStep(
   const [embed, loss, back, update] = programs
   const chunks = config.views / config.viewChunk
   const numbers = Array.from({ length: chunks }, (_, i) => Uint32Array.of(i))
+  const backs = described.lastIsUpdate ? numbers.slice(0, -1) : numbers
+  const judged = described.lastIsUpdate ? update : loss
   return {
     state: described.state,
-    dispatches: chunks * (embed.dispatches + back.dispatches) + loss.dispatches + update.dispatches,
+    dispatches: chunks * embed.dispatches + backs.length * back.dispatches + loss.dispatches + update.dispatches,
     variants: variantsOf(programs.map(({ plan }) => plan)),
     peakBytes: chunkedPeakBytes(
       described,
@@ -141,11 +202,11 @@ export async function compileChunkedStep(
       for (const chunk of numbers)
         await embed.run({ ...part(chunk), ...(labels && { labels: nth(labels, chunk[0], chunks) }) })
       await loss.run()
-      for (const chunk of numbers) await back.run(part(chunk))
-      await update.run({ rate })
+      for (const chunk of backs) await back.run(part(chunk))
+      await update.run({ rate, ...(described.lastIsUpdate && part(numbers[chunks - 1])) })
     },
-    loss: () => loss.read('loss'),
-    ...(described.parts && { parts: { names: described.parts.names, read: () => loss.read('parts') } }),
+    loss: () => judged.read('loss'),
+    ...(described.parts && { parts: { names: described.parts.names, read: () => judged.read('parts') } }),
     ...(config.precision === 'f16' && { lossScale: () => update.read('lossScale') }),
     ...readsNorm(config, update),
     ...(extras.probe && { logits: () => embed.read('logits') }),

@@ -1,18 +1,21 @@
 /** The forward pass: from drawn rows to the loss of the objective. */
-import { add, cast, placeRows, type Assignment, type Value } from '../../engine/index.js'
+import { add, cast, placeRows, type Assignment, type Collective, type Value } from '../../engine/index.js'
 import type { Mode } from '../../models/index.js'
 import { augmentCrops, type DeviceImages } from '../augment/views.js'
 import { cropGroups } from '../augment/recipe.js'
 import { objectiveOptions } from '../config/config.js'
 import { objectives, type Embeddings, type LossParts } from '../objectives/index.js'
+import { lossInputs } from './distributed.js'
 import type { Network } from './network.js'
-import type { StepConfig, StepExtras } from './training_step.js'
+import type { Loss, StepConfig, StepExtras } from './training_step.js'
 
 export interface ForwardOptions {
   /** The number of views among the rows. */
   views: number
   /** Collects the updates of the running statistics; without it they are not updated. */
   updates?: Assignment[]
+  /** The ranks whose rows share the statistics of batch-norm. */
+  across?: Collective
 }
 
 /**
@@ -29,13 +32,14 @@ export function forward(
   network: Network,
   config: StepConfig,
   rows: Value,
-  { views, updates }: ForwardOptions,
+  { views, updates, across }: ForwardOptions,
 ): Embeddings & { features: Value } {
   const { bn, precision, augmentation } = config
   const mode = (of: number, collect?: Assignment[]): Mode => ({
     training: true,
     groups: bn === 'per-view' ? of : 1,
     updates: collect,
+    across,
   })
   // Ops on f16 values store their results in f16.
   const sizes = augmentCrops(images, rows, augmentation, views).map((x) => (precision === 'f16' ? cast(x, 'f16') : x))
@@ -58,20 +62,16 @@ export function forward(
   }
 }
 
-export interface Loss {
-  /** A scalar [1]. */
-  loss: Value
-  /** The parts of the loss: their names, and one vector [parts]. */
-  parts?: { names: readonly string[]; values: Value }
-}
-
-/** The loss of a configuration's objective. */
-export function lossOf(embeddings: Embeddings, config: StepConfig, { lambda }: StepExtras): Loss {
-  const { build, changing } = objectives[config.objective]
+/** The loss of a configuration's objective: of this rank's images, or with `lossStatistics` global of all images. */
+export function lossOf(own: Embeddings, config: StepConfig, extras: StepExtras): Loss {
+  const { lambda } = extras
+  const objective = objectives[config.objective]
+  const { build, changing } = objective
+  const { embeddings, across } = lossInputs(own, config, extras, objective)
   const options = objectiveOptions(config)
   const parts: LossParts = {}
   const changed = lambda && changing ? { ...options, [changing]: lambda } : options
-  const loss = build(embeddings, config.views, changed, parts)
+  const loss = build(embeddings, config.views, changed, parts, { across })
   const names = Object.keys(parts)
   return { loss, ...(names.length > 0 && { parts: { names, values: concatenated(Object.values(parts)) } }) }
 }

@@ -1,5 +1,5 @@
 /** The interface of a training step. */
-import type { Variable } from '../../engine/index.js'
+import type { Collective, Value, Variable } from '../../engine/index.js'
 import type { ObjectiveConfig, PretrainConfig } from '../config/config.js'
 import type { OnlineProbe } from '../readout/online.js'
 
@@ -12,6 +12,8 @@ export type StepConfig = ObjectiveConfig &
     | 'batch'
     | 'accumulate'
     | 'bn'
+    | 'bnStatistics'
+    | 'lossStatistics'
     | 'precision'
     | 'augmentation'
     | 'optimizer'
@@ -21,12 +23,21 @@ export type StepConfig = ObjectiveConfig &
     | 'emaRate'
   >
 
+export interface Loss {
+  /** A scalar [1]. */
+  loss: Value
+  /** The parts of the loss: their names, and one vector [parts]. */
+  parts?: { names: readonly string[]; values: Value }
+}
+
 /** What a step has in addition to the network and the optimiser. */
 export interface StepExtras {
   /** λ [1], if it changes during training. */
   readonly lambda?: Variable
   /** A probe that the step trains; it does not influence the network. */
   readonly probe?: OnlineProbe
+  /** The ranks that share the step, where there are several. `batch` is then the number of this rank's images. */
+  readonly collective?: Collective
 }
 
 /** The inputs of a step: one micro-batch after another, each view-major. */

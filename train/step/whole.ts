@@ -13,9 +13,10 @@ import {
 import { ROW_FLOATS } from '../augment/draw.js'
 import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
-import { forward, lossOf, type Loss } from './forward.js'
+import { meansOverRanks, normalisesAcross, sharedStep, shareOfSeed } from './distributed.js'
+import { forward, lossOf } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
-import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
+import type { Loss, StepConfig, StepExtras, TrainingStep } from './training_step.js'
 
 /**
  * The graph of a step: views, network, loss, gradients, optimiser, running statistics, moving averages.
@@ -34,11 +35,14 @@ export function describeStep(
   const { views, batch } = config
   const updates: Assignment[] = []
   const rows = input('rows', [views * batch, ROW_FLOATS])
-  const { features, ...embeddings } = forward(images, network, config, rows, { views, updates })
-  const { loss, parts } = lossOf(embeddings, config, extras)
+  const across = normalisesAcross(config, extras)
+  const { features, ...embeddings } = forward(images, network, config, rows, { views, updates, across })
+  const own = lossOf(embeddings, config, extras)
   const { parameters, seed, state, apply } = stepOptimizer(network, config)
-  const applied = apply(gradients(loss, parameters, seed), input('rate', [1]))
-  updates.push(...applied.updates)
+  const found = { gradients: gradients(own.loss, parameters, shareOfSeed(config, extras, seed)), ...own, updates }
+  const { loss, parts, ...shared } = sharedStep(found, config, extras)
+  const applied = apply(shared.gradients, input('rate', [1]))
+  updates.splice(0, Infinity, ...shared.updates, ...applied.updates)
   updates.push(...follow(network, config, updates))
   const probing = probe(extras, features)
   return {
@@ -54,11 +58,12 @@ export function describeStep(
 
 /** A step of the probe, if there is one: input `labels` [rows] u32, output `logits` [rows, classes]. */
 export function probe(
-  { probe }: StepExtras,
+  { probe, collective }: StepExtras,
   features: Value,
 ): { updates: Assignment[]; outputs: Record<string, Value> } {
   if (!probe) return { updates: [], outputs: {} }
-  const { updates, logits } = probe.attach(features, input('labels', [features.shape[0]], 'u32'))
+  const labels = input('labels', [features.shape[0]], 'u32')
+  const { updates, logits } = probe.attach(features, labels, collective && ((own) => meansOverRanks(own, collective)))
   return { updates, outputs: { logits } }
 }
 
