@@ -4,7 +4,7 @@
 // fetches a WebGPU adapter, and starts the script. In an installed package `webgpu-ssl` starts compiled scripts with it.
 // Node built-ins only. Its own output goes to stderr; stdout belongs to the script.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, fstatSync, readFileSync } from 'node:fs'
 import { availableParallelism, constants } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -86,6 +86,21 @@ function passOn(stream) {
   })
 }
 
+/** MPICH's launcher talks to each process through a descriptor, which the script must inherit.
+ * @param {string | undefined} text @returns {{ fd: number, env: { PMI_FD: string } } | undefined} */
+function launcherConnection(text) {
+  if (text === undefined || !/^\d+$/.test(text)) return undefined
+  const fd = Number(text)
+  try {
+    fstatSync(fd)
+  } catch {
+    throw new Error(
+      "npx does not pass on the connection to MPICH's mpirun: add -pmi-port to mpirun, or start node_modules/.bin/webgpu-ssl",
+    )
+  }
+  return { fd, env: { PMI_FD: '4' } }
+}
+
 async function installPackages() {
   if (!isClone) return
   const read = (/** @type {string} */ path) =>
@@ -135,9 +150,10 @@ export async function launch(args, { adapter = true } = {}) {
     return run(process.execPath, command, { stdio: ['inherit', 'inherit', 'pipe'], env })
   }
   const preloads = [import.meta.resolve('./own_stderr.mjs'), ...(isClone ? [import.meta.resolve('tsx')] : [])]
+  const mpi = launcherConnection(process.env.PMI_FD)
   return run(process.execPath, [...preloads.flatMap((url) => ['--import', url]), target, ...rest], {
-    stdio: ['inherit', 'inherit', 'pipe', 2],
-    env: { ...env, WEBGPU_SSL_STDERR: '3' },
+    stdio: ['inherit', 'inherit', 'pipe', 2, ...(mpi ? [mpi.fd] : [])],
+    env: { ...env, WEBGPU_SSL_STDERR: '3', ...mpi?.env },
   })
 }
 

@@ -19,6 +19,8 @@ import {
   type WeightsOptions,
 } from './chosen_weights.js'
 import { number, openWithNote, parseOptions, runCommand, sayOn, wholeNumber, withAdapter, withForce } from './common.js'
+import { firstOfMachineFirst, withRanks } from './ranks.js'
+import { isRoot } from '../ranks/together.js'
 import { extensionOf } from './extension.js'
 import { beginPhase } from './phases.js'
 import { describeInput } from './weights_config.js'
@@ -94,57 +96,64 @@ function checkFeatures(features: Float32Array, width: number, { file, out }: { f
     )
 }
 
-await runCommand(async () => {
-  const options = parseOptions<Options>(command)
-  const { limit, out, force, adapter } = options
-  const extension = extensionOf('--out', out, Object.keys(featureFormats))
-  const base = out.slice(0, -extension.length)
-  for (const file of [out, ...(extension === '.npy' ? [base + NPY_LABELS] : [])]) await checkFile('--out', file, force)
-  const loaded = await loadChosenWeights(options)
-  const config = embedConfig(options, loaded)
-  const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config
-  const load = (split: Split): Promise<ImageDataset> => loadDataset(data, split, { dataDir, resolution, resize })
-  const dataset = await load(options.split ?? 'test').catch((error: unknown) => {
-    if (!(error instanceof MissingSplitError) || options.split !== undefined) throw error
-    return load('train')
-  })
-  const { split } = dataset
+await runCommand(() =>
+  withRanks(async (ranks) => {
+    const options = parseOptions<Options>(command)
+    const { limit, out, force, adapter } = options
+    const extension = extensionOf('--out', out, Object.keys(featureFormats))
+    const base = out.slice(0, -extension.length)
+    for (const file of [out, ...(extension === '.npy' ? [base + NPY_LABELS] : [])])
+      await checkFile('--out', file, force)
+    const loaded = await loadChosenWeights(options)
+    const config = embedConfig(options, loaded)
+    const { arch, width, stem, stemRelu, augmentation: recipe, data, dataDir, resolution, resize } = config
+    const load = (split: Split): Promise<ImageDataset> => loadDataset(data, split, { dataDir, resolution, resize })
+    const dataset = await firstOfMachineFirst(ranks, () =>
+      load(options.split ?? 'test').catch((error: unknown) => {
+        if (!(error instanceof MissingSplitError) || options.split !== undefined) throw error
+        return load('train')
+      }),
+    )
+    const { split } = dataset
 
-  const engine = await openWithNote(adapter)
-  const backbone = resnet({ arch, width, stem, stemRelu })
-  importStateDict(engine, backbone.dict, loaded.tensors, loaded.file)
-  const unusual = unusualWeights(backbone.dict, { tensors: loaded.tensors, source: loaded.file })
-  if (unusual) console.error(unusual)
-  const count = Math.min(limit ?? dataset.count, dataset.count)
-  const phase = beginPhase('features')
-  const features = await extractFeatures(engine, backbone, dataset, {
-    recipe,
-    seed: 0,
-    indices: Uint32Array.from({ length: count }, (_, i) => i),
-    onProgress: (done, total) => phase.update(done, total),
-  })
-  phase.finish()
-  checkFeatures(features, backbone.features, { file: loaded.file, out })
+    const engine = await openWithNote(adapter)
+    const backbone = resnet({ arch, width, stem, stemRelu })
+    importStateDict(engine, backbone.dict, loaded.tensors, loaded.file)
+    const unusual = unusualWeights(backbone.dict, { tensors: loaded.tensors, source: loaded.file })
+    if (unusual) console.error(unusual)
+    const count = Math.min(limit ?? dataset.count, dataset.count)
+    const phase = beginPhase('features')
+    const features = await extractFeatures(engine, backbone, dataset, {
+      recipe,
+      seed: 0,
+      collective: ranks,
+      indices: Uint32Array.from({ length: count }, (_, i) => i),
+      onProgress: (done, total) => phase.update(done, total),
+    })
+    phase.finish()
+    checkFeatures(features, backbone.features, { file: loaded.file, out })
 
-  const written = featureFormats[extension]({
-    features,
-    count,
-    width: backbone.features,
-    labels: dataset.labels.subarray(0, count),
-    classes: dataset.classes,
-    files: dataset.files?.slice(0, count),
-    metadata: {
-      ...featureMetadata(featureInfoOf(config)),
-      weights: basename(loaded.file),
-      ...(loaded.config && { run: options.run!, step: basename(dirname(loaded.file)) }),
-      data,
-      split,
-      views: '1 clean view',
-    },
-  })
-  for (const [ending, bytes] of Object.entries(written)) await writeAtomically(base + ending, bytes)
-  sayOn(
-    process.stdout,
-    `${out}: features [${count}, ${backbone.features}] of ${count < dataset.count ? `the first ${count}` : `all ${count}`} ${split} images of ${dataset.name}, ${describeInput(config)}`,
-  )
-})
+    if (!isRoot(ranks)) return
+    const written = featureFormats[extension]({
+      features,
+      count,
+      width: backbone.features,
+      labels: dataset.labels.subarray(0, count),
+      classes: dataset.classes,
+      files: dataset.files?.slice(0, count),
+      metadata: {
+        ...featureMetadata(featureInfoOf(config)),
+        weights: basename(loaded.file),
+        ...(loaded.config && { run: options.run!, step: basename(dirname(loaded.file)) }),
+        data,
+        split,
+        views: '1 clean view',
+      },
+    })
+    for (const [ending, bytes] of Object.entries(written)) await writeAtomically(base + ending, bytes)
+    sayOn(
+      process.stdout,
+      `${out}: features [${count}, ${backbone.features}] of ${count < dataset.count ? `the first ${count}` : `all ${count}`} ${split} images of ${dataset.name}, ${describeInput(config)}`,
+    )
+  }),
+)

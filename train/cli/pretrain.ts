@@ -16,6 +16,8 @@ import { counted } from '../report/text.js'
 import { VIEWS_FILE } from '../run/folder.js'
 import { pretrain } from '../run/pretrain.js'
 import { runLength } from '../run/schedule.js'
+import { isRoot } from '../ranks/together.js'
+import { configOfRank } from '../step/distributed.js'
 import { refuseUnfit } from '../step/fit.js'
 import { asCommandLine, openWithNote, parseOptions, printable, runCommand, say, sayOn } from './common.js'
 import { pretrainDisplay } from './display.js'
@@ -23,6 +25,7 @@ import { nextCommands, summaryOf } from './ending.js'
 import { epochTime } from './epoch_time.js'
 import { abortOnSignal } from './interrupt.js'
 import { memoryLimit, pictureDefaults } from './picture_defaults.js'
+import { firstOfMachineFirst, withRanks } from './ranks.js'
 import {
   pretrainCommand,
   readOptions,
@@ -63,6 +66,7 @@ const KEEP_WEIGHTS = 25
 /** Opens the engine, and completes the configuration so that its step fits, before anything is loaded. */
 async function prepare(
   options: PretrainCliOptions,
+  ranks: number,
 ): Promise<Pick<ReadOptions, 'config' | 'initial'> & { engine: NodeEngine }> {
   const { config: asked, given, initial } = await readOptions(options)
   const loader = await datasetLoader(asked.data)
@@ -76,7 +80,8 @@ async function prepare(
   const config = chosen?.config ?? asked
   if (pictures !== undefined) refuseLargeBatch(config, pictures, config.dataDir!)
   const side = config.resolution ?? loader.side
-  refuseUnfit({ engine, side, memory: memoryLimit(engine) }, config)
+  configOfRank(config, ranks)
+  refuseUnfit({ engine, side, memory: memoryLimit(engine), ranks }, config)
   return { engine, config, initial }
 }
 
@@ -101,62 +106,66 @@ async function loadImages(
   return { dataset, test: await load('test'), labelled: dataset.labels.length ? undefined : await load('train') }
 }
 
-await runCommand(async () => {
-  const command = pretrainCommand()
-  const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
-  if (options.listRecipes) return listRecipes()
-  if (options.out !== undefined) await checkFolder('--out', options.out)
-  for (const name of ['csv', 'tensorboard'] as const)
-    if (options[name] && !options.out) throw new ConfigError(`--${name}: writes into the folder of the run: give --out`)
-  const { engine, config, initial } = await prepare(options)
-  const { dataset, test, labelled } = await loadImages(options, config)
-  const { out, csv, tensorboard } = options
-  const store = out ? exportingStore(runFolder(out), { csv, tensorboard }) : undefined
-  if (!out) console.error('nothing will be saved: give --out FOLDER to keep the run')
-  const images = trainingImages(dataset, config).length
-  noteOnLimit(options, config, images)
-  const shown = pretrainDisplay()
-  const signal = abortOnSignal((line) => shown.message(line))
-  const estimate =
-    engine.target.adapterClass === 'cpu' ? epochTime(config, images, (line) => shown.message(line)) : undefined
-  if (options.tune) tuneByMeasurement(engine, (done, total) => shown.prepare('measuring kernels', done, total))
-  try {
-    const result = await pretrain({
-      engine,
-      dataset,
-      config,
-      initial,
-      test,
-      labelled,
-      out: store,
-      resume: options.resume,
-      maxMinutes: options.maxMinutes,
-      keep: options.keep,
-      keepWeights: options.keepWeights ?? KEEP_WEIGHTS,
-      debugNan: options.debugNan,
-      signal,
-      onBegin: (done, steps) => shown.begin(done, steps),
-      onStep: (m) => {
-        shown.step(m)
-        estimate?.(m)
-      },
-      onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
-      onCheckpoint: async ({ epoch }) => {
-        // The checkpoint that ends an epoch shows the views of that epoch.
-        if (store) await writeViews(store, engine, dataset, config, Math.max(0, epoch - 1))
-      },
-      onMessage: (line) => shown.message(printable(asCommandLine(line))),
-    })
-    shown.stop()
-    sayOn(process.stdout, summaryOf(result, `--${limitOf(config, images)}`, out))
-    if (store && out) {
-      if (!existsSync(join(out, VIEWS_FILE))) await writeViews(store, engine, dataset, config, result.epochs)
-      console.error(`Curves and pictures: ${await writeRunReport(out)}`)
-      const onProcessor = engine.target.adapterClass === 'cpu'
-      const next = await nextCommands(result, out, config, dataset, { adapter: options.adapter, onProcessor })
-      console.error(['Next:', ...next].join('\n  '))
+await runCommand(() =>
+  withRanks(async (ranks) => {
+    const command = pretrainCommand()
+    const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
+    if (options.listRecipes) return listRecipes()
+    if (options.out !== undefined) await checkFolder('--out', options.out)
+    for (const name of ['csv', 'tensorboard'] as const)
+      if (options[name] && !options.out)
+        throw new ConfigError(`--${name}: writes into the folder of the run: give --out`)
+    const { engine, config, initial } = await prepare(options, ranks?.size ?? 1)
+    const { dataset, test, labelled } = await firstOfMachineFirst(ranks, () => loadImages(options, config))
+    const { out, csv, tensorboard } = options
+    const store = out && isRoot(ranks) ? exportingStore(runFolder(out), { csv, tensorboard }) : undefined
+    if (!out) console.error('nothing will be saved: give --out FOLDER to keep the run')
+    const images = trainingImages(dataset, config).length
+    noteOnLimit(options, config, images)
+    const shown = pretrainDisplay()
+    const signal = abortOnSignal((line) => shown.message(line))
+    const estimate =
+      engine.target.adapterClass === 'cpu' ? epochTime(config, images, (line) => shown.message(line)) : undefined
+    if (options.tune) tuneByMeasurement(engine, (done, total) => shown.prepare('measuring kernels', done, total))
+    try {
+      const result = await pretrain({
+        engine,
+        dataset,
+        config,
+        initial,
+        test,
+        labelled,
+        out: store,
+        collective: ranks,
+        resume: options.resume,
+        maxMinutes: options.maxMinutes,
+        keep: options.keep,
+        keepWeights: options.keepWeights ?? KEEP_WEIGHTS,
+        debugNan: options.debugNan,
+        signal,
+        onBegin: (done, steps) => shown.begin(done, steps),
+        onStep: (m) => {
+          shown.step(m)
+          estimate?.(m)
+        },
+        onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
+        onCheckpoint: async ({ epoch }) => {
+          // The checkpoint that ends an epoch shows the views of that epoch.
+          if (store) await writeViews(store, engine, dataset, config, Math.max(0, epoch - 1))
+        },
+        onMessage: (line) => shown.message(printable(asCommandLine(line))),
+      })
+      shown.stop()
+      sayOn(process.stdout, summaryOf(result, `--${limitOf(config, images)}`, out))
+      if (store && out) {
+        if (!existsSync(join(out, VIEWS_FILE))) await writeViews(store, engine, dataset, config, result.epochs)
+        console.error(`Curves and pictures: ${await writeRunReport(out)}`)
+        const onProcessor = engine.target.adapterClass === 'cpu'
+        const next = await nextCommands(result, out, config, dataset, { adapter: options.adapter, onProcessor })
+        console.error(['Next:', ...next].join('\n  '))
+      }
+    } finally {
+      shown.stop()
     }
-  } finally {
-    shown.stop()
-  }
-})
+  }),
+)

@@ -85,11 +85,17 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ],
     ['--freeze-stages <n>', 'with --init: freeze the stem and the first n stages; 0 freezes only the stem (nothing)'],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
+    ['--bn-statistics <of>', "with several ranks: of each rank's images (rank) or of all images (global) (rank)", text],
     ['--projector-dim <d>', 'width of the projector (256)'],
     ['--projector-depth <layers>', 'number of linear layers of the projector, 2 or 3 (2)'],
   ],
   'Objective:': [
     ['--objective <name>', `objective: ${objectiveNames.join(', ')} (barlow-twins)`, text],
+    [
+      '--loss-statistics <of>',
+      "with several ranks: the mean of the losses of each rank's images (rank), or the loss of all images (global) (rank)",
+      text,
+    ],
     [
       '--lambda <weight>',
       'Barlow Twins: weight of the orthogonality constraint (0.01); VICReg: weight of the invariance term (25)',

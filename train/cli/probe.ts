@@ -1,7 +1,7 @@
 /** `npm run probe`: reads out a pretrained run and the same network untrained; see `--help`. */
 import { basename, join } from 'node:path'
 import { Command } from 'commander'
-import type { Engine } from '../../engine/index.js'
+import type { Collective, Engine } from '../../engine/index.js'
 import { encodeSafetensors, importStateDict, type Backbone } from '../../models/index.js'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
@@ -32,6 +32,8 @@ import {
   withAdapter,
   withForce,
 } from './common.js'
+import { firstOfMachineFirst, withRanks } from './ranks.js'
+import { isRoot } from '../ranks/together.js'
 import { commandLine } from './ending.js'
 import { extensionOf } from './extension.js'
 import { beginPhase, phaseReporter } from './phases.js'
@@ -169,6 +171,7 @@ class Probe {
     private readonly config: PretrainConfig,
     private readonly images: Images,
     private readonly options: Options,
+    private readonly collective?: Collective,
   ) {
     this.classes = Math.max(images.train.classes.length, images.test.classes.length)
     const seeds = Array.from({ length: options.seeds }, (_, i) => i + 1)
@@ -221,6 +224,7 @@ class Probe {
     const onProbes = (probes: readonly LinearProbe[]): void => void this.probes.set(backbone, probes[0])
     const result = await readout(engine, backbone, train, test, {
       ...this.how,
+      collective: this.collective,
       onProbes,
       onProgress: phases.onProgress,
     })
@@ -338,50 +342,53 @@ function encodeHead({ weight, bias }: LinearProbe, { classes }: ImageDataset): U
   )
 }
 
-await runCommand(async () => {
-  const options = parseOptions<Options>(command)
-  checkOptions(options)
-  if (options.json !== undefined) await checkFile('--json', options.json, options.force)
-  if (options.saveHead !== undefined) {
-    extensionOf('--save-head', options.saveHead, ['.safetensors'])
-    await checkFile('--save-head', options.saveHead, options.force)
-  }
-  const subject = await chooseSubject(options)
-  const { config, progress } = subject
-  const images = await loadImages(options, config)
-  const engine = await openWithNote(options.adapter)
-  const { backbone } = buildNetwork(config)
-  importStateDict(engine, backbone.dict, subject.tensors, subject.source)
-  const unusual = unusualWeights(backbone.dict, subject)
-  if (unusual) console.error(unusual)
+await runCommand(() =>
+  withRanks(async (ranks) => {
+    const options = parseOptions<Options>(command)
+    checkOptions(options)
+    if (options.json !== undefined) await checkFile('--json', options.json, options.force)
+    if (options.saveHead !== undefined) {
+      extensionOf('--save-head', options.saveHead, ['.safetensors'])
+      await checkFile('--save-head', options.saveHead, options.force)
+    }
+    const subject = await chooseSubject(options)
+    const { config, progress } = subject
+    const images = await firstOfMachineFirst(ranks, () => loadImages(options, config))
+    const engine = await openWithNote(options.adapter)
+    const { backbone } = buildNetwork(config)
+    importStateDict(engine, backbone.dict, subject.tensors, subject.source)
+    const unusual = unusualWeights(backbone.dict, subject)
+    if (unusual) console.error(unusual)
 
-  const probe = new Probe(engine, config, images, options)
-  say(announcement(subject, images, options, await probe.estimateSeconds(backbone)))
-  const begun = performance.now()
-  const rows = await readRows(probe, backbone, subject, options)
-  const print = (text: string): void => sayOn(process.stdout, text)
-  print(accuracyTable(rows))
-  for (const line of caveats(images, options, subject)) print(line)
-  print(`\n${diagnosticsTable(rows, backbone.features)}`)
-  if (options.saveHead) await writeAtomically(options.saveHead, encodeHead(probe.probes.get(backbone)!, images.train))
-  if (!options.json) return
-  const { arch, width, stem, augmentation } = config
-  const figures = {
-    ...(progress
-      ? { run: options.run, step: progress.step, epoch: progress.epoch, pretrainedOn: config.data }
-      : { file: subject.source }),
-    network: { arch, width, stem, imageSize: augmentation.size },
-    data: images.data,
-    weights: options.average ? 'average' : 'model',
-    labels: options.labels,
-    ...(options.perClass !== undefined && { perClass: options.perClass }),
-    views: options.views,
-    seeds: Array.from({ length: options.seeds }, (_, i) => i + 1),
-    adapter: engine.description,
-    date: new Date().toISOString(),
-    seconds: (performance.now() - begun) / 1000,
-    pretrained: rows[0].figures,
-    ...(options.untrained && { untrained: rows[1].figures }),
-  }
-  await writeAtomically(options.json, `${JSON.stringify(figures, null, 2)}\n`)
-})
+    const probe = new Probe(engine, config, images, options, ranks)
+    say(announcement(subject, images, options, await probe.estimateSeconds(backbone)))
+    const begun = performance.now()
+    const rows = await readRows(probe, backbone, subject, options)
+    const print = (text: string): void => sayOn(process.stdout, text)
+    print(accuracyTable(rows))
+    for (const line of caveats(images, options, subject)) print(line)
+    print(`\n${diagnosticsTable(rows, backbone.features)}`)
+    if (!isRoot(ranks)) return
+    if (options.saveHead) await writeAtomically(options.saveHead, encodeHead(probe.probes.get(backbone)!, images.train))
+    if (!options.json) return
+    const { arch, width, stem, augmentation } = config
+    const figures = {
+      ...(progress
+        ? { run: options.run, step: progress.step, epoch: progress.epoch, pretrainedOn: config.data }
+        : { file: subject.source }),
+      network: { arch, width, stem, imageSize: augmentation.size },
+      data: images.data,
+      weights: options.average ? 'average' : 'model',
+      labels: options.labels,
+      ...(options.perClass !== undefined && { perClass: options.perClass }),
+      views: options.views,
+      seeds: Array.from({ length: options.seeds }, (_, i) => i + 1),
+      adapter: engine.description,
+      date: new Date().toISOString(),
+      seconds: (performance.now() - begun) / 1000,
+      pretrained: rows[0].figures,
+      ...(options.untrained && { untrained: rows[1].figures }),
+    }
+    await writeAtomically(options.json, `${JSON.stringify(figures, null, 2)}\n`)
+  }),
+)

@@ -3,6 +3,37 @@ import type { Collective } from '../../engine/index.js'
 import type { PretrainConfig } from '../config/config.js'
 
 /**
+ * Shares work on a list between ranks: each does a part, and all get the whole.
+ *
+ * @param length of the list
+ * @param width numbers of the result for each item
+ * @param work gives the results [count, width] of the items from `start` on; it is not called for an empty part
+ * @returns [length, width]
+ */
+export async function inShares(
+  ranks: Collective,
+  { length, width }: { length: number; width: number },
+  work: (start: number, count: number) => Promise<Float32Array>,
+): Promise<Float32Array<ArrayBuffer>> {
+  const share = Math.ceil(length / ranks.size)
+  const start = Math.min(length, ranks.rank * share)
+  const count = Math.min(length, start + share) - start
+  const own = new Float32Array(share * width)
+  if (count > 0) own.set(await work(start, count))
+  const all = await ranks.allGather(own)
+  return all.slice(0, length * width) as Float32Array<ArrayBuffer>
+}
+
+/** A rank's images of each step. */
+export function* sharesOf(
+  order: Iterable<{ images: Uint32Array }>,
+  config: Pick<PretrainConfig, 'batch'>,
+  ranks: Pick<Collective, 'rank' | 'size'>,
+): Generator<{ images: Uint32Array }> {
+  for (const { images } of order) yield { images: imagesOfRank(images, config, ranks) }
+}
+
+/**
  * The images of a rank: the same range of every micro-batch, so that the ranks' images together are those that one rank
  * would take.
  *

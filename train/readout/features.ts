@@ -6,6 +6,7 @@ import {
   permutation,
   scale,
   type Assignment,
+  type Collective,
   type Engine,
   type updateRunningStatistics,
 } from '../../engine/index.js'
@@ -13,6 +14,7 @@ import type { Backbone } from '../../models/index.js'
 import { ROW_FLOATS, cleanViews, drawViews } from '../augment/draw.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import { augmentViews } from '../augment/views.js'
+import { inShares } from '../ranks/share.js'
 import { BatchImages } from '../feed/batch_images.js'
 import type { PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
@@ -36,6 +38,8 @@ export interface FeatureOptions {
   batch?: number
   /** Seed of the random views. */
   seed: number
+  /** The ranks that share the images; all of them get all features. */
+  collective?: Collective
   /** Called after each batch with the number of images done. */
   onProgress?(done: number, total: number): void
 }
@@ -65,8 +69,13 @@ export async function extractFeatures(
     if (!Number.isInteger(value) || value < 1)
       throw new Error(`features: ${name} ${value} must be a positive whole number`)
   const extractor = await featureExtractor(engine, backbone, dataset, { recipe, batch })
+  const { collective } = options
   try {
-    return await extractor.read(options)
+    if (!collective) return await extractor.read(options)
+    const indices = options.indices ?? Uint32Array.from({ length: dataset.count }, (_, i) => i)
+    return await inShares(collective, { length: indices.length, width: backbone.features }, (start, count) =>
+      extractor.read({ ...options, indices: Array.prototype.slice.call(indices, start, start + count) as number[] }),
+    )
   } finally {
     extractor.release()
   }
@@ -75,7 +84,7 @@ export async function extractFeatures(
 /** The recorded forward pass in eval mode. Each `read` uses the current weights of the backbone. */
 export interface FeatureExtractor {
   /** As `extractFeatures`. */
-  read(options: Omit<FeatureOptions, 'recipe' | 'batch'>): Promise<Float32Array<ArrayBuffer>>
+  read(options: Omit<FeatureOptions, 'recipe' | 'batch' | 'collective'>): Promise<Float32Array<ArrayBuffer>>
   release(): void
 }
 

@@ -1,5 +1,6 @@
 /** Weighted k-nearest-neighbour classification by cosine similarity (Wu et al. 2018, "instance discrimination"). */
-import { input, matmul, variable, type Engine } from '../../engine/index.js'
+import { input, matmul, variable, type Collective, type Engine } from '../../engine/index.js'
+import { inShares } from '../ranks/share.js'
 import { widthOf, type LabelledFeatures } from './labelled_features.js'
 
 const TEMPERATURE = 0.07
@@ -98,12 +99,21 @@ export async function knn(
   {
     classes,
     ks,
+    collective,
     onProgress,
-  }: { classes: number; ks: readonly number[]; onProgress?(done: number, total: number): void },
+  }: {
+    classes: number
+    ks: readonly number[]
+    /** The ranks that share the queries. */
+    collective?: Collective
+    onProgress?(done: number, total: number): void
+  },
 ): Promise<KnnResult[]> {
   const width = widthOf(train, test)
   const options = { width, k: Math.max(...ks), onProgress }
-  const found = await nearestNeighbours(engine, train.features, test.features, options)
+  const found = collective
+    ? await neighboursInShares(collective, engine, train.features, test.features, options)
+    : await nearestNeighbours(engine, train.features, test.features, options)
   return ks.map((k) => {
     const predictions = new Uint32Array(test.labels.length)
     const votes = new Float64Array(classes)
@@ -120,6 +130,37 @@ export async function knn(
     }
     return { k, top1: first / predictions.length, top5: five / predictions.length, predictions }
   })
+}
+
+/** As `nearestNeighbours`, where each rank searches for a part of the queries. */
+async function neighboursInShares(
+  ranks: Collective,
+  engine: Engine,
+  rows: Float32Array,
+  queries: Float32Array,
+  options: Parameters<typeof nearestNeighbours>[3],
+): Promise<Neighbours> {
+  const { width } = options
+  const [length, k] = [queries.length / width, Math.min(options.k, rows.length / width)]
+  const all = await inShares(ranks, { length, width: 2 * k }, async (start, count) => {
+    const own = queries.subarray(start * width, (start + count) * width)
+    const { indices, similarities } = await nearestNeighbours(engine, rows, own, options)
+    const both = new Float32Array(2 * k * count)
+    // The bits of the indices travel unchanged.
+    const words = new Uint32Array(both.buffer)
+    for (let q = 0; q < count; q++) {
+      words.set(indices.subarray(q * k, (q + 1) * k), 2 * k * q)
+      both.set(similarities.subarray(q * k, (q + 1) * k), 2 * k * q + k)
+    }
+    return both
+  })
+  const words = new Uint32Array(all.buffer)
+  const found = { k, indices: new Uint32Array(length * k), similarities: new Float32Array(length * k) }
+  for (let q = 0; q < length; q++) {
+    found.indices.set(words.subarray(2 * k * q, 2 * k * q + k), k * q)
+    found.similarities.set(all.subarray(2 * k * q + k, 2 * k * (q + 1)), k * q)
+  }
+  return found
 }
 
 /** Divides rows by their length. Rows of zeros stay. */

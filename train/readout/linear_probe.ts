@@ -17,11 +17,13 @@ import {
   reshape,
   sum,
   variable,
+  type Collective,
   type Engine,
   type Program,
   type TypedArray,
   type Variable,
 } from '../../engine/index.js'
+import { inShares } from '../ranks/share.js'
 import { widthOf, type LabelledFeatures } from './labelled_features.js'
 
 export const LEARNING_RATE = 1e-3
@@ -35,6 +37,8 @@ export interface LinearProbeOptions {
   /** One probe is trained for each seed, which determines the initial weights and the order of rows. */
   seeds: readonly number[]
   epochs?: number
+  /** The ranks that share the seeds; all of them get all probes. */
+  collective?: Collective
   /** Called after each epoch. */
   onEpoch?(done: number, total: number): void
 }
@@ -61,10 +65,32 @@ export async function linearProbe(
   engine: Engine,
   train: LabelledFeatures,
   test: LabelledFeatures,
-  { classes, seeds, epochs = EPOCHS, onEpoch }: LinearProbeOptions,
+  options: LinearProbeOptions,
 ): Promise<LinearProbe[]> {
   const width = widthOf(train, test)
+  const { classes, seeds, collective } = options
   if (!seeds.length) throw new Error('linear probe: at least one seed is needed')
+  const size = (width + 1) * classes
+  const trained = collective
+    ? await inShares(collective, { length: seeds.length, width: size }, (start, count) =>
+        trainProbes(engine, train, width, { ...options, seeds: seeds.slice(start, start + count) }),
+      )
+    : await trainProbes(engine, train, width, options)
+  return seeds.map((seed, s) => {
+    const own = trained.subarray(s * size, (s + 1) * size)
+    const [weight, bias] = [own.slice(0, width * classes), own.slice(width * classes)]
+    const logits = applyLinear(test.features, width, weight, bias)
+    return { seed, weight, bias, logits, ...accuracies(logits, test.labels) }
+  })
+}
+
+/** @returns for each seed the weights [width, classes] and the bias [classes], one behind another */
+async function trainProbes(
+  engine: Engine,
+  train: LabelledFeatures,
+  width: number,
+  { classes, seeds, epochs = EPOCHS, onEpoch }: LinearProbeOptions,
+): Promise<Float32Array> {
   const count = train.labels.length
   const batch = Math.min(BATCH, count)
   const table = withOnes(train.features, count, width)
@@ -90,12 +116,9 @@ export async function linearProbe(
       onEpoch?.(epoch + 1, epochs)
     }
     const weights = await engine.read(trainer.weights)
-    return seeds.map((seed, s) => {
-      const own = columnsOf(weights, s, width, classes)
-      const [weight, bias] = [own.slice(0, width * classes), own.slice(width * classes)]
-      const logits = applyLinear(test.features, width, weight, bias)
-      return { seed, weight, bias, logits, ...accuracies(logits, test.labels) }
-    })
+    const trained = new Float32Array(seeds.length * (width + 1) * classes)
+    seeds.forEach((_, s) => trained.set(columnsOf(weights, s, width, classes), s * (width + 1) * classes))
+    return trained
   } finally {
     trainer.destroy()
   }

@@ -11,6 +11,7 @@ import {
   stopGradient,
   variable,
   type Assignment,
+  type Collective,
   type Engine,
   type Value,
   type Variable,
@@ -97,15 +98,16 @@ export async function onlineKnn(
     seed,
     bank = BANK,
     queries = QUERIES,
-  }: { recipe: AugmentationRecipe; seed: number; bank?: number; queries?: number },
+    collective,
+  }: { recipe: AugmentationRecipe; seed: number; bank?: number; queries?: number; collective?: Collective },
 ): Promise<OnlineKnn> {
   const read = (dataset: ImageDataset, most: number): Promise<LabelledFeatures> => {
     const indices = permutation(seed, 0, dataset.count).subarray(0, most)
-    return labelledFeatures(engine, backbone, dataset, { recipe, seed, indices })
+    return labelledFeatures(engine, backbone, dataset, { recipe, seed, indices, collective })
   }
   const trainFeatures = await read(train, bank)
   const testFeatures = await read(test, queries)
   const classes = Math.max(train.classes.length, test.classes.length)
-  const [{ top1 }] = await knn(engine, trainFeatures, testFeatures, { classes, ks: [K] })
+  const [{ top1 }] = await knn(engine, trainFeatures, testFeatures, { classes, ks: [K], collective })
   return { top1, k: K, bank: trainFeatures.labels.length, queries: testFeatures.labels.length, views: 1 }
 }

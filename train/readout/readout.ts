@@ -1,5 +1,5 @@
 /** The readout of a frozen backbone: linear probe and nearest neighbours, both on features that are extracted once. */
-import type { Engine } from '../../engine/index.js'
+import type { Collective, Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
 import type { ImageDataset } from '../data/dataset.js'
@@ -50,6 +50,8 @@ export interface ReadoutOptions {
   /** Read only the first images of each class; all by default. */
   trainPerClass?: number
   testPerClass?: number
+  /** The ranks that share the readout. */
+  collective?: Collective
   /** Called with the linear probes, one for each seed. */
   onProbes?(probes: readonly LinearProbe[]): void
   /** Called within each phase. */
@@ -68,21 +70,38 @@ export async function readout(
   backbone: Backbone,
   allTrain: ImageDataset,
   allTest: ImageDataset,
-  { recipe, views, seeds, epochs, ks = [], trainPerClass, testPerClass, onProbes, onProgress }: ReadoutOptions,
+  {
+    recipe,
+    views,
+    seeds,
+    epochs,
+    ks = [],
+    trainPerClass,
+    testPerClass,
+    onProbes,
+    onProgress,
+    collective,
+  }: ReadoutOptions,
 ): Promise<Readout> {
   const train = perClassSubset(allTrain, trainPerClass)
   const test = perClassSubset(allTest, testPerClass)
   const classes = Math.max(train.classes.length, test.classes.length)
   const reporter = (phase: ReadoutPhase) => (done: number, total: number) => onProgress?.(phase, done, total)
   const read = (dataset: ImageDataset, phase: ReadoutPhase): Promise<LabelledFeatures> =>
-    labelledFeatures(engine, backbone, dataset, { recipe, views, seed: seeds[0], onProgress: reporter(phase) })
+    labelledFeatures(engine, backbone, dataset, {
+      recipe,
+      views,
+      seed: seeds[0],
+      onProgress: reporter(phase),
+      collective,
+    })
   const trainFeatures = await read(train, 'training features')
   const testFeatures = await read(test, 'test features')
 
-  const probing = { classes, seeds, epochs, onEpoch: reporter('linear probe') }
+  const probing = { classes, seeds, epochs, onEpoch: reporter('linear probe'), collective }
   const probes = await linearProbe(engine, trainFeatures, testFeatures, probing)
   onProbes?.(probes)
-  const searching = { classes, ks, onProgress: reporter('nearest neighbours') }
+  const searching = { classes, ks, onProgress: reporter('nearest neighbours'), collective }
   const neighbours = ks.length ? await knn(engine, trainFeatures, testFeatures, searching) : []
 
   const top1 = mean(probes.map((p) => p.top1))

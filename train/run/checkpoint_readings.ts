@@ -1,5 +1,5 @@
 /** What a run reads at its checkpoints: kNN accuracy and the spectrum of the features, which also adapts λ. */
-import type { Engine } from '../../engine/index.js'
+import type { Collective, Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
 import type { PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
@@ -33,6 +33,8 @@ export interface ReadingOptions {
   test?: ImageDataset
   /** Where lines are written. */
   out?: RunStore
+  /** The ranks that share the reading of features. */
+  collective?: Collective
   /** Share of the training time that diagnoses may take. */
   diagnosisShare: number
   onMessage?(line: string): void
@@ -62,6 +64,7 @@ export function checkpointReadings({
   bank,
   test,
   out,
+  collective,
   diagnosisShare,
   onMessage,
 }: ReadingOptions): CheckpointReadings {
@@ -75,7 +78,7 @@ export function checkpointReadings({
 
   const readOnline = async ({ step, epoch }: Moment): Promise<void> => {
     if (!onlineProbe || !test || !bank) return
-    const found = await onlineKnn(engine, backbone, bank, test, { recipe, seed })
+    const found = await onlineKnn(engine, backbone, bank, test, { recipe, seed, collective })
     if (out) await appendLine(out, 'online.jsonl', { step, epoch, ...found })
     onMessage?.(
       `epoch ${epoch}: kNN-${found.k} top-1 ${(100 * found.top1).toFixed(1)} % ` +

@@ -1,9 +1,12 @@
 /** The training loop: for each epoch, for each batch, draw views and step. */
-import type { Engine, Variable } from '../../engine/index.js'
+import type { Collective, Engine, Variable } from '../../engine/index.js'
 import type { PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import type { ImageFeed } from '../feed/image_feed.js'
 import { batchesOf, rowLabels, viewRows } from '../feed/batches.js'
+import { anyRank, fromRoot } from '../ranks/together.js'
+import { sharesOf } from '../ranks/share.js'
+import { configOfRank } from '../step/distributed.js'
 import type { TrainingStep } from '../step/index.js'
 import type { Progress } from './checkpoint_record.js'
 import type { CheckpointReadings } from './checkpoint_readings.js'
@@ -32,6 +35,8 @@ export interface PreparedRun {
   readonly hasTarget: boolean
   /** With a probe: steps take labels. */
   readonly hasProbe: boolean
+  /** The ranks that share the run. */
+  readonly collective?: Collective
   /** Saves the run. With `byTime` the next checkpoint replaces this one. */
   save(byTime?: 'byTime'): Promise<void>
   /** Called after the readings of a checkpoint. */
@@ -51,7 +56,7 @@ export interface LoopResult {
 
 /** Trains from where a run stands to its end, or until it should stop, and saves it then. */
 export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
-  const { engine, config, indices, length, feed, progress, clock, recorder } = run
+  const { engine, config, indices, length, feed, progress, clock, recorder, collective } = run
   const { imagesPerStep: perStep, stepsPerEpoch, steps } = length
   const begun = clock.now()
   const first = progress.step
@@ -62,12 +67,11 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
     savedAt = progress.step
     savedTime = performance.now()
   }
-  if (isRead(run) && (await run.readings.areMissing(progress)))
+  if (isRead(run) && (await fromRoot(collective, () => run.readings.areMissing(progress))))
     await between(run, () => run.readings.atCheckpoint(progress, clock.secondsHere))
   let stopped: LoopResult['stopped'] = 'done'
-  for await (const { images, waitMs } of feed.batches(
-    batchesOf(indices, { seed: config.seed, perStep, steps }, progress),
-  )) {
+  const order = batchesOf(indices, { seed: config.seed, perStep, steps }, progress)
+  for await (const { images, waitMs } of feed.batches(collective ? sharesOf(order, config, collective) : order)) {
     waitedMs += waitMs
     clock.stepSubmitted()
     const submitted = await step(run, images)
@@ -84,13 +88,14 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
         saved()
       }
     }
-    if (savedAt !== progress.step && isDue(config, performance.now() - savedTime)) {
+    const isUnsaved = savedAt !== progress.step
+    if (isUnsaved && (await anyRank(collective, isDue(config, performance.now() - savedTime)))) {
       await between(run, () => run.save('byTime'))
       saved()
     }
     const look = run.inspect?.({ step: progress.step, epoch: progress.epoch })
     if (look) await between(run, look)
-    stopped = run.stopRequested() ?? 'done'
+    stopped = await stopTogether(run)
     if (stopped !== 'done') break
   }
   await settle(run)
@@ -110,15 +115,24 @@ const isRead = ({ progress: { step, epoch, stepInEpoch }, config, length }: Prep
 const isDue = ({ checkpointMinutes }: PretrainConfig, ms: number): boolean =>
   checkpointMinutes > 0 && ms >= 60_000 * checkpointMinutes
 
+/** Why the run should stop after this step, if any rank says so. */
+async function stopTogether({ stopRequested, collective }: PreparedRun): Promise<LoopResult['stopped']> {
+  const own = stopRequested()
+  if (!collective) return own ?? 'done'
+  if (await anyRank(collective, own === 'signal')) return 'signal'
+  return (await anyRank(collective, own === 'time')) ? 'time' : 'done'
+}
+
 /** Draws the views of a batch, submits the step and counts it. */
 async function step(
-  { dataset, config, length, feed, trainingStep, progress, lambda, hasTarget, hasProbe }: PreparedRun,
+  { dataset, config, length, feed, trainingStep, progress, lambda, hasTarget, hasProbe, collective }: PreparedRun,
   images: Uint32Array,
 ): Promise<SubmittedStep> {
   const { epoch } = progress
   const lr = learningRate(progress.step, scheduleOf(config, length))
-  const rows = feed.place(viewRows(dataset, config, images, epoch))
-  const labels = hasProbe ? rowLabels(dataset, config, images) : undefined
+  const own = configOfRank(config, collective?.size)
+  const rows = feed.place(viewRows(dataset, own, images, epoch))
+  const labels = hasProbe ? rowLabels(dataset, own, images) : undefined
   await trainingStep.run({
     rows,
     rate: Float32Array.of(lr),
@@ -135,7 +149,7 @@ async function adaptLambda(run: PreparedRun): Promise<void> {
   const { engine, readings, lambda } = run
   if (!lambda) return
   await between(run, async () => {
-    lambda.value = await readings.adaptedLambda(lambda.value)
+    lambda.value = await fromRoot(run.collective, () => readings.adaptedLambda(lambda.value))
     engine.write(lambda.variable, Float32Array.of(lambda.value))
   })
 }

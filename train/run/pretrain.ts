@@ -1,5 +1,5 @@
 /** Pretraining: one recorded step, replayed over shuffled batches; resumable bit for bit. */
-import { variable, type Engine } from '../../engine/index.js'
+import { variable, type Collective, type Engine } from '../../engine/index.js'
 import {
   importStateDict,
   type Backbone,
@@ -12,7 +12,10 @@ import type { ImageDataset } from '../data/dataset.js'
 import { imageFeed } from '../feed/image_feed.js'
 import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
 import { checkVariation } from '../feed/variation.js'
+import { fromRoot, fromRootAlone, refuseDifferences, refuseMixedAdapters } from '../ranks/together.js'
+import { shareVariables, tuneTogether } from '../ranks/together.js'
 import { onlineProbe } from '../readout/online.js'
+import { configOfRank } from '../step/distributed.js'
 import type { StepExtras, TrainingStep } from '../step/index.js'
 import { backbonesOf, buildNetwork, followingDicts, trainedDicts, type Network } from '../step/network.js'
 import { refuseOversized } from '../step/network_size.js'
@@ -72,8 +75,10 @@ export interface PretrainOptions {
    * all have one.
    */
   diagnosisShare?: number
-  /** Where checkpoints, metrics and the summary are written; without it nothing is written. */
+  /** Where checkpoints, metrics and the summary are written; without it nothing is written. Only rank 0 needs it. */
   out?: RunStore
+  /** The ranks that share the run, each with its own engine and the same options. Each takes a share of every batch. */
+  collective?: Collective
   /** Continues from the newest whole checkpoint in `out`. */
   resume?: boolean
   /** With `out`: the number of last checkpoints that keep what resuming needs, 2 by default. */
@@ -154,14 +159,22 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     if (!Number.isSafeInteger(value) || value < least)
       throw new ConfigError(`\`${name}\` ${value}: must be a whole number of at least ${least}`)
   const indices = imagesOf(options)
-  if (out && !resume) await refuseExistingRun(out)
-  const unlock = await out?.lock?.()
-  try {
-    const found = resume ? await checkpointToResume(options) : undefined
+  const { collective } = options
+  await refuseMixedAdapters(collective, options.engine)
+  const unlock = await fromRootAlone(collective, async () => {
     if (out && !resume) await refuseExistingRun(out)
-    const warning = await checkVariation(options.dataset, indices)
+    return out?.lock?.()
+  })
+  try {
+    const found = resume ? await fromRoot(collective, () => checkpointToResume(options)) : undefined
+    const warning = await fromRoot(collective, async () => {
+      if (out && !resume) await refuseExistingRun(out)
+      return checkVariation(options.dataset, indices)
+    })
     if (warning) options.onMessage?.(warning)
     const call: Call = { begun: performance.now(), first: found?.latest.step ?? 0, losses: [] }
+    // A rank that goes on from a checkpoint alone would leave the others.
+    if (collective) return await pretrainFrom(found, options, indices, call)
     return await throughLosses(options, found?.latest.step, async (again) => {
       const from = again ? await lastCheckpoint(options) : found
       call.losses.length = Math.max(0, (from?.latest.step ?? 0) - call.first)
@@ -198,6 +211,7 @@ async function pretrainFrom(
     for (const v of parts.flatMap((part) => part?.dict.variables ?? [])) engine.release(v)
   }
   const restoreVariants = useVariants(engine, variantsFor(engine, found?.latest))
+  const restoreTuner = tuneTogether(options.collective, engine)
   try {
     if (initial) importInitial(options, network, initial)
     const ended = await train(options, network, indices, found, call)
@@ -206,6 +220,7 @@ async function pretrainFrom(
     release([backbone, projector, average])
     throw error
   } finally {
+    restoreTuner()
     restoreVariants()
     release([network.predictor, network.target?.backbone, network.target?.projector])
   }
@@ -228,7 +243,11 @@ function initialOf({ config: { init }, initial }: PretrainOptions, latest?: Chec
 }
 
 /** The images that a run trains on; throws a ConfigError if something does not fit, before anything is made. */
-function imagesOf({ engine, dataset, config, labelled, test, maxMinutes }: PretrainOptions): Uint32Array {
+function imagesOf(options: PretrainOptions): Uint32Array {
+  const { engine, dataset, config, labelled, test, maxMinutes, collective, debugNan } = options
+  configOfRank(config, collective?.size)
+  if (collective && debugNan)
+    throw new ConfigError('`debugNan`: takes single dispatches, which several ranks cannot: use one rank')
   if (maxMinutes !== undefined && !(maxMinutes > 0))
     throw new ConfigError(`\`maxMinutes\` ${maxMinutes}: must be more than 0`)
   if (config.precision === 'f16' && !engine.target.f16)
@@ -277,9 +296,10 @@ async function train(
   const length = runLength(config, indices.length)
   const clock = new TrainingClock(length.imagesPerStep, latest?.seconds)
   announce(options, backbone, length)
-  const feed = imageFeed(engine, dataset, length.imagesPerStep, config.stream)
+  const { collective } = options
+  const feed = imageFeed(engine, dataset, length.imagesPerStep / (collective?.size ?? 1), config.stream)
   const readings = checkpointReadings({
-    ...{ engine, backbone, dataset, config, out, onMessage },
+    ...{ engine, backbone, dataset, config, out, onMessage, collective },
     ...{ test: options.test, bank: dataset.labels.length ? dataset : options.labelled },
     diagnosisShare: options.diagnosisShare ?? DIAGNOSIS_SHARE,
   })
@@ -291,7 +311,11 @@ async function train(
     trainingStep = await recordStep(options, feed, network, extras, clock)
     health = await HealthWatch.open({ engine, network, trainingStep, config, onMessage })
     const watch = health
-    const { saved, progress } = await beginOrResume(options, network, trainingStep, latest)
+    const { saved, progress } = await fromRootAlone(collective, () =>
+      beginOrResume(options, network, trainingStep!, latest),
+    )
+    const variables = [...saved.dicts.flatMap((dict) => dict.variables), ...saved.state]
+    await shareVariables(collective, engine, variables)
     if (options.debugNan) trainingStep = debugged(options, trainingStep, health, saved, progress)
     recorder = new StepRecorder({
       ...{ config, trainingStep, health, clock, out, onStep },
@@ -300,6 +324,7 @@ async function train(
     if (progress.step < length.steps) options.onBegin?.(progress.step, length.steps)
     const { stopped, ...waited } = await trainingLoop({
       ...{ engine, dataset, config, indices, length, feed, trainingStep, progress, clock, recorder, readings },
+      collective,
       lambda: extras.lambda && { variable: extras.lambda, value: (await engine.read(extras.lambda))[0] },
       hasTarget: network.target !== undefined,
       hasProbe: extras.probe !== undefined,
@@ -310,6 +335,7 @@ async function train(
         progress.passing = isPassing(progress, options.keepWeights) || undefined
         // No checkpoint takes the place of a good one with weights that are broken.
         await watch.check(progress.step)
+        await refuseDifferences(collective, engine, variables)
         if (out) await saveCheckpoint(engine, out, saved, progress, config, { keep, damaged })
       },
       stopRequested: () => {
@@ -370,7 +396,8 @@ function announce(
 }
 
 /** What a step has in addition to the network: λ if it adapts, and a probe if there are labels. */
-const extrasOf = ({ dataset, config }: PretrainOptions, { features }: Backbone): StepExtras => ({
+const extrasOf = ({ dataset, config, collective }: PretrainOptions, { features }: Backbone): StepExtras => ({
+  collective,
   lambda: config.adaptiveLambda ? variable('lambda', [1], Float32Array.of(config.lambda!)) : undefined,
   probe:
     config.onlineProbe && dataset.labels.length > 0

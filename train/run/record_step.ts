@@ -1,5 +1,5 @@
 /** Records the training step of a run, and says what would fit where it does not. */
-import { freeBytes, OutOfMemoryError, type Engine } from '../../engine/index.js'
+import { freeBytes, OutOfMemoryError, type Collective, type Engine } from '../../engine/index.js'
 import type { PretrainConfig } from '../config/config.js'
 import { imageBytes, type ImageDataset } from '../data/dataset.js'
 import type { ImageFeed } from '../feed/image_feed.js'
@@ -12,13 +12,14 @@ export interface RecordOptions {
   engine: Engine
   dataset: ImageDataset
   config: PretrainConfig
+  collective?: Collective
   onMessage?(line: string): void
   onCompile?(done: number, total: number): void
 }
 
 /** Records the step, and says how large it is. */
 export async function recordStep(
-  { engine, dataset, config, onMessage, onCompile }: RecordOptions,
+  { engine, dataset, config, collective, onMessage, onCompile }: RecordOptions,
   feed: ImageFeed,
   network: Network,
   extras: StepExtras,
@@ -30,7 +31,7 @@ export async function recordStep(
     onCompile?.(done, total)
   }).catch((error: unknown) => {
     // If the adapter is too small for the step, this error says what would fit.
-    refuseUnfit({ engine, side: dataset.height }, config)
+    refuseUnfit({ engine, side: dataset.height, ranks: collective?.size }, config)
     throw error
   })
   const { dispatches, peakBytes } = trainingStep
@@ -51,10 +52,10 @@ const USABLE = 0.9
  */
 export async function refuseOutOfMemory(
   error: unknown,
-  { engine, dataset, config }: Pick<RecordOptions, 'engine' | 'dataset' | 'config'>,
+  { engine, dataset, config, collective }: Pick<RecordOptions, 'engine' | 'dataset' | 'config' | 'collective'>,
 ): Promise<never> {
   if (!(error instanceof OutOfMemoryError)) throw error
-  const room = { engine, side: dataset.height }
+  const room = { engine, side: dataset.height, ranks: collective?.size }
   const needed = stepBytes(room, config)
   const images =
     dataset.images instanceof Uint8Array && config.stream === 'auto' ? dataset.count * imageBytes(dataset) : 0

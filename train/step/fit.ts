@@ -4,6 +4,7 @@ import { emptyImages } from '../augment/views.js'
 import { ConfigError, resolveConfig, type PretrainConfig } from '../config/config.js'
 import { describeAccumulatedStep } from './accumulated.js'
 import { describeChunkedStep } from './chunked.js'
+import { configOfRank } from './distributed.js'
 import { buildNetwork } from './network.js'
 import { refuseOversized } from './network_size.js'
 import { describeStep } from './whole.js'
@@ -15,6 +16,8 @@ export interface Room {
   readonly side: number
   /** Bytes that the step may take; without it only the adapter's limits count. */
   readonly memory?: number
+  /** The number of ranks that share the step, 1 by default. */
+  readonly ranks?: number
 }
 
 /** Smallest values that are suggested. */
@@ -25,8 +28,8 @@ const LEAST = { batch: 2, width: 8, size: 16 }
  *
  * @throws Error that names the op whose result or operand is larger than the adapter allows
  */
-export function stepBytes({ engine, side }: Room, config: PretrainConfig): number {
-  const plans = specsOf(engine, side, config).map((spec) => engine.plan(spec))
+export function stepBytes({ engine, side, ranks }: Room, config: PretrainConfig): number {
+  const plans = specsOf(engine, side, configOfRank(config, ranks)).map((spec) => engine.plan(spec))
   return sharedPeakBytes(plans) + variableBytes(plans)
 }
 

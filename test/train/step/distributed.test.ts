@@ -8,10 +8,9 @@ import type { ObjectiveName } from '../../../train/objectives/index.js'
 import { inProcessRanks } from '../../../train/ranks/in_process.js'
 import { imagesOfRank } from '../../../train/ranks/share.js'
 import { onlineProbe } from '../../../train/readout/online.js'
-import { bucketsOf, configOfRank } from '../../../train/step/distributed.js'
+import { configOfRank } from '../../../train/step/distributed.js'
 import { compileTrainingStep } from '../../../train/step/index.js'
 import { buildNetwork, followingDicts, trainedDicts } from '../../../train/step/network.js'
-import { input } from '../../../engine/index.js'
 import { colourfulImages } from '../../support/images.js'
 import { rankEngines } from '../../support/rank_engines.js'
 
@@ -23,7 +22,7 @@ const configOf = (changes: PartialConfig) =>
     arch: 'resnet18',
     width: 4,
     projectorDim: 12,
-    batch: 12,
+    batch: 24,
     zeroInitResidual: false,
     seed: 7,
     optimizer: 'sgd',
@@ -52,12 +51,17 @@ async function trained(config: PretrainConfig, ranks: number, steps: number, rat
       const gpu: Engine = engines[r]
       const network = buildNetwork(config)
       const images = deviceImages(dataset, gpu.target.maxBindingBytes)
-      const probe = config.onlineProbe ? onlineProbe({ features: network.backbone.features, classes: 3, seed: 1 }) : undefined
+      const probe = config.onlineProbe
+        ? onlineProbe({ features: network.backbone.features, classes: 3, seed: 1 })
+        : undefined
       const step = await compileTrainingStep(gpu, images, network, config, { probe, collective })
       const own = configOfRank(config, ranks)
       const losses: number[] = []
       for (let s = 0; s < steps; s++) {
-        const all = Uint32Array.from({ length: config.batch * config.accumulate }, (_, i) => (i * 5 + s) % dataset.count)
+        const all = Uint32Array.from(
+          { length: config.batch * config.accumulate },
+          (_, i) => (i * 5 + s) % dataset.count,
+        )
         const mine = collective ? imagesOfRank(all, config, collective) : all
         await step.run({
           rows: viewRows(dataset, own, mine, s),
@@ -79,7 +83,11 @@ async function trained(config: PretrainConfig, ranks: number, steps: number, rat
 }
 
 /** The largest distance between tensors of two runs in relation to their norm, over all tensors together. */
-function distance(a: Map<string, Float32Array>, b: Map<string, Float32Array>, from?: Map<string, Float32Array>): number {
+function distance(
+  a: Map<string, Float32Array>,
+  b: Map<string, Float32Array>,
+  from?: Map<string, Float32Array>,
+): number {
   let [difference, norm] = [0, 0]
   for (const [name, values] of a)
     values.forEach((value, i) => {
@@ -101,7 +109,11 @@ const parametersOf = ({ weights }: Trained): Map<string, Float32Array> =>
 /** Where a gradient is all that moves the parameters by this much, they show the gradient. */
 const HUGE = 1e4
 
-async function follows(changes: PartialConfig, ranks: number, { rate = 0.02, steps = 20 } = {}): Promise<void> {
+async function follows(
+  changes: PartialConfig,
+  ranks: number,
+  { rate = Number(process.env.RATE ?? 0.002), steps = 20 } = {},
+): Promise<void> {
   const config = configOf(changes)
   const [[before], [one], several] = [
     await trained(config, 1, 1, 0),
@@ -114,7 +126,10 @@ async function follows(changes: PartialConfig, ranks: number, { rate = 0.02, ste
   for (const other of shared.slice(1)) same(other, shared[0])
   const losses = Math.max(...alone.losses.map((loss, i) => Math.abs(shared[0].losses[i] / loss - 1)))
   const weights = distance(shared[0].weights, alone.weights)
-  if (process.env.SHOW) console.log(JSON.stringify({ changes, ranks, gradients, losses, weights, last: alone.losses.at(-1) }))
+  if (process.env.SHOW)
+    console.log(
+      JSON.stringify({ changes, ranks, gradients, losses, weights, first: alone.losses[0], last: alone.losses.at(-1) }),
+    )
   expect(gradients).toBeLessThan(1e-5)
   expect(losses).toBeLessThan(1e-4)
   expect(weights).toBeLessThan(1e-4)

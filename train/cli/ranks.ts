@@ -1,0 +1,57 @@
+/** A command as one of several ranks, where `mpirun` or `srun` has started it. */
+import { say } from '../../engine/node/command.js'
+import { joinMpi, type MpiRanks } from '../node/mpi/mpi_ranks.js'
+import { launched } from '../node/mpi/launched.js'
+
+/** Milliseconds that a rank waits before it reports an error: an error that all ranks have is reported by rank 0 alone. */
+const REPORT_LATER_MS = 1000
+
+/**
+ * Runs the work of a command. Only rank 0 prints. If a rank fails, it says so in one line and ends all ranks.
+ *
+ * @param work with the ranks, or without them where the command runs alone
+ */
+export async function withRanks(work: (ranks?: MpiRanks) => Promise<void>): Promise<void> {
+  const place = launched()
+  if (!place) return work()
+  const ranks = await joinMpi(place)
+  let ended = false
+  // A rank that ended alone would leave the others waiting.
+  process.on('exit', (code) => {
+    if (!ended) ranks.abort(code || 1)
+  })
+  const silenced = ranks.rank > 0 ? silence() : undefined
+  if (ranks.rank === 0) say(`${ranks.size} ranks (${place.family})`)
+  try {
+    await work(ranks)
+    ended = true
+    ranks.finalize()
+  } catch (error) {
+    if (silenced) {
+      await new Promise((resolve) => setTimeout(resolve, REPORT_LATER_MS))
+      silenced()
+      ;(error as Error).message = `rank ${ranks.rank}: ${(error as Error).message}`
+    }
+    throw error
+  }
+}
+
+/** Drops what this process prints. @returns lets it print again */
+function silence(): () => void {
+  const streams = [process.stdout, process.stderr]
+  const before = streams.map((stream) => stream.write.bind(stream))
+  for (const stream of streams) stream.write = () => true
+  return () => streams.forEach((stream, i) => (stream.write = before[i] as typeof stream.write))
+}
+
+/**
+ * Loads what all ranks of a machine need. The first of them does so before the others, so that it alone downloads and
+ * unpacks.
+ */
+export async function firstOfMachineFirst<T>(ranks: MpiRanks | undefined, load: () => Promise<T>): Promise<T> {
+  if (!ranks) return load()
+  if (ranks.localRank > 0) await ranks.barrier()
+  const loaded = await load()
+  if (ranks.localRank === 0) await ranks.barrier()
+  return loaded
+}
