@@ -27,7 +27,11 @@ export async function withRanks(work: (ranks?: MpiRanks) => Promise<void>): Prom
     ended = true
     ranks.finalize()
   } catch (error) {
-    if (silenced) {
+    // --help is no failure.
+    if ((error as { exitCode?: unknown }).exitCode === 0) {
+      ended = true
+      ranks.finalize()
+    } else if (silenced) {
       await new Promise((resolve) => setTimeout(resolve, REPORT_LATER_MS))
       silenced()
       ;(error as Error).message = `rank ${ranks.rank}: ${(error as Error).message}`

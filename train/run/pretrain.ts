@@ -174,7 +174,10 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
     if (warning) options.onMessage?.(warning)
     const call: Call = { begun: performance.now(), first: found?.latest.step ?? 0, losses: [] }
     // A rank that goes on from a checkpoint alone would leave the others.
-    if (collective) return await pretrainFrom(found, options, indices, call)
+    if (collective)
+      return await pretrainFrom(found, options, indices, call).catch((error: unknown) =>
+        refuseOutOfMemory(error, options),
+      )
     return await throughLosses(options, found?.latest.step, async (again) => {
       const from = again ? await lastCheckpoint(options) : found
       call.losses.length = Math.max(0, (from?.latest.step ?? 0) - call.first)
