@@ -1,9 +1,16 @@
 /** One engine for each rank: programs of ranks wait for each other, so they cannot share a device. */
 import { openEngine } from '../../engine/node/index.js'
 import type { Engine } from '../../engine/index.js'
+import { engine } from './engine.js'
 import { guard } from './guards.js'
 
-const opened: Promise<Engine>[] = []
+const others: Promise<Engine>[] = []
 
+/** The engine of all tests, and `count` − 1 more. */
 export const rankEngines = (count: number): Promise<Engine[]> =>
-  Promise.all(Array.from({ length: count }, (_, i) => (opened[i] ??= openEngine().then(guard))))
+  Promise.all([engine(), ...Array.from({ length: count - 1 }, (_, i) => (others[i] ??= openEngine().then(guard)))])
+
+/** Call it at the end of a test file. */
+export async function closeRankEngines(): Promise<void> {
+  for (const other of await Promise.all(others.splice(0))) other.close()
+}

@@ -1,5 +1,5 @@
 /** Runs that several ranks share, within one process. */
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import type { Collective, Engine } from '../../../engine/index.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
 import { inProcessRanks } from '../../../train/ranks/in_process.js'
@@ -13,7 +13,9 @@ import { bucketsOf, configOfRank } from '../../../train/step/distributed.js'
 import { input, variable } from '../../../engine/index.js'
 import { colourfulImages } from '../../support/images.js'
 import { memoryStore } from '../../support/memory_store.js'
-import { rankEngines } from '../../support/rank_engines.js'
+import { closeRankEngines, rankEngines } from '../../support/rank_engines.js'
+
+afterAll(closeRankEngines)
 
 const dataset = {
   ...colourfulImages(24),
@@ -127,7 +129,7 @@ describe('collectives within a process', () => {
 
 describe('a run of several ranks', () => {
   const options = {
-    changes: { onlineProbe: true, optimizer: 'sgd', lr: 0.01, momentum: 0 } as PartialConfig,
+    changes: { onlineProbe: true, optimizer: 'sgd', lr: 1e-4, momentum: 0 } as PartialConfig,
     test: dataset,
   }
   const strict = { ...options.changes, lossStatistics: 'global', bnStatistics: 'global' } as PartialConfig

@@ -1,5 +1,5 @@
 /** Ranks that share a step follow one rank that takes it alone. */
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import type { Engine } from '../../../engine/index.js'
 import { deviceImages } from '../../../train/augment/views.js'
 import { resolveConfig, type PartialConfig, type PretrainConfig } from '../../../train/config/config.js'
@@ -12,7 +12,9 @@ import { configOfRank } from '../../../train/step/distributed.js'
 import { compileTrainingStep } from '../../../train/step/index.js'
 import { buildNetwork, followingDicts, trainedDicts } from '../../../train/step/network.js'
 import { colourfulImages } from '../../support/images.js'
-import { rankEngines } from '../../support/rank_engines.js'
+import { closeRankEngines, rankEngines } from '../../support/rank_engines.js'
+
+afterAll(closeRankEngines)
 
 const dataset = { ...colourfulImages(48), labels: Uint32Array.from({ length: 48 }, (_, i) => i % 3) }
 
@@ -36,13 +38,18 @@ const configOf = (changes: PartialConfig) =>
 
 interface Trained {
   losses: number[]
-  /** Parameters and running statistics by name. */
+  /** Parameters and running statistics by name: at first, after one step that shows the gradient, and at the end. */
+  first: Map<string, Float32Array>
+  moved: Map<string, Float32Array>
   weights: Map<string, Float32Array>
 }
 
 const ALONE = [undefined]
 
-/** Trains on each rank. @returns what every rank has at the end */
+/** A learning rate with which the gradient is almost all that a parameter holds after a step. */
+const HUGE = 1e4
+
+/** Takes a step with a huge rate, goes back, and trains. @returns what every rank has */
 async function trained(config: PretrainConfig, ranks: number, steps: number, rate: number): Promise<Trained[]> {
   const engines = await rankEngines(ranks)
   const together = ranks > 1 ? inProcessRanks(ranks).ranks : ALONE
@@ -51,13 +58,18 @@ async function trained(config: PretrainConfig, ranks: number, steps: number, rat
       const gpu: Engine = engines[r]
       const network = buildNetwork(config)
       const images = deviceImages(dataset, gpu.target.maxBindingBytes)
-      const probe = config.onlineProbe
-        ? onlineProbe({ features: network.backbone.features, classes: 3, seed: 1 })
-        : undefined
+      const { features } = network.backbone
+      const probe = config.onlineProbe ? onlineProbe({ features, classes: 3, seed: 1 }) : undefined
       const step = await compileTrainingStep(gpu, images, network, config, { probe, collective })
       const own = configOfRank(config, ranks)
-      const losses: number[] = []
-      for (let s = 0; s < steps; s++) {
+      const dicts = [...trainedDicts(network), ...followingDicts(network)]
+      const variables = [...dicts.flatMap((dict) => dict.variables), ...step.state]
+      const read = async (): Promise<Map<string, Float32Array>> => {
+        const values = new Map<string, Float32Array>()
+        for (const v of variables) values.set(v.name, await gpu.read(v))
+        return values
+      }
+      const take = async (s: number, lr: number): Promise<number> => {
         const all = Uint32Array.from(
           { length: config.batch * config.accumulate },
           (_, i) => (i * 5 + s) % dataset.count,
@@ -65,19 +77,22 @@ async function trained(config: PretrainConfig, ranks: number, steps: number, rat
         const mine = collective ? imagesOfRank(all, config, collective) : all
         await step.run({
           rows: viewRows(dataset, own, mine, s),
-          rate: Float32Array.of(rate),
+          rate: Float32Array.of(lr),
           ...(network.target && { targetRate: Float32Array.of(0.9) }),
           ...(probe && { labels: rowLabels(dataset, own, mine) }),
         })
-        losses.push((await step.loss())[0])
+        return (await step.loss())[0]
       }
-      const weights = new Map<string, Float32Array>()
-      const dicts = [...trainedDicts(network), ...followingDicts(network)]
-      const variables = [...dicts.flatMap((dict) => dict.variables), ...(probe?.state ?? [])]
-      for (const v of variables) weights.set(v.name, await gpu.read(v))
+      const first = await read()
+      await take(0, HUGE)
+      const moved = await read()
+      for (const v of variables) gpu.write(v, first.get(v.name)!)
+      const losses: number[] = []
+      for (let s = 0; s < steps; s++) losses.push(await take(s, rate))
+      const weights = await read()
       step.destroy()
-      for (const v of [...variables, ...step.state, ...images.shards.map(({ words }) => words)]) gpu.release(v)
-      return { losses, weights }
+      for (const v of [...variables, ...images.shards.map(({ words }) => words)]) gpu.release(v)
+      return { losses, first, moved, weights }
     }),
   )
 }
@@ -103,36 +118,39 @@ const same = (a: Trained, b: Trained): void => {
   for (const [name, values] of a.weights) expect(values, name).toEqual(b.weights.get(name))
 }
 
-const parametersOf = ({ weights }: Trained): Map<string, Float32Array> =>
-  new Map([...weights].filter(([name]) => !/running|target|average/.test(name)))
+const isParameter = (name: string): boolean => /weight$|bias$/.test(name) && !/target|average|online_probe/.test(name)
+const parametersOf = (all: Map<string, Float32Array>): Map<string, Float32Array> =>
+  new Map([...all].filter(([name]) => isParameter(name)))
 
-/** Where a gradient is all that moves the parameters by this much, they show the gradient. */
-const HUGE = 1e4
-
-async function follows(
-  changes: PartialConfig,
-  ranks: number,
-  { rate = Number(process.env.RATE ?? 0.002), steps = 20 } = {},
-): Promise<void> {
+/**
+ * Compares several ranks with one. The distances grow with every step by the factor by which the network itself drives
+ * neighbouring weights apart, so the rate is small.
+ */
+async function compare(changes: PartialConfig, ranks: number, { rate = 2e-4, steps = 20 } = {}) {
   const config = configOf(changes)
-  const [[before], [one], several] = [
-    await trained(config, 1, 1, 0),
-    await trained(config, 1, 1, HUGE),
-    await trained(config, ranks, 1, HUGE),
-  ]
-  const gradients = distance(parametersOf(several[0]), parametersOf(one), parametersOf(before))
   const [alone] = await trained(config, 1, steps, rate)
   const shared = await trained(config, ranks, steps, rate)
   for (const other of shared.slice(1)) same(other, shared[0])
-  const losses = Math.max(...alone.losses.map((loss, i) => Math.abs(shared[0].losses[i] / loss - 1)))
-  const weights = distance(shared[0].weights, alone.weights)
-  if (process.env.SHOW)
-    console.log(
-      JSON.stringify({ changes, ranks, gradients, losses, weights, first: alone.losses[0], last: alone.losses.at(-1) }),
-    )
+  const found = {
+    gradients: distance(parametersOf(shared[0].moved), parametersOf(alone.moved), alone.first),
+    losses: Math.max(...alone.losses.map((loss, i) => Math.abs(shared[0].losses[i] / loss - 1))),
+    weights: distance(parametersOf(shared[0].weights), parametersOf(alone.weights)),
+    statistics: distance(runningOf(shared[0].weights), runningOf(alone.weights)),
+    fall: 1 - alone.losses[steps - 1] / alone.losses[0],
+  }
+  if (process.env.WEBGPU_SSL_SHOW) console.log(JSON.stringify({ changes, ranks, ...found }))
+  return found
+}
+
+const runningOf = (all: Map<string, Float32Array>): Map<string, Float32Array> =>
+  new Map([...all].filter(([name]) => /running/.test(name) && !/target/.test(name)))
+
+async function follows(changes: PartialConfig, ranks: number): Promise<void> {
+  const { gradients, losses, weights, statistics } = await compare(changes, ranks)
   expect(gradients).toBeLessThan(1e-5)
   expect(losses).toBeLessThan(1e-4)
   expect(weights).toBeLessThan(1e-4)
+  expect(statistics).toBeLessThan(1e-4)
 }
 
 const objectives: [ObjectiveName, PartialConfig][] = [
@@ -146,9 +164,42 @@ const objectives: [ObjectiveName, PartialConfig][] = [
   ['byol', {}],
 ]
 
-describe.each(objectives)('%s', (objective, options) => {
-  const views = ['barlow-twins-original', 'byol'].includes(objective) ? [2] : [2, 4]
-  test.each(views)('%i views', async (m) => {
-    await follows({ objective, ...options, views: m }, m === 2 ? 2 : 3)
+describe.each(objectives)('%s with global statistics', (objective, options) => {
+  const pairs = ['barlow-twins-original', 'byol'].includes(objective) ? [[2, 2]] : [[2, 2], [4, 3]] // prettier-ignore
+  test.each(pairs)('%i views on %i ranks', (views, ranks) => follows({ objective, ...options, views }, ranks))
+})
+
+describe('with global statistics', () => {
+  const barlow = { objective: 'barlow-twins', lambda: 0.05, views: 4 } as const
+  test('in chunks of views', () => follows({ ...barlow, bn: 'per-view', viewChunk: 2 }, 2))
+  test('in one chunk', () => follows({ ...barlow, views: 2, bn: 'per-view', viewChunk: 2 }, 2))
+  test('accumulated', () => follows({ ...barlow, views: 2, batch: 12, accumulate: 2 }, 3))
+  test('with a projector wider than the batch, whose embeddings are gathered', () =>
+    follows({ ...barlow, views: 2, projectorDim: 32 }, 2))
+  test('with a probe, clipping and a moving average', () =>
+    follows({ ...barlow, views: 2, onlineProbe: true, clipNorm: 0.5, emaRate: 0.9 }, 2))
+})
+
+describe("with each rank's own statistics", () => {
+  const own = { objective: 'barlow-twins', lambda: 0.05, views: 2 } as const
+  const statistics = { lossStatistics: 'rank', bnStatistics: 'rank' } as const
+
+  test.each([
+    ['whole', { batch: 12 }],
+    ['in chunks', { batch: 12, bn: 'per-view', viewChunk: 1 }],
+  ] as const)('a step of two ranks is that of two micro-batches: %s', async (_, changes) => {
+    const [alone] = await trained(configOf({ ...own, batch: 6, accumulate: 2 }), 1, 3, 2e-4)
+    const shared = await trained(configOf({ ...own, ...statistics, ...changes }), 2, 3, 2e-4)
+    same(shared[1], shared[0])
+    if ('viewChunk' in changes) return
+    expect(distance(parametersOf(shared[0].moved), parametersOf(alone.moved), alone.first)).toBeLessThan(1e-5)
+    shared[0].losses.forEach((loss, i) => expect(Math.abs(loss / alone.losses[i] - 1)).toBeLessThan(1e-4))
   })
+})
+
+test('two runs give the same bits', async () => {
+  const config = configOf({ objective: 'barlow-twins', lambda: 0.05, views: 2 })
+  const [first] = await trained(config, 3, 3, 1e-3)
+  const [second] = await trained(config, 3, 3, 1e-3)
+  same(second, first)
 })
