@@ -91,14 +91,18 @@ function passOn(stream) {
 function launcherConnection(text) {
   if (text === undefined || !/^\d+$/.test(text)) return undefined
   const fd = Number(text)
-  try {
-    fstatSync(fd)
-  } catch {
-    throw new Error(
-      "npx does not pass on the connection to MPICH's mpirun: add -pmi-port to mpirun, or start node_modules/.bin/webgpu-ssl",
-    )
-  }
+  if (!isSocket(fd))
+    throw new Error("npx does not pass on the connection to MPICH's mpirun: add -pmi-port to the options of mpirun")
   return { fd, env: { PMI_FD: '4' } }
+}
+
+/** @param {number} fd */
+function isSocket(fd) {
+  try {
+    return fstatSync(fd).isSocket()
+  } catch {
+    return false
+  }
 }
 
 async function installPackages() {

@@ -129,7 +129,7 @@ describe('collectives within a process', () => {
 
 describe('a run of several ranks', () => {
   const options = {
-    changes: { onlineProbe: true, optimizer: 'sgd', lr: 1e-4, momentum: 0 } as PartialConfig,
+    changes: { onlineProbe: true, optimizer: 'sgd', lr: 1e-5, momentum: 0 } as PartialConfig,
     test: dataset,
   }
   const strict = { ...options.changes, lossStatistics: 'global', bnStatistics: 'global' } as PartialConfig

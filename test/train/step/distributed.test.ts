@@ -123,10 +123,17 @@ const parametersOf = (all: Map<string, Float32Array>): Map<string, Float32Array>
   new Map([...all].filter(([name]) => isParameter(name)))
 
 /**
- * Compares several ranks with one. The distances grow with every step by the factor by which the network itself drives
- * neighbouring weights apart, so the rate is small.
+ * Barlow Twins normalises rows and columns of embeddings that are almost equal at first, which enlarges every
+ * difference.
  */
-async function compare(changes: PartialConfig, ranks: number, { rate = 2e-4, steps = 20 } = {}) {
+const rateOf = ({ objective }: PartialConfig): number =>
+  objective === 'barlow-twins' || objective === 'barlow-twins-leave-one-out' ? 1e-6 : 1e-5
+
+/**
+ * Compares several ranks with one. Training drives neighbouring weights apart: at a rate of 2e-4 their distance doubles
+ * with every step, so the rate is small.
+ */
+async function compare(changes: PartialConfig, ranks: number, { rate = rateOf(changes), steps = 20 } = {}) {
   const config = configOf(changes)
   const [alone] = await trained(config, 1, steps, rate)
   const shared = await trained(config, ranks, steps, rate)
