@@ -164,6 +164,9 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
       expect(await page.evaluate(() => 1 + 1)).toBe(2)
       await button.click()
       await eventually(() => button.textContent()).toBe('Continue')
+      // The last reading follows.
+      const after = `, after ${await stepOf(page)} steps`
+      await eventually(() => page.locator('.after').first().textContent()).toBe(after)
       await compareWithNode(await runFile(page, 'config.yaml'), lossesIn(await runFile(page, 'metrics.jsonl')))
       await checkNetwork()
     } finally {
