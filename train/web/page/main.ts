@@ -90,6 +90,7 @@ class Page {
     try {
       this.show(await ask())
       this.begin()
+      find('views').scrollIntoView({ block: 'start' })
     } catch (error) {
       setText(status, (error as Error).message)
     } finally {
@@ -219,7 +220,10 @@ class Page {
     find('choices-hint').hidden = state !== 'new'
     this.views.lock(state !== 'new')
     find('new-run').hidden = state === 'new' || isTraining
-    if (state === 'new') this.say('')
+    if (state === 'new') {
+      setText(find('status'), '')
+      this.dock.say(`${this.described} You can train at once.`)
+    }
     this.dock.follow(button)
   }
 
