@@ -48,7 +48,7 @@ const command = (name: string, args: string[], env: NodeJS.ProcessEnv = {}) =>
   })
 
 /** The browser may be slow on a busy machine. */
-const eventually = <T>(value: () => T) => expect.poll(value, { timeout: 90_000, interval: 100 })
+const eventually = <T>(value: () => T) => expect.poll(value, { timeout: 120_000, interval: 100 })
 
 const stepOf = async (page: Page): Promise<number> =>
   Number((await page.locator('#figure-step').textContent())!.split(' ')[0])
