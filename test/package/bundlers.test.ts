@@ -115,7 +115,7 @@ describe.skipIf(noChromium('bundlers.test.ts'))('a page that trains', () => {
     try {
       await page.goto(url)
       const lines = async (): Promise<string[]> => {
-        await page.getByText('"stopped"').waitFor({ timeout: 100_000 })
+        await page.getByText('"stopped"').waitFor({ timeout: 200_000 })
         return page.locator('pre').allTextContents()
       }
       const first = await lines()
@@ -131,7 +131,7 @@ describe.skipIf(noChromium('bundlers.test.ts'))('a page that trains', () => {
       await page.close()
       close()
     }
-  })
+  }, 300_000)
 })
 
 /** The same training on Node, in one piece. */

@@ -9,7 +9,7 @@ const pixels = new Uint8Array(64 * 24 * 24 * 3).map((_, i) => {
 })
 const dataset = fromArrays({ images: pixels, height: 24, width: 24, name: 'mine' })
 const network = { data: 'mine', width: 8, projectorDim: 32, lambda: 0.04, augmentation: { size: 16 } }
-const config = resolveConfig({ ...network, views: 2, batch: 32, epochs: 8, lr: 0.01 })
+const config = resolveConfig({ ...network, views: 2, batch: 16, epochs: 4, lr: 0.01 })
 try {
   const adapter = await navigator.gpu?.requestAdapter()
   if (!adapter) throw new Error('This browser has no WebGPU here.')
