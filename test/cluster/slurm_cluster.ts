@@ -21,6 +21,8 @@ export function whyNoSlurm(): string | undefined {
 export interface SlurmCluster {
   /** What a process needs to find the cluster. */
   readonly env: { SLURM_CONF: string }
+  /** Runs a command of Slurm. */
+  run(command: string, args: string[]): void
   stop(): Promise<void>
 }
 
@@ -99,7 +101,9 @@ export async function startSlurm(): Promise<SlurmCluster> {
     await until('the node', () =>
       /idle/.test(spawnSync('sinfo', ['-h', '-o', '%T'], { env: { ...process.env, ...env } }).stdout?.toString()),
     )
-    return { env, stop }
+    const run = (command: string, args: string[]): void =>
+      void execFileSync(command, args, { env: { ...process.env, ...env } })
+    return { env, run, stop }
   } catch (error) {
     await stop()
     throw error
@@ -113,7 +117,3 @@ async function until(what: string, holds: () => boolean): Promise<void> {
   }
   throw new Error(`Slurm: ${what} does not come up`)
 }
-
-/** Requeues a task of a job, as an administrator or a preempting job does. */
-export const requeueTask = ({ env }: SlurmCluster, id: string): void =>
-  void execFileSync('scontrol', ['requeue', id], { env: { ...process.env, ...env } })
