@@ -211,14 +211,18 @@ function probeOperands(engine: Engine, { node }: Tunable): Variable[] {
   })
 }
 
+/** Hashed numbers repeat after so many: a prime, so that no row or tile is a repetition of another. */
+const PERIOD = 1048573
+
 /** Numbers in [−1, 1) without a pattern, so that a wrong index shows. They are exact in f16, and none is a denormal. */
 function hashed(count: number, seed: number): Float32Array {
   const values = new Float32Array(count)
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < Math.min(count, PERIOD); i++) {
     let h = Math.imul(i + 1, 0x9e3779b1) ^ Math.imul(seed + 1, 0x85ebca6b)
     h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
     values[i] = ((((h ^ (h >>> 13)) >>> 8) & 0x7ff) - 1024) / 1024
   }
+  for (let done = PERIOD; done < count; done *= 2) values.copyWithin(done, 0, Math.min(done, count - done))
   return values
 }
 

@@ -51,7 +51,7 @@ fn main(
     for (var r = local / ITEMS; r < count; r += AT_ONCE * SHARE) {
       var values: array<vec4f, AT_ONCE>;
       for (var q = 0u; q < AT_ONCE; q++) { // @unroll
-        let place = at + min(r + q * SHARE, count - 1u) * params.channels4;
+        let place = at + select(min(r + q * SHARE, count - 1u), r, q == 0u) * params.channels4;
         values[q] = fma(vec4f(x[place]), a, b);
         if (RESIDUAL) { values[q] += vec4f(residual[place]); }
         if (RELU) { values[q] = max(values[q], vec4f()); }

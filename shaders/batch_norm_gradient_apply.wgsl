@@ -55,7 +55,7 @@ fn main(
     for (var r = local / ITEMS; r < count; r += AT_ONCE * SHARE) {
       var results: array<vec4f, AT_ONCE>;
       for (var q = 0u; q < AT_ONCE; q++) { // @unroll
-        let at = first + min(r + q * SHARE, count - 1u) * params.channels4;
+        let at = first + select(min(r + q * SHARE, count - 1u), r, q == 0u) * params.channels4;
         let value = vec4f(x[at]);
         var g = vec4f(dy[at]);
         if (MASK) { g = select(vec4f(), g, fma(value, a, b) > vec4f()); }

@@ -65,7 +65,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     for (var s = local / ITEMS; s < strips; s += AT_ONCE * SHARE) {
       var loaded: array<Sums, AT_ONCE>;
       for (var q = 0u; q < AT_ONCE; q++) { // @unroll
-        let at = (g * params.strips + min(s + q * SHARE, strips - 1u)) * 2u * params.channels4 + c;
+        let at = (g * params.strips + select(min(s + q * SHARE, strips - 1u), s, q == 0u)) * 2u * params.channels4 + c;
         loaded[q] = Sums(partial[at], partial[at + params.channels4]);
       }
       for (var q = 0u; q < AT_ONCE; q++) { // @unroll

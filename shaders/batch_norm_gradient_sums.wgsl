@@ -79,7 +79,7 @@ fn main(
       var loaded_dy: array<T, AT_ONCE>;
       var loaded_y: array<T, AT_ONCE>;
       for (var q = 0u; q < AT_ONCE; q++) { // @unroll
-        let at = first + min(r + q * SHARE, count - 1u) * params.channels4;
+        let at = first + select(min(r + q * SHARE, count - 1u), r, q == 0u) * params.channels4;
         loaded_x[q] = x[at];
         loaded_dy[q] = dy[at];
         if (MASK_FROM_Y) { loaded_y[q] = y[at]; }

@@ -66,7 +66,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   for (var s = local / ITEMS; s < strips; s += AT_ONCE * SHARE) {
     var loaded: array<Moments, AT_ONCE>;
     for (var q = 0u; q < AT_ONCE; q++) { // @unroll
-      let strip = min(s + q * SHARE, strips - 1u);
+      let strip = select(min(s + q * SHARE, strips - 1u), s, q == 0u);
       let at = (g * params.strips + strip) * 2u * params.channels4 + c;
       let n = f32(min(params.strip, params.rows - strip * params.strip));
       loaded[q] = Moments(n, partial[at], partial[at + params.channels4]);

@@ -61,10 +61,11 @@ fn main(
     let at = (workgroup.y * params.rows + begin) * params.channels4 + c;
     let origin = vec4f(x[at]);
     var sums = Sums();
-    for (var r = local / ITEMS; r < count; r += AT_ONCE * SHARE) {
+    // The deviation of the first row is 0, so a thread on its own begins with the second.
+    for (var r = select(local / ITEMS, 1u, SHARE == 1u); r < count; r += AT_ONCE * SHARE) {
       var loaded: array<T, AT_ONCE>;
       for (var q = 0u; q < AT_ONCE; q++) { // @unroll
-        loaded[q] = x[at + min(r + q * SHARE, count - 1u) * params.channels4];
+        loaded[q] = x[at + select(min(r + q * SHARE, count - 1u), r, q == 0u) * params.channels4];
       }
       for (var q = 0u; q < AT_ONCE; q++) { // @unroll
         if (q == 0u || r + q * SHARE < count) {

@@ -55,7 +55,7 @@ fn main(
     for (var r = begin + local / ITEMS; r < end; r += AT_ONCE * SHARE) {
       var loaded: array<vec4f, AT_ONCE>;
       for (var q = 0u; q < AT_ONCE; q++) { // @unroll
-        loaded[q] = vec4f(x[(o * params.length + min(r + q * SHARE, end - 1u)) * params.inner4 + i]);
+        loaded[q] = vec4f(x[(o * params.length + select(min(r + q * SHARE, end - 1u), r, q == 0u)) * params.inner4 + i]);
       }
       for (var q = 0u; q < AT_ONCE; q++) { // @unroll
         if (q == 0u || r + q * SHARE < end) { sum += loaded[q]; }
