@@ -76,7 +76,7 @@ export function swatch(slot) {
 }
 
 /** Not every browser has idle callbacks. @param {() => void} work */
-const whenIdle = (work) => void (window.requestIdleCallback ? requestIdleCallback(work) : setTimeout(work, 200))
+const whenIdle = (work) => void ('requestIdleCallback' in window ? requestIdleCallback(work) : setTimeout(work, 200))
 
 /** @param {number} slot */
 const dashOf = (slot) => DASHES[Math.floor(slot / COLORS) % DASHES.length]
