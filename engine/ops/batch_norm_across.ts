@@ -23,6 +23,7 @@ import {
   wide,
   wideTarget,
   type BatchNormAttributes,
+  type Layout,
 } from './batch_norm_layout.js'
 import { up } from './common.js'
 import { exchange, summed } from './exchange.js'
@@ -34,10 +35,9 @@ interface Attributes extends BatchNormAttributes {
 }
 
 /** The rows of all ranks, as one strip of each group. */
-const allRows = (x: Value, { groups, collective }: Attributes): Rows => {
-  const { rows, channels } = sizesOf(x, groups)
+const allRows = ({ groups, rows, c4, mergeSharing }: Layout, { collective }: Attributes): Rows => {
   const all = rows * collective.size
-  return { groups, rows: all, strip: all, strips: 1, c4: up(channels, 4) }
+  return { groups, rows: all, strip: all, strips: 1, c4, mergeSharing }
 }
 
 /** Inputs x, scale, shift; outputs mean and variance [groups, C] of this rank's rows. */
@@ -121,7 +121,7 @@ const acrossOp = defineOp<Attributes>({
       shift: wide(context, layout, shift),
     }
     const written = { mean: m, variance: v, gain: a, offset: b }
-    mergeStatistics(context, allRows(x, node.attributes), { ...read, ...written }, { epsilon, correction })
+    mergeStatistics(context, allRows(layout, node.attributes), { ...read, ...written }, { epsilon, correction })
     const to = wideTarget(context, layout, y)
     const added = residual && wide(context, layout, residual)
     const from = wide(context, layout, x)
@@ -148,7 +148,7 @@ const gradientSumsOp = defineOp<Attributes & { residual: boolean }>({
     const [g, x, mean, gain, offset, y] = node.inputs
     const [partial, masked] = node.outputs
     const { groups, relu, residual } = node.attributes
-    const layout = layoutOf(context, x, groups)
+    const layout = layoutOf(context, x, groups, stripOf(sizesOf(x, groups).rows))
     const [dy, from, m, a, b] = [g, x, mean, gain, offset].map((value) => wide(context, layout, value))
     const keep = relu && residual ? wideTarget(context, layout, masked) : undefined
     const masking = { mask: relu && !residual, y: y && wide(context, layout, y), keep }
@@ -173,7 +173,7 @@ const gradientOp = defineOp<Attributes & { mask: boolean; channels: readonly num
     const layout = layoutOf(context, x, groups)
     const [dy, from, m, v, a, b] = [g, x, mean, variance, gain, offset].map((value) => wide(context, layout, value))
     const [ds, dh] = [dscale, dshift].map((value) => wideTarget(context, layout, value))
-    const rows = allRows(x, node.attributes)
+    const rows = allRows(layout, node.attributes)
     const statistics = { mean: m, variance: v, gain: a }
     const merge = (sums: Value, scale = ds, shift = dh) =>
       mergeGradientSums(

@@ -2,11 +2,11 @@
 import type { LoweringContext } from '../lowering_context.js'
 import type { Slice } from '../plan.js'
 import type { DType } from '../value.js'
-import { cut, workgroupsOf, type Layout } from './batch_norm_layout.js'
+import { cut, mergeWorkgroups, summing, workgroupsOf, type Layout } from './batch_norm_layout.js'
 import { vec4Of } from './common.js'
 
 /** The rows of each group, in strips whose statistics are merged. */
-export type Rows = Pick<Layout, 'groups' | 'rows' | 'c4' | 'strip' | 'strips'>
+export type Rows = Pick<Layout, 'groups' | 'rows' | 'c4' | 'strip' | 'strips' | 'mergeSharing'>
 
 /** How the variance becomes a gain. */
 export interface Deviation {
@@ -24,7 +24,7 @@ export function stripStatistics(context: LoweringContext, layout: Layout, x: Sli
   for (const run of layout.runs)
     context.dispatch({
       kernel: 'batch_norm_statistics',
-      constants: { T: vec4Of(dtype) },
+      constants: { ...summing(layout.sharing), T: vec4Of(dtype) },
       params: {
         rows: run.rows,
         channels4: layout.c4 / 4,
@@ -42,15 +42,16 @@ export function stripStatistics(context: LoweringContext, layout: Layout, x: Sli
 /** Merges the strips: mean, variance, gain and offset, each [groups, C]. */
 export function mergeStatistics(
   context: LoweringContext,
-  { groups, rows, c4, strip, strips }: Rows,
+  { groups, rows, c4, strip, strips, mergeSharing }: Rows,
   buffers: Record<'partial' | 'scale' | 'shift' | 'mean' | 'variance' | 'gain' | 'offset', Slice>,
   { epsilon, correction }: Deviation,
 ): void {
   context.dispatch({
     kernel: 'batch_norm_merge',
+    constants: summing(mergeSharing),
     params: { groups, rows, channels4: c4 / 4, strip, strips, epsilon, correction },
     buffers,
-    workgroups: [Math.ceil((groups * c4) / 4 / 64)],
+    workgroups: mergeWorkgroups((groups * c4) / 4, { mergeSharing }),
   })
 }
 
@@ -76,7 +77,7 @@ export function stripGradientSums(
   for (const run of layout.runs)
     context.dispatch({
       kernel: 'batch_norm_gradient_sums',
-      constants: { MASK: mask, MASK_FROM_Y: !!y, KEEP: !!keep, T: vec4Of(dtype) },
+      constants: { ...summing(layout.sharing), MASK: mask, MASK_FROM_Y: !!y, KEEP: !!keep, T: vec4Of(dtype) },
       params: {
         rows: run.rows,
         channels4: layout.c4 / 4,
@@ -103,7 +104,7 @@ export function stripGradientSums(
 /** Merges the sums of the strips: the line of the second pass [groups, 2, C], and the gradients [C] in scale and shift. */
 export function mergeGradientSums(
   context: LoweringContext,
-  { groups, rows, c4, strips }: Rows,
+  { groups, rows, c4, strips, mergeSharing }: Rows,
   statistics: Record<'partial' | 'mean' | 'variance' | 'gain', Slice>,
   { scale, shift }: Record<'scale' | 'shift', Slice>,
   { epsilon, correction }: Deviation,
@@ -111,9 +112,10 @@ export function mergeGradientSums(
   const line = context.temporary(4 * groups * 2 * c4)
   context.dispatch({
     kernel: 'batch_norm_gradient_merge',
+    constants: summing(mergeSharing),
     params: { groups, rows, channels4: c4 / 4, strips, epsilon, correction },
     buffers: { ...statistics, line, d_scale: scale, d_shift: shift },
-    workgroups: [Math.ceil(c4 / 4 / 64)],
+    workgroups: mergeWorkgroups(c4 / 4, { mergeSharing }),
   })
   return line
 }
@@ -129,7 +131,7 @@ export function applyGradient(
   for (const run of layout.runs)
     context.dispatch({
       kernel: 'batch_norm_gradient_apply',
-      constants: { MASK: mask, T: vec4Of(dtype), store: dtype },
+      constants: { ...layout.sharing, MASK: mask, T: vec4Of(dtype), store: dtype },
       params: { rows: run.rows, channels4: layout.c4 / 4, strip: layout.strip, first_group: run.firstGroup },
       buffers: { dy: cut(dy, run), x: cut(x, run), ...vectors, dx: cut(dx, run) },
       workgroups: workgroupsOf(context, run, layout),

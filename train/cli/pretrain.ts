@@ -24,6 +24,7 @@ import { pretrainDisplay } from './display.js'
 import { nextCommands, summaryOf } from './ending.js'
 import { epochTime } from './epoch_time.js'
 import { abortOnSignal } from './interrupt.js'
+import { refuseJobOptions, submitPretraining } from './pretrain_job.js'
 import { memoryLimit, pictureDefaults } from './picture_defaults.js'
 import { firstOfMachineFirst, withRanks } from './ranks.js'
 import {
@@ -111,6 +112,8 @@ await runCommand(() =>
     const command = pretrainCommand()
     const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
     if (options.listRecipes) return listRecipes()
+    if (options.slurm) return submitPretraining(command, options)
+    refuseJobOptions(options)
     if (options.out !== undefined) await checkFolder('--out', options.out)
     for (const name of ['csv', 'tensorboard'] as const)
       if (options[name] && !options.out)
