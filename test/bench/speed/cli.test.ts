@@ -15,12 +15,17 @@ test('--help lists all benchmarks', async () => {
 })
 
 test.each([
-  ['trace', '--json', 'x', '--json is not for trace: it takes --out, --force and --rounds'],
-  ['step', '--out', 'x', '--out is not for step: it takes --json, --plots, --force, --only, --rounds and --quick'],
+  ['trace', '--json', 'x', '--json is not for trace: it takes --out, --force, --rounds and --tune'],
+  [
+    'step',
+    '--out',
+    'x',
+    '--out is not for step: it takes --json, --plots, --force, --only, --rounds, --quick and --tune',
+  ],
   [
     'kernels',
     '--lend-rest',
-    '--lend-rest is not for kernels: it takes --json, --plots, --force, --only, --rounds and --quick',
+    '--lend-rest is not for kernels: it takes --json, --plots, --force, --only, --rounds, --quick and --tune',
   ],
   ['precision', '--rounds', '3', '--rounds is not for precision: it takes --json, --force, --quick and --data-dir'],
   ['step', '--rounds', '1.5', '--rounds 1.5: must be a whole number of at least 1'],

@@ -243,7 +243,7 @@ describe('launcher', () => {
     ],
     [
       ['bench/speed/cli.ts', 'trace', '--only', 'x'],
-      'error: --only is not for trace: it takes --out, --force and --rounds\n',
+      'error: --only is not for trace: it takes --out, --force, --rounds and --tune\n',
     ],
   ])('%j ends in one line', async (args, line) => {
     const env = { ...process.env, WEBGPU_SSL_DEBUG: '' }
