@@ -9,7 +9,7 @@ import { families, type Family } from './isa/compiler.js'
 import { benchIsa } from './isa/isa.js'
 import { benchKernels } from './kernels.js'
 import { benchLosses } from './losses.js'
-import { render, writeMeasurement, type Measurement } from './measurement.js'
+import { render, writeMeasurement, writeResults, type Measurement } from './measurement.js'
 import { benchPeers } from './peers.js'
 import { benchPrecision } from './precision.js'
 import { benchReadout } from './readout.js'
@@ -119,6 +119,11 @@ await runCommand(async () => {
   }
   await publish(await measure(name))
 
+  /** Saves what is measured so far, so that a benchmark that is ended keeps it. */
+  function saveAs(kind: Name): ((results: object) => Promise<void>) | undefined {
+    return json === undefined ? undefined : (results) => writeResults(json, { kind, origin, partial: true, ...results })
+  }
+
   async function publish(measurement: Measurement): Promise<void> {
     console.log(render(measurement))
     for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
@@ -129,7 +134,7 @@ await runCommand(async () => {
     if (name === 'losses') return benchLosses({ engine, ...shared })
     if (name === 'readout') return benchReadout({ engine, ...shared })
     if (name === 'step') return benchSteps({ engine, ...shared })
-    if (name === 'precision') return benchPrecision({ engine, origin, quick, dataDir, onMessage })
+    if (name === 'precision') return benchPrecision({ engine, origin, quick, dataDir, onMessage, save: saveAs(name) })
     // The peers' processes have their own devices and need the whole machine.
     const { adapterClass, f16 } = engine.target
     engine.close()
