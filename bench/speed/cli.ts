@@ -9,6 +9,7 @@ import { families, type Family } from './isa/compiler.js'
 import { benchIsa } from './isa/isa.js'
 import { benchKernels } from './kernels.js'
 import { benchLosses } from './losses.js'
+import { memoryMarkdown, planMemory } from './memory.js'
 import { render, writeMeasurement, writeResults, type Measurement } from './measurement.js'
 import { benchPeers } from './peers.js'
 import { benchPrecision } from './precision.js'
@@ -47,6 +48,7 @@ const BENCHMARKS = {
     says: "registers, spills and inner loops of every pipeline, by a GPU's compiler; needs no GPU",
     takes: ['json', 'force', 'only', 'quick', 'family'],
   },
+  memory: { says: 'memory of the largest steps, by their plans; needs no GPU', takes: [] },
   trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds'] },
 } as const satisfies Record<string, { says: string; takes: readonly (keyof Options)[] }>
 
@@ -108,6 +110,7 @@ await runCommand(async () => {
     const measured = await benchIsa({ family: options.family ?? 'navi31', only, quick, onMessage })
     return publish(measured)
   }
+  if (name === 'memory') return console.log(memoryMarkdown(planMemory()))
   const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
   const engine = await openWithNote(adapter)
   const origin = originOf(engine, name === 'precision' ? undefined : rounds)
@@ -129,7 +132,7 @@ await runCommand(async () => {
     for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
   }
 
-  function measure(name: Exclude<Name, 'trace' | 'isa'>): Promise<Measurement> {
+  function measure(name: Exclude<Name, 'trace' | 'isa' | 'memory'>): Promise<Measurement> {
     if (name === 'kernels') return benchKernels({ engine, ...shared })
     if (name === 'losses') return benchLosses({ engine, ...shared })
     if (name === 'readout') return benchReadout({ engine, ...shared })
