@@ -69,10 +69,10 @@ export interface MemoryResult extends Case {
 }
 
 /** Plans every case on a GPU. @throws Error if a step cannot be planned on it */
-export function planMemory(target: Target = largeGpu): MemoryResult[] {
+export function planMemory(target: Target = largeGpu, cases = memoryCases): MemoryResult[] {
   const library = new KernelLibrary(kernelTexts)
   const engine: Room['engine'] = { target, plan: (spec) => lower(spec, { target, library }) }
-  return memoryCases.map((c) => ({ ...c, bytes: stepBytes({ engine, side: c.pixels === 224 ? 256 : 32 }, configOf(c)) }))
+  return cases.map((c) => ({ ...c, bytes: stepBytes({ engine, side: c.pixels === 224 ? 256 : 32 }, configOf(c)) }))
 }
 
 export function memoryMarkdown(results: readonly MemoryResult[]): string {
