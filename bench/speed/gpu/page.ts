@@ -224,9 +224,9 @@ function bubblesSection(
   const { span, idle, dispatches, longest } = bubbles
   return html`<h2>Bubbles between dispatches</h2>
     <p>
-      The traced step has ${dispatches} dispatches in ${figure(span / 1000)} ms, of which
-      ${figure(idle / 1000)} ms (${((100 * idle) / span).toFixed(1)} %) lie between two of them,
-      ${figure(idle / dispatches)} µs each. There every dispatch has a pass of its own;
+      The traced step has ${dispatches} dispatches in ${figure(span / 1000)} ms, of which ${figure(idle / 1000)} ms
+      (${((100 * idle) / span).toFixed(1)} %) lie between two of them, ${figure(idle / dispatches)} µs each. There every
+      dispatch has a pass of its own;
       ${steps.length ? 'the table of steps says what is left where they share one.' : 'in a real step they share one.'}
     </p>
     ${table(

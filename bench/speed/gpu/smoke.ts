@@ -53,7 +53,7 @@ export const disagreements = ({ comparisons }: Pick<SmokeResults, 'comparisons'>
 export function smokeWorkloads(adapterClass: 'cpu' | 'gpu', f16: boolean, quick: boolean): Workload[] {
   const precisions = f16 ? (['f32', 'f16'] as const) : (['f32'] as const)
   return precisions.flatMap((precision) => {
-    if (adapterClass === 'cpu') return [workload({ width: 16, batch: 8, pixels: 16, precision })]
+    if (adapterClass === 'cpu') return [workload({ width: 8, batch: 4, pixels: 8, precision })]
     return [
       workload({ batch: 256, precision }),
       ...(quick ? [] : [workload({ arch: 'resnet50', batch: 64, precision })]),
@@ -63,10 +63,9 @@ export function smokeWorkloads(adapterClass: 'cpu' | 'gpu', f16: boolean, quick:
 
 export async function benchSmoke(options: Omit<MeasureOptions, 'rounds'>): Promise<Measurement> {
   const { engine, origin, quick, only, onMessage } = options
-  const { adapterClass, f16 } = engine.target
-  const workloads = smokeWorkloads(adapterClass, f16, quick).filter((one) => !only || nameOf(one).includes(only))
-  if (!workloads.length) throw new Error(`--only '${only}': no step has this text in its name`)
-  const results = await smoke({ engine, workloads, onMessage, save: options.save })
+  const workloads = smokeWorkloads(engine.target.adapterClass, engine.target.f16, quick)
+  const results = await smoke({ engine, workloads, only, onMessage, save: options.save })
+  if (!results.products.of) throw new Error(`--only '${only}': no product has this text in its name`)
   return { kind: 'smoke', origin, results, markdown: smokeMarkdown(results), plots: {} }
 }
 
@@ -74,10 +73,12 @@ export async function benchSmoke(options: Omit<MeasureOptions, 'rounds'>): Promi
 export async function smoke(options: {
   engine: Engine
   workloads: readonly Workload[]
+  /** Only products whose names contain this text. */
+  only?: string
   onMessage(line: string): void
   save?(results: object): Promise<void>
 }): Promise<SmokeResults> {
-  const { engine, workloads, onMessage, save } = options
+  const { engine, workloads, only = '', onMessage, save } = options
   const dispatches = workloads.flatMap((one) => planOf(engine, one).dispatches)
   const results: SmokeResults = {
     workloads: workloads.map(nameOf),
@@ -88,7 +89,7 @@ export async function smoke(options: {
   const { built, of, refused } = results.pipelines
   onMessage(`${built} of ${counted(of, 'pipeline')} built`)
   for (const { kernel, reason } of refused) onMessage(`refused: ${kernel}: ${reason}`)
-  const products = productsOf(dispatches)
+  const products = productsOf(dispatches).filter((node) => productName(node).includes(only))
   results.products.of = products.length
   for (const node of products) {
     const compared = await compare(engine, node)
@@ -126,6 +127,10 @@ function productsOf(dispatches: readonly Dispatch[]): Node[] {
   return [...new Map(nodes.map((node) => [variantKey(node), node])).values()]
 }
 
+/** The op with the types and shapes of its operands. */
+const productName = ({ op, inputs, attributes }: Node): string =>
+  `${op.name} ${inputs.map(({ dtype, shape }) => `${dtype} ${show(shape)}`).join(', ')} ${JSON.stringify(attributes)}`
+
 const variantNames = (op: string): string[] => {
   const lists =
     op === 'matmul' ? [matmulVariants] : op === 'conv2dWeightGradient' ? [weightGradientVariants] : [convVariants]
@@ -139,7 +144,7 @@ async function compare(engine: Engine, node: Node): Promise<Comparison[]> {
   const [y] = apply(node.op, inputs, node.attributes)
   const spec = { label: node.op.name, outputs: { y: y.dtype === 'f16' ? cast(y, 'f32') : y } }
   const tolerance = [y, ...inputs].some(({ dtype }) => dtype === 'f16') ? TOLERANCE.f16 : TOLERANCE.f32
-  const product = `${node.op.name} ${inputs.map(({ dtype, shape }) => `${dtype} ${show(shape)}`).join(', ')}`
+  const product = productName(node)
   const planBy = (name: string): Plan =>
     lower(spec, { target: engine.target, library: engine.library, variants: { get: () => name } })
   const compute = async (plan: Plan): Promise<Float32Array> => {
