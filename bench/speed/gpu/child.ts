@@ -1,10 +1,14 @@
 /** A process with a time limit. At the limit it ends, with all processes that it has started. */
 import { spawn } from 'node:child_process'
+import { withoutDriverLines } from '../../../engine/node/driver_lines.mjs'
 
 /** From the request to end to the end by force. A pretraining saves its state meanwhile. */
 const PATIENCE_MS = 3000
 /** In which a process that has ended passes on the last that was written. */
 const LAST_WORDS_MS = 300
+
+/** Lines that say nothing about how a process ended: files written, the adapter, tables. */
+const REMARK = /^(wrote |Adapter: |\||_|#)/
 
 export interface ChildEnd {
   /** The exit code; null if a signal ended it. */
@@ -49,13 +53,14 @@ export function runChild(
       end(child.pid, 'SIGTERM')
       timers.push(setTimeout(() => end(child.pid!, 'SIGKILL'), PATIENCE_MS))
     }
-    const take = (bytes: Buffer): void => {
-      const text = bytes.toString()
-      lastLine = text.trimEnd().split('\n').pop()?.trim() || lastLine
+    const take = (text: string): void => {
+      const said = text.split('\n').filter((line) => line.trim() && !REMARK.test(line))
+      lastLine = said.pop()?.trim() ?? lastLine
       options.onText(text)
     }
-    child.stdout.on('data', take)
-    child.stderr.on('data', take)
+    const filter = withoutDriverLines()
+    child.stdout.on('data', (bytes: Buffer) => take(bytes.toString()))
+    child.stderr.on('data', (bytes: Buffer) => take(filter.push(bytes).toString()))
     timers.push(
       setTimeout(() => {
         late = true

@@ -39,6 +39,8 @@ const style = `
 .left-out, .waiting { color: var(--soft) }
 .alarm { border: 2px solid #c8412f; border-radius: 6px; padding: .6rem .9rem }
 .wide { max-width: none }
+th[scope=row] { font-weight: 600; min-width: 13rem }
+.stages th[scope=row] { min-width: 9rem }
 td.line { font-size: .85rem; color: var(--soft); overflow-wrap: anywhere; min-width: 16rem }
 .bar { display: inline-block; height: .7em; background: var(--link); border-radius: 2px; margin-left: .4rem; vertical-align: baseline }
 .track { display: inline-block; width: 5rem; text-align: left }
@@ -97,7 +99,7 @@ export async function gpuPage(results: GpuResults): Promise<string> {
 }
 
 const stagesTable = (stages: readonly StageRecord[]): Html =>
-  html`<div class="table">
+  html`<div class="table stages">
     <table>
       <tr>
         <th>stage</th>

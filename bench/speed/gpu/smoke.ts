@@ -159,11 +159,13 @@ async function compare(engine: Engine, node: Node): Promise<Comparison[]> {
   try {
     const plain = planBy(PLAIN)
     const expected = await compute(plain)
-    // A variant that cannot compute a product leaves it to another one, whose plan is known then.
+    // A variant that cannot compute a product leaves it to the usual one, whose plan is known then.
     const seen = new Set([signature(plain)])
     const compared: Comparison[] = []
-    for (const variant of new Set(variantNames(node.op.name))) {
-      const plan = planBy(variant)
+    const usual = planBy('')
+    const [chosen = 'the usual one'] = [...usual.tunables.values()].map((tunable) => tunable.chosen)
+    const plans = [[chosen, usual] as const, ...variantNames(node.op.name).map((name) => [name, planBy(name)] as const)]
+    for (const [variant, plan] of plans) {
       if (seen.has(signature(plan))) continue
       seen.add(signature(plan))
       try {
