@@ -73,6 +73,7 @@ export async function benchSteps(options: MeasureOptions): Promise<Measurement> 
       continue
     }
     const result = results[results.length - 1]
+    await save?.({ steps: results, refused })
     if (!quick || results.length === 1)
       result.firstStep = await measureFirstStep(w).catch((error: Error) => {
         onMessage(`${result.name}: ${error.message}`)

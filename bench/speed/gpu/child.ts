@@ -8,7 +8,7 @@ const PATIENCE_MS = 3000
 const LAST_WORDS_MS = 300
 
 /** Lines that say nothing about how a process ended: files written, the adapter, tables. */
-const REMARK = /^(wrote |Adapter: |\||_|#)/
+const REMARK = /^\s*(wrote |Adapter: |npx |Next:|\||_|#)/
 
 export interface ChildEnd {
   /** The exit code; null if a signal ended it. */
