@@ -23,7 +23,7 @@ const PLAIN = 'register'
 /** Largest |a − b| / max |b|. Winograd's transforms lose some bits of f32; matrix units round weights to f16. */
 const TOLERANCE = { f32: 5e-4, f16: 1e-2 }
 /** Operands are cut along their batch to about this many numbers. */
-const NUMBERS = { cpu: 2 ** 18, gpu: 2 ** 22 }
+const NUMBERS = { cpu: 2 ** 17, gpu: 2 ** 20 }
 
 /** One variant of one product. */
 export interface Comparison {
