@@ -139,7 +139,11 @@ await runCommand(async () => {
   const options = parseOptions<Options>(command)
   const [name] = command.processedArgs as [Name]
   checkOptions(name, options)
-  const onlyInClones = { peers: 'peers/pytorch.py', isa: 'isa/null_gpu.c' } as Partial<Record<Name, string>>
+  const onlyInClones = {
+    peers: 'peers/pytorch.py',
+    isa: 'isa/null_gpu.c',
+    gpu: 'gpu/end_with_parent.mjs',
+  } as Partial<Record<Name, string>>
   if (onlyInClones[name] && !existsSync(new URL(onlyInClones[name], import.meta.url)))
     throw new ConfigError(`${name}: needs files and packages that only a clone of the repository has: run it there`)
   const { json, plots, out = 'trace.json', force, only, quick = false, lendRest = false, dataDir, adapter } = options

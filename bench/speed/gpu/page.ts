@@ -13,7 +13,15 @@ import type { StepResult } from '../step.js'
 import { bubblesOf, largestSteps, sharesOf, timeToWin, type Shares } from './findings.js'
 import type { GpuResults, StageRecord } from './gpu.js'
 import { disagreements, type SmokeResults } from './smoke.js'
-import type { TestResults } from './test_reporter.js'
+
+/** Results of the engine's tests so far. */
+export interface TestResults {
+  passed: number
+  skipped: number
+  failed: { test: string; message: string }[]
+  /** Whether all tests have run. */
+  whole: boolean
+}
 
 interface KernelsFile {
   origin: Origin

@@ -2,14 +2,7 @@
 import { renameSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import type { Reporter, TestCase } from 'vitest/node'
-
-export interface TestResults {
-  passed: number
-  skipped: number
-  failed: { test: string; message: string }[]
-  /** Whether all tests have run. */
-  whole: boolean
-}
+import type { TestResults } from './page.js'
 
 export default class ResultsFile implements Reporter {
   private readonly results: TestResults = { passed: 0, skipped: 0, failed: [], whole: false }
