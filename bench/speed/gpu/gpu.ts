@@ -63,6 +63,7 @@ const RESERVE_SECONDS = 5
 /** Less time is not worth starting a stage. */
 const LEAST_SECONDS = 2
 const SAVE_EVERY_MS = 1000
+const STOPPED = 'an earlier stage stopped everything'
 /** Files that come back from a machine are limited to 16 MiB. */
 const MOST_LOG = 4 * 2 ** 20
 
@@ -97,7 +98,8 @@ export async function benchGpu(options: GpuOptions): Promise<GpuResults> {
       const limit = (left * stage.weight) / weights
       if (results.stopped !== undefined || signal?.aborted || limit < LEAST_SECONDS) {
         record.state = 'left out'
-        record.line = results.stopped ?? (signal?.aborted ? 'the command was stopped' : 'no time was left')
+        record.line =
+          results.stopped !== undefined ? STOPPED : signal?.aborted ? 'the command was stopped' : 'no time was left'
         continue
       }
       onMessage(`${stage.name} (${stage.says}): at most ${limit.toFixed(0)} s`)
