@@ -113,10 +113,10 @@ test('when the command itself is killed, its results so far are on disk and its 
     `import { writeFileSync } from 'node:fs'\nwriteFileSync(${JSON.stringify(pidFile)}, String(process.pid))\nsetInterval(() => undefined, 1000)\n`,
   )
   const script = join(folder, 'host.mts')
-  const stages = `[{ name: 'long', part: 'A', says: '', weight: 1, command: () => [${JSON.stringify(long)}], results: () => ({ soFar: 7 }) }]`
+  const stages = `[{ name: 'long', part: 'A', says: '', weight: 1, command: () => [${JSON.stringify(long)}], results: () => (existsSync(${JSON.stringify(pidFile)}) ? { soFar: 7 } : undefined) }]`
   writeFileSync(
     script,
-    `import { benchGpu } from ${JSON.stringify(new URL('../../../bench/speed/gpu/gpu.ts', import.meta.url).pathname)}\n` +
+    `import { existsSync } from 'node:fs'\nimport { benchGpu } from ${JSON.stringify(new URL('../../../bench/speed/gpu/gpu.ts', import.meta.url).pathname)}\n` +
       `await benchGpu({ out: ${JSON.stringify(out)}, minutes: 5, short: true, onMessage: () => undefined, stages: ${stages} })\n`,
   )
   const host = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), script], { stdio: 'ignore' })
