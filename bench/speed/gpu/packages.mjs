@@ -15,7 +15,7 @@ const NOT_USED = [/^node_modules\/lightningcss/, /^node_modules\/uplot$/]
 /** The builds of Dawn for other systems. */
 const otherSystem = /^node_modules\/webgpu\/dist\/(?!linux-x64)/
 /** @param {string} path */
-const onlyForReading = (path) => /\.(map|md|d\.ts|d\.mts|d\.cts|flow|min\.js)$/i.test(path)
+const onlyForReading = (path) => /\.(map|md|d\.ts|d\.mts|d\.cts|flow)$/i.test(path)
 
 /** @type {Record<string, Record<string, any>>} */
 const locked = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages
