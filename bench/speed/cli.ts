@@ -30,18 +30,18 @@ interface Options {
   force?: true
   only?: string
   rounds?: number
+  tune?: true
   quick?: boolean
   lendRest?: boolean
   family?: Family
   dataDir?: string
-  tune?: boolean
   peers?: PeerName[]
   minutes?: number
   stage?: Part
   adapter?: string
 }
 
-const MEASURE = ['json', 'plots', 'force', 'only', 'rounds', 'quick'] as const satisfies (keyof Options)[]
+const MEASURE = ['json', 'plots', 'force', 'only', 'rounds', 'quick', 'tune'] as const satisfies (keyof Options)[]
 
 /** What each benchmark measures, and the options it takes beside --adapter. */
 const BENCHMARKS = {
@@ -51,11 +51,11 @@ const BENCHMARKS = {
   },
   kernels: {
     says: "each kernel relative to the adapter's ceilings, measured in the same run",
-    takes: [...MEASURE, 'tune'],
+    takes: MEASURE,
   },
   step: {
     says: 'whole steps: images/s, time by kernel, memory, seconds to the first step',
-    takes: [...MEASURE, 'tune'],
+    takes: MEASURE,
   },
   losses: { says: 'each objective by number of views and projector width', takes: MEASURE },
   readout: { says: "the paper's linear probe and kNN at the size of CIFAR-10", takes: MEASURE },
@@ -65,7 +65,7 @@ const BENCHMARKS = {
     takes: ['json', 'force', 'only', 'quick', 'family'],
   },
   memory: { says: 'memory of the largest steps, by their plans; needs no GPU', takes: [] },
-  trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds', 'only'] },
+  trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds', 'only', 'tune'] },
   smoke: {
     says: 'every pipeline built, and each variant of each product compared with the plain one',
     takes: ['json', 'force', 'only', 'quick'],
@@ -98,11 +98,11 @@ const command = withAdapter(
       'peers, on a CPU driver: the threads of the WebGPU peers sleep while they wait, as ours does',
     )
     .option('--data-dir <folder>', 'precision and gpu: CIFAR-10 in its official format (the cache)')
-    .option('--tune', 'kernels and step: choose variants by measurement first')
     .addOption(new Option('--peers <names...>', 'peers: only these').choices(PEERS))
     .option('--minutes <count>', 'gpu: the time for all stages (9)', number('--minutes'))
     .addOption(new Option('--stage <part>', 'gpu: only this part of the stages').choices(parts))
     .addOption(new Option('--family <name>', 'isa: the AMD GPU to compile for (navi31)').choices(families))
+    .option('--tune', 'measure the variants of each product first, as pretraining does; the JSON file holds the table')
     .option('--quick', 'fewer cases and rounds: 3 to 5 minutes on a CPU driver')
     .addHelpText(
       'after',
@@ -153,7 +153,9 @@ await runCommand(async () => {
   const onMessage = (line: string): void => console.error(line)
   if (name === 'isa') {
     const measured = await benchIsa({ family: options.family ?? 'navi31', only, quick, onMessage })
-    return publish(measured)
+    console.log(render(measured))
+    for (const path of await writeMeasurement(measured, { json, plots })) console.error(`wrote ${path}`)
+    return
   }
   if (name === 'memory') return console.log(memoryMarkdown(planMemory()))
   const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
@@ -173,7 +175,11 @@ await runCommand(async () => {
     return writeResults(json!, { kind: name, origin, partial: true, ...results })
   }
 
-  async function publish(measurement: Measurement): Promise<void> {
+  async function publish(measured: Measurement): Promise<void> {
+    // Another process may have measured: the table is read again.
+    if (options.tune) tuneByMeasurement(engine)
+    const variants = options.tune && { variants: Object.fromEntries(engine.variants) }
+    const measurement = { ...measured, results: { ...measured.results, ...variants } }
     console.log(render(measurement))
     for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
   }
@@ -188,6 +194,6 @@ await runCommand(async () => {
     // The peers' processes have their own devices and need the whole machine.
     const { adapterClass, f16 } = engine.target
     engine.close()
-    return benchPeers({ ...shared, adapterClass, f16, lendRest, peers: options.peers })
+    return benchPeers({ ...shared, adapterClass, f16, lendRest, peers: options.peers, tune: options.tune ?? false })
   }
 })

@@ -6,6 +6,7 @@ import { markdownTable } from '../../train/report/text.js'
 import { figure, mebibytes, milliseconds } from '../report/text.js'
 import type { Measurement, MeasureOptions } from './measurement.js'
 import { LEND_REST } from './peers/browser.js'
+import { TUNE } from './peers/ours.js'
 import { contests, nameOf, PEERS, type PeerName } from './peers/cases.js'
 import { measureCase, OURS, type CaseResult, type Entry, type Peers } from './peers/contest.js'
 import type { Hello } from './peers/peer.js'
@@ -19,6 +20,8 @@ export interface PeersOptions extends Omit<MeasureOptions, 'engine'> {
   f16: boolean
   /** On a CPU driver: the threads of the WebGPU peers sleep while they wait, as this engine's thread does. */
   lendRest: boolean
+  /** Our process measures the variants of each product first. */
+  tune: boolean
   /** Only these peers; all by default. */
   peers?: readonly PeerName[]
 }
@@ -30,7 +33,7 @@ export async function benchPeers(options: PeersOptions): Promise<Measurement> {
   const processes = new Map<string, PeerProcess>()
   const absent = new Map<string, string>()
   try {
-    const hellos = await startPeers(processes, absent, lendRest, wanted)
+    const hellos = await startPeers(processes, absent, { lendRest, tune: options.tune, wanted })
     for (const { name, version, device } of hellos) onMessage(`${name} ${version} on ${device}`)
     for (const [name, reason] of absent) onMessage(`${name} is not measured: ${reason}`)
     const peers: Peers = { processes, absent }
@@ -67,12 +70,11 @@ export async function benchPeers(options: PeersOptions): Promise<Measurement> {
 async function startPeers(
   processes: Map<string, PeerProcess>,
   absent: Map<string, string>,
-  lendRest: boolean,
-  wanted: readonly PeerName[] | undefined,
+  { lendRest, tune, wanted }: Pick<PeersOptions, 'lendRest' | 'tune'> & { wanted?: readonly PeerName[] },
 ): Promise<Hello[]> {
   const args = lendRest ? [LEND_REST] : []
   const starts: [typeof OURS | PeerName, Start | undefined][] = [
-    [OURS, nodePeer('ours.ts')],
+    [OURS, nodePeer('ours.ts', tune ? [TUNE] : [])],
     ['tfjs', nodePeer('tfjs.ts', args)],
     ['jax-js', nodePeer('jax_js.ts', args)],
     ['torch', torchPeer()],

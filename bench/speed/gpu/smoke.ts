@@ -1,11 +1,12 @@
 /**
  * The first test on an adapter: builds every pipeline of the planned steps, and compares each variant of each product
- * with the plain one on hashed numbers. Constant numbers would hide a wrong index.
+ * with the plain one, which the tests compare with references in f64, on hashed numbers. Constant numbers would hide a wrong index.
  */
 import { cast, Program, variable, type Engine, type Plan, type Variable } from '../../../engine/index.js'
 import { lower } from '../../../engine/lower.js'
 import { convVariants, weightGradientVariants } from '../../../engine/ops/conv2d.js'
 import { matmulVariants } from '../../../engine/ops/products/matmul_variants.js'
+import { PLAIN } from '../../../engine/ops/products/work.js'
 import { pipelineKey } from '../../../engine/pipelines.js'
 import { variantKey, type Dispatch } from '../../../engine/plan.js'
 import { apply, show, sizeOf, type Node } from '../../../engine/value.js'
@@ -18,8 +19,6 @@ import type { Measurement, MeasureOptions } from '../measurement.js'
 import { randomValues } from '../random_data.js'
 import { configOf, nameOf, randomImages, workload, type Workload } from '../workload.js'
 
-/** The plain variant of every product. The tests compare it with references in f64. */
-const PLAIN = 'register'
 /** Largest |a − b| / max |b|. Winograd's transforms lose some bits of f32; matrix units round weights to f16. */
 const TOLERANCE = { f32: 5e-4, f16: 1e-2 }
 /** Operands are cut along their batch to about this many numbers. */

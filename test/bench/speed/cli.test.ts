@@ -15,7 +15,7 @@ test('--help lists all benchmarks', async () => {
 })
 
 test.each([
-  ['trace', '--json', 'x', '--json is not for trace: it takes --out, --force, --rounds and --only'],
+  ['trace', '--json', 'x', '--json is not for trace: it takes --out, --force, --rounds, --only and --tune'],
   [
     'step',
     '--out',
