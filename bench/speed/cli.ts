@@ -46,32 +46,26 @@ const MEASURE = ['json', 'plots', 'force', 'only', 'rounds', 'quick', 'tune'] as
 /** What each benchmark measures, and the options it takes beside --adapter. */
 const BENCHMARKS = {
   peers: {
-    says: 'the same work on this engine, tfjs, jax-js and PyTorch, after their results agree',
+    says: 'the same work on this engine, tfjs, jax-js and PyTorch',
     takes: [...MEASURE, 'lendRest', 'peers'],
   },
-  kernels: {
-    says: "each kernel relative to the adapter's ceilings, measured in the same run",
-    takes: MEASURE,
-  },
-  step: {
-    says: 'whole steps: images/s, time by kernel, memory, seconds to the first step',
-    takes: MEASURE,
-  },
+  kernels: { says: "each kernel relative to the adapter's ceilings", takes: MEASURE },
+  step: { says: 'whole steps: images/s, time by kernel, memory, first step', takes: MEASURE },
   losses: { says: 'each objective by number of views and projector width', takes: MEASURE },
   readout: { says: "the paper's linear probe and kNN at the size of CIFAR-10", takes: MEASURE },
   precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'force', 'quick', 'dataDir'] },
   isa: {
-    says: "registers, spills and inner loops of every pipeline, by a GPU's compiler; needs no GPU",
+    says: "every pipeline as a GPU's compiler sees it; needs no GPU",
     takes: ['json', 'force', 'only', 'quick', 'family'],
   },
   memory: { says: 'memory of the largest steps, by their plans; needs no GPU', takes: [] },
   trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds', 'only', 'tune'] },
   smoke: {
-    says: 'every pipeline built, and each variant of each product compared with the plain one',
+    says: 'each variant of each product compared with the plain one',
     takes: ['json', 'force', 'only', 'quick'],
   },
   gpu: {
-    says: 'the first minutes on a GPU: all of this in stages with time limits, and one page',
+    says: 'the first minutes on a GPU, in stages with time limits; one page',
     takes: ['out', 'force', 'minutes', 'stage', 'dataDir', 'quick'],
   },
 } as const satisfies Record<string, { says: string; takes: readonly (keyof Options)[] }>
