@@ -15,7 +15,7 @@ export const largeGpu: Target = {
   f16: true,
   subgroupMatrix: true,
   subgroupSize: [32, 32],
-  subgroupSizeControl: true,
+  subgroupSizeControl: false,
   maxInvocations: 1024,
   maxWorkgroupBytes: 49152,
 }
