@@ -212,7 +212,7 @@ export class Engine {
   /**
    * Records a graph as a Program: chooses variants, plans memory, builds pipelines and bind groups.
    *
-   * @param onProgress called when each distinct pipeline is ready
+   * @param onProgress called before the first distinct pipeline is built, and when each is ready
    * @throws EngineError in one line if the device refuses, memory is short or a kernel does not compile
    */
   async compile(spec: ProgramSpec, onProgress?: (done: number, total: number) => void): Promise<Program> {
