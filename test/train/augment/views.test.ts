@@ -169,6 +169,14 @@ describe('each colour step', () => {
     expect(Math.max(...actual)).toBeLessThan(0.5)
   })
 
+  it('solarise inverts a value that equals the threshold, with and without a blur in the recipe', async () => {
+    const white = { ...dataset, images: new Uint8Array(COUNT * IMAGE_BYTES).fill(255) }
+    const rows = rowsOf([{ ...plain, solarize: true }], 11)
+    rows[5] = 1
+    for (const format of [identity, blurring(3, 11)])
+      expect(new Set(await run(rows, 11, format, undefined, white))).toEqual(new Set([0]))
+  })
+
   it("normalise uses each channel's mean and deviation and leaves the fourth channel 0", async () => {
     const views = [{ ...plain, image: 1, box }]
     const actual = await run(rowsOf(views, 9), 9, recipes.cifar)
