@@ -9,6 +9,9 @@ import type { Workplace } from './workplace.js'
 /** The quickest tests are asked first: as many as take together so many seconds. */
 const QUICK_SECONDS = 20
 
+/** What the tests of `files.ts` share. */
+const HELPERS = /^test\/(?!mutate\/|torture\/|package\/|readme\/|bench\/).*(?<!\.test)\.ts$/
+
 /** So many test files are recorded at once, and then kept. They may take so long on a busy machine. */
 const FILES_AT_ONCE = 6
 const RECORDING_SECONDS = 3600
@@ -34,7 +37,7 @@ export class Coverage {
   static async of(place: Workplace, path: string, say: (line: string) => void): Promise<Coverage> {
     const known: Record<string, Recorded> = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
     const files = place.files.filter(isNumericTest)
-    const helpers = place.files.filter((file) => /^test\/(?!mutate\/).*(?<!\.test)\.ts$/.test(file))
+    const helpers = place.files.filter((file) => HELPERS.test(file))
     const shared = hash(...helpers.map(place.read))
     const texts = new Map(files.map((file) => [file, hash(shared, place.read(file))]))
     const open = files.filter((file) => known[file]?.text !== texts.get(file))
