@@ -26,6 +26,7 @@ const commands = {
   bench: { script: 'bench/speed/cli', says: 'measure the engine on this machine' },
   paper: { script: 'bench/paper/cli', says: 'run the experiments of the paper' },
   sweep: { script: 'bench/sweep/cli', says: 'pretrain and read out a grid of options' },
+  task: { script: 'bench/launch/cli', says: 'make one run of a sweep or an experiment; --launcher starts these' },
   doctor: { script: 'engine/node/doctor', says: 'show the WebGPU adapters of this machine', adapter: false },
 }
 const names = Object.keys(commands)
@@ -35,10 +36,15 @@ const help = () => `Usage: webgpu-ssl <command> [options]
 Commands:
 ${names.map((name) => `  ${name.padEnd(12)}${commands[name].says}`).join('\n')}
 
-webgpu-ssl <command> --help lists the options of a command; webgpu-ssl --version prints the version.
+webgpu-ssl <command> --help lists the options of a command.
+webgpu-ssl --version prints the version.
 
-Exit codes: 0 done, or stopped by Ctrl-C or a time limit and saved; 1 error; 130 ended at once by a second Ctrl-C, or
-an experiment or a sweep stopped by Ctrl-C; 143 stopped by SIGTERM, after saving.
+Exit codes:
+    0  done, or stopped by Ctrl-C or a time limit and saved
+    1  error
+  130  ended at once by a second Ctrl-C; an experiment or a sweep stopped by
+       Ctrl-C
+  143  stopped by SIGTERM, after saving
 `
 
 /** The number of letters to insert, delete or replace to get from one word to another.
@@ -82,7 +88,9 @@ async function main([name, ...rest]) {
   const { script, adapter } = commands[name]
   const file = new URL(isClone ? `${script}.ts` : `dist/${script}.js`, root)
   if (!existsSync(file)) throw new Error(`${name} is not part of the package: run it in a clone of the repository`)
-  return launch([fileURLToPath(file), ...rest], { adapter })
+  // The processes that it starts find adapters of their own, maybe on other machines.
+  const starts = name !== 'paper' && rest.some((arg) => /^--(launcher|slurm|dry-run)(=|$)/.test(arg))
+  return launch([fileURLToPath(file), ...rest], { adapter: adapter ?? !starts })
 }
 
 await runToExit(() => main(process.argv.slice(2)))

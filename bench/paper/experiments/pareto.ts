@@ -2,7 +2,7 @@
 import { resolveConfig } from '../../../train/config/config.js'
 import { scatter } from '../../report/charts.js'
 import { meanAndSpread } from '../../report/text.js'
-import { keyOf, nameOfReadout } from '../../runs/runs.js'
+import { keyOf, nameOfReadout } from '../../runs/cached_runs.js'
 import { viewsRead } from '../arm_results.js'
 import { baselineArm, fidelityArms, fractionArms, projectorArms, viewsArms } from '../arms.js'
 import { compare, paperCifar } from '../comparison.js'
