@@ -24,7 +24,7 @@ import { AVERAGE_FILE, checkFiles, MODEL_FILE, readCheckpoint, validCheckpoints 
 import { DivergedError } from '../../train/run/diverged.js'
 import { checkpointPath, isResumable, readSummary, stepOf } from '../../train/run/folder.js'
 import { runLength } from '../../train/run/schedule.js'
-import { readout } from '../../train/readout/readout.js'
+import { readout, readoutLike } from '../../train/readout/readout.js'
 import { CachedFigures, writeFigures, type Reading } from './cached.js'
 
 /** How a frozen backbone is read out. Figures of different readouts do not compare. */
@@ -41,6 +41,8 @@ export interface ReadoutSpec {
   /** Limits the images to the first ones of each class. */
   trainPerClass?: number
   testPerClass?: number
+  /** Rows per step of a probe; by default that of the run's fidelity. */
+  batch?: number
 }
 
 export interface RunRequest {
@@ -87,6 +89,7 @@ export const nameOfReadout = ({
   average,
   trainPerClass,
   testPerClass,
+  batch,
 }: ReadoutSpec): string =>
   [
     `${views}-views`,
@@ -96,6 +99,7 @@ export const nameOfReadout = ({
     ...(average ? ['average'] : []),
     ...(trainPerClass ? [`train-${trainPerClass}`] : []),
     ...(testPerClass ? [`test-${testPerClass}`] : []),
+    ...(batch ? [`batch-${batch}`] : []),
   ].join('-')
 
 /** The adapters that runs were trained on, each once. Seconds on different adapters do not compare. */
@@ -278,7 +282,7 @@ export class Runs {
   private async readBackbone(backbone: Backbone, config: PretrainConfig, spec: ReadoutSpec, splits: Splits) {
     const { engine, onProgress } = this.options
     const { linear, knn, testCount } = await readout(engine, backbone, splits.train, splits.test, {
-      recipe: config.augmentation,
+      ...readoutLike(config, config.data, { batch: spec.batch }),
       views: spec.views,
       seeds: Array.from({ length: spec.seeds }, (_, i) => i + 1),
       epochs: spec.epochs,

@@ -24,7 +24,7 @@ const command = withAdapter(
     .argument(
       '<file>',
       'YAML: base (a pretraining configuration), grid (option: [values]), seeds, readout (views, seeds, epochs, knn, ' +
-        'average, trainPerClass, testPerClass)',
+        'average, batch, trainPerClass, testPerClass)',
     )
     .option('--out <folder>', 'folder for runs, results.json, table.md and plots (runs/sweeps/NAME)'),
 )

@@ -14,7 +14,7 @@ import { estimateFineTuneSeconds, estimateReadoutSeconds, estimateStatisticsSeco
 import { estimateStatistics, typicalStatistics } from '../readout/features.js'
 import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
 import type { LinearProbe } from '../readout/linear_probe.js'
-import { readout, withStandardErrors, type Accuracies, type ReadoutPhase } from '../readout/readout.js'
+import { readout, readoutLike, withStandardErrors, type Accuracies, type ReadoutPhase } from '../readout/readout.js'
 import { AVERAGE_FILE, MODEL_FILE, type Progress } from '../run/checkpoint_record.js'
 import type { InitialWeights } from '../run/pretrain.js'
 import { unusualWeights } from '../run/weights.js'
@@ -47,6 +47,8 @@ interface Options {
   seeds: number
   labels: number
   perClass?: number
+  probeBatch?: number
+  targetViews?: true
   fineTune?: true
   average?: true
   json?: string
@@ -86,6 +88,15 @@ const command = withForce(
       'quick look: use only this number of images of each class, from the start of both splits (all)',
       wholeNumber('--per-class', 1),
     )
+    .option(
+      '--probe-batch <images>',
+      'images per step of the linear probe (512; as in pretraining for runs with --fidelity research-code)',
+      wholeNumber('--probe-batch', 1),
+    )
+    .option(
+      '--target-views',
+      'with --data: views at the size and with the normalisation of that data set, as the research code transfers',
+    )
     .option('--fine-tune', 'also train the backbone with a classifier, and read it out with one clean view')
     .option('--no-untrained', 'do not read out the untrained network')
     .option('--average', 'read the moving average of the weights, which runs with --ema-rate keep')
@@ -101,7 +112,7 @@ const command = withForce(
       'height and width at which the pictures of a folder are packed (as in the run, or 160)',
       number('--resolution'),
     )
-    .option('--resize <filter>', 'how the pictures of a folder are resized: lanczos or bilinear (as in the run)'),
+    .option('--resize <filter>', 'how the pictures of a folder are resized: lanczos, bilinear or whole (as in the run)'),
   '--json or --save-head',
 )
 withAdapter(command)
@@ -172,11 +183,14 @@ class Probe {
   ) {
     this.classes = Math.max(images.train.classes.length, images.test.classes.length)
     const seeds = Array.from({ length: options.seeds }, (_, i) => i + 1)
-    this.how = { recipe: config.augmentation, views: options.views, seeds, ks: KS }
+    const { probeBatch: batch, targetViews } = options
+    const like = readoutLike(config, images.data, { batch, targetViews })
+    this.how = { ...like, views: options.views, seeds, ks: KS }
   }
 
   private get fineTuning() {
-    const { augmentation: recipe, batch, views } = this.config
+    const { batch, views } = this.config
+    const { recipe } = this.how
     // At most as many rows per step as in pretraining, so that memory is enough.
     return { recipe, classes: this.classes, seed: 1, batch: Math.min(FINE_TUNING.batch, batch * views) }
   }
@@ -227,7 +241,8 @@ class Probe {
     phases.finish()
     const { knn, ...figures } = result
     const [knn20, knn200] = knn.map(({ k: _, ...accuracies }) => accuracies)
-    const { augmentation: recipe, objective } = config
+    const { objective } = config
+    const { recipe } = this.how
     const diagnostics = await diagnose(engine, backbone, test, { recipe, seed: 1, objective })
     const tuned = this.options.fineTune && (await this.fineTune(backbone, name))
     return { ...figures, knn20, knn200, diagnostics, ...(tuned && { tuned }) }

@@ -43,19 +43,22 @@ export function buildNetwork(
     | 'stem'
     | 'stemRelu'
     | 'zeroInitResidual'
+    | 'initialWeights'
     | 'freezeStages'
     | 'projectorDim'
     | 'projectorDepth'
     | 'predictorHidden'
+    | 'predictorNorm'
     | 'objective'
     | 'emaRate'
     | 'seed'
   >,
 ): Network {
-  const { arch, width, stem, stemRelu, zeroInitResidual, freezeStages, seed } = config
-  const { projectorDim: dim, projectorDepth: depth, predictorHidden: hidden, objective, emaRate } = config
+  const { arch, width, stem, stemRelu, zeroInitResidual, initialWeights = 'he', freezeStages, seed } = config
+  const { projectorDim: dim, projectorDepth: depth, predictorHidden: hidden, predictorNorm: norm } = config
+  const { objective, emaRate } = config
   const backboneOf = (prefix: string): Backbone =>
-    resnet({ arch, width, stem, stemRelu, zeroInitResidual, freezeStages, seed, prefix })
+    resnet({ arch, width, stem, stemRelu, zeroInitResidual, initialWeights, freezeStages, seed, prefix })
   const pairOf = (prefix: string) => {
     const backbone = backboneOf(prefix)
     return { backbone, projector: projector({ features: backbone.features, dim, depth, seed, prefix }) }
@@ -63,7 +66,7 @@ export function buildNetwork(
   return {
     ...pairOf(''),
     ...(objectives[objective].needs === 'predictor' && {
-      predictor: predictor({ dim, hidden, seed }),
+      predictor: predictor({ dim, hidden, norm, seed }),
       target: pairOf('target.'),
     }),
     ...(emaRate !== undefined && { average: backboneOf('average.') }),

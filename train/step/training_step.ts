@@ -2,6 +2,7 @@
 import type { Variable } from '../../engine/index.js'
 import type { ObjectiveConfig, PretrainConfig } from '../config/config.js'
 import type { OnlineProbe } from '../readout/online.js'
+import type { StepOptimizer } from './optimizer.js'
 
 /** The options that a step depends on. */
 export type StepConfig = ObjectiveConfig &
@@ -27,6 +28,8 @@ export interface StepExtras {
   readonly lambda?: Variable
   /** A probe that the step trains; it does not influence the network. */
   readonly probe?: OnlineProbe
+  /** The optimiser, if two recorded steps share it; by default each step has its own. */
+  readonly optimizer?: StepOptimizer
 }
 
 /** The inputs of a step: one micro-batch after another, each view-major. */
