@@ -3,7 +3,7 @@ import type { Engine } from '../../engine/index.js'
 import type { PartialConfig } from '../../train/config/config.js'
 import type { Bound, Interval, Verdict } from '../report/intervals.js'
 import type { Reading } from '../runs/cached.js'
-import type { ReadoutSpec } from '../runs/runs.js'
+import type { ReadoutSpec } from '../runs/cached_runs.js'
 
 export const scales = ['tiny', 'small', 'full'] as const
 export type Scale = (typeof scales)[number]

@@ -2,7 +2,8 @@
 import type { Engine } from '../../engine/index.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config/config.js'
 import { counted } from '../../train/report/text.js'
-import { adaptersOf, keyOf, rowsOf, Runs, type RunRequest, type RunResult, type Splits } from '../runs/runs.js'
+import { adaptersOf, keyOf, type RunRequest, type RunResult } from '../runs/cached_runs.js'
+import { rowsOf, Runs, type Splits } from '../runs/runs.js'
 import { judge, seedList, seedsWithout, verdictOfAll } from './claims.js'
 import type { Analysis, Arm, ArmResult, Context, Experiment, JudgedClaim, Result, Scale, Setup } from './experiment.js'
 

@@ -1,7 +1,7 @@
 /** What each scale runs: the paper's protocol, or as much of it as one consumer GPU or a processor can run. */
 import type { PartialConfig } from '../../train/config/config.js'
 import { recipeNames } from '../../train/recipes/index.js'
-import type { ReadoutSpec } from '../runs/runs.js'
+import type { ReadoutSpec } from '../runs/cached_runs.js'
 import type { Dataset, Scale, Setup } from './experiment.js'
 
 /** Names of recipes leave out the data set: `bt-d256-v4-half`. */
@@ -78,25 +78,31 @@ const full: Record<Dataset, Omit<Protocol, 'changes' | 'projector' | 'projectorR
     target: 80,
   },
   stl10: {
-    summary: 'ResNet-50, the unlabelled images of STL-10 at 64 px, 100 epochs, batch 64: the paper’s protocol',
+    summary:
+      'ResNet-50, the unlabelled images of STL-10 at 64 px, 100 epochs, batch 400 (projector) and 100 (views): the paper’s protocol',
     views: ['bt-d256'],
-    baseline: 'bt-d256-v2',
+    baseline: 'bt-d8192-v2',
     viewsReadout: averaged,
   },
   imagenet100: {
     summary:
       'ResNet-18, ImageNet-100 at 128 px, 100 epochs, batch 2 × 256 (projector) and 2 × 128 (views): the paper’s protocol',
     views: ['bt-d512'],
-    baseline: 'bt-d512-v2',
+    baseline: 'bt-d8192-v2',
     viewsReadout: whole,
   },
 }
 
 /** The recipes that vary the projector width. */
 const projectorRecipes = (dataset: Dataset): string[] =>
-  recipeNames().flatMap((name) => new RegExp(`^${dataset}-([a-z]+-d\\d+)$`).exec(name)?.slice(1) ?? [])
+  recipeNames().flatMap((name) => new RegExp(`^${dataset}-((?:bt|vicreg)-d\\d+)$`).exec(name)?.slice(1) ?? [])
 
 export const protocolOf = ({ scale, dataset }: Pick<Setup, 'scale' | 'dataset'>): Protocol =>
   scale === 'full'
-    ? { ...full[dataset], changes: {}, projector: projectorRecipes(dataset), projectorReadout: whole }
+    ? {
+        ...full[dataset],
+        changes: { fidelity: 'research-code' },
+        projector: projectorRecipes(dataset),
+        projectorReadout: whole,
+      }
     : smaller[scale]

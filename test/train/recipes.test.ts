@@ -87,7 +87,9 @@ describe('recipes', () => {
     // Runs that vary the projector have larger batches than runs that vary the views; ImageNet-100 ran on two GPUs.
     const data = name.split('-')[0] as 'cifar10' | 'stl10' | 'imagenet100'
     const many = /-v\d/.test(name)
-    const batches = many ? { cifar10: 128, stl10: 100, imagenet100: 128 } : { cifar10: 512, stl10: 400, imagenet100: 256 }
+    const batches = many
+      ? { cifar10: 128, stl10: 100, imagenet100: 128 }
+      : { cifar10: 512, stl10: 400, imagenet100: 256 }
     const images = name === 'imagenet100-bt-d512-v8' ? 125 : batches[data]
     expect([config.batch, config.accumulate]).toEqual([images, name.startsWith('imagenet') ? 2 : 1])
     const size = `${config.accumulate > 1 ? '2 × ' : ''}${images}`

@@ -97,14 +97,16 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ['--objective <name>', `objective: ${objectiveNames.join(', ')} (barlow-twins)`, text],
     [
       '--lambda <weight>',
-      'Barlow Twins: weight of the orthogonality constraint (0.01); VICReg: weight of the invariance term (25)',
+      'Barlow Twins: weight of the orthogonality constraint (0.01); VICReg, FroSSL and EMP-SSL: weight of the invariance (25; 1; 200); MMCR: weight of the norm of the views (0); LeJEPA: weight of SIGReg (0.02)',
     ],
     ['--mu <weight>', 'vicreg-original: weight of the variance term (25)'],
     ['--beta <weight>', 'spectral: weight of the orthogonality constraint (0.5)'],
-    ['--temperature <t>', 'simclr: temperature of the softmax (0.1)'],
+    ['--distortion <e>', 'emp-ssl: distortion of the coding rate (0.2)'],
+    ['--slices <count>', 'lejepa: number of directions along which embeddings are compared with a normal one (256)'],
+    ['--temperature <t>', 'simclr and mv-infonce: temperature of the softmax (0.1; 0.5)'],
     ['--target-rate <rate>', 'byol: initial rate of the moving average of the target; rises to 1 (0.99)'],
     ['--target-schedule <shape>', 'byol: the rate rises to 1 (cosine) or stays (constant) (cosine)', text],
-    ['--predictor-hidden <width>', 'byol: width of the hidden layer of the predictor (as the projector)'],
+    ['--predictor-hidden <width>', 'byol and fastsiam: width of the hidden layer of the predictor (as the projector)'],
   ],
   'Optimisation:': [
     ['--optimizer <name>', 'optimizer: adam, adamw, sgd or lars (adam)', text],
@@ -161,7 +163,7 @@ const switches: Record<string, [string, string][]> = {
   'Objective:': [
     ['--adaptive-lambda', 'adjust λ to the eigenspectrum of the features after each epoch'],
     ['--no-symmetric', 'byol: predict in one direction only'],
-    ['--no-predictor-norm', 'byol: no batch-norm in the predictor'],
+    ['--no-predictor-norm', 'byol and fastsiam: no batch-norm in the predictor'],
   ],
   'Run:': [
     [

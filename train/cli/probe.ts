@@ -112,7 +112,10 @@ const command = withForce(
       'height and width at which the pictures of a folder are packed (as in the run, or 160)',
       number('--resolution'),
     )
-    .option('--resize <filter>', 'how the pictures of a folder are resized: lanczos, bilinear or whole (as in the run)'),
+    .option(
+      '--resize <filter>',
+      'how the pictures of a folder are resized: lanczos, bilinear or whole (as in the run)',
+    ),
   '--json or --save-head',
 )
 withAdapter(command)

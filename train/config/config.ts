@@ -76,7 +76,11 @@ const schema = z.strictObject({
   mu: z.number().min(0).optional(),
   /** Spectral loss: weight of the orthogonality constraint. */
   beta: z.number().min(0).optional(),
-  /** SimCLR: temperature of the softmax. */
+  /** EMP-SSL: distortion ε² of the coding rate. */
+  distortion: z.number().positive().optional(),
+  /** LeJEPA: number of directions along which embeddings are compared with a normal distribution. */
+  slices: whole(1).optional(),
+  /** SimCLR, MV-InfoNCE: temperature of the softmax. */
   temperature: z.number().positive().optional(),
   /** BYOL: both views predict each other. */
   symmetric: z.boolean().optional(),
@@ -212,7 +216,7 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
     ...defaults,
     ...own(defaultsOfData, data),
     ...(twoViews && { views: 2 }),
-    ...(fidelity && fidelityOptions(data, own(objectives, objective)?.needs === 'predictor')),
+    ...(fidelity && fidelityOptions(data, own(objectives, objective)?.needs === 'target')),
     ...given,
     augmentation: resolveAugmentation(data, partial.augmentation, fidelity),
   }
@@ -303,7 +307,7 @@ function resolveAugmentation(
 /** The objective and its parameters. */
 export type ObjectiveConfig = Pick<
   PretrainConfig,
-  'objective' | 'lambda' | 'mu' | 'beta' | 'temperature' | 'symmetric' | 'targetRate'
+  'objective' | 'lambda' | 'mu' | 'beta' | 'distortion' | 'slices' | 'temperature' | 'symmetric' | 'targetRate'
 >
 
 /** The parameters of a configuration's objective. */
@@ -320,7 +324,7 @@ function withDependents(config: PretrainConfig): PretrainConfig {
   for (const name of parameters)
     if (!objectives[objective].parameters.includes(name))
       throw new ConfigError(
-        `${quoted(name)} ${String(fields[name])}: \`objective\` ${objective} has no such parameter; it takes ${objectives[objective].parameters.map(quoted).join(' and ')}`,
+        `${quoted(name)} ${String(fields[name])}: \`objective\` ${objective} has no such parameter; it takes ${objectives[objective].parameters.map(quoted).join(' and ') || 'none'}`,
       )
   try {
     const given = Object.fromEntries(parameters.map((name) => [name, fields[name]]))
@@ -346,6 +350,10 @@ function withDependents(config: PretrainConfig): PretrainConfig {
 /** Options of objectives with a predictor that are no parameters of the loss. */
 const predictorFields = ['predictorHidden', 'predictorNorm', 'targetSchedule'] as const
 
+/** Whether an objective has the part of the network that an option is about. */
+const hasPart = (objective: PretrainConfig['objective'], name: (typeof predictorFields)[number]): boolean =>
+  name === 'targetSchedule' ? objectives[objective].needs === 'target' : objectives[objective].needs !== undefined
+
 /** Checks what must hold between options. */
 function consistent(config: PretrainConfig): PretrainConfig {
   const { viewChunk, views, bn, objective, augmentation, accumulate, warmupEpochs, epochs, adaptiveLambda } = config
@@ -359,8 +367,10 @@ function consistent(config: PretrainConfig): PretrainConfig {
   if (adaptiveLambda && !objectives[objective].changing)
     throw new ConfigError(`\`adaptiveLambda\`: \`objective\` ${objective} has no λ that can change; barlow-twins has`)
   for (const name of predictorFields)
-    if (config[name] !== undefined && objectives[objective].needs !== 'predictor')
-      throw new ConfigError(`${quoted(name)} ${config[name]}: \`objective\` ${objective} has no predictor; byol has`)
+    if (config[name] !== undefined && !hasPart(objective, name))
+      throw new ConfigError(
+        `${quoted(name)} ${config[name]}: \`objective\` ${objective} has no ${name === 'targetSchedule' ? 'target' : 'predictor'}; byol has`,
+      )
   if (freezeStages !== undefined && init === undefined)
     throw new ConfigError(`\`freezeStages\` ${freezeStages}: would keep random weights; give weights with \`init\``)
   if (warmupEpochs > epochs)
@@ -371,7 +381,7 @@ function consistent(config: PretrainConfig): PretrainConfig {
       `${chunk}: joint batch-norm needs all views at once; use per-view statistics with \`bn\` per-view`,
     )
   if (views % viewChunk) throw new ConfigError(`${chunk}: must divide the number of views, \`views\` ${views}`)
-  if (objectives[objective].needs === 'predictor')
+  if (objectives[objective].needs)
     throw new ConfigError(`${chunk}: \`objective\` ${objective} needs both views at once`)
   if (accumulate > 1)
     throw new ConfigError(

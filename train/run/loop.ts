@@ -122,7 +122,9 @@ async function step(
   await trainingStep.run({
     rows,
     rate: Float32Array.of(lr),
-    ...(hasTarget && { targetRate: Float32Array.of(targetRate(progress.step, length.steps, config.targetRate, config.targetSchedule)) }),
+    ...(hasTarget && {
+      targetRate: Float32Array.of(targetRate(progress.step, length.steps, config.targetRate, config.targetSchedule)),
+    }),
     ...(labels && { labels }),
   })
   progress.step++

@@ -289,13 +289,7 @@ async function train(
   let recorder: StepRecorder | undefined
   try {
     const extras = extrasOf(options, backbone)
-    trainingStep = await recordStep(
-      { ...options, lastStep: length.imagesOfLastStep },
-      feed,
-      network,
-      extras,
-      clock,
-    )
+    trainingStep = await recordStep({ ...options, lastStep: length.imagesOfLastStep }, feed, network, extras, clock)
     health = await HealthWatch.open({ engine, network, trainingStep, config, onMessage })
     const watch = health
     const { saved, progress } = await beginOrResume(options, network, trainingStep, latest)

@@ -32,11 +32,13 @@ export async function recordStep(
     onCompile?.(done, total)
   }
   const { onDevice } = feed
-  const trainingStep = await compileTrainingStep(engine, onDevice, network, config, extras, onProgress, lastStep).catch((error: unknown) => {
+  const trainingStep = await compileTrainingStep(engine, onDevice, network, config, extras, onProgress, lastStep).catch(
+    (error: unknown) => {
       // If the adapter is too small for the step, this error says what would fit.
-    refuseUnfit({ engine, side: dataset.height }, config)
-    throw error
-  })
+      refuseUnfit({ engine, side: dataset.height }, config)
+      throw error
+    },
+  )
   const { dispatches, peakBytes } = trainingStep
   onMessage?.(
     `recorded in ${clock.secondsElapsed.toFixed(1)} s: ${dispatches.toLocaleString('en')} dispatches of ${pipelines} kernels, ${mebibytes(peakBytes)} beside the weights`,

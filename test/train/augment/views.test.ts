@@ -10,7 +10,13 @@ import {
 } from '../../../train/augment/draw.js'
 import { Purpose, RandomStream } from '../../../engine/random.js'
 import { blurReach, recipes, type AugmentationRecipe } from '../../../train/augment/recipe.js'
-import { augmentCrops, augmentViews, deviceImages, type PackedImages, type ViewFormat } from '../../../train/augment/views.js'
+import {
+  augmentCrops,
+  augmentViews,
+  deviceImages,
+  type PackedImages,
+  type ViewFormat,
+} from '../../../train/augment/views.js'
 import { engine } from '../../support/engine.js'
 import { readJson } from '../../support/goldens.js'
 import { referenceView } from '../../support/reference_augment.js'
