@@ -27,6 +27,11 @@ fn stored(v: vec4f) -> vec4h {
 }
 @end */
 
+// v less whole turns: WGSL states the error of sin and cos from -pi to pi only.
+fn turned(v: vec4f) -> vec4f {
+  return fma(vec4f(-6.28318530718), round(v * 0.15915494309), v);
+}
+
 fn apply(v: vec4f) -> vec4f {
   switch (OPERATION) {
     case 1u: { return max(v, vec4f()); }
@@ -34,8 +39,8 @@ fn apply(v: vec4f) -> vec4f {
     case 3u: { return sqrt(v); }
     case 4u: { return exp(v); }
     case 5u: { return log(v); }
-    case 6u: { return sin(v); }
-    case 7u: { return cos(v); }
+    case 6u: { return sin(turned(v)); }
+    case 7u: { return cos(turned(v)); }
     default: { return fma(v, vec4f(params.a), vec4f(params.b)); }
   }
 }

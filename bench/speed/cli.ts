@@ -13,6 +13,7 @@ import { render, writeMeasurement, type Measurement } from './measurement.js'
 import { benchPeers } from './peers.js'
 import { benchPrecision } from './precision.js'
 import { benchReadout } from './readout.js'
+import { speedrun } from './speedrun.js'
 import { benchSteps } from './step.js'
 import { writeTrace } from './trace.js'
 
@@ -27,6 +28,7 @@ interface Options {
   lendRest?: boolean
   family?: Family
   dataDir?: string
+  minutes?: number
   adapter?: string
 }
 
@@ -47,6 +49,10 @@ const BENCHMARKS = {
     says: "registers, spills and inner loops of every pipeline, by a GPU's compiler; needs no GPU",
     takes: ['json', 'force', 'only', 'quick', 'family'],
   },
+  speedrun: {
+    says: 'CIFAR-10 in 15 minutes on this machine: each objective, then the best of them on the test images',
+    takes: ['out', 'only', 'minutes', 'dataDir'],
+  },
   trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds'] },
 } as const satisfies Record<string, { says: string; takes: readonly (keyof Options)[] }>
 
@@ -59,7 +65,10 @@ const command = withAdapter(
     .addArgument(new Argument('<benchmark>', 'what to measure').choices(names))
     .option('--json <file>', 'write everything measured to this file, and SVG plots beside it')
     .option('--plots <folder>', 'write the plots to this folder')
-    .option('--out <file>', 'trace: the file to write (trace.json)')
+    .option(
+      '--out <file>',
+      'trace: the file to write (trace.json); speedrun: the folder of its readings (runs/speedrun)',
+    )
     .option('--force', 'replace the file of --json or --out, and the plots beside it, if they exist')
     .option('--only <text>', 'only cases whose names contain this text')
     .option(
@@ -71,7 +80,11 @@ const command = withAdapter(
       '--lend-rest',
       'peers, on a CPU driver: the threads of the WebGPU peers sleep while they wait, as ours does',
     )
-    .option('--data-dir <folder>', 'precision: CIFAR-10 in its official format (default: fetched into the cache)')
+    .option('--minutes <count>', 'speedrun: minutes of a run (15)', wholeNumber('--minutes', 1))
+    .option(
+      '--data-dir <folder>',
+      'precision and speedrun: CIFAR-10 in its official format (default: fetched into the cache)',
+    )
     .addOption(new Option('--family <name>', 'isa: the AMD GPU to compile for (navi31)').choices(families))
     .option('--quick', 'fewer cases and rounds: 3 to 5 minutes on a CPU driver')
     .addHelpText(
@@ -100,13 +113,27 @@ await runCommand(async () => {
   const onlyInClones = { peers: 'peers/pytorch.py', isa: 'isa/null_gpu.c' } as Partial<Record<Name, string>>
   if (onlyInClones[name] && !existsSync(new URL(onlyInClones[name], import.meta.url)))
     throw new ConfigError(`${name}: needs files and packages that only a clone of the repository has: run it there`)
-  const { json, plots, out = 'trace.json', force, only, quick = false, lendRest = false, dataDir, adapter } = options
+  const {
+    json,
+    plots,
+    out = name === 'speedrun' ? 'runs/speedrun' : 'trace.json',
+    force,
+    only,
+    quick = false,
+    lendRest = false,
+    dataDir,
+    adapter,
+  } = options
   if (name === 'trace') await checkFile('--out', out, force)
   else if (json !== undefined) await checkFile('--json', json, force)
   const onMessage = (line: string): void => console.error(line)
   if (name === 'isa') {
     const measured = await benchIsa({ family: options.family ?? 'navi31', only, quick, onMessage })
     return publish(measured)
+  }
+  if (name === 'speedrun') {
+    console.log(await speedrun({ out, only, minutes: options.minutes, dataDir, adapter, onMessage }))
+    return
   }
   const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
   const engine = await openWithNote(adapter)
@@ -124,7 +151,7 @@ await runCommand(async () => {
     for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
   }
 
-  function measure(name: Exclude<Name, 'trace' | 'isa'>): Promise<Measurement> {
+  function measure(name: Exclude<Name, 'trace' | 'isa' | 'speedrun'>): Promise<Measurement> {
     if (name === 'kernels') return benchKernels({ engine, ...shared })
     if (name === 'losses') return benchLosses({ engine, ...shared })
     if (name === 'readout') return benchReadout({ engine, ...shared })

@@ -76,7 +76,7 @@ export const sqrt = (x: Value): Value => applyUnary(x, 'sqrt')
 export const exp = (x: Value): Value => applyUnary(x, 'exp')
 /** ln x, elementwise. */
 export const log = (x: Value): Value => applyUnary(x, 'log')
-/** sin x, elementwise; WGSL promises an absolute error of at most 2^-11 for |x| ≤ π, and drivers are far closer. */
+/** sin x, elementwise. WGSL allows an absolute error of 2⁻¹¹; drivers are closer. */
 export const sin = (x: Value): Value => applyUnary(x, 'sin')
 /** cos x, elementwise, with the error of `sin`. */
 export const cos = (x: Value): Value => applyUnary(x, 'cos')

@@ -11,6 +11,7 @@ import { datasetLoader, datasetNames, loadDataset } from '../node/data/index.js'
 import { checkFile, writeAtomically } from '../node/files.js'
 import { readBackbone, readWeights } from '../node/weights.js'
 import { estimateFineTuneSeconds, estimateReadoutSeconds, estimateStatisticsSeconds } from '../readout/estimate.js'
+import { readCorrupted } from '../readout/corrupted.js'
 import { estimateStatistics, typicalStatistics } from '../readout/features.js'
 import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
 import type { LinearProbe } from '../readout/linear_probe.js'
@@ -35,7 +36,7 @@ import {
 import { commandLine } from './ending.js'
 import { extensionOf } from './extension.js'
 import { beginPhase, phaseReporter } from './phases.js'
-import { accuracyTable, diagnosticsTable, type Figures, type Row } from './probe_table.js'
+import { accuracyTable, corruptedTable, diagnosticsTable, type Figures, type Row } from './probe_table.js'
 import { configOfWeights } from './weights_config.js'
 
 interface Options {
@@ -49,6 +50,7 @@ interface Options {
   perClass?: number
   probeBatch?: number
   targetViews?: true
+  corrupted?: number
   fineTune?: true
   average?: true
   json?: string
@@ -97,6 +99,11 @@ const command = withForce(
       '--target-views',
       'with --data: views at the size and with the normalisation of that data set, as the research code transfers',
     )
+    .option(
+      '--corrupted <severity>',
+      'also read the linear probe on corrupted test images, with a severity from 1 to 5',
+      wholeNumber('--corrupted', 1),
+    )
     .option('--fine-tune', 'also train the backbone with a classifier, and read it out with one clean view')
     .option('--no-untrained', 'do not read out the untrained network')
     .option('--average', 'read the moving average of the weights, which runs with --ema-rate keep')
@@ -124,7 +131,9 @@ withAdapter(command)
 const LABELS_SEED = 1
 const KS = [20, 200]
 
-function checkOptions({ labels, perClass }: Options): void {
+function checkOptions({ labels, perClass, corrupted }: Options): void {
+  if (corrupted !== undefined && corrupted > 5)
+    throw new ConfigError(`--corrupted ${corrupted}: must be a whole number from 1 to 5`)
   if (!(labels > 0 && labels <= 1)) throw new ConfigError(`--labels ${labels}: must be more than 0 and at most 1`)
   if (perClass !== undefined && labels < 1)
     throw new ConfigError(`--per-class ${perClass}: already chooses the labelled images; leave --labels out`)
@@ -247,8 +256,12 @@ class Probe {
     const { objective } = config
     const { recipe } = this.how
     const diagnostics = await diagnose(engine, backbone, test, { recipe, seed: 1, objective })
+    const severity = this.options.corrupted
+    const corrupted =
+      severity !== undefined &&
+      (await readCorrupted(engine, backbone, test, this.probes.get(backbone)!, { recipe, severity }))
     const tuned = this.options.fineTune && (await this.fineTune(backbone, name))
-    return { ...figures, knn20, knn200, diagnostics, ...(tuned && { tuned }) }
+    return { ...figures, knn20, knn200, diagnostics, ...(corrupted && { corrupted }), ...(tuned && { tuned }) }
   }
 
   private async fineTune(backbone: Backbone, name: string): Promise<Accuracies> {
@@ -379,6 +392,7 @@ await runCommand(async () => {
   const rows = await readRows(probe, backbone, subject, options)
   const print = (text: string): void => sayOn(process.stdout, text)
   print(accuracyTable(rows))
+  if (options.corrupted !== undefined) print(`\n${corruptedTable(rows, options.corrupted)}`)
   for (const line of caveats(images, options, subject)) print(line)
   print(`\n${diagnosticsTable(rows, backbone.features)}`)
   if (options.saveHead) await writeAtomically(options.saveHead, encodeHead(probe.probes.get(backbone)!, images.train))

@@ -6,13 +6,13 @@ import {
   l2NormalizeRows,
   mean,
   multiply,
-  polarFactor,
   reshape,
   scale,
   stopGradient,
   sum,
   type Value,
 } from '../../engine/index.js'
+import { polarFactor } from './polar.js'
 import { byView, type LossParts } from './views.js'
 
 /**

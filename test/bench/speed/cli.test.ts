@@ -10,7 +10,7 @@ const bench = (...args: string[]) =>
 
 test('--help lists all benchmarks', async () => {
   const { stdout } = await bench('--help')
-  for (const name of ['peers', 'kernels', 'step', 'losses', 'readout', 'precision', 'trace'])
+  for (const name of ['peers', 'kernels', 'step', 'losses', 'readout', 'precision', 'speedrun', 'trace'])
     expect(stdout).toMatch(new RegExp(`^  ${name} +\\S`, 'm'))
 })
 

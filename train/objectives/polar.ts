@@ -1,9 +1,5 @@
 /** The orthogonal polar factor of matrices, by products alone. */
-import type { Value } from '../value.js'
-import { add, affine, divide, scale, sqrt, square } from './elementwise.js'
-import { reshape } from './layout.js'
-import { matmul } from './matmul.js'
-import { sum } from './reduce.js'
+import { add, affine, divide, matmul, reshape, scale, sqrt, square, sum, type Value } from '../../engine/index.js'
 
 /** x ← a x + b x (xᵀx) + c x (xᵀx)²: multiplies small singular values by 3.44 (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/). */
 const FAST = { steps: 8, a: 3.4445, b: -4.775, c: 2.0315 }
