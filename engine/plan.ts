@@ -22,6 +22,8 @@ export interface Target {
   readonly subgroupMatrix: boolean
   /** The smallest and the largest number of lanes of a subgroup; zeros without subgroups. */
   readonly subgroupSize: readonly [min: number, max: number]
+  /** Whether a kernel may ask for a number of lanes between the two. */
+  readonly subgroupSizeControl: boolean
   readonly maxInvocations: number
   readonly maxWorkgroupBytes: number
 }

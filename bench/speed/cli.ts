@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { Argument, Command, Option } from 'commander'
 import { openWithNote, parseOptions, runCommand, wholeNumber, withAdapter } from '../../train/cli/common.js'
 import { ConfigError } from '../../train/config/config.js'
+import { tuneByMeasurement } from '../../engine/node/index.js'
 import { checkFile } from '../../train/node/files.js'
 import { originOf } from '../report/origin.js'
 import { families, type Family } from './isa/compiler.js'
@@ -24,6 +25,7 @@ interface Options {
   force?: true
   only?: string
   rounds?: number
+  tune?: true
   quick?: boolean
   lendRest?: boolean
   family?: Family
@@ -32,28 +34,28 @@ interface Options {
   adapter?: string
 }
 
-const MEASURE = ['json', 'plots', 'force', 'only', 'rounds', 'quick'] as const satisfies (keyof Options)[]
+const MEASURE = ['json', 'plots', 'force', 'only', 'rounds', 'quick', 'tune'] as const satisfies (keyof Options)[]
 
 /** What each benchmark measures, and the options it takes beside --adapter. */
 const BENCHMARKS = {
   peers: {
-    says: 'the same work on this engine, tfjs, jax-js and PyTorch, after their results agree',
+    says: 'the same work on this engine, tfjs, jax-js and PyTorch',
     takes: [...MEASURE, 'lendRest'],
   },
-  kernels: { says: "each kernel relative to the adapter's ceilings, measured in the same run", takes: MEASURE },
-  step: { says: 'whole steps: images/s, time by kernel, memory, seconds to the first step', takes: MEASURE },
+  kernels: { says: "each kernel relative to the adapter's ceilings", takes: MEASURE },
+  step: { says: 'whole steps: images/s, time by kernel, memory, first step', takes: MEASURE },
   losses: { says: 'each objective by number of views and projector width', takes: MEASURE },
   readout: { says: "the paper's linear probe and kNN at the size of CIFAR-10", takes: MEASURE },
   precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'force', 'quick', 'dataDir'] },
   isa: {
-    says: "registers, spills and inner loops of every pipeline, by a GPU's compiler; needs no GPU",
+    says: "every pipeline as a GPU's compiler sees it; needs no GPU",
     takes: ['json', 'force', 'only', 'quick', 'family'],
   },
   speedrun: {
     says: 'CIFAR-10 in 15 minutes on this machine: each objective, then the best of them on the test images',
     takes: ['out', 'only', 'minutes', 'dataDir'],
   },
-  trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds'] },
+  trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds', 'tune'] },
 } as const satisfies Record<string, { says: string; takes: readonly (keyof Options)[] }>
 
 type Name = keyof typeof BENCHMARKS
@@ -86,6 +88,7 @@ const command = withAdapter(
       'precision and speedrun: CIFAR-10 in its official format (default: fetched into the cache)',
     )
     .addOption(new Option('--family <name>', 'isa: the AMD GPU to compile for (navi31)').choices(families))
+    .option('--tune', 'measure the variants of each product first, as pretraining does; the JSON file holds the table')
     .option('--quick', 'fewer cases and rounds: 3 to 5 minutes on a CPU driver')
     .addHelpText(
       'after',
@@ -129,7 +132,9 @@ await runCommand(async () => {
   const onMessage = (line: string): void => console.error(line)
   if (name === 'isa') {
     const measured = await benchIsa({ family: options.family ?? 'navi31', only, quick, onMessage })
-    return publish(measured)
+    console.log(render(measured))
+    for (const path of await writeMeasurement(measured, { json, plots })) console.error(`wrote ${path}`)
+    return
   }
   if (name === 'speedrun') {
     console.log(await speedrun({ out, only, minutes: options.minutes, dataDir, adapter, onMessage }))
@@ -138,6 +143,7 @@ await runCommand(async () => {
   const rounds = options.rounds ?? (quick || name === 'readout' ? 3 : 9)
   const engine = await openWithNote(adapter)
   const origin = originOf(engine, name === 'precision' ? undefined : rounds)
+  if (options.tune) tuneByMeasurement(engine)
   const shared = { origin, rounds, quick, only, onMessage }
 
   if (name === 'trace') {
@@ -146,7 +152,11 @@ await runCommand(async () => {
   }
   await publish(await measure(name))
 
-  async function publish(measurement: Measurement): Promise<void> {
+  async function publish(measured: Measurement): Promise<void> {
+    // Another process may have measured: the table is read again.
+    if (options.tune) tuneByMeasurement(engine)
+    const variants = options.tune && { variants: Object.fromEntries(engine.variants) }
+    const measurement = { ...measured, results: { ...measured.results, ...variants } }
     console.log(render(measurement))
     for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
   }
@@ -160,6 +170,6 @@ await runCommand(async () => {
     // The peers' processes have their own devices and need the whole machine.
     const { adapterClass, f16 } = engine.target
     engine.close()
-    return benchPeers({ ...shared, adapterClass, f16, lendRest })
+    return benchPeers({ ...shared, adapterClass, f16, lendRest, tune: options.tune ?? false })
   }
 })

@@ -6,6 +6,7 @@ import { markdownTable } from '../../train/report/text.js'
 import { figure, mebibytes, milliseconds } from '../report/text.js'
 import type { Measurement, MeasureOptions } from './measurement.js'
 import { LEND_REST } from './peers/browser.js'
+import { TUNE } from './peers/ours.js'
 import { contests, nameOf, PEERS } from './peers/cases.js'
 import { measureCase, OURS, type CaseResult, type Entry, type Peers } from './peers/contest.js'
 import type { Hello } from './peers/peer.js'
@@ -19,6 +20,8 @@ export interface PeersOptions extends Omit<MeasureOptions, 'engine'> {
   f16: boolean
   /** On a CPU driver: the threads of the WebGPU peers sleep while they wait, as this engine's thread does. */
   lendRest: boolean
+  /** Our process measures the variants of each product first. */
+  tune: boolean
 }
 
 /** Measures every case on every peer. */
@@ -28,7 +31,7 @@ export async function benchPeers(options: PeersOptions): Promise<Measurement> {
   const processes = new Map<string, PeerProcess>()
   const absent = new Map<string, string>()
   try {
-    const hellos = await startPeers(processes, absent, lendRest)
+    const hellos = await startPeers(processes, absent, lendRest, options.tune)
     for (const { name, version, device } of hellos) onMessage(`${name} ${version} on ${device}`)
     for (const [name, reason] of absent) onMessage(`${name} is not measured: ${reason}`)
     const peers: Peers = { processes, absent }
@@ -63,10 +66,11 @@ async function startPeers(
   processes: Map<string, PeerProcess>,
   absent: Map<string, string>,
   lendRest: boolean,
+  tune: boolean,
 ): Promise<Hello[]> {
   const args = lendRest ? [LEND_REST] : []
   const starts: [string, Start | undefined][] = [
-    [OURS, nodePeer('ours.ts')],
+    [OURS, nodePeer('ours.ts', tune ? [TUNE] : [])],
     ['tfjs', nodePeer('tfjs.ts', args)],
     ['jax-js', nodePeer('jax_js.ts', args)],
     ['torch', torchPeer()],
