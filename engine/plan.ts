@@ -64,6 +64,8 @@ export interface Storage {
   readonly data?: TypedArray
   /** Set when this storage becomes a part of a larger one. */
   within?: Slice
+  /** Set where this storage is larger than a buffer may be: the equal parts, one behind another, that hold its bytes. */
+  readonly parts?: readonly Storage[]
 }
 
 /** A byte range of a storage. */
