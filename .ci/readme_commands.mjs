@@ -111,8 +111,13 @@ for (const line of commands) {
   if (!line.includes(text) || reduced[key] === null) continue
   const placed = args.map((arg) => (/^runs(\/|$)|\.(json|yaml)$/.test(arg) ? join(work, arg) : arg))
   console.log(`README: ${line}`)
+  // No cluster is here: its script is printed. Its runs are not those of the commands before.
+  const onCluster = args.includes('slurm')
+  const own = onCluster
+    ? [...(args.includes('--dry-run') ? [] : ['--dry-run']), '--out', join(work, 'cluster')]
+    : reduced[key]
   const serves = ['watch', 'web'].includes(name) && !args.includes('--build')
-  const code = await run(name, [...placed, ...reduced[key]], serves ? 5000 : 0)
+  const code = await run(name, [...placed, ...own], serves ? 5000 : 0)
   if (code !== 0) throw new Error(`${line}: exit code ${code}`)
 }
 const unused = Object.keys(reduced).filter((key) => !used.has(key))
