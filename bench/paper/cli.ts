@@ -2,6 +2,7 @@
 import { markdownTable } from '../../train/report/text.js'
 import { join } from 'node:path'
 import { Argument, Command, Option } from 'commander'
+import { tuneByMeasurement } from '../../engine/node/index.js'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
 import { abortOnSignal } from '../../train/cli/interrupt.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
@@ -21,6 +22,7 @@ interface Options {
   dataDir?: string
   out?: string
   cache?: string
+  tune?: true
   adapter?: string
 }
 
@@ -47,6 +49,7 @@ const command = withAdapter(
       '--out <folder>',
       'folder for results, plots and report.html (runs/paper-SCALE; other data sets: runs/paper-SCALE-DATASET)',
     )
+    .option('--tune', 'measure the variants of each product first; each run keeps the table')
     .option('--cache <folder>', 'folder for the cached runs (runs/ in the default folder of --out)'),
 )
 
@@ -71,6 +74,7 @@ await runCommand(async () => {
   const { out = folder, cache = join(folder, 'runs') } = options
   await checkFolder('--out', out)
   const engine = await openWithNote(options.adapter)
+  if (options.tune) tuneByMeasurement(engine)
   const signal = abortOnSignal()
   const progress = progressOf()
   await stoppedCleanly(signal, async () => {
