@@ -18,7 +18,17 @@ import {
   type ChosenWeights,
   type WeightsOptions,
 } from './chosen_weights.js'
-import { number, openWithNote, parseOptions, runCommand, sayOn, wholeNumber, withAdapter, withForce } from './common.js'
+import {
+  number,
+  openWithNote,
+  parseOptions,
+  runCommand,
+  say,
+  sayOn,
+  wholeNumber,
+  withAdapter,
+  withForce,
+} from './common.js'
 import { firstOfMachineFirst, withRanks } from './ranks.js'
 import { isRoot } from '../ranks/together.js'
 import { extensionOf } from './extension.js'
@@ -50,7 +60,7 @@ const command = withForce(
     )
     .option(
       '--resize <filter>',
-      'how the pictures of a folder are resized: lanczos or bilinear (as in the run, or lanczos)',
+      'how the pictures of a folder are resized: lanczos, bilinear or whole (as in the run, or lanczos)',
     )
     .addOption(
       new Option('--split <name>', 'split to read (test, or train where there is no test)').choices([
@@ -91,7 +101,7 @@ function checkFeatures(features: Float32Array, width: number, { file, out }: { f
       `${images} the same features: ${file} holds a collapsed network, or the images are equal; ${out} is not written`,
     )
   if (varied < ALMOST_EQUAL)
-    console.error(
+    say(
       `${images} almost the same features (only ${varied.toPrecision(1)} of their mean square varies): ${file} may hold a collapsed network`,
     )
 }
@@ -120,7 +130,7 @@ await runCommand(() =>
     const backbone = resnet({ arch, width, stem, stemRelu })
     importStateDict(engine, backbone.dict, loaded.tensors, loaded.file)
     const unusual = unusualWeights(backbone.dict, { tensors: loaded.tensors, source: loaded.file })
-    if (unusual) console.error(unusual)
+    if (unusual) say(unusual)
     const count = Math.min(limit ?? dataset.count, dataset.count)
     const phase = beginPhase('features')
     const features = await extractFeatures(engine, backbone, dataset, {

@@ -30,7 +30,7 @@ export const LEARNING_RATE = 1e-3
 export const WEIGHT_DECAY = 1e-6
 export const LABEL_SMOOTHING = 0.1
 export const EPOCHS = 200
-const BATCH = 512
+export const PROBE_BATCH = 512
 
 export interface LinearProbeOptions {
   classes: number
@@ -39,6 +39,8 @@ export interface LinearProbeOptions {
   epochs?: number
   /** The ranks that share the seeds; all of them get all probes. */
   collective?: Collective
+  /** Rows per step, 512 by default. */
+  batch?: number
   /** Called after each epoch. */
   onEpoch?(done: number, total: number): void
 }
@@ -89,10 +91,10 @@ async function trainProbes(
   engine: Engine,
   train: LabelledFeatures,
   width: number,
-  { classes, seeds, epochs = EPOCHS, onEpoch }: LinearProbeOptions,
+  { classes, seeds, epochs = EPOCHS, batch: wanted = PROBE_BATCH, onEpoch }: LinearProbeOptions,
 ): Promise<Float32Array> {
   const count = train.labels.length
-  const batch = Math.min(BATCH, count)
+  const batch = Math.min(wanted, count)
   const table = withOnes(train.features, count, width)
   const trainer = await buildTrainer(engine, { table, count, width, classes, seeds, batch })
   try {

@@ -57,7 +57,7 @@ export interface LoopResult {
 /** Trains from where a run stands to its end, or until it should stop, and saves it then. */
 export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
   const { engine, config, indices, length, feed, progress, clock, recorder, collective } = run
-  const { imagesPerStep: perStep, stepsPerEpoch, steps } = length
+  const { imagesPerStep: perStep, stepsPerEpoch, steps, imagesOfLastStep: last } = length
   const begun = clock.now()
   const first = progress.step
   let waitedMs = 0
@@ -70,7 +70,7 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
   if (isRead(run) && (await fromRoot(collective, () => run.readings.areMissing(progress))))
     await between(run, () => run.readings.atCheckpoint(progress, clock.secondsHere))
   let stopped: LoopResult['stopped'] = 'done'
-  const order = batchesOf(indices, { seed: config.seed, perStep, steps }, progress)
+  const order = batchesOf(indices, { seed: config.seed, perStep, last, steps }, progress)
   for await (const { images, waitMs } of feed.batches(collective ? sharesOf(order, config, collective) : order)) {
     waitedMs += waitMs
     clock.stepSubmitted()
@@ -131,12 +131,14 @@ async function step(
   const { epoch } = progress
   const lr = learningRate(progress.step, scheduleOf(config, length))
   const own = configOfRank(config, collective?.size)
-  const rows = feed.place(viewRows(dataset, own, images, epoch))
+  const rows = feed.place(viewRows(dataset, own, images, epoch), images)
   const labels = hasProbe ? rowLabels(dataset, own, images) : undefined
   await trainingStep.run({
     rows,
     rate: Float32Array.of(lr),
-    ...(hasTarget && { targetRate: Float32Array.of(targetRate(progress.step, length.steps, config.targetRate)) }),
+    ...(hasTarget && {
+      targetRate: Float32Array.of(targetRate(progress.step, length.steps, config.targetRate, config.targetSchedule)),
+    }),
     ...(labels && { labels }),
   })
   progress.step++

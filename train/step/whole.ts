@@ -38,7 +38,7 @@ export function describeStep(
   const across = normalisesAcross(config, extras)
   const { features, ...embeddings } = forward(images, network, config, rows, { views, updates, across })
   const own = lossOf(embeddings, config, extras)
-  const { parameters, seed, state, apply } = stepOptimizer(network, config)
+  const { parameters, seed, state, apply } = extras.optimizer ?? stepOptimizer(network, config)
   const found = { gradients: gradients(own.loss, parameters, shareOfSeed(config, extras, seed)), ...own, updates }
   const { loss, parts, ...shared } = sharedStep(found, config, extras)
   const applied = apply(shared.gradients, input('rate', [1]))

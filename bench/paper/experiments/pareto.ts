@@ -4,7 +4,7 @@ import { scatter } from '../../report/charts.js'
 import { meanAndSpread } from '../../report/text.js'
 import { keyOf, nameOfReadout } from '../../runs/cached_runs.js'
 import { viewsRead } from '../arm_results.js'
-import { baselineArm, fidelityArms, fractionArms, projectorArms, viewsArms } from '../arms.js'
+import { baselineArm, fidelityRuns, fractionArms, projectorArms, viewsArms } from '../arms.js'
 import { compare, paperCifar } from '../comparison.js'
 import type { Analysis, Arm, ArmResult, Context, Experiment, Setup, Table } from '../experiment.js'
 import { protocolOf } from '../scales.js'
@@ -38,7 +38,7 @@ function otherArms(setup: Setup): Arm[] {
   const keyOfArm = ({ config }: Arm): string => keyOf(resolveConfig(config))
   const readout = nameOfReadout(protocolOf(setup).viewsReadout)
   const seen = new Set(ownArms(setup).map(keyOfArm))
-  return [baselineArm(setup), ...projectorArms(setup), ...fidelityArms(setup)].filter((arm) => {
+  return [baselineArm(setup), ...projectorArms(setup), ...fidelityRuns(setup)].filter((arm) => {
     const key = keyOfArm(arm)
     if (nameOfReadout(arm.readout) !== readout || seen.has(key)) return false
     seen.add(key)
