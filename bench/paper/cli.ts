@@ -5,8 +5,8 @@ import { Argument, Command, Option } from 'commander'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
 import { abortOnSignal } from '../../train/cli/interrupt.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
+import { KeptReadings } from '../runs/kept.js'
 import { progressOf, stoppedCleanly } from '../runs/progress.js'
-
 import { namedSplits } from '../runs/runs.js'
 import { boundText, intervalText } from './claims.js'
 import { datasets, scales, type Dataset, type Result, type Scale, type Setup } from './experiment.js'
@@ -21,6 +21,8 @@ interface Options {
   dataDir?: string
   out?: string
   cache?: string
+  readings?: string
+  soFar?: boolean
   adapter?: string
 }
 
@@ -47,7 +49,13 @@ const command = withAdapter(
       '--out <folder>',
       'folder for results, plots and report.html (runs/paper-SCALE; other data sets: runs/paper-SCALE-DATASET)',
     )
-    .option('--cache <folder>', 'folder for the cached runs (runs/ in the default folder of --out)'),
+    .option('--cache <folder>', 'folder for the cached runs (runs/ in the default folder of --out)')
+    .option(
+      '--readings <file>',
+      'file with the readings of finished runs, which are not made again; new readings are added to it, so that another ' +
+        'machine can go on',
+    )
+    .option('--so-far', 'make no runs: write the results of the experiments whose runs are all there'),
 )
 
 function summary(result: Result): string {
@@ -68,8 +76,9 @@ await runCommand(async () => {
   const setup: Setup = { scale, dataset, dataDir }
   const chosen = experimentsFor(wanted, setup)
   const folder = join('runs', ['paper', scale, ...(dataset === 'cifar10' ? [] : [dataset])].join('-'))
-  const { out = folder, cache = join(folder, 'runs') } = options
+  const { out = folder, cache = join(folder, 'runs'), readings, soFar } = options
   await checkFolder('--out', out)
+  const kept = readings === undefined ? undefined : await KeptReadings.open(readings)
   const engine = await openWithNote(options.adapter)
   const signal = abortOnSignal()
   const progress = progressOf()
@@ -80,6 +89,8 @@ await runCommand(async () => {
         ...setup,
         engine,
         cache,
+        kept,
+        soFar,
         splits: namedSplits(),
         signal,
         onProgress: (label, what, done, total) => progress.within(label, what, done, total),

@@ -91,8 +91,11 @@ export interface Context extends Setup {
   seeds: number[]
   /** Trains and reads out, or takes the readings from the cache. */
   runs(arms: readonly Arm[]): Promise<ArmResult[]>
-  /** The readings of these arms that are in the cache; runs nothing. */
-  cached(arms: readonly Arm[]): Promise<ArmResult[]>
+  /**
+   * As `runs`, with seconds that compare. Where the scale says so, the seconds of a checkpoint are its steps times the
+   * seconds of a step, which are measured for all arms of a seed in turn on one machine.
+   */
+  timedRuns(arms: readonly Arm[]): Promise<ArmResult[]>
   onProgress(what: string, done: number, total: number): void
   signal: AbortSignal
 }

@@ -26,6 +26,7 @@ import { checkpointPath, isResumable, readSummary, stepOf } from '../../train/ru
 import { runLength } from '../../train/run/schedule.js'
 import { readout } from '../../train/readout/readout.js'
 import { CachedFigures, writeFigures, type Reading } from './cached.js'
+import { outcomeOptions, type KeptReadings } from './kept.js'
 
 /** How a frozen backbone is read out. Figures of different readouts do not compare. */
 export interface ReadoutSpec {
@@ -67,12 +68,9 @@ export class Interrupted extends Error {
 
 const FAILED = 'failed.json'
 
-/** Options that do not change the outcome of a run. */
-const WITHOUT_EFFECT = new Set<string>(['dataDir', 'stream', 'checkpointMinutes'])
-
 /** The name of a run's folder: a hash of all options that its outcome depends on. */
 export function keyOf(config: PretrainConfig): string {
-  const seen = Object.fromEntries(Object.entries(config).filter(([name]) => !WITHOUT_EFFECT.has(name)))
+  const seen = outcomeOptions(config)
   // For a folder data set the path identifies the data, so it is part of the key.
   if (config.data === 'folder' && config.dataDir !== undefined) seen.dataDir = resolve(config.dataDir)
   return createHash('sha256').update(canonicalJson(seen)).digest('hex').slice(0, 16)
@@ -129,6 +127,8 @@ export interface RunsOptions {
   /** Folder of the runs. */
   root: string
   splits(config: PretrainConfig): Promise<Splits>
+  /** Readings of runs that were made elsewhere; those made here are added. */
+  kept?: KeptReadings
   signal?: AbortSignal
   /** Progress within a run: first its steps, then its readouts. */
   onProgress?(what: string, done: number, total: number): void
@@ -154,6 +154,8 @@ export class Runs {
   /** The cached readings or the failure of a run; undefined if there is anything left to do. */
   async found({ config, readout, curve }: RunRequest): Promise<RunResult | undefined> {
     const folder = this.folderOf(config)
+    const kept = keptIn(this.options, config)?.run(keptAs({ config, readout, curve }))
+    if (kept) return { folder, ...kept }
     const failure = await this.cached.failure(join(folder, FAILED))
     if (failure) return { folder, ...failure }
     if (!(await this.isTrained(folder))) return undefined
@@ -174,8 +176,14 @@ export class Runs {
    * @throws Interrupted if the signal stopped it; EngineError in one line if the device is lost
    */
   async run(request: RunRequest): Promise<RunResult> {
-    const before = await this.found(request)
-    if (before) return before
+    const result = (await this.found(request)) ?? (await this.makeAlone(request))
+    // A failure that is not cached may be temporary.
+    if (!('error' in result) || (await this.isDone(request)))
+      await keptIn(this.options, request.config)?.addRun(keptAs(request), result)
+    return result
+  }
+
+  private async makeAlone(request: RunRequest): Promise<RunResult> {
     const { signal, onMessage: onWait } = this.options
     const folder = this.folderOf(request.config)
     // Another process may be making the same run.
@@ -291,6 +299,12 @@ export class Runs {
     return { top1: linear.top1, top5: linear.top5, ...(knn20 && { knn20: knn20.top1 }), testCount }
   }
 }
+
+/** The images of a folder are known only on their own machine. */
+const keptIn = ({ kept }: RunsOptions, { data }: PretrainConfig): KeptReadings | undefined =>
+  data === 'folder' ? undefined : kept
+
+const keptAs = ({ config, readout, curve = false }: RunRequest) => ({ config, readout: nameOfReadout(readout), curve })
 
 const readingFile = (folder: string, spec: ReadoutSpec, checkpoint: string): string =>
   join(folder, 'readings', nameOfReadout(spec), `${checkpoint}.json`)

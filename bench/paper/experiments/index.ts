@@ -1,4 +1,4 @@
-/** All experiments. `pareto` is the last, because it uses the runs of the others. */
+/** All experiments, those first whose claims need the fewest further runs. */
 import { ConfigError } from '../../../train/config/config.js'
 import type { Experiment, Setup } from '../experiment.js'
 import { dynamics } from './dynamics.js'
@@ -9,7 +9,7 @@ import { projector } from './projector.js'
 import { timeTo } from './time_to.js'
 import { views } from './views.js'
 
-export const experiments: readonly Experiment[] = [dynamics, views, timeTo, fraction, projector, fidelity, pareto]
+export const experiments: readonly Experiment[] = [dynamics, views, timeTo, fidelity, projector, pareto, fraction]
 
 /**
  * The experiments with a name, as far as the paper has runs for the setup.
