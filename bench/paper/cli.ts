@@ -33,7 +33,7 @@ const command = withAdapter(
       'Run an experiment of the paper and compare its claims with our results. Runs are cached: finished runs are ' +
         'never repeated, interrupted runs continue.',
     )
-    .addArgument(new Argument('<experiment>', 'which experiment').choices([...names, 'all']))
+    .addArgument(new Argument('<experiment>', 'which experiment').choices([...names, 'kernel', 'all']))
     .addOption(
       new Option('--scale <scale>', 'tiny: for a processor; small: for one consumer GPU; full: the paper’s protocol')
         .choices(scales)

@@ -1,9 +1,10 @@
 /** What an experiment of the paper is: stated in advance, run, and compared with the paper. */
 import type { Engine } from '../../engine/index.js'
 import type { PartialConfig } from '../../train/config/config.js'
+import type { ImageDataset } from '../../train/data/dataset.js'
 import type { Bound, Interval, Verdict } from '../report/intervals.js'
 import type { Reading } from '../runs/cached.js'
-import type { ReadoutSpec } from '../runs/runs.js'
+import type { ReadoutSpec } from '../runs/cached_runs.js'
 
 export const scales = ['tiny', 'small', 'full'] as const
 export type Scale = (typeof scales)[number]
@@ -96,6 +97,10 @@ export interface Context extends Setup {
    * seconds of a step, which are measured for all arms of a seed in turn on one machine.
    */
   timedRuns(arms: readonly Arm[]): Promise<ArmResult[]>
+  /** Figures that are no readings of a run: computed, or taken from the kept readings. */
+  figures(of: Record<string, unknown>, compute: () => Promise<number[]>): Promise<number[]>
+  /** The images of the data set in its training split. */
+  images(): Promise<ImageDataset>
   onProgress(what: string, done: number, total: number): void
   signal: AbortSignal
 }

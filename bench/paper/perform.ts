@@ -2,8 +2,9 @@
 import type { Engine } from '../../engine/index.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config/config.js'
 import { counted } from '../../train/report/text.js'
+import { adaptersOf, keyOf, type RunRequest, type RunResult } from '../runs/cached_runs.js'
 import type { KeptReadings } from '../runs/kept.js'
-import { adaptersOf, keyOf, rowsOf, Runs, type RunRequest, type RunResult, type Splits } from '../runs/runs.js'
+import { rowsOf, Runs, type Splits } from '../runs/runs.js'
 import { judge, seedList, seedsWithout, verdictOfAll } from './claims.js'
 import type { Analysis, Arm, ArmResult, Context, Experiment, JudgedClaim, Result, Setup } from './experiment.js'
 import { protocolOf } from './scales.js'
@@ -25,6 +26,9 @@ export interface PerformOptions extends Setup {
   onRun(label: string, rows: { done: number; total: number }): void
   onMessage(line: string): void
 }
+
+/** The names of the data sets in a configuration. */
+const dataOf = { cifar10: 'cifar10', stl10: 'stl10', imagenet100: 'folder' } as const
 
 const requestOf = (arm: Arm, seed: number): RunRequest => ({
   config: resolveConfig({ ...arm.config, seed }),
@@ -74,6 +78,14 @@ async function performOne(experiment: Experiment, shared: SharedRuns, options: P
       for (const result of timed) used.set(result.arm.name, result)
       return timed
     },
+    figures: async (of, compute) => {
+      const kept = options.kept?.figures(of)
+      if (kept) return kept
+      const figures = await compute()
+      await options.kept?.addFigures(of, figures)
+      return figures
+    },
+    images: async () => (await options.splits(resolveConfig({ data: dataOf[dataset], dataDir }))).train,
     onProgress: (what, done, total) => options.onProgress(`${experiment.name}: ${what}`, '', done, total),
     signal,
   }

@@ -1,7 +1,7 @@
 /** What each scale runs: the paper's protocol, or as much of it as one consumer GPU or a processor can run. */
 import type { PartialConfig } from '../../train/config/config.js'
 import { recipeNames } from '../../train/recipes/index.js'
-import type { ReadoutSpec } from '../runs/runs.js'
+import type { ReadoutSpec } from '../runs/cached_runs.js'
 import type { Dataset, Scale, Setup } from './experiment.js'
 
 /** Names of recipes leave out the data set: `bt-d256-v4-half`. */

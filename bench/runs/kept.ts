@@ -1,6 +1,7 @@
 /**
  * Readings of finished runs in one file, which can be committed: another machine takes them from there and makes only the
- * runs that are missing. Each line is one JSON object, either a run or the times of a seed. Lines are only added.
+ * runs that are missing. Each line is one JSON object: a run, the times of a seed, or other figures. Lines are only
+ * added.
  */
 import { existsSync } from 'node:fs'
 import { appendFile, mkdir, readFile } from 'node:fs/promises'
@@ -36,9 +37,18 @@ const timesLine = z.object({
   steps: z.array(z.object({ config: options, seconds: z.number().positive() })).min(1),
 })
 
-const line = z.discriminatedUnion('kind', [runLine, timesLine])
+const figuresLine = z.object({
+  kind: z.literal('figures'),
+  /** What the figures are of, in every respect that they depend on. */
+  of: options,
+  figures: z.array(z.number()),
+})
+
+const line = z.discriminatedUnion('kind', [runLine, timesLine, figuresLine])
 
 type RunLine = z.infer<typeof runLine>
+type FiguresLine = z.infer<typeof figuresLine>
+type Line = z.infer<typeof line>
 export type SeedTimes = z.infer<typeof timesLine>
 
 /** What identifies a run and its readings. */
@@ -87,6 +97,7 @@ export class KeptReadings {
     private readonly file: string,
     private readonly runs: RunLine[],
     private readonly times: SeedTimes[],
+    private readonly others: FiguresLine[],
   ) {}
 
   /**
@@ -95,7 +106,7 @@ export class KeptReadings {
    * @throws ConfigError that names the line that is not as it should be
    */
   static async open(file: string): Promise<KeptReadings> {
-    const kept = new KeptReadings(file, [], [])
+    const kept = new KeptReadings(file, [], [], [])
     if (!existsSync(file)) return kept
     const lines = (await readFile(file, 'utf8')).split('\n')
     for (const [i, text] of lines.entries()) if (text.trim()) kept.take(parsed(text, `${file}, line ${i + 1}`))
@@ -133,19 +144,30 @@ export class KeptReadings {
     return this.add(times)
   }
 
-  private take(one: RunLine | SeedTimes): void {
-    if (one.kind === 'run') this.runs.push(one)
-    else this.times.push(one)
+  /** Figures that are no readings of a run; undefined if the file does not have them. */
+  figures(of: Record<string, unknown>): number[] | undefined {
+    const wanted = canonicalJson(of)
+    return this.others.find((one) => canonicalJson(one.of) === wanted)?.figures
   }
 
-  private async add(one: RunLine | SeedTimes): Promise<void> {
+  addFigures(of: Record<string, unknown>, figures: number[]): Promise<void> {
+    return this.add({ kind: 'figures', of, figures })
+  }
+
+  private take(one: Line): void {
+    if (one.kind === 'run') this.runs.push(one)
+    else if (one.kind === 'times') this.times.push(one)
+    else this.others.push(one)
+  }
+
+  private async add(one: Line): Promise<void> {
     await mkdir(dirname(this.file), { recursive: true })
     await appendFile(this.file, `${JSON.stringify(one)}\n`)
     this.take(one)
   }
 }
 
-function parsed(text: string, where: string): RunLine | SeedTimes {
+function parsed(text: string, where: string): Line {
   let value: unknown
   try {
     value = JSON.parse(text)

@@ -1,16 +1,7 @@
-/**
- * The runs of experiments and sweeps. Each run is made once, in a folder named after its resolved configuration, and is
- * resumed if it was stopped. Readouts are cached in the folder too.
- *
- *     <root>/<key>/                     a run's folder, as `npm run pretrain -- --out` writes it
- *       readings/<readout>/step-….json  the readout of a checkpoint
- *       failed.json                     the error of a run that diverged
- */
-import { createHash } from 'node:crypto'
-import { join, resolve } from 'node:path'
+/** Makes the runs of experiments and sweeps. Each run is made once, and is resumed if it was stopped. */
+import { join } from 'node:path'
 import { EngineError, type Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
-import { canonicalJson } from '../../train/config/canonical_json.js'
 import type { PretrainConfig } from '../../train/config/config.js'
 import type { ImageDataset } from '../../train/data/dataset.js'
 import { loadDataset } from '../../train/node/data/index.js'
@@ -20,39 +11,23 @@ import { buildNetwork } from '../../train/step/network.js'
 import { pretrain } from '../../train/node/pretrain.js'
 import { runFolder } from '../../train/node/run_folder.js'
 import { loadModel } from '../../train/node/weights.js'
-import { AVERAGE_FILE, checkFiles, MODEL_FILE, readCheckpoint, validCheckpoints } from '../../train/run/checkpoint_record.js'
+import { AVERAGE_FILE, checkFiles, MODEL_FILE, readCheckpoint } from '../../train/run/checkpoint_record.js'
 import { DivergedError } from '../../train/run/diverged.js'
-import { checkpointPath, isResumable, readSummary, stepOf } from '../../train/run/folder.js'
+import { checkpointPath, isResumable, stepOf } from '../../train/run/folder.js'
 import { runLength } from '../../train/run/schedule.js'
 import { readout } from '../../train/readout/readout.js'
-import { CachedFigures, writeFigures, type Reading } from './cached.js'
-import { outcomeOptions, type KeptReadings } from './kept.js'
-
-/** How a frozen backbone is read out. Figures of different readouts do not compare. */
-export interface ReadoutSpec {
-  /** Views averaged per image: the clean view and random views. */
-  views: number
-  /** The number of linear probes whose accuracies are averaged. */
-  seeds: number
-  /** Epochs of each probe. */
-  epochs: number
-  knn: boolean
-  /** Reads the moving average of the weights, which a run with `emaRate` keeps. */
-  average?: boolean
-  /** Limits the images to the first ones of each class. */
-  trainPerClass?: number
-  testPerClass?: number
-}
-
-export interface RunRequest {
-  config: PretrainConfig
-  readout: ReadoutSpec
-  /** Reads every checkpoint instead of only the last one. */
-  curve?: boolean
-}
-
-/** `readings` in the order of their steps. */
-export type RunResult = { folder: string; readings: Reading[] } | { folder: string; error: string }
+import { writeFigures, type Reading } from './cached.js'
+import {
+  adaptersUntil,
+  CachedRuns,
+  checkpointsToRead,
+  FAILED,
+  readingFile,
+  type ReadoutSpec,
+  type RunRequest,
+  type RunResult,
+} from './cached_runs.js'
+import type { KeptReadings } from './kept.js'
 
 /** The images of a configuration. */
 export interface Splits {
@@ -65,41 +40,6 @@ export interface Splits {
 export class Interrupted extends Error {
   override name = 'Interrupted'
 }
-
-const FAILED = 'failed.json'
-
-/** The name of a run's folder: a hash of all options that its outcome depends on. */
-export function keyOf(config: PretrainConfig): string {
-  const seen = outcomeOptions(config)
-  // For a folder data set the path identifies the data, so it is part of the key.
-  if (config.data === 'folder' && config.dataDir !== undefined) seen.dataDir = resolve(config.dataDir)
-  return createHash('sha256').update(canonicalJson(seen)).digest('hex').slice(0, 16)
-}
-
-/** The name of a readout's folder. */
-export const nameOfReadout = ({
-  views,
-  seeds,
-  epochs,
-  knn,
-  average,
-  trainPerClass,
-  testPerClass,
-}: ReadoutSpec): string =>
-  [
-    `${views}-views`,
-    `${seeds}-probes`,
-    `${epochs}-epochs`,
-    ...(knn ? ['knn'] : []),
-    ...(average ? ['average'] : []),
-    ...(trainPerClass ? [`train-${trainPerClass}`] : []),
-    ...(testPerClass ? [`test-${testPerClass}`] : []),
-  ].join('-')
-
-/** The adapters that runs were trained on, each once. Seconds on different adapters do not compare. */
-export const adaptersOf = (readings: readonly Reading[]): string[] => [
-  ...new Set(readings.flatMap(({ adapter }) => adapter ?? [])),
-]
 
 /** Loads each data set once. */
 export function namedSplits(): (config: PretrainConfig) => Promise<Splits> {
@@ -135,38 +75,9 @@ export interface RunsOptions {
   onMessage?(line: string): void
 }
 
-export class Runs {
-  private readonly cached: CachedFigures
-
+export class Runs extends CachedRuns {
   constructor(private readonly options: RunsOptions) {
-    this.cached = new CachedFigures(options.onMessage)
-  }
-
-  folderOf(config: PretrainConfig): string {
-    return join(this.options.root, keyOf(config))
-  }
-
-  /** Whether `run` has nothing to train and nothing to read out. */
-  async isDone(request: RunRequest): Promise<boolean> {
-    return (await this.found(request)) !== undefined
-  }
-
-  /** The cached readings or the failure of a run; undefined if there is anything left to do. */
-  async found({ config, readout, curve }: RunRequest): Promise<RunResult | undefined> {
-    const folder = this.folderOf(config)
-    const kept = keptIn(this.options, config)?.run(keptAs({ config, readout, curve }))
-    if (kept) return { folder, ...kept }
-    const failure = await this.cached.failure(join(folder, FAILED))
-    if (failure) return { folder, ...failure }
-    if (!(await this.isTrained(folder))) return undefined
-    const readings: Reading[] = []
-    for (const name of await checkpointsToRead(folder, curve)) {
-      const reading = await this.cached.reading(readingFile(folder, readout, name), stepOf(name)!)
-      if (!reading) return undefined
-      reading.adapter ??= await adaptersUntil(folder, name)
-      readings.push(reading)
-    }
-    return { folder, readings }
+    super(options.root, options.onMessage, options.kept)
   }
 
   /**
@@ -178,8 +89,7 @@ export class Runs {
   async run(request: RunRequest): Promise<RunResult> {
     const result = (await this.found(request)) ?? (await this.makeAlone(request))
     // A failure that is not cached may be temporary.
-    if (!('error' in result) || (await this.isDone(request)))
-      await keptIn(this.options, request.config)?.addRun(keptAs(request), result)
+    if (!('error' in result) || (await this.isDone(request))) await this.keep(request, result)
     return result
   }
 
@@ -215,12 +125,6 @@ export class Runs {
         await writeFigures(join(folder, FAILED), { error: line })
       return { folder, error: line }
     }
-  }
-
-  /** Whether a run has reached its last step. If its summary is damaged, the run is resumed, which writes it again. */
-  private async isTrained(folder: string): Promise<boolean> {
-    const summary = await readSummary(runFolder(folder)).catch((error: Error) => this.cached.report(error))
-    return summary?.stopped === 'done'
   }
 
   private stopIfAsked(): void {
@@ -298,33 +202,6 @@ export class Runs {
     const [knn20] = knn
     return { top1: linear.top1, top5: linear.top5, ...(knn20 && { knn20: knn20.top1 }), testCount }
   }
-}
-
-/** The images of a folder are known only on their own machine. */
-const keptIn = ({ kept }: RunsOptions, { data }: PretrainConfig): KeptReadings | undefined =>
-  data === 'folder' ? undefined : kept
-
-const keptAs = ({ config, readout, curve = false }: RunRequest) => ({ config, readout: nameOfReadout(readout), curve })
-
-const readingFile = (folder: string, spec: ReadoutSpec, checkpoint: string): string =>
-  join(folder, 'readings', nameOfReadout(spec), `${checkpoint}.json`)
-
-/** The names of the checkpoints to read, oldest first: all of them, or the newest. */
-async function checkpointsToRead(folder: string, curve = false): Promise<string[]> {
-  const store = runFolder(folder)
-  const names = await validCheckpoints(store)
-  if (!curve) return names.slice(-1)
-  // Checkpoints by time depend on the speed of the machine.
-  const byTime = await Promise.all(names.map(async (name) => (await readCheckpoint(store, name)).byTime))
-  return names.filter((_, i) => !byTime[i])
-}
-
-/** The adapters that a run was trained on until a checkpoint, in order: its seconds are those of all of them. */
-async function adaptersUntil(folder: string, checkpoint: string): Promise<string> {
-  const store = runFolder(folder)
-  const names = (await validCheckpoints(store)).filter((name) => name <= checkpoint)
-  const adapters = await Promise.all(names.map(async (name) => (await readCheckpoint(store, name)).adapter))
-  return [...new Set(adapters)].join(', then ')
 }
 
 /** Rows that a run trains on, a measure of its time; `images` is the size of the pretraining split. */

@@ -10,7 +10,7 @@ import {
 } from '../../train/config/config.js'
 import { parseYaml } from '../../train/config/parse_yaml.js'
 import { readYaml } from '../../train/node/read_yaml.js'
-import type { ReadoutSpec } from '../runs/runs.js'
+import type { ReadoutSpec } from '../runs/cached_runs.js'
 
 const whole = z.number().int().min(1)
 

@@ -3,7 +3,7 @@ import { describeViews, markdownTable } from '../../train/report/text.js'
 import { lines, meanPoint, scatter, svgFile, type ChartSeries } from '../report/charts.js'
 import { meanAndSpread } from '../report/text.js'
 import type { Reading } from '../runs/cached.js'
-import { adaptersOf } from '../runs/runs.js'
+import { adaptersOf } from '../runs/cached_runs.js'
 import type { Sweep } from './file.js'
 import { labelOf, readingsOf, valueText, type SweepRun } from './perform.js'
 

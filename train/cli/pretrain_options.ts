@@ -96,6 +96,11 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ],
     ['--mu <weight>', 'vicreg-original: weight of the variance term (25)'],
     ['--beta <weight>', 'spectral: weight of the orthogonality constraint (0.5)'],
+    [
+      '--estimator <name>',
+      'spectral: estimate of the invariance: split (unbiased), clean (bias falls with views) or views (views alone) (split)',
+      text,
+    ],
     ['--temperature <t>', 'simclr: temperature of the softmax (0.1)'],
     ['--target-rate <rate>', 'byol: initial rate of the moving average of the target; rises to 1 (0.99)'],
     ['--predictor-hidden <width>', 'byol: width of the hidden layer of the predictor (as the projector)'],

@@ -6,18 +6,21 @@ import { barlowTwinsLeaveOneOut } from './barlow_twins_leave_one_out.js'
 import { barlowTwinsOriginal } from './barlow_twins_original.js'
 import { byol } from './byol.js'
 import { simclr } from './simclr.js'
-import { spectral } from './spectral.js'
+import { estimators, spectral } from './spectral.js'
 import { vicreg } from './vicreg.js'
 import type { LossParts } from './views.js'
 
 export { barlowTwins, barlowTwinsLeaveOneOut, barlowTwinsOriginal, byol, simclr, spectral, vicreg }
 export type { VicregOptions } from './vicreg.js'
+export type { Estimator, SpectralOptions } from './spectral.js'
 export type { LossParts } from './views.js'
 
 /** Inputs of a loss, each [m·B, d], view-major: row a·B + b is view a of image b. */
 export interface Embeddings {
   /** The projections. */
   projection: Value
+  /** The projections of the clean images [B, d], where the objective takes them. */
+  clean?: Value
   /** The predictor's output for the projections, where the objective needs a predictor. */
   prediction?: Value
   /** The projections by the moving average of the network, where the objective needs a predictor. */
@@ -25,10 +28,10 @@ export interface Embeddings {
 }
 
 /** The parameters of an objective by name, for example `lambda`. */
-export type ObjectiveOptions = Readonly<Record<string, number | boolean>>
+export type ObjectiveOptions = Readonly<Record<string, number | boolean | string>>
 
 /** The parameters of an objective, where one may be a scalar [1] of the graph that changes during training. */
-export type ChangingOptions = Readonly<Record<string, number | boolean | Value>>
+export type ChangingOptions = Readonly<Record<string, number | boolean | string | Value>>
 
 /** How to change a parameter to strengthen or weaken the constraint that keeps the features apart. */
 export interface Remedy {
@@ -49,6 +52,8 @@ export interface Objective {
   readonly twoViews: boolean
   /** 'predictor': a predictor after the projector, and a moving average of the network that makes the targets. */
   readonly needs?: 'predictor'
+  /** Whether the clean image is one more view, for these parameters. */
+  readonly takesClean?: (options: ObjectiveOptions) => boolean
   /** The parameter that may change during training. */
   readonly changing?: string
   /** What to change if features collapse or the loss diverges. */
@@ -73,13 +78,14 @@ const lowered = (parameter: string): Remedy => ({ parameter, stronger: 'lower', 
 function define<S extends z.ZodRawShape>(
   shape: S,
   build: (embeddings: Embeddings, options: z.infer<z.ZodObject<S>> & { views: number }, parts?: LossParts) => Value,
-  rest: Pick<Objective, 'remedy' | 'needs' | 'changing'> & { twoViews?: boolean },
+  rest: Pick<Objective, 'remedy' | 'needs' | 'changing' | 'takesClean'> & { twoViews?: boolean },
 ): Objective {
   return {
     schema: z.strictObject(shape) as unknown as z.ZodType<ObjectiveOptions>,
     parameters: Object.keys(shape),
     twoViews: rest.twoViews ?? false,
     needs: rest.needs,
+    takesClean: rest.takesClean,
     changing: rest.changing,
     remedy: rest.remedy,
     build: (embeddings, views, options, parts) =>
@@ -138,9 +144,11 @@ const registry = {
     { remedy: { parameter: 'targetRate', stronger: 'raise' }, twoViews: true, needs: 'predictor' },
   ),
   // At β = 1/2 every eigenfunction with a positive eigenvalue is worth learning.
-  spectral: define({ beta: weight.default(0.5) }, ({ projection }, o, parts) => spectral(projection, o, parts), {
-    remedy: raised('beta'),
-  }),
+  spectral: define(
+    { beta: weight.default(0.5), estimator: z.enum(estimators).default('split') },
+    ({ projection, clean }, o, parts) => spectral(projection, clean, o, parts),
+    { remedy: raised('beta'), takesClean: ({ estimator }) => estimator !== 'views' },
+  ),
 } satisfies Record<string, Objective>
 
 export type ObjectiveName = keyof typeof registry

@@ -22,7 +22,7 @@ import {
 import { ROW_FLOATS } from '../augment/draw.js'
 import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
-import { forward, lossOf, type Loss } from './forward.js'
+import { forward, lossOf, rowViews, type Loss } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
 import { compileOrRelease, probe, readsNorm, stateOf } from './whole.js'
@@ -30,7 +30,7 @@ import { compileOrRelease, probe, readsNorm, stateOf } from './whole.js'
 /** The two programs of a step, and the Variables through which the first passes its results to the second. */
 export interface AccumulatedStep {
   /**
-   * Inputs `rows` [views · batch, ROW_FLOATS] and `index` [1] u32, the number of the micro-batch; 0 starts a new mean.
+   * Inputs `rows` [rowViews · batch, ROW_FLOATS] and `index` [1] u32, the number of the micro-batch; 0 starts a new mean.
    */
   readonly micro: ProgramSpec
   /** Input `rate` [1] (with BYOL `targetRate` [1] too); outputs `loss` [1] and `parts`, the means, and with f16 `lossScale` [3]. */
@@ -52,7 +52,7 @@ export function describeAccumulatedStep(
   const averaged = gradientAccumulation(parameters, count)
   const index = input('index', [1], 'u32')
   const updates: Assignment[] = []
-  const rows = input('rows', [views * batch, ROW_FLOATS])
+  const rows = input('rows', [rowViews(config) * batch, ROW_FLOATS])
   const { features, ...embeddings } = forward(images, network, config, rows, { views, updates })
   const { loss, parts } = lossOf(embeddings, config, extras)
   const meanLoss = variable('loss.mean', [1])

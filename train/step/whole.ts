@@ -13,16 +13,16 @@ import {
 import { ROW_FLOATS } from '../augment/draw.js'
 import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
-import { forward, lossOf, type Loss } from './forward.js'
+import { forward, lossOf, rowViews, type Loss } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
 
 /**
  * The graph of a step: views, network, loss, gradients, optimiser, running statistics, moving averages.
  *
- * @returns `spec`: a program that updates every Variable. Its inputs are `rows` [views · batch, ROW_FLOATS] and `rate`
- *   [1], with BYOL `targetRate` [1], with a probe `labels` [views · batch] u32. Its outputs are `loss` [1], `parts` of the loss, with f16
- *   `lossScale` [3], with a probe `logits` [views · batch, classes]. `state`: the Variables in addition to those of the
+ * @returns `spec`: a program that updates every Variable. Its inputs are `rows` [rowViews · batch, ROW_FLOATS] and `rate`
+ *   [1], with BYOL `targetRate` [1], with a probe `labels` [rowViews · batch] u32. Its outputs are `loss` [1], `parts` of the loss, with f16
+ *   `lossScale` [3], with a probe `logits` [rowViews · batch, classes]. `state`: the Variables in addition to those of the
  *   network
  */
 export function describeStep(
@@ -33,7 +33,7 @@ export function describeStep(
 ): { spec: ProgramSpec; state: readonly Variable[]; parts?: Loss['parts'] } {
   const { views, batch } = config
   const updates: Assignment[] = []
-  const rows = input('rows', [views * batch, ROW_FLOATS])
+  const rows = input('rows', [rowViews(config) * batch, ROW_FLOATS])
   const { features, ...embeddings } = forward(images, network, config, rows, { views, updates })
   const { loss, parts } = lossOf(embeddings, config, extras)
   const { parameters, seed, state, apply } = stepOptimizer(network, config)

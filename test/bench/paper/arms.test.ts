@@ -4,7 +4,7 @@ import { baselineArm, fidelityArms, fractionArms, viewsArms } from '../../../ben
 import { datasets, scales, type Dataset, type Scale, type Setup } from '../../../bench/paper/experiment.js'
 import { experiments, experimentsFor } from '../../../bench/paper/experiments/index.js'
 import { protocolOf } from '../../../bench/paper/scales.js'
-import { keyOf } from '../../../bench/runs/runs.js'
+import { keyOf } from '../../../bench/runs/cached_runs.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
 import { readRecipe, recipeNames } from '../../../train/recipes/index.js'
 

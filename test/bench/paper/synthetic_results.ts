@@ -71,6 +71,8 @@ export async function contextOf(setup: Setup) {
     seeds: [1, 2, 3],
     runs,
     timedRuns: runs,
+    figures: (_, compute) => compute(),
+    images: () => Promise.reject(new Error('no images')),
     onProgress: () => undefined,
     signal: new AbortController().signal,
   }

@@ -61,6 +61,7 @@ describe('objectives', () => {
     ['simclr', { bn: 'per-view' }],
     ['byol', { bn: 'per-view', stemRelu: false }],
     ['spectral', { views: 4, beta: 2 }],
+    ['spectral', { views: 3, estimator: 'clean', bn: 'per-view', onlineProbe: true, accumulate: 2, batch: 6 }],
   ])('%s learns', async (objective, changes) => {
     const { losses } = await run({ changes: { objective: objective as 'vicreg', lr: 3e-3, ...changes } })
     expect(losses).toHaveLength(20)
