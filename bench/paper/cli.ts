@@ -13,6 +13,7 @@ import { datasets, scales, type Dataset, type Result, type Scale, type Setup } f
 import { experiments, experimentsFor } from './experiments/index.js'
 import { perform } from './perform.js'
 import { paperPage } from './page.js'
+import { powerTable } from './power.js'
 import { figuresTable, readResults, writeResult } from './results.js'
 
 interface Options {
@@ -33,7 +34,12 @@ const command = withAdapter(
       'Run an experiment of the paper and compare its claims with our results. Runs are cached: finished runs are ' +
         'never repeated, interrupted runs continue.',
     )
-    .addArgument(new Argument('<experiment>', 'which experiment').choices([...names, 'kernel', 'all']))
+    .addArgument(
+      new Argument(
+        '<experiment>',
+        'which experiment; power: how many seeds the claims of the results in --out need',
+      ).choices([...names, 'kernel', 'all', 'power']),
+    )
     .addOption(
       new Option('--scale <scale>', 'tiny: for a processor; small: for one consumer GPU; full: the paper’s protocol')
         .choices(scales)
@@ -74,9 +80,14 @@ await runCommand(async () => {
   const [wanted] = command.processedArgs as [string]
   const { scale, dataset, dataDir } = options
   const setup: Setup = { scale, dataset, dataDir }
-  const chosen = experimentsFor(wanted, setup)
   const folder = join('runs', ['paper', scale, ...(dataset === 'cifar10' ? [] : [dataset])].join('-'))
   const { out = folder, cache = join(folder, 'runs'), readings, soFar } = options
+  if (wanted === 'power') {
+    const { header, rows } = powerTable(await readResults(out, names))
+    console.log(markdownTable(header, rows))
+    return
+  }
+  const chosen = experimentsFor(wanted, setup)
   await checkFolder('--out', out)
   const kept = readings === undefined ? undefined : await KeptReadings.open(readings)
   const engine = await openWithNote(options.adapter)

@@ -114,6 +114,10 @@ export interface Experiment {
   protocol: string
   /** Number of seeds. */
   seeds: Record<Scale, number>
+  /** The first seed; by default that of the scale. */
+  firstSeed?: number
+  /** Whether it is so long that `all` leaves it out. */
+  apart?: boolean
   /** The runs that the experiment makes; empty if the paper has none for the setup. */
   arms(setup: Setup): Arm[]
   run(context: Context): Promise<Analysis>

@@ -38,7 +38,7 @@ const requestOf = (arm: Arm, seed: number): RunRequest => ({
 
 /** The seeds of an experiment. Two experiments of one scale have the same first seeds, so that they share runs. */
 export function seedsOf(experiment: Experiment, setup: Pick<Setup, 'scale' | 'dataset'>): number[] {
-  const { firstSeed } = protocolOf(setup)
+  const { firstSeed = protocolOf(setup).firstSeed } = experiment
   return Array.from({ length: experiment.seeds[setup.scale] }, (_, i) => firstSeed + i)
 }
 

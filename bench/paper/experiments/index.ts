@@ -7,6 +7,7 @@ import { fraction } from './fraction.js'
 import { kernelCompetition } from './kernel_competition.js'
 import { kernelLosses } from './kernel_losses.js'
 import { kernelViews } from './kernel_views.js'
+import { lambda } from './lambda.js'
 import { pareto } from './pareto.js'
 import { projector } from './projector.js'
 import { timeTo } from './time_to.js'
@@ -23,6 +24,7 @@ export const experiments: readonly Experiment[] = [
   projector,
   pareto,
   fraction,
+  lambda,
 ]
 
 /**
@@ -37,8 +39,10 @@ export function experimentsFor(wanted: string, setup: Setup): Experiment[] {
     throw new ConfigError(`--dataset ${dataset}: needs --scale full; --scale ${scale} uses cifar10 only`)
   if (dataset === 'imagenet100' && dataDir === undefined)
     throw new ConfigError('--dataset imagenet100: needs --data-dir, the folder that holds train/ and val/')
-  const available = experiments.filter((experiment) => dataset === 'cifar10' || experiment.arms(setup).length > 0)
-  const chosen = available.filter(({ name }) => wanted === 'all' || name === wanted || name.startsWith(`${wanted}-`))
+  const available = experiments.filter(({ arms, apart }) => dataset === 'cifar10' || (!apart && arms(setup).length > 0))
+  const chosen = available.filter(({ name, apart }) =>
+    wanted === 'all' ? !apart : name === wanted || name.startsWith(`${wanted}-`),
+  )
   if (chosen.length === 0)
     throw new ConfigError(
       `${wanted}: the paper has no runs for this experiment on ${dataset}; it has ${available.map(({ name }) => name).join(', ')}`,

@@ -76,7 +76,7 @@ const halfTime = (list: readonly FlowReading[]): number =>
 
 const plotOf = ({ name }: Strength, [first]: readonly FlowReading[][]): Plot => ({
   name: name.startsWith('low') ? 'low-beta' : 'high-beta',
-  title: `Principal angles to the ${WIDTH} dominant eigenfunctions, and effective rank / ${WIDTH}, ${name}`,
+  title: `${WIDTH} functions against the ${WIDTH} dominant eigenfunctions, ${name}`,
   spec: lines(
     [
       ...Array.from({ length: WIDTH }, (_, k) => ({
@@ -165,6 +165,7 @@ async function run(context: Context): Promise<Analysis> {
     notes: [
       describeWorld(context.scale),
       `Curves: seed ${context.seeds[0]}. Initial coefficients from N(0, ${INITIAL}²). Most functions of a table have eigenvalue 0: they dominate at first, so at high β the functions are distinct at once, and turn toward the dominant eigenfunctions later.`,
+      'The constraint mixes the functions within their span, so the span turns toward the dominant eigenfunctions at the same pace for every β. What β decides is whether the functions are distinct on the way.',
     ],
   }
 }

@@ -11,8 +11,11 @@ export const WORLDS: Record<Scale, WorldOptions> = {
 const made = new Map<Scale, Promise<World>>()
 
 export function worldOf({ engine, scale, images }: Context): Promise<World> {
-  const world = made.get(scale) ?? images().then((dataset) => makeWorld(engine, dataset, WORLDS[scale]))
+  const known = made.get(scale)
+  if (known) return known
+  const world = images().then((dataset) => makeWorld(engine, dataset, WORLDS[scale]))
   made.set(scale, world)
+  world.catch(() => made.delete(scale))
   return world
 }
 

@@ -125,7 +125,7 @@ export const pareto: Experiment = {
   claim: 'More views move the Pareto front of error against runtime toward less error and less time.',
   protocol:
     'The runs with two views and with more, of all images and of fewer, and the baseline with the widest projector; every checkpoint is read. Time is training only. At tiny scale the time of a step is measured for all runs of a seed in turn, on one machine.',
-  seeds: { tiny: 10, small: 3, full: 3 },
+  seeds: { tiny: 16, small: 3, full: 3 },
   arms,
   run,
 }

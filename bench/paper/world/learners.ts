@@ -53,15 +53,8 @@ const RESNET_WIDTH = 8
 export const pictureVariable = ({ pictures, count }: World): Variable =>
   variable('pictures', [count, pictures.length / count], pictures)
 
-function learnerOf(world: World, pictures: Variable, { learner, width }: Training, seed: number): Learner {
-  const { count, size } = world
-  if (learner === 'table') {
-    const table = variable('table', [count, width], () => {
-      const random = new RandomStream(seed, Purpose.weights)
-      return Float32Array.from({ length: count * width }, () => TABLE_SCALE * random.normal())
-    })
-    return { forward: (index) => gather(table, index), parameters: [table], own: [table] }
-  }
+function networkOf(world: World, pictures: Variable, { learner, width }: Training, seed: number): Learner {
+  const { size } = world
   const dict = new StateDict(seed + 2 ** 32, 'head.')
   if (learner === 'mlp') {
     const first = linearLayer(dict, '0', { from: pictures.shape[1], to: HIDDEN, bias: false })
@@ -87,6 +80,8 @@ function learnerOf(world: World, pictures: Variable, { learner, width }: Trainin
 
 /** Pictures that are read at once. */
 const READ_AT_ONCE = 512
+/** Steps between two reports of progress. */
+const TOLD = 20
 
 export interface TrainOptions {
   seed: number
@@ -102,58 +97,131 @@ export interface Learned {
 }
 
 /** Trains a learner on draws from the world. */
-export async function learn(
+export function learn(
+  engine: Engine,
+  world: World,
+  pictures: Variable,
+  training: Training,
+  options: TrainOptions,
+): Promise<Learned> {
+  return training.learner === 'table'
+    ? learnTable(engine, world, training, options)
+    : learnNetwork(engine, world, pictures, training, options)
+}
+
+/** The loss of functions at the rows that `Sampler.batch` draws. */
+function lossOf(all: Value, images: number, { objective, views, options }: Training, clean: boolean): Value {
+  return objectives[objective].build(
+    {
+      projection: sliceRows(all, 0, views * images),
+      ...(clean && { clean: sliceRows(all, views * images, images) }),
+    },
+    views,
+    resolveObjective(objective, views, options),
+  )
+}
+
+/** Whether the objective looks at clean pictures too. */
+const takesClean = ({ objective, views, options }: Training): boolean =>
+  objectives[objective].takesClean?.(resolveObjective(objective, views, options)) ?? false
+
+/** The learning rate of a step. */
+const rateAt = ({ rate, steps }: Training, at: number): number => (rate * (1 + Math.cos((Math.PI * at) / steps))) / 2
+
+async function learnNetwork(
   engine: Engine,
   world: World,
   pictures: Variable,
   training: Training,
   { seed, onStep, signal }: TrainOptions,
 ): Promise<Learned> {
-  const { objective, views, width, steps, rate } = training
-  const { images } = world
-  const options = resolveObjective(objective, views, training.options)
-  const clean = objectives[objective].takesClean?.(options) ?? false
-  const learner = learnerOf(world, pictures, training, seed)
+  const { views, width, steps } = training
+  const { images, count } = world
+  const clean = takesClean(training)
+  const learner = networkOf(world, pictures, training, seed)
   const updates: Assignment[] = []
   const index = input('index', [(views + Number(clean)) * images], 'u32')
-  const all = learner.forward(index, { training: true, updates })
-  const loss = objectives[objective].build(
-    {
-      projection: sliceRows(all, 0, views * images),
-      ...(clean && { clean: sliceRows(all, views * images, images) }),
-    },
-    views,
-    options,
-  )
+  const loss = lossOf(learner.forward(index, { training: true, updates }), images, training, clean)
   const optimizer = adam(learner.parameters)
-  const step = { loss, gradients: gradients(loss, learner.parameters) }
-  const some = input('some', [Math.min(READ_AT_ONCE, world.count)], 'u32')
+  const next = optimizer.updates(gradients(loss, learner.parameters), input('rate', [1]))
+  const some = input('some', [Math.min(READ_AT_ONCE, count)], 'u32')
   const programs: Program[] = []
   try {
     programs.push(
-      await engine.compile({
-        label: 'a step in the world',
-        outputs: { loss },
-        updates: [...updates, ...optimizer.updates(step.gradients, input('rate', [1]))],
-      }),
+      await engine.compile({ label: 'a step in the world', outputs: { loss }, updates: [...updates, ...next] }),
       await engine.compile({ label: 'functions', outputs: { z: learner.forward(some, { training: false }) } }),
     )
     const [train, read] = programs
-    const before = await functionsOf(read, world.count, width, some.shape[0])
+    const before = await functionsOf(read, count, width, some.shape[0])
     const sampler = new Sampler(world, seed)
     for (let at = 0; at < steps; at++) {
       signal?.throwIfAborted()
-      const now = (rate * (1 + Math.cos((Math.PI * at) / steps))) / 2
-      await train.run({ index: sampler.batch(views, clean), rate: Float32Array.of(now) })
-      if (at % 20 === 19) {
+      await train.run({ index: sampler.batch(views, clean), rate: Float32Array.of(rateAt(training, at)) })
+      if (at % TOLD === TOLD - 1) {
         await train.read('loss')
         onStep?.(at + 1)
       }
     }
-    return { before, after: await functionsOf(read, world.count, width, some.shape[0]) }
+    return { before, after: await functionsOf(read, count, width, some.shape[0]) }
   } finally {
     for (const program of programs) program.destroy()
     for (const v of [...learner.own, ...optimizer.state]) engine.release(v)
+  }
+}
+
+/** The device computes the gradient of the drawn rows; the table and Adam's moments stay here, because they are small. */
+async function learnTable(
+  engine: Engine,
+  world: World,
+  training: Training,
+  { seed, onStep, signal }: TrainOptions,
+): Promise<Learned> {
+  const { views, width, steps } = training
+  const { images, count } = world
+  const clean = takesClean(training)
+  const random = new RandomStream(seed, Purpose.weights)
+  const table = Float32Array.from({ length: count * width }, () => TABLE_SCALE * random.normal())
+  const before = table.slice()
+  const z = input('z', [(views + Number(clean)) * images, width])
+  const [gradient] = gradients(lossOf(z, images, training, clean), [z])
+  const program = await engine.compile({ label: 'gradient of a table', outputs: { gradient } })
+  const moments = { first: new Float64Array(table.length), second: new Float64Array(table.length) }
+  try {
+    const sampler = new Sampler(world, seed)
+    const drawn = new Float32Array(z.shape[0] * width)
+    for (let at = 0; at < steps; at++) {
+      signal?.throwIfAborted()
+      const batch = sampler.batch(views, clean)
+      batch.forEach((picture, row) => drawn.set(table.subarray(picture * width, (picture + 1) * width), row * width))
+      await program.run({ z: drawn })
+      const byRow = await program.read('gradient')
+      const total = new Float64Array(table.length)
+      batch.forEach((picture, row) => {
+        for (let k = 0; k < width; k++) total[picture * width + k] += byRow[row * width + k]
+      })
+      adamStep(table, total, moments, rateAt(training, at), at + 1)
+      if (at % TOLD === TOLD - 1) onStep?.(at + 1)
+    }
+    return { before, after: table }
+  } finally {
+    program.destroy()
+  }
+}
+
+/** Adam with its usual constants, in place. */
+function adamStep(
+  values: Float32Array,
+  gradient: Float64Array,
+  { first, second }: { first: Float64Array; second: Float64Array },
+  rate: number,
+  step: number,
+): void {
+  const [beta1, beta2, epsilon] = [0.9, 0.999, 1e-8]
+  const [scale1, scale2] = [1 - beta1 ** step, 1 - beta2 ** step]
+  for (let i = 0; i < values.length; i++) {
+    first[i] = beta1 * first[i] + (1 - beta1) * gradient[i]
+    second[i] = beta2 * second[i] + (1 - beta2) * gradient[i] ** 2
+    values[i] -= (rate * (first[i] / scale1)) / (Math.sqrt(second[i] / scale2) + epsilon)
   }
 }
 

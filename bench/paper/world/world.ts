@@ -162,6 +162,7 @@ async function jumps(
   const distance = 2 * (squares.reduce((a, b) => a + b) / count - centre.reduce((sum, c) => sum + c * c, 0))
   const sharpness = 1 / (2 * jump * distance)
   const forward = new Float64Array(images * count)
+  const terms = new Float64Array(count)
   const rows = Math.min(ROWS_AT_ONCE, count)
   const some = input('some', [rows, width])
   const all = input('all', [count, width])
@@ -176,20 +177,29 @@ async function jumps(
       for (let row = 0; row < rows; row++) {
         const view = first + row
         const x = Math.floor(view / views)
-        const exponents = Float64Array.from(
-          products.subarray(row * count, (row + 1) * count),
-          (product, z) => -sharpness * (squares[view] + squares[z] - 2 * product),
-        )
-        const largest = exponents.reduce((a, b) => Math.max(a, b))
-        const terms = exponents.map((e) => Math.exp(e - largest))
-        const total = terms.reduce((a, b) => a + b)
-        for (let z = 0; z < count; z++) forward[x * count + z] += terms[z] / total / views
+        softmaxInto(terms, products.subarray(row * count, (row + 1) * count), squares, sharpness)
+        for (let z = 0; z < count; z++) forward[x * count + z] += terms[z] / views
       }
     }
     return forward
   } finally {
     program.destroy()
   }
+}
+
+/** Probabilities proportional to exp(−sharpness ‖a − z‖²) for the pictures z, from the products ⟨a, z⟩ and ‖z‖². */
+function softmaxInto(out: Float64Array, products: Float32Array, squares: Float64Array, sharpness: number): void {
+  let largest = -Infinity
+  for (let z = 0; z < out.length; z++) {
+    out[z] = sharpness * (2 * products[z] - squares[z])
+    largest = Math.max(largest, out[z])
+  }
+  let total = 0
+  for (let z = 0; z < out.length; z++) {
+    out[z] = Math.exp(out[z] - largest)
+    total += out[z]
+  }
+  for (let z = 0; z < out.length; z++) out[z] /= total
 }
 
 /** Draws pictures: augmentations of images, and augmentations of pictures. */

@@ -10,7 +10,7 @@ const { log2, log10 } = Math
 describe('figures beside the paper’s', () => {
   const figuresAt = async (setup: Setup) => {
     const lists: { experiment: string; figure: PaperFigure }[] = []
-    for (const experiment of experimentsFor('all', setup).filter(({ name }) => name !== 'dynamics')) {
+    for (const experiment of experimentsFor('all', setup).filter(({ arms }) => arms(setup).length > 0)) {
       const { figures } = await experiment.run((await contextOf(setup)).context)
       const readouts = new Set(experiment.arms(setup).map(({ readout }) => readout.views))
       for (const figure of figures) {

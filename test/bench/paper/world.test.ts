@@ -3,6 +3,7 @@ import { Matrix, SingularValueDecomposition } from 'ml-matrix'
 import { describe, expect, test } from 'vitest'
 import { closedForm, eigenvalue } from '../../../bench/paper/experiments/circle.js'
 import { slope } from '../../../bench/paper/experiments/kernel_views.js'
+import { bestLambda } from '../../../bench/paper/experiments/lambda.js'
 import { flow } from '../../../bench/paper/world/competition.js'
 import { learn, pictureVariable, type LearnerName } from '../../../bench/paper/world/learners.js'
 import { effectiveRankOf, overlap, principalCosines } from '../../../bench/paper/world/spans.js'
@@ -128,6 +129,16 @@ test('a flow without competition ends at the closed form of the circle', () => {
 
 test('the slope of a power law is its exponent', () => {
   expect(slope([2, 4, 8], [2, 4, 8].map((x) => 3 * x ** -0.5))).toBeCloseTo(-0.5, 12) // prettier-ignore
+})
+
+test('the best λ is the vertex of a parabola over log λ, or the end of the grid', () => {
+  const lambdas = [0.01, 0.02, 0.04, 0.08]
+  const peak = 0.03
+  const accuracies = lambdas.map((λ) => 30 - Math.log(λ / peak) ** 2)
+  expect(bestLambda(lambdas, accuracies)).toBeCloseTo(peak, 9)
+  expect(bestLambda(lambdas, [1, 2, 3, 4])).toBe(0.08)
+  expect(bestLambda(lambdas, [4, 3, 2, 1])).toBe(0.01)
+  expect(bestLambda(lambdas, [1, 1, 1, 1])).toBe(0.01)
 })
 
 test('every learner moves toward the dominant eigenfunctions of a world of pictures', async () => {
