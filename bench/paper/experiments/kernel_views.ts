@@ -2,11 +2,16 @@
 import { Matrix } from 'ml-matrix'
 import { lines, meanPoint } from '../../report/charts.js'
 import { meanAndSpread } from '../../report/text.js'
-import type { Analysis, Context, Experiment } from '../experiment.js'
+import type { Analysis, Claim, Context, Experiment } from '../experiment.js'
 import { eigen, Sampler, type World } from '../world/world.js'
 import { describeWorld, worldOf } from './kernel_world.js'
 
 const VIEWS = [2, 4, 8, 16, 32, 64]
+/**
+ * A further experiment: at up to 64 views the eigenspace is not resolved, because the error of K̂ₘ is larger than the gap
+ * between the eigenvalues. With so many views it is smaller.
+ */
+const MANY = [256, 1024, 4096]
 /** Dimensions of the eigenspace, without the constant function. */
 const SPACE = 5
 
@@ -21,12 +26,15 @@ export function slope(x: readonly number[], y: readonly number[]): number {
 /** K̂(x, y): the mean of p(y | z) over m drawn views z of x, made symmetric. */
 function estimated({ images, count, forward, weights }: World, sampler: Sampler, m: number): Matrix {
   const estimate = Matrix.zeros(images, images)
-  for (let x = 0; x < images; x++)
+  const row = new Float64Array(images)
+  for (let x = 0; x < images; x++) {
+    row.fill(0)
     for (let a = 0; a < m; a++) {
       const z = sampler.ofImageAt(x)
-      for (let y = 0; y < images; y++)
-        estimate.set(x, y, estimate.get(x, y) + forward[y * count + z] / (images * weights[z]) / m)
+      for (let y = 0; y < images; y++) row[y] += forward[y * count + z] / (images * weights[z]) / m
     }
+    estimate.setRow(x, Array.from(row))
+  }
   return Matrix.add(estimate, estimate.transpose()).mul(0.5)
 }
 
@@ -38,52 +46,72 @@ function eigenspaceError(a: Matrix, b: Matrix): number {
 }
 
 /** For each m the relative error of the kernel, then for each m that of the eigenspace. */
-function errorsOf(world: World, seed: number): number[] {
+function errorsOf(world: World, views: readonly number[], seed: number): number[] {
   const { kernel } = world
   const size = kernel.norm('frobenius')
-  const pairs = VIEWS.map((m) => {
+  const pairs = views.map((m) => {
     const estimate = estimated(world, new Sampler(world, seed * 1000 + m), m)
     return [Matrix.sub(estimate, kernel).norm('frobenius') / size, eigenspaceError(estimate, kernel)]
   })
   return [...pairs.map(([error]) => error), ...pairs.map(([, error]) => error)]
 }
 
-async function run(context: Context): Promise<Analysis> {
+/** The errors of the kernel and of the eigenspace, [seed][view]. */
+interface Errors {
+  views: readonly number[]
+  kernel: number[][]
+  space: number[][]
+}
+
+async function errorsBySeed(context: Context, views: readonly number[]): Promise<Errors> {
   const { seeds, figures, scale, onProgress, signal } = context
   const bySeed: number[][] = []
   for (const [i, seed] of seeds.entries()) {
     signal.throwIfAborted()
-    const of = { part: 'views', scale, views: VIEWS, space: SPACE, seed }
-    bySeed.push(await figures(of, async () => errorsOf(await worldOf(context), seed)))
-    onProgress('estimates of the kernel', i + 1, seeds.length)
+    const of = { part: 'views', scale, views, space: SPACE, seed }
+    bySeed.push(await figures(of, async () => errorsOf(await worldOf(context), views, seed)))
+    onProgress(`estimates of the kernel, up to ${views.at(-1)} views`, i + 1, seeds.length)
   }
-  const kernel = bySeed.map((list) => list.slice(0, VIEWS.length))
-  const space = bySeed.map((list) => list.slice(VIEWS.length))
-  // Within ± 0.1 of −1/2.
-  const claim = (statement: string, errors: readonly number[][]) => ({
-    statement: `${statement}: slope of log error on log m, + ½`,
+  return {
+    views,
+    kernel: bySeed.map((list) => list.slice(0, views.length)),
+    space: bySeed.map((list) => list.slice(views.length)),
+  }
+}
+
+/** The slope must be within ± 0.1 of −½. */
+function claim({ views, ...errors }: Errors, which: 'kernel' | 'space'): Claim {
+  const what = which === 'kernel' ? '‖K̂ₘ − K‖ / ‖K‖' : `eigenspaces of dimension ${SPACE}, ‖sin Θ‖`
+  return {
+    statement: `${what}, m = ${views[0]} to ${views.at(-1)}: slope of log error on log m, + ½`,
     unit: '',
-    perSeed: errors.map((list) => slope(VIEWS, list) + 0.5),
+    perSeed: errors[which].map((list) => slope(views, list) + 0.5),
     bound: { within: 0.1 },
-  })
+  }
+}
+
+async function run(context: Context): Promise<Analysis> {
+  const { scale } = context
+  const few = await errorsBySeed(context, VIEWS)
+  const many = await errorsBySeed(context, MANY)
+  const all = [...VIEWS, ...MANY]
+  const joined = (which: 'kernel' | 'space'): number[][] => few[which].map((list, s) => [...list, ...many[which][s]])
+  const [kernel, space] = [joined('kernel'), joined('space')]
   const series = (name: string, errors: readonly number[][]) => ({
     name,
-    points: VIEWS.map((m, i) =>
+    points: all.map((m, i) =>
       meanPoint(
         m,
         errors.map((list) => list[i]),
       ),
     ),
   })
-  const guide = (start: number) => VIEWS.map((m) => ({ x: m, y: start * Math.sqrt(VIEWS[0] / m) }))
+  const guide = (start: number) => all.map((m) => ({ x: m, y: start * Math.sqrt(VIEWS[0] / m) }))
   return {
-    claims: [
-      claim('‖K̂ₘ − K‖ / ‖K‖', kernel),
-      claim(`distance between the eigenspaces of dimension ${SPACE}, ‖sin Θ‖`, space),
-    ],
+    claims: [claim(few, 'kernel'), claim(few, 'space'), claim(many, 'space')],
     table: {
       header: ['views m', '‖K̂ₘ − K‖ / ‖K‖', '‖sin Θ‖'],
-      rows: VIEWS.map((m, i) => [
+      rows: all.map((m, i) => [
         String(m),
         meanAndSpread(
           kernel.map((list) => list[i]),
@@ -122,7 +150,7 @@ export const kernelViews: Experiment = {
   name: 'kernel-views',
   title: 'More views, a better kernel',
   claim: 'T is estimated by averaging over m augmentations: the more views, the better the estimate.',
-  protocol: `m from ${VIEWS[0]} to ${VIEWS.at(-1)}; the slope of each seed by least squares on log axes; −½ ± 0.1 is right.`,
+  protocol: `m from ${VIEWS[0]} to ${VIEWS.at(-1)}, and in a further experiment up to ${MANY.at(-1)}; the slope of each seed by least squares on log axes; −½ ± 0.1 is right.`,
   seeds: { tiny: 5, small: 5, full: 5 },
   arms: () => [],
   run,
