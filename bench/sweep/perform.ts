@@ -1,8 +1,9 @@
 /** Performs a sweep: every run of every point. A run that fails does not stop the others. */
-import type { Engine } from '../../engine/index.js'
 import type { PretrainConfig } from '../../train/config/config.js'
 import type { Reading } from '../runs/cached.js'
-import { rowsOf, Runs, type Splits } from '../runs/runs.js'
+import type { RunMaker } from '../launch/launcher.js'
+import type { RunRequest } from '../runs/cached_runs.js'
+import { rowsOf, type Splits } from '../runs/runs.js'
 import type { Sweep } from './file.js'
 
 export interface SweepRun {
@@ -17,11 +18,9 @@ export interface SweepRun {
 }
 
 export interface SweepOptions {
-  engine: Engine
-  /** Folder of the runs. */
-  root: string
+  /** Makes the runs; it reports the progress within a run. */
+  runs(onProgress: (what: string, done: number, total: number) => void): RunMaker
   splits(config: PretrainConfig): Promise<Splits>
-  signal?: AbortSignal
   /** Called within a run. */
   onProgress?(label: string, what: string, done: number, total: number): void
   /** Called before each run, with the training rows that are done and those of all runs. */
@@ -37,16 +36,19 @@ export const labelOf = (values: Readonly<Record<string, unknown>>): string =>
     .map(([name, value]) => `${name} ${valueText(value)}`)
     .join(', ') || 'base'
 
+/** What a sweep makes: every run of every valid point. */
+export const requestsOf = ({ points, readout }: Sweep): RunRequest[] =>
+  points.flatMap(({ configs }) => ('error' in configs ? [] : configs.map((config) => ({ config, readout }))))
+
 /**
  * Trains and reads out every run that is not finished.
  *
  * @throws Interrupted if the signal ended the sweep; finished runs are kept
  */
 export async function performSweep(sweep: Sweep, options: SweepOptions): Promise<SweepRun[]> {
-  const { engine, root, splits, signal, onProgress, onRun, onMessage } = options
+  const { splits, onProgress, onRun, onMessage } = options
   let label = ''
-  const tick = (what: string, done: number, total: number): void => onProgress?.(label, what, done, total)
-  const runs = new Runs({ engine, root, splits, signal, onProgress: tick, onMessage })
+  const runs = options.runs((what, done, total) => onProgress?.(label, what, done, total))
   const work = new Map<PretrainConfig, number>()
   for (const { configs } of sweep.points)
     for (const config of 'error' in configs ? [] : configs)

@@ -26,6 +26,7 @@ const commands = {
   bench: { script: 'bench/speed/cli', says: 'measure the engine on this machine' },
   paper: { script: 'bench/paper/cli', says: 'run the experiments of the paper' },
   sweep: { script: 'bench/sweep/cli', says: 'pretrain and read out a grid of options' },
+  task: { script: 'bench/launch/cli', says: 'make one run of a sweep or an experiment; --launcher starts these' },
   doctor: { script: 'engine/node/doctor', says: 'show the WebGPU adapters of this machine', adapter: false },
 }
 const names = Object.keys(commands)
@@ -82,7 +83,9 @@ async function main([name, ...rest]) {
   const { script, adapter } = commands[name]
   const file = new URL(isClone ? `${script}.ts` : `dist/${script}.js`, root)
   if (!existsSync(file)) throw new Error(`${name} is not part of the package: run it in a clone of the repository`)
-  return launch([fileURLToPath(file), ...rest], { adapter })
+  // The processes that it starts find adapters of their own, maybe on other machines.
+  const starts = name !== 'paper' && rest.some((arg) => /^--(launcher|slurm|dry-run)(=|$)/.test(arg))
+  return launch([fileURLToPath(file), ...rest], { adapter: adapter ?? !starts })
 }
 
 await runToExit(() => main(process.argv.slice(2)))

@@ -22,6 +22,7 @@ import { pretrainDisplay } from './display.js'
 import { nextCommands, summaryOf } from './ending.js'
 import { epochTime } from './epoch_time.js'
 import { abortOnSignal } from './interrupt.js'
+import { refuseJobOptions, submitPretraining } from './pretrain_job.js'
 import { memoryLimit, pictureDefaults } from './picture_defaults.js'
 import {
   pretrainCommand,
@@ -105,6 +106,8 @@ await runCommand(async () => {
   const command = pretrainCommand()
   const options = withoutDefaults(command, parseOptions<PretrainCliOptions>(command))
   if (options.listRecipes) return listRecipes()
+  if (options.slurm) return submitPretraining(command, options)
+  refuseJobOptions(options)
   if (options.out !== undefined) await checkFolder('--out', options.out)
   for (const name of ['csv', 'tensorboard'] as const)
     if (options[name] && !options.out) throw new ConfigError(`--${name}: writes into the folder of the run: give --out`)

@@ -19,9 +19,10 @@ import { readRecipe } from '../recipes/index.js'
 import { readYaml } from '../node/read_yaml.js'
 import { readConfig } from '../run/folder.js'
 import { number, wholeNumber, withAdapter } from './common.js'
+import { withSlurm, type SlurmCliOptions } from './slurm_options.js'
 
 /** The parsed command line: fields of the configuration and options of the command itself. */
-export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' | 'stream'> {
+export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' | 'stream'>, SlurmCliOptions {
   config?: string
   recipe?: string
   listRecipes?: boolean
@@ -38,6 +39,9 @@ export interface PretrainCliOptions extends Omit<PartialConfig, 'augmentation' |
   tensorboard?: boolean
   debugNan?: boolean
   tune: boolean
+  slurm?: boolean
+  nodes?: number
+  ranksPerNode?: number
 }
 
 const text = String
@@ -197,7 +201,15 @@ export function pretrainCommand(): Command {
     for (const [flags, description] of switches[heading] ?? []) grouped(heading, flags, description)
   }
   for (const [flags, description] of files) grouped('Run:', flags, description)
-  return withAdapter(command)
+  grouped('Slurm:', '--slurm', 'submit the run as a job, and do not make it here')
+  grouped('Slurm:', '--nodes <n>', 'nodes of the job (1)', wholeNumber('--nodes', 1))
+  grouped(
+    'Slurm:',
+    '--ranks-per-node <n>',
+    'processes on each node, one for each GPU (1)',
+    wholeNumber('--ranks-per-node', 1),
+  )
+  return withAdapter(withSlurm(command))
 }
 
 /** Removes options that come only from the default of a `--no-…` switch, so that they do not override a file, recipe or run. */
@@ -225,6 +237,15 @@ function fieldsOf({
   tensorboard: _tensorboard,
   debugNan: _debugNan,
   tune: _tune,
+  slurm: _slurm,
+  nodes: _nodes,
+  ranksPerNode: _ranks,
+  partition: _partition,
+  gres: _gres,
+  time: _time,
+  account: _account,
+  slurmFile: _slurmFile,
+  dryRun: _dryRun,
   ...fields
 }: Partial<PretrainCliOptions>): PartialConfig {
   const augmentation = { ...(recipe !== undefined && { recipe }), ...(size !== undefined && { size }) }

@@ -15,6 +15,7 @@ const holderSchema = z.object({
   host: z.string(),
   pid: z.int().min(1),
   started: z.string(),
+  job: z.object({ id: z.string(), restarts: z.int().min(0) }).optional(),
   /** Of this lock: two locks of one process differ. */
   id: z.string().regex(/^[0-9a-f]{32}$/),
   since: z.string(),

@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { adaptersOf, nameOfReadout } from '../../../bench/runs/cached_runs.js'
-import { Interrupted, type Splits } from '../../../bench/runs/runs.js'
+import { Interrupted, Runs, type RunsOptions, type Splits } from '../../../bench/runs/runs.js'
+import type { Engine } from '../../../engine/index.js'
 import { combinations, nested, parseSweep } from '../../../bench/sweep/file.js'
-import { performSweep } from '../../../bench/sweep/perform.js'
+import { performSweep, type SweepOptions } from '../../../bench/sweep/perform.js'
 import { sweepPlots, sweepTable } from '../../../bench/sweep/report.js'
 import { recipes } from '../../../train/augment/recipe.js'
+import type { PretrainConfig } from '../../../train/config/config.js'
 import { encodeRecords } from '../../../train/data/cifar_records.js'
 import { fromArrays } from '../../../train/data/dataset.js'
 import { engine } from '../../support/engine.js'
@@ -118,15 +120,22 @@ describe('a grid', () => {
   })
 })
 
+/** Makes runs in this process. */
+const maker =
+  (device: Engine, root: string, signal?: AbortSignal, of: RunsOptions['splits'] = splits): SweepOptions['runs'] =>
+  (onProgress) =>
+    new Runs({ engine: device, root, splits: of, signal, onProgress })
+
 test('an interrupted sweep continues, failures do not stop it, and finished runs are not repeated', async () => {
   const sweep = parseSweep(text, 'f')
   const root = join(folder, 'runs')
   const abort = new AbortController()
-  const options = { engine: await engine(), root, splits }
+  const device = await engine()
+  const options = { splits, runs: maker(device, root) }
   // The signal stops the sweep in the middle of the first run.
   const stopped = performSweep(sweep, {
     ...options,
-    signal: abort.signal,
+    runs: maker(device, root, abort.signal),
     onProgress: (_, what, done) => what === 'training' && done === 2 && abort.abort(),
   })
   await expect(stopped).rejects.toBeInstanceOf(Interrupted)
@@ -168,7 +177,7 @@ test('an interrupted sweep continues, failures do not stop it, and finished runs
   expect(Object.keys(plots).sort()).toEqual(['accuracy', 'runtime'])
   for (const svg of Object.values(plots)) {
     expect(svg).toContain('xmlns="http://www.w3.org/2000/svg"')
-    expect(svg).toContain(`${options.engine.description}; 2026-01-02`)
+    expect(svg).toContain(`${device.description}; 2026-01-02`)
   }
 })
 
@@ -182,10 +191,11 @@ readout: { epochs: 1, knn: false }`,
     'f',
   )
   const other: Splits = { ...all, test: labelled(9, 'test') }
+  const ofFolder = ({ dataDir }: PretrainConfig): Promise<Splits> =>
+    Promise.resolve(dataDir === folders[0] ? all : other)
   const runs = await performSweep(sweep, {
-    engine: await engine(),
-    root: join(folder, 'folders'),
-    splits: ({ dataDir }) => Promise.resolve(dataDir === folders[0] ? all : other),
+    splits: ofFolder,
+    runs: maker(await engine(), join(folder, 'folders'), undefined, ofFolder),
   })
   expect(runs.map(({ reading }) => reading?.testCount)).toEqual([12, 9])
 })

@@ -1,0 +1,59 @@
+/** Runs in processes of this machine. */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { launchRuns, missingRuns, type LaunchOptions } from '../../../bench/launch/launcher.js'
+import { localLauncher } from '../../../bench/launch/local.js'
+import { keyOf, type RunRequest } from '../../../bench/runs/cached_runs.js'
+import { Interrupted, namedSplits, Runs } from '../../../bench/runs/runs.js'
+import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
+import { engine } from '../../support/engine.js'
+import { writeSmallCifar } from '../../support/small_cifar.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'webgpu-ssl-'))
+beforeAll(() => writeSmallCifar(join(folder, 'data'), 24))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const request = (options: PartialConfig): RunRequest => ({
+  config: resolveConfig({
+    ...{ data: 'cifar10', dataDir: join(folder, 'data'), width: 4, batch: 8, views: 2, projectorDim: 8 },
+    ...{ augmentation: { size: 8 }, steps: 3 },
+    ...options,
+  }),
+  readout: { views: 1, seeds: 1, epochs: 2, knn: true },
+})
+const root = join(folder, 'runs')
+const options = (signal = new AbortController().signal): LaunchOptions => ({
+  ...{ name: 'local', root, folder: join(folder, 'launches'), signal },
+  say: () => undefined,
+})
+const missing = (requests: RunRequest[]) => missingRuns(root, requests, () => Promise.resolve(1))
+
+test('two processes make the runs that this process would make, and a failure does not stop the others', async () => {
+  const [good, bad] = [request({}), request({ lr: 1e30 })]
+  const two = { ...good, readout: { ...good.readout, views: 2 } }
+  const runs = await launchRuns(localLauncher(2), await missing([good, bad, two]), options())
+  const here = new Runs({ engine: await engine(), root: join(folder, 'here'), splits: namedSplits() })
+  for (const one of [good, two]) {
+    const [found, wanted] = await Promise.all([runs.run(one), here.run(one)])
+    const figures = (result: typeof found) =>
+      'error' in result ? result : result.readings.map(({ seconds: _, ...figures }) => figures)
+    expect(figures(found)).toEqual(figures(wanted))
+  }
+  expect(await runs.run(bad)).toMatchObject({ error: expect.stringMatching(/^the loss is/) })
+  // The run that failed is kept as failed: nothing is left to make.
+  expect(await missing([good, bad, two])).toEqual([])
+})
+
+test('a launcher that is stopped stops its processes, which save', async () => {
+  const long = request({ steps: 5000 })
+  const abort = new AbortController()
+  const making = launchRuns(localLauncher(1), await missing([long]), options(abort.signal))
+  const run = join(root, keyOf(long.config))
+  while (!existsSync(join(run, 'metrics.jsonl'))) await sleep(50)
+  abort.abort()
+  await expect(making).rejects.toBeInstanceOf(Interrupted)
+  expect(JSON.parse(readFileSync(join(run, 'summary.json'), 'utf8'))).toMatchObject({ stopped: 'signal' })
+})
