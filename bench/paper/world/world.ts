@@ -10,7 +10,7 @@
  *   T = (n ρ)⁻¹ Pᵀ P,  self-adjoint in L²(ρ);  its nonzero eigenvalues are those of the kernel K = P (n ρ)⁻¹ Pᵀ [n, n].
  */
 import { EigenvalueDecomposition, Matrix } from 'ml-matrix'
-import { input, matmul, Purpose, RandomStream, reshape, type Engine } from '../../../engine/index.js'
+import { input, matmul, Purpose, RandomStream, type Engine } from '../../../engine/index.js'
 import { drawViews, ROW_FLOATS } from '../../../train/augment/draw.js'
 import { recipes } from '../../../train/augment/recipe.js'
 import { augmentViews, deviceImages } from '../../../train/augment/views.js'
