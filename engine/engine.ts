@@ -8,7 +8,7 @@ import type { Plan, ProgramSpec, Target, Tunable, VariantTable } from './plan.js
 import { Program } from './program.js'
 import { type TypedArray, type Variable } from './leaves.js'
 import { Submissions } from './submissions.js'
-import { targetOf } from './target.js'
+import { adapterName, targetOf } from './target.js'
 import type { DType } from './value.js'
 
 export class EngineError extends Error {
@@ -83,7 +83,7 @@ export class Engine {
     shaderTexts: Readonly<Record<string, string>> = kernelTexts,
   ) {
     this.library = new KernelLibrary(shaderTexts)
-    this.description = info.description || info.device || info.vendor || 'unnamed adapter'
+    this.description = adapterName(info)
     this.target = targetOf(device, info)
     this.held = { current: this.hold(device) }
   }
@@ -150,7 +150,7 @@ export class Engine {
     const { device, info } = await this.reopen()
     if (JSON.stringify(targetOf(device, info)) !== JSON.stringify(this.target)) {
       device.destroy()
-      throw new EngineError(`${this.description} is gone; another adapter answers: ${info.description}`)
+      throw new EngineError(`${this.description} is gone; another adapter answers: ${adapterName(info)}`)
     }
     this.made.pipelines += this.pipelines.count
     this.held.current = this.hold(device)
@@ -212,7 +212,7 @@ export class Engine {
   /**
    * Records a graph as a Program: chooses variants, plans memory, builds pipelines and bind groups.
    *
-   * @param onProgress called when each distinct pipeline is ready
+   * @param onProgress called before the first distinct pipeline is built, and when each is ready
    * @throws EngineError in one line if the device refuses, memory is short or a kernel does not compile
    */
   async compile(spec: ProgramSpec, onProgress?: (done: number, total: number) => void): Promise<Program> {

@@ -37,9 +37,9 @@ export {
 } from './plan.js'
 export { type Target, type Tunable, type VariantTable } from './plan.js'
 export { type LoweringContext }
-export { measureVariants } from './tuning.js'
+export { measureVariants, type TuningOptions } from './tuning.js'
 export { Engine, EngineError, OutOfMemoryError, type Counters, type OpenedDevice } from './engine.js'
-export { adapterClassOf, targetOf } from './target.js'
+export { adapterClassOf, adapterName, targetOf } from './target.js'
 export { KernelLibrary, Kernel } from './kernel.js'
 export { Program } from './program.js'
 export { sharedPeakBytes } from './memory.js'

@@ -8,7 +8,10 @@
  *   const PIXELS = 4u;      fn weight(…) -> vec4f { … }        fn weight(…) -> vec4f { … }
  *   alias In = vec4f;       // @end                            @end *\/
  *   // @end                 (the default)                      (an alternative: a comment in the file as shipped)
+ *
+ * Loops marked with `// @unroll` are written out: unroll.ts.
  */
+import { unrolled } from './unroll.js'
 
 /** Replacements for the `const` and `alias` lines of a kernel's `@specialize` block, and its snippets by name. */
 export type Constants = Readonly<Record<string, number | boolean | string>>
@@ -96,7 +99,7 @@ export class Kernel {
       const suffix = typeof value === 'number' && /^\d+u$/.test(line[3]) ? 'u' : ''
       text = text.replace(block[0], block[0].replace(line[0], `${line[1]} ${name}${line[2]}${value}${suffix};`))
     }
-    return enableWhatIsUsed(text)
+    return enableWhatIsUsed(unrolled(text))
   }
 }
 
@@ -125,6 +128,7 @@ function enableWhatIsUsed(text: string): string {
   const code = text.replace(/\/\*[^]*?\*\//g, '').replace(/\/\/.*$/gm, '')
   const body = code.replace(/^enable .*$/gm, '')
   if (!/\bsubgroup/.test(body)) text = text.replace(/^enable subgroups;\n/m, '')
+  if (/@subgroup_size\b/.test(body)) text = text.replace(/^(?!\/\/)/m, 'enable subgroup_size_control;\n')
   if (/\b(f16|vec[234]h)\b/.test(body) && !/^enable .*\bf16\b/m.test(code))
     text = text.replace(/^(?!\/\/)/m, 'enable f16;\n')
   return text

@@ -1,7 +1,8 @@
 /** Lowering: from a graph to a plan. Each op lowers itself. This file orders the nodes and allocates the storages. */
 import type { KernelLibrary } from './kernel.js'
-import { align, constantOp, inputOp, isLeaf, variableOp, Variable, type Assignment, type TypedArray } from './leaves.js'
+import { constantOp, inputOp, isLeaf, variableOp, Variable, type Assignment, type TypedArray } from './leaves.js'
 import type { LoweringContext, RowRun } from './lowering_context.js'
+import { inOnePart, mebibytes, partsFor, pieces, REMEDY, uneven } from './large_storages.js'
 import { assignStorages } from './memory.js'
 import {
   part,
@@ -133,7 +134,7 @@ class Lowering implements LoweringContext {
   }
 
   temporary(bytes: number): Slice {
-    return whole(this.add({ bytes, kind: 'temporary', label: `${this.opName} scratch` }))
+    return this.addTemporary(bytes, `${this.opName} scratch`)
   }
 
   alias(output: Value, slice: Slice): void {
@@ -161,7 +162,11 @@ class Lowering implements LoweringContext {
   colocate(values: readonly Value[], offsets: readonly number[], bytes: number): boolean {
     const slices = values.map((v) => this.of(v))
     const movable = (s: Slice): boolean =>
-      s.storage.kind === 'temporary' && !s.storage.within && s.offset === 0 && s.bytes === s.storage.bytes
+      s.storage.kind === 'temporary' &&
+      !s.storage.within &&
+      !s.storage.parts &&
+      s.offset === 0 &&
+      s.bytes === s.storage.bytes
     if (new Set(slices.map((s) => s.storage)).size !== slices.length || !slices.every(movable)) return false
     const arena = this.add({ bytes, kind: 'temporary', label: `${this.opName} arena` })
     slices.forEach((s, i) => (s.storage.within = { storage: arena, offset: offsets[i], bytes: s.bytes }))
@@ -184,7 +189,7 @@ class Lowering implements LoweringContext {
           `${where}: '${name}', the ${slice.storage.kind} '${slice.storage.label}', binds ${mebibytes(slice.bytes)}, ` +
             `over the adapter's limit of ${mebibytes(this.target.maxBindingBytes)} for a binding: ${REMEDY}`,
         )
-      return { ...slice, write: write && request.buffers[name] !== undefined }
+      return { ...inOnePart(slice, `${where}: '${name}'`), write: write && request.buffers[name] !== undefined }
     })
     for (const name of Object.keys(request.buffers))
       if (!kernel.storageBindings.some((b) => b.name === name)) throw new Error(`${where}: no binding '${name}'`)
@@ -201,7 +206,8 @@ class Lowering implements LoweringContext {
   }
 
   copy(from: Slice, to: Slice): void {
-    for (const { offset, bytes } of pieces(from.bytes, this.target.maxBindingBytes))
+    const parts = Math.max(...[from, to].map(({ storage }) => storage.parts?.length ?? 1))
+    for (const { offset, bytes } of pieces(from.bytes, parts, this.target.maxBindingBytes))
       this.dispatch({
         kernel: 'copy',
         params: { count: bytes / 4 },
@@ -220,6 +226,16 @@ class Lowering implements LoweringContext {
 
   rowsUpTo(most: number, count: number, ...bytesPerRow: number[]): RowRun[] {
     const widest = Math.max(...bytesPerRow)
+    const parts = partsFor(widest * count, this.target)
+    if (parts > 1) {
+      // An operand is larger than a buffer: no run crosses the end of one of its parts, or of the other operands' parts.
+      const each = count / parts
+      if (!bytesPerRow.every((bytes) => (bytes * each) % 256 === 0)) throw new Error(`${this.opName}: ${uneven(parts)}`)
+      const runs = this.rowsUpTo(most, each, ...bytesPerRow)
+      return Array.from({ length: parts }, (_, i) =>
+        runs.map((run) => ({ start: i * each + run.start, count: run.count })),
+      ).flat()
+    }
     if (count <= most && widest * count <= this.target.maxBindingBytes) return [{ start: 0, count }]
     // The smallest number of rows after which every operand is at an aligned offset again.
     const step = bytesPerRow.reduce((s, bytes) => lcm(s, 256 / gcd(bytes, 256)), 1)
@@ -294,6 +310,7 @@ class Lowering implements LoweringContext {
     const slice = this.slices.get(value)!
     const { storage } = slice
     if (storage.kind === 'output') return slice
+    this.checkFits(`output '${name}' ${show(value.shape)}`, slice.bytes)
     if (storage.kind === 'temporary' && !storage.within && slice.offset === 0 && slice.bytes === storage.bytes) {
       storage.kind = 'output'
       return slice
@@ -304,9 +321,17 @@ class Lowering implements LoweringContext {
   }
 
   private allocate(value: Value): Slice {
-    const bytes = pad(value.bytes)
-    this.checkFits(`${value.node.op.name}: its output ${show(value.shape)}`, bytes)
-    return whole(this.add({ bytes, kind: 'temporary', label: value.node.op.name }))
+    return this.addTemporary(pad(value.bytes), value.node.op.name)
+  }
+
+  /** A temporary that is larger than a buffer may be is cut into 2, 4, … equal parts, each a buffer of its own. */
+  private addTemporary(bytes: number, label: string): Slice {
+    const count = partsFor(bytes, this.target)
+    if (count === 1) return whole(this.add({ bytes, kind: 'temporary', label }))
+    if (bytes % (256 * count)) throw new Error(`${label}: ${uneven(count)}`)
+    const parts = Array.from({ length: count }, () => this.add({ bytes: bytes / count, kind: 'temporary', label }))
+    // Only its parts are in the plan.
+    return whole({ id: -1, bytes, kind: 'temporary', label, parts })
   }
 
   private checkFits(what: string, bytes: number): void {
@@ -348,19 +373,6 @@ function schedule(nodes: readonly Node[], updating: ReadonlySet<Node>): Node[] {
 
 /** Buffers and bindings are multiples of 16 bytes, so that kernels can load the last vec4 as a whole. */
 const pad = (bytes: number): number => Math.max(16, Math.ceil(bytes / 16) * 16)
-
-const mebibytes = (bytes: number): string =>
-  bytes < 2 ** 20 ? `${bytes} bytes` : `${(bytes / 2 ** 20).toFixed(0)} MiB`
-
-/** What to do about a tensor that is too large. */
-const REMEDY = 'use a smaller batch, fewer views, smaller images or a narrower network'
-
-function pieces(bytes: number, limit: number): { offset: number; bytes: number }[] {
-  const size = align(limit + 1) - 256
-  const list = []
-  for (let offset = 0; offset < bytes; offset += size) list.push({ offset, bytes: Math.min(size, bytes - offset) })
-  return list
-}
 
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
 const lcm = (a: number, b: number): number => (a / gcd(a, b)) * b

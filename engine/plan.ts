@@ -22,6 +22,8 @@ export interface Target {
   readonly subgroupMatrix: boolean
   /** The smallest and the largest number of lanes of a subgroup; zeros without subgroups. */
   readonly subgroupSize: readonly [min: number, max: number]
+  /** Whether a kernel may ask for a number of lanes between the two. */
+  readonly subgroupSizeControl: boolean
   readonly maxInvocations: number
   readonly maxWorkgroupBytes: number
 }
@@ -62,6 +64,8 @@ export interface Storage {
   readonly data?: TypedArray
   /** Set when this storage becomes a part of a larger one. */
   within?: Slice
+  /** Set where this storage is larger than a buffer may be: the equal parts, one behind another, that hold its bytes. */
+  readonly parts?: readonly Storage[]
 }
 
 /** A byte range of a storage. */

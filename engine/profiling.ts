@@ -13,6 +13,8 @@ export interface DispatchProfile {
   readonly workgroups: readonly [number, number, number]
   /** Bytes of all its bindings: what it moves at least, if it uses all of them. */
   readonly bytes: number
+  /** Multiplications and additions of a product; 0 for dispatches whose time is that of their bytes. */
+  readonly flops: number
   /** The median over the rounds. */
   readonly microseconds: number
   /** Microseconds from the beginning of the last round's first dispatch to the beginning of this one. */
@@ -75,6 +77,7 @@ export async function profile(
       constants: dispatch.constants,
       workgroups: dispatch.workgroups,
       bytes: bytesOf(dispatch),
+      flops: dispatch.flops,
       microseconds: median(timelines.map((t) => t[i].end - t[i].begin)),
       start: last[i].begin - last[0].begin,
       duration: last[i].end - last[i].begin,

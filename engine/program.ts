@@ -262,6 +262,7 @@ async function compilePipelines(
   )
   const distinct = [...new Set(building)]
   let done = 0
+  onProgress?.(done, distinct.length)
   for (const p of distinct)
     p.then(
       () => onProgress?.(++done, distinct.length),

@@ -5,6 +5,7 @@ const wanted = [
   'subgroups',
   'shader-f16',
   'timestamp-query',
+  'subgroup-size-control',
   'chromium-experimental-subgroup-matrix',
 ] as GPUFeatureName[]
 

@@ -7,6 +7,16 @@ export function adapterClassOf({ vendor, architecture, device, description }: GP
   return /llvmpipe|lavapipe|swiftshader|basic render/.test(name) ? 'cpu' : 'gpu'
 }
 
+/**
+ * The name of an adapter for people. WebGPU's `description` is often that of the driver, which several cards share, and
+ * `device` names the card. A software driver has no card.
+ */
+export function adapterName(info: GPUAdapterInfo): string {
+  const { vendor, device, description } = info
+  const names = adapterClassOf(info) === 'gpu' ? [device, description, vendor] : [description, device, vendor]
+  return names.find(Boolean) ?? 'unnamed adapter'
+}
+
 /** The target for a device; `info` is its adapter's. */
 export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
   return {
@@ -18,6 +28,7 @@ export function targetOf(device: GPUDevice, info: GPUAdapterInfo): Target {
     f16: device.features.has('shader-f16'),
     subgroupMatrix: offersMatrices(device, info),
     subgroupSize: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
+    subgroupSizeControl: device.features.has('subgroup-size-control' as GPUFeatureName),
     maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
     maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
   }

@@ -124,25 +124,24 @@ const always = (value: number) => () => () => value
 
 /**
  * 2-D convolution without bias, [N, H, W, from] → [N, H', W', to]; weights from N(0, 2 / fan_out) as in torchvision's
- * ResNets (He et al. 2015).
+ * ResNets (He et al. 2015). x may have channels of zeros after its own; checkpoints do not hold their weights.
  */
 export function convLayer(
   dict: StateDict,
   name: string,
   {
     from,
+    zeros = 0,
     to,
     kernel,
     stride = 1,
     padding = 0,
-  }: { from: number; to: number; kernel: number; stride?: number; padding?: number },
+  }: { from: number; zeros?: number; to: number; kernel: number; stride?: number; padding?: number },
 ): (x: Value) => Value {
-  // Images have a fourth channel of zeros, so that every load is a whole vec4.
-  const padded = from === 3 ? 4 : from
   const deviation = Math.sqrt(2 / (kernel * kernel * to))
   const w = dict.add(
     `${name}.weight`,
-    [kernel, kernel, padded, to],
+    [kernel, kernel, from + zeros, to],
     'conv',
     [to, from, kernel, kernel],
     (r) => () => deviation * r.normal(),

@@ -116,12 +116,14 @@ export function resnet(options: ResNetOptions): Backbone {
   /** The mode of a stage; 0 is the stem. */
   const modeOf = (stage: number, mode: Mode): Mode => (isFrozen(stage) ? { training: false } : mode)
   const dict = new StateDict(seed, prefix)
+  // Images have a fourth channel of zeros, so that every load is a whole vec4.
+  const pixels = { from: 3, zeros: 1 }
   const conv1 = convLayer(
     dict,
     'conv1',
     stem === 'cifar'
-      ? { from: 3, to: width, kernel: 3, padding: 1 }
-      : { from: 3, to: width, kernel: 7, stride: 2, padding: 3 },
+      ? { ...pixels, to: width, kernel: 3, padding: 1 }
+      : { ...pixels, to: width, kernel: 7, stride: 2, padding: 3 },
   )
   const bn1 = batchNormLayer(dict, 'bn1', width)
   const make = spec.block === 'basic' ? basicBlock : bottleneckBlock

@@ -1,10 +1,13 @@
 // batch_norm_apply.wgsl: normalise with known gain and offset, optionally with residual and ReLU.
 // x, residual, y: [groups, rows, C]; gain, offset: [groups, C]; C is a multiple of 4. Evaluation has one group.
 //   y = x · gain + offset (+ residual with RESIDUAL), then ReLU with RELU
-// One thread handles one vec4 of channels in a strip of rows, so it loads gain and offset once.
+// SHARE threads handle one vec4 of channels in a strip of rows, so each loads gain and offset once. A thread takes every
+// SHARE-th row, and loads AT_ONCE rows before it stores the first.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
+const SHARE = 1u;
+const AT_ONCE = 1u;
 const RELU = false;
 const RESIDUAL = false;
 alias T = vec4f;    // vec4h for f16 storage
@@ -18,6 +21,8 @@ struct Params { rows: u32, channels4: u32, strip: u32, first_group: u32 }
 @group(0) @binding(4) var<storage, read> residual: array<T>;
 @group(0) @binding(5) var<storage, read_write> y: array<T>;
 
+const ITEMS = WORKGROUP_SIZE / SHARE;   // an item is one vec4 of channels of one strip
+
 // @snippet store = f32
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
@@ -30,20 +35,30 @@ fn stored(v: vec4f) -> vec4h {
 @end */
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
-  let strips = (params.rows + params.strip - 1u) / params.strip;
-  for (var i = id.x; i < strips * params.channels4; i += workgroups.x * WORKGROUP_SIZE) {
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) workgroups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let items = (params.rows + params.strip - 1u) / params.strip * params.channels4;
+  for (var i = workgroup.x * ITEMS + local % ITEMS; i < items; i += workgroups.x * ITEMS) {
     let c = i % params.channels4;
     let begin = i / params.channels4 * params.strip;
     let count = min(params.strip, params.rows - begin);
-    let at = (id.y * params.rows + begin) * params.channels4 + c;
-    let a = gain[(params.first_group + id.y) * params.channels4 + c];
-    let b = offset[(params.first_group + id.y) * params.channels4 + c];
-    for (var r = 0u; r < count; r++) {
-      var value = fma(vec4f(x[at + r * params.channels4]), a, b);
-      if (RESIDUAL) { value += vec4f(residual[at + r * params.channels4]); }
-      if (RELU) { value = max(value, vec4f()); }
-      y[at + r * params.channels4] = stored(value);
+    let at = (workgroup.y * params.rows + begin) * params.channels4 + c;
+    let a = gain[(params.first_group + workgroup.y) * params.channels4 + c];
+    let b = offset[(params.first_group + workgroup.y) * params.channels4 + c];
+    for (var r = local / ITEMS; r < count; r += AT_ONCE * SHARE) {
+      var values: array<vec4f, AT_ONCE>;
+      for (var q = 0u; q < AT_ONCE; q++) { // @unroll
+        let place = at + select(min(r + q * SHARE, count - 1u), r, q == 0u) * params.channels4;
+        values[q] = fma(vec4f(x[place]), a, b);
+        if (RESIDUAL) { values[q] += vec4f(residual[place]); }
+        if (RELU) { values[q] = max(values[q], vec4f()); }
+      }
+      for (var q = 0u; q < AT_ONCE; q++) { // @unroll
+        if (q == 0u || r + q * SHARE < count) { y[at + (r + q * SHARE) * params.channels4] = stored(values[q]); }
+      }
     }
   }
 }

@@ -2,10 +2,12 @@
 // dy, x, dx: [groups, rows, C]; gain, offset: [groups, C]; line: [groups, 2, C] (slope, constant); C is a multiple of 4.
 //   dx = gain · g + slope · x + constant
 //   g = dy or, with MASK (a fused ReLU without residual), dy where x · gain + offset > 0, else 0
-// One thread handles one vec4 of channels in a strip of rows.
+// batch_norm_apply.wgsl explains how threads share a strip.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
+const SHARE = 1u;
+const AT_ONCE = 1u;
 const MASK = false;
 alias T = vec4f;    // vec4h for f16 storage
 // @end
@@ -19,6 +21,8 @@ struct Params { rows: u32, channels4: u32, strip: u32, first_group: u32 }
 @group(0) @binding(5) var<storage, read> line: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> dx: array<T>;
 
+const ITEMS = WORKGROUP_SIZE / SHARE;
+
 // @snippet store = f32
 fn stored(v: vec4f) -> vec4f { return v; }
 // @end
@@ -31,25 +35,35 @@ fn stored(v: vec4f) -> vec4h {
 @end */
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
-  let strips = (params.rows + params.strip - 1u) / params.strip;
-  for (var i = id.x; i < strips * params.channels4; i += workgroups.x * WORKGROUP_SIZE) {
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) workgroups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let items = (params.rows + params.strip - 1u) / params.strip * params.channels4;
+  for (var i = workgroup.x * ITEMS + local % ITEMS; i < items; i += workgroups.x * ITEMS) {
     let c = i % params.channels4;
     let begin = i / params.channels4 * params.strip;
     let count = min(params.strip, params.rows - begin);
-    let first = (id.y * params.rows + begin) * params.channels4 + c;
-    let group = params.first_group + id.y;
+    let first = (workgroup.y * params.rows + begin) * params.channels4 + c;
+    let group = params.first_group + workgroup.y;
     let a = gain[group * params.channels4 + c];
     var b: vec4f;
     if (MASK) { b = offset[group * params.channels4 + c]; }
     let slope = line[2u * group * params.channels4 + c];
     let constant = line[(2u * group + 1u) * params.channels4 + c];
-    for (var r = 0u; r < count; r++) {
-      let at = first + r * params.channels4;
-      let value = vec4f(x[at]);
-      var g = vec4f(dy[at]);
-      if (MASK) { g = select(vec4f(), g, fma(value, a, b) > vec4f()); }
-      dx[at] = stored(fma(a, g, fma(slope, value, constant)));
+    for (var r = local / ITEMS; r < count; r += AT_ONCE * SHARE) {
+      var results: array<vec4f, AT_ONCE>;
+      for (var q = 0u; q < AT_ONCE; q++) { // @unroll
+        let at = first + select(min(r + q * SHARE, count - 1u), r, q == 0u) * params.channels4;
+        let value = vec4f(x[at]);
+        var g = vec4f(dy[at]);
+        if (MASK) { g = select(vec4f(), g, fma(value, a, b) > vec4f()); }
+        results[q] = fma(a, g, fma(slope, value, constant));
+      }
+      for (var q = 0u; q < AT_ONCE; q++) { // @unroll
+        if (q == 0u || r + q * SHARE < count) { dx[first + (r + q * SHARE) * params.channels4] = stored(results[q]); }
+      }
     }
   }
 }

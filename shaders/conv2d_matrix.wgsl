@@ -94,6 +94,11 @@ fn advanced(at: Place, by: Place) -> Place {
   return Place(t, u, c4);
 }
 
+// @snippet lanes = given
+// @end
+/* @snippet lanes = requested
+@subgroup_size(LANES)
+@end */
 @compute @workgroup_size(INVOCATIONS)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
@@ -121,7 +126,7 @@ fn main(
   var row: array<i32, LOADS_X>;      // row in the image, for tap (0, 0)
   var column: array<i32, LOADS_X>;
   var image: array<u32, LOADS_X>;    // first row of pixels of the image
-  for (var l = 0u; l < LOADS_X; l++) {
+  for (var l = 0u; l < LOADS_X; l++) { // @unroll
     let m = first_row + local / DEPTH4 + l * (INVOCATIONS / DEPTH4);
     let pixel = m % grid;
     row[l] = select(-0x10000000, i32(pixel / params.grid_width * params.stride) + params.origin_y, m < rows);
@@ -142,13 +147,14 @@ fn main(
   var next_w: array<vec4h, LOADS_W>;
   var sum: array<array<Sum, COLUMNS>, ROWS>;
 
-  let sub_row = subgroup / 2u * 16u * ROWS;
-  let sub_column = subgroup % 2u * 16u * COLUMNS;
+  let place = subgroup % 4u;   // so the compiler knows that it is less than 4
+  let sub_row = place / 2u * 16u * ROWS;
+  let sub_column = place % 2u * 16u * COLUMNS;
   let blocks = (max(end4, begin4) - begin4 + DEPTH4 - 1u) / DEPTH4;
   // Iteration b loads block b and multiplies block b − 1.
   for (var b = 0u; b <= blocks; b++) {
     let from4 = begin4 + b * DEPTH4;
-    for (var l = 0u; l < LOADS_X; l++) {
+    for (var l = 0u; l < LOADS_X; l++) { // @unroll
       let r = row[l] + i32(x_at.t) * params.direction;
       let s = column[l] + i32(x_at.u) * params.direction;
       next_x[l] = vec4h();
@@ -157,11 +163,11 @@ fn main(
       }
     }
     x_at = advanced(x_at, block);
-    for (var l4 = 0u; l4 < LOADS_W / 4u; l4++) {
+    for (var l4 = 0u; l4 < LOADS_W / 4u; l4++) { // @unroll
       let tap = (params.ky0 + w_at.t * params.tap_step) * params.kernel_width + params.kx0 + w_at.u * params.tap_step;
       let w_row = ((w_rows + tap) * params.in_channels4 + w_at.c4) * 4u;
       let inside = from4 + w_k / 4u + l4 < end4 && w_column4 < params.out_channels4;
-      for (var q = 0u; q < 4u; q++) {
+      for (var q = 0u; q < 4u; q++) { // @unroll
         next_w[l4 * 4u + q] = vec4h();
         if (inside) { next_w[l4 * 4u + q] = vec4h(w[(w_row + q) * params.out_channels4 + w_column4]); }
       }
@@ -170,26 +176,32 @@ fn main(
     w_at = advanced(w_at, rest);
 
     if (b > 0u) {
-      for (var k = 0u; k < DEPTH; k += 16u) {
+      for (var k = 0u; k < DEPTH; k += 16u) { // @unroll
         var factor: array<Left, ROWS>;
-        for (var g = 0u; g < ROWS; g++) {
+        for (var g = 0u; g < ROWS; g++) { // @unroll
           factor[g] = subgroupMatrixLoad<Left, row_major>(&left, (sub_row + 16u * g) * LEFT_ROW + k, LEFT_ROW);
         }
-        for (var v = 0u; v < COLUMNS; v++) {
+        for (var v = 0u; v < COLUMNS; v++) { // @unroll
           let other = subgroupMatrixLoad<Right, row_major>(&right, k * RIGHT_ROW + sub_column + 16u * v, RIGHT_ROW);
-          for (var g = 0u; g < ROWS; g++) { sum[g][v] = subgroupMatrixMultiplyAccumulate(factor[g], other, sum[g][v]); }
+          for (var g = 0u; g < ROWS; g++) { // @unroll
+            sum[g][v] = subgroupMatrixMultiplyAccumulate(factor[g], other, sum[g][v]);
+          }
         }
       }
     }
     if (b == blocks) { break; }
     workgroupBarrier();
-    for (var l = 0u; l < LOADS_X; l++) {
+    for (var l = 0u; l < LOADS_X; l++) { // @unroll
       let at = (local / DEPTH4 + l * (INVOCATIONS / DEPTH4)) * LEFT_ROW + x4 * 4u;
-      for (var q = 0u; q < 4u; q++) { left[at + q] = next_x[l][q]; }
+      for (var q = 0u; q < 4u; q++) { // @unroll
+        left[at + q] = next_x[l][q];
+      }
     }
-    for (var l = 0u; l < LOADS_W; l++) {
+    for (var l = 0u; l < LOADS_W; l++) { // @unroll
       let at = (w_k + l) * RIGHT_ROW + local % TILE_COLUMNS4 * 4u;
-      for (var q = 0u; q < 4u; q++) { right[at + q] = next_w[l][q]; }
+      for (var q = 0u; q < 4u; q++) { // @unroll
+        right[at + q] = next_w[l][q];
+      }
     }
     workgroupBarrier();
   }
@@ -204,10 +216,10 @@ fn main(
     let at = ((workgroup.z * params.images + m / grid) * params.out_height + i) * params.out_width + j;
     pixels[l] = select(NOWHERE, at, m < rows);
   }
-  let strip = subgroup * 16u * OUT_ROW;
-  for (var g = 0u; g < ROWS; g++) {
-    for (var v = 0u; v < COLUMNS; v += AT_ONCE) {
-      for (var p = 0u; p < AT_ONCE; p++) {
+  let strip = place * 16u * OUT_ROW;
+  for (var g = 0u; g < ROWS; g++) { // @unroll
+    for (var v = 0u; v < COLUMNS; v += AT_ONCE) { // @unroll
+      for (var p = 0u; p < AT_ONCE; p++) { // @unroll
         subgroupMatrixStore<row_major>(&strips, strip + 16u * p, sum[g][v + p], OUT_ROW);
       }
       workgroupBarrier();

@@ -110,7 +110,7 @@ fn main(
   var row: array<i32, LOADS_X>;      // row in the image, for tap (0, 0)
   var column: array<i32, LOADS_X>;
   var image: array<u32, LOADS_X>;    // first row of pixels of the image
-  for (var l = 0u; l < LOADS_X; l++) {
+  for (var l = 0u; l < LOADS_X; l++) { // @unroll
     let m = first_row + local / DEPTH4 + l * (INVOCATIONS / DEPTH4);
     let pixel = m % grid;
     row[l] = select(-0x10000000, i32(pixel / params.grid_width * params.stride) + params.origin_y, m < rows);
@@ -135,7 +135,7 @@ fn main(
   // Iteration b loads block b and multiplies block b − 1.
   for (var b = 0u; b <= blocks; b++) {
     let from4 = begin4 + b * DEPTH4;
-    for (var l = 0u; l < LOADS_X; l++) {
+    for (var l = 0u; l < LOADS_X; l++) { // @unroll
       let r = row[l] + i32(x_at.t) * params.direction;
       let s = column[l] + i32(x_at.u) * params.direction;
       next_x[l] = vec4f();
@@ -145,7 +145,7 @@ fn main(
     }
     let tap = (params.ky0 + w_at.t * params.tap_step) * params.kernel_width + params.kx0 + w_at.u * params.tap_step;
     let w_row = ((w_rows + tap) * params.in_channels4 + w_at.c4) * 4u + w_k % 4u;
-    for (var l = 0u; l < LOADS_W; l++) {
+    for (var l = 0u; l < LOADS_W; l++) { // @unroll
       next_w[l] = vec4f();
       if (from4 + w_k / 4u < end4 && w_column4 < params.out_channels4) {
         next_w[l] = vec4f(w[(w_row + l) * params.out_channels4 + w_column4]);
@@ -157,12 +157,14 @@ fn main(
     if (b > 0u) {
       for (var k4 = 0u; k4 < DEPTH4; k4++) {
         var other: array<array<vec4f, COLUMNS4>, 4>;
-        for (var d = 0u; d < 4u; d++) {
-          for (var v = 0u; v < COLUMNS4; v++) { other[d][v] = right[(k4 * 4u + d) * TILE_COLUMNS4 + v * THREADS_X + tx]; }
+        for (var d = 0u; d < 4u; d++) { // @unroll
+          for (var v = 0u; v < COLUMNS4; v++) { // @unroll
+            other[d][v] = right[(k4 * 4u + d) * TILE_COLUMNS4 + v * THREADS_X + tx];
+          }
         }
-        for (var q = 0u; q < 4u * ROWS4; q++) {
+        for (var q = 0u; q < 4u * ROWS4; q++) { // @unroll
           let factor = left[(q * THREADS_Y + ty) * DEPTH4 + (k4 + ty / 2u) % DEPTH4];
-          for (var v = 0u; v < COLUMNS4; v++) {
+          for (var v = 0u; v < COLUMNS4; v++) { // @unroll
             sum[q][v] = fma(vec4f(factor.x), other[0][v], sum[q][v]);
             sum[q][v] = fma(vec4f(factor.y), other[1][v], sum[q][v]);
             sum[q][v] = fma(vec4f(factor.z), other[2][v], sum[q][v]);
@@ -173,28 +175,32 @@ fn main(
     }
     if (b == blocks) { break; }
     workgroupBarrier();
-    for (var l = 0u; l < LOADS_X; l++) {
+    for (var l = 0u; l < LOADS_X; l++) { // @unroll
       let m = local / DEPTH4 + l * (INVOCATIONS / DEPTH4);
       left[m * DEPTH4 + (x4 + m / 2u) % DEPTH4] = next_x[l];
     }
-    for (var l = 0u; l < LOADS_W; l++) { right[(w_k + l) * TILE_COLUMNS4 + local % TILE_COLUMNS4] = next_w[l]; }
+    for (var l = 0u; l < LOADS_W; l++) { // @unroll
+      right[(w_k + l) * TILE_COLUMNS4 + local % TILE_COLUMNS4] = next_w[l];
+    }
     workgroupBarrier();
   }
 
   let first_image = workgroup.z * params.images;   // workgroup.z counts [splits, batches]
-  for (var q = 0u; q < 4u * ROWS4; q++) {
+  for (var q = 0u; q < 4u * ROWS4; q++) { // @unroll
     let m = first_row + q * THREADS_Y + ty;
-    if (m >= rows) { continue; }
-    let pixel = m % grid;
-    let i = pixel / params.grid_width * params.step + params.y0;
-    let j = pixel % params.grid_width * params.step + params.x0;
-    let at = (((first_image + m / grid) * params.out_height + i) * params.out_width + j) * params.out_channels4;
-    for (var v = 0u; v < COLUMNS4; v++) {
-      let o = first_column4 + v * THREADS_X + tx;
-      if (o >= params.out_channels4) { continue; }
-      var value = sum[q][v];
-      if (HAS_BIAS && split == 0u) { value += bias[o]; }
-      y[at + o] = stored(value);
+    if (m < rows) {
+      let pixel = m % grid;
+      let i = pixel / params.grid_width * params.step + params.y0;
+      let j = pixel % params.grid_width * params.step + params.x0;
+      let at = (((first_image + m / grid) * params.out_height + i) * params.out_width + j) * params.out_channels4;
+      for (var v = 0u; v < COLUMNS4; v++) { // @unroll
+        let o = first_column4 + v * THREADS_X + tx;
+        if (o < params.out_channels4) {
+          var value = sum[q][v];
+          if (HAS_BIAS && split == 0u) { value += bias[o]; }
+          y[at + o] = stored(value);
+        }
+      }
     }
   }
 }

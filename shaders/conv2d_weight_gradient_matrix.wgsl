@@ -86,6 +86,11 @@ fn advanced(at: Pixel, by: Pixel) -> Pixel {
   return Pixel(n, i, j);
 }
 
+// @snippet lanes = given
+// @end
+/* @snippet lanes = requested
+@subgroup_size(LANES)
+@end */
 @compute @workgroup_size(INVOCATIONS)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
@@ -126,13 +131,14 @@ fn main(
   var next_dy: array<vec4h, LOADS_DY>;
   var sum: array<array<Sum, COLUMNS>, ROWS>;
 
-  let sub_row = subgroup / 2u * 16u * ROWS;
-  let sub_column = subgroup % 2u * 16u * COLUMNS;
+  let place = subgroup % 4u;   // so the compiler knows that it is less than 4
+  let sub_row = place / 2u * 16u * ROWS;
+  let sub_column = place % 2u * 16u * COLUMNS;
   let blocks = (end - begin + DEPTH - 1u) / DEPTH;
   // Iteration b loads block b and multiplies block b − 1.
   for (var b = 0u; b <= blocks; b++) {
     let first = begin + b * DEPTH;
-    for (var l = 0u; l < LOADS_X; l++) {
+    for (var l = 0u; l < LOADS_X; l++) { // @unroll
       let r = i32(at.i * params.stride) + ky;
       let s = i32(at.j * params.stride) + kx;
       next_x[l] = vec4h();
@@ -142,7 +148,7 @@ fn main(
       at = advanced(at, one);
     }
     at = advanced(at, rest);
-    for (var l = 0u; l < LOADS_DY; l++) {
+    for (var l = 0u; l < LOADS_DY; l++) { // @unroll
       let k = first + dy_k + l;
       next_dy[l] = vec4h();
       if (k < end && dy_column4 < params.out_channels4) {
@@ -151,36 +157,42 @@ fn main(
     }
 
     if (b > 0u) {
-      for (var k = 0u; k < DEPTH; k += 16u) {
+      for (var k = 0u; k < DEPTH; k += 16u) { // @unroll
         var factor: array<Left, ROWS>;
-        for (var g = 0u; g < ROWS; g++) {
+        for (var g = 0u; g < ROWS; g++) { // @unroll
           factor[g] = subgroupMatrixLoad<Left, col_major>(&left, k * LEFT_ROW + sub_row + 16u * g, LEFT_ROW);
         }
-        for (var v = 0u; v < COLUMNS; v++) {
+        for (var v = 0u; v < COLUMNS; v++) { // @unroll
           let other = subgroupMatrixLoad<Right, row_major>(&right, k * RIGHT_ROW + sub_column + 16u * v, RIGHT_ROW);
-          for (var g = 0u; g < ROWS; g++) { sum[g][v] = subgroupMatrixMultiplyAccumulate(factor[g], other, sum[g][v]); }
+          for (var g = 0u; g < ROWS; g++) { // @unroll
+            sum[g][v] = subgroupMatrixMultiplyAccumulate(factor[g], other, sum[g][v]);
+          }
         }
       }
     }
     if (b == blocks) { break; }
     workgroupBarrier();
-    for (var l = 0u; l < LOADS_X; l++) {
+    for (var l = 0u; l < LOADS_X; l++) { // @unroll
       let to = (x_k + l) * LEFT_ROW + local % TILE_ROWS4 * 4u;
-      for (var q = 0u; q < 4u; q++) { left[to + q] = next_x[l][q]; }
+      for (var q = 0u; q < 4u; q++) { // @unroll
+        left[to + q] = next_x[l][q];
+      }
     }
-    for (var l = 0u; l < LOADS_DY; l++) {
+    for (var l = 0u; l < LOADS_DY; l++) { // @unroll
       let to = (dy_k + l) * RIGHT_ROW + local % TILE_COLUMNS4 * 4u;
-      for (var q = 0u; q < 4u; q++) { right[to + q] = next_dy[l][q]; }
+      for (var q = 0u; q < 4u; q++) { // @unroll
+        right[to + q] = next_dy[l][q];
+      }
     }
     workgroupBarrier();
   }
 
   // Results reach memory through workgroup memory, AT_ONCE matrices of every subgroup at a time.
   let first_out = ((params.first_split + split) * params.batches + batch) * rows4 * 4u;
-  let strip = subgroup * 16u * OUT_ROW;
-  for (var g = 0u; g < ROWS; g++) {
-    for (var v = 0u; v < COLUMNS; v += AT_ONCE) {
-      for (var p = 0u; p < AT_ONCE; p++) {
+  let strip = place * 16u * OUT_ROW;
+  for (var g = 0u; g < ROWS; g++) { // @unroll
+    for (var v = 0u; v < COLUMNS; v += AT_ONCE) { // @unroll
+      for (var p = 0u; p < AT_ONCE; p++) { // @unroll
         subgroupMatrixStore<row_major>(&strips, strip + 16u * p, sum[g][v + p], OUT_ROW);
       }
       workgroupBarrier();

@@ -121,7 +121,7 @@ fn main(
   // Iteration b loads block b and multiplies block b − 1.
   for (var b = 0u; b <= blocks; b++) {
     let first = begin + b * DEPTH;
-    for (var l = 0u; l < LOADS_X; l++) {
+    for (var l = 0u; l < LOADS_X; l++) { // @unroll
       let r = i32(at.i * params.stride) + ky;
       let s = i32(at.j * params.stride) + kx;
       next_x[l] = vec4f();
@@ -131,7 +131,7 @@ fn main(
       at = advanced(at, one);
     }
     at = advanced(at, rest);
-    for (var l = 0u; l < LOADS_DY; l++) {
+    for (var l = 0u; l < LOADS_DY; l++) { // @unroll
       let k = first + dy_k + l;
       next_dy[l] = vec4f();
       if (k < end && dy_column4 < params.out_channels4) {
@@ -140,17 +140,18 @@ fn main(
     }
 
     if (b > 0u) {
-      // Four steps in a loop of constant length, which compilers unroll.
       for (var k4 = 0u; k4 < DEPTH / 4u; k4++) {
-        for (var d = 0u; d < 4u; d++) {
+        for (var d = 0u; d < 4u; d++) { // @unroll
           let k = k4 * 4u + d;
           let left_at = k * TILE_ROWS4 + ty;
           let right_at = k * TILE_COLUMNS4 + tx;
           var other: array<vec4f, COLUMNS4>;
-          for (var v = 0u; v < COLUMNS4; v++) { other[v] = right[right_at + v * THREADS_X]; }
-          for (var g = 0u; g < ROWS4; g++) {
+          for (var v = 0u; v < COLUMNS4; v++) { // @unroll
+            other[v] = right[right_at + v * THREADS_X];
+          }
+          for (var g = 0u; g < ROWS4; g++) { // @unroll
             let factor = left[left_at + g * THREADS_Y];
-            for (var v = 0u; v < COLUMNS4; v++) {
+            for (var v = 0u; v < COLUMNS4; v++) { // @unroll
               sum[g * 4u][v] = fma(vec4f(factor.x), other[v], sum[g * 4u][v]);
               sum[g * 4u + 1u][v] = fma(vec4f(factor.y), other[v], sum[g * 4u + 1u][v]);
               sum[g * 4u + 2u][v] = fma(vec4f(factor.z), other[v], sum[g * 4u + 2u][v]);
@@ -162,20 +163,24 @@ fn main(
     }
     if (b == blocks) { break; }
     workgroupBarrier();
-    for (var l = 0u; l < LOADS_X; l++) { left[(x_k + l) * TILE_ROWS4 + local % TILE_ROWS4] = next_x[l]; }
-    for (var l = 0u; l < LOADS_DY; l++) { right[(dy_k + l) * TILE_COLUMNS4 + local % TILE_COLUMNS4] = next_dy[l]; }
+    for (var l = 0u; l < LOADS_X; l++) { // @unroll
+      left[(x_k + l) * TILE_ROWS4 + local % TILE_ROWS4] = next_x[l];
+    }
+    for (var l = 0u; l < LOADS_DY; l++) { // @unroll
+      right[(dy_k + l) * TILE_COLUMNS4 + local % TILE_COLUMNS4] = next_dy[l];
+    }
     workgroupBarrier();
   }
 
   let first_out = ((params.first_split + split) * params.batches + batch) * rows4 * 4u;
-  for (var g = 0u; g < ROWS4; g++) {
+  for (var g = 0u; g < ROWS4; g++) { // @unroll
     let row4 = first_row4 + g * THREADS_Y + ty;
-    if (row4 >= rows4) { continue; }
-    for (var q = 0u; q < 4u; q++) {
-      for (var v = 0u; v < COLUMNS4; v++) {
-        let o = first_column4 + v * THREADS_X + tx;
-        if (o >= params.out_channels4) { continue; }
-        dw[(first_out + row4 * 4u + q) * params.out_channels4 + o] = stored(sum[g * 4u + q][v]);
+    if (row4 < rows4) {
+      for (var q = 0u; q < 4u; q++) { // @unroll
+        for (var v = 0u; v < COLUMNS4; v++) { // @unroll
+          let o = first_column4 + v * THREADS_X + tx;
+          if (o < params.out_channels4) { dw[(first_out + row4 * 4u + q) * params.out_channels4 + o] = stored(sum[g * 4u + q][v]); }
+        }
       }
     }
   }

@@ -4,10 +4,12 @@
 //   target[r, c] = (1 − smoothing) · [c = label[r]] + smoothing / classes
 //   loss[r] = −Σ_c target[r, c] · log softmax(logits[r, :])[c]
 //   with GRADIENT: dlogits[r, c] = g[r] · (softmax(logits[r, :])[c] − target[r, c]), 0 in the padding
-// A label that is not a class (for example 0xffffffff) masks its row: loss and gradient are 0. One thread handles one row.
+// A label that is not a class (for example 0xffffffff) masks its row: loss and gradient are 0. SHARE threads handle one
+// row: each takes every SHARE-th column.
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
+const SHARE = 1u;        // threads that share a row, a power of 2; with more than 1, `share` is 'shared'
 const GRADIENT = false;
 // @end
 
@@ -18,32 +20,73 @@ struct Params { rows: u32, columns: u32, classes: u32, smoothing: f32 }
 @group(0) @binding(3) var<storage, read> g: array<f32>;
 @group(0) @binding(4) var<storage, read_write> result: array<f32>;   // loss, or dlogits
 
+const ROWS = WORKGROUP_SIZE / SHARE;   // rows of a workgroup at a time
+
+// Combines what the threads of a row have, in order. All of them get the result.
+// @snippet share = alone
+fn total(value: f32, local: u32) -> f32 { return value; }
+fn largest(value: f32, local: u32) -> f32 { return value; }
+// @end
+/* @snippet share = shared
+var<workgroup> terms: array<f32, WORKGROUP_SIZE>;
+fn total(value: f32, local: u32) -> f32 {
+  terms[local] = value;
+  workgroupBarrier();
+  let first = local - local % SHARE;
+  var sum = terms[first];
+  for (var other = first + 1u; other < first + SHARE; other++) { sum += terms[other]; }
+  workgroupBarrier();
+  return sum;
+}
+fn largest(value: f32, local: u32) -> f32 {
+  terms[local] = value;
+  workgroupBarrier();
+  let first = local - local % SHARE;
+  var most = terms[first];
+  for (var other = first + 1u; other < first + SHARE; other++) { most = max(most, terms[other]); }
+  workgroupBarrier();
+  return most;
+}
+@end */
+
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) workgroups: vec3u) {
-  for (var r = id.x; r < params.rows; r += workgroups.x * WORKGROUP_SIZE) {
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) workgroups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let lane = local % SHARE;
+  for (var first = workgroup.x * ROWS; first < params.rows; first += workgroups.x * ROWS) {
+    let r = first + local / SHARE;
+    let inside = r < params.rows;
+    let classes = select(0u, params.classes, inside);
     let at = r * params.columns;
     let label = labels[r];
     let masked = label >= params.classes;
-    var largest = logits[at];
-    for (var c = 1u; c < params.classes; c++) { largest = max(largest, logits[at + c]); }
-    var total = 0.0;
+    var most = logits[at];
+    for (var c = lane; c < classes; c += SHARE) { most = max(most, logits[at + c]); }
+    most = largest(most, local);
+    var exponentials = 0.0;
     var sum = 0.0;
-    for (var c = 0u; c < params.classes; c++) {
-      total += exp(logits[at + c] - largest);
-      sum += logits[at + c] - largest;
+    for (var c = lane; c < classes; c += SHARE) {
+      exponentials += exp(logits[at + c] - most);
+      sum += logits[at + c] - most;
     }
+    exponentials = total(exponentials, local);
+    sum = total(sum, local);
     let uniform_share = params.smoothing / f32(params.classes);
     if (GRADIENT) {
       let weight = select(g[r], 0.0, masked);
-      for (var c = 0u; c < params.classes; c++) {
+      for (var c = lane; c < classes; c += SHARE) {
         let goal = uniform_share + select(0.0, 1.0 - params.smoothing, c == label);
-        result[at + c] = weight * (exp(logits[at + c] - largest) / total - goal);
+        result[at + c] = weight * (exp(logits[at + c] - most) / exponentials - goal);
       }
-      for (var c = params.classes; c < params.columns; c++) { result[at + c] = 0.0; }
-    } else if (masked) {
-      result[r] = 0.0;
-    } else {
-      result[r] = log(total) - (1.0 - params.smoothing) * (logits[at + label] - largest) - uniform_share * sum;
+      if (inside) {
+        for (var c = params.classes + lane; c < params.columns; c += SHARE) { result[at + c] = 0.0; }
+      }
+    } else if (lane == 0u && inside) {
+      let loss = log(exponentials) - (1.0 - params.smoothing) * (logits[at + label] - most) - uniform_share * sum;
+      result[r] = select(loss, 0.0, masked);
     }
   }
 }

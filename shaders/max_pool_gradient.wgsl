@@ -6,7 +6,7 @@
 
 // @specialize
 const WORKGROUP_SIZE = 64u;
-alias T = f32;    // f16 for f16 storage; vec4f: four channels, and `channels` counts vec4s
+alias T = f32;    // f16 for f16 storage; vec4f or vec4h: four channels, and `channels` counts vec4s
 alias V = f32;    // vec4f for four channels
 alias U = u32;    // vec4u for four channels
 // @end
@@ -28,6 +28,12 @@ fn stored(v: V) -> T { return v; }
 fn stored(v: f32) -> f16 {
   let infinity = 0x7c00u;
   return select(f16(v), bitcast<vec2h>(infinity).x, (bitcast<u32>(v) & 0x7fffffffu) > 0x477fe000u);
+}
+@end */
+/* @snippet store = f16x4
+fn stored(v: vec4f) -> vec4h {
+  let infinity = vec2u(0x7c007c00u);
+  return select(vec4h(v), bitcast<vec4h>(infinity), (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x477fe000u));
 }
 @end */
 

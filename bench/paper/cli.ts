@@ -2,6 +2,7 @@
 import { markdownTable } from '../../train/report/text.js'
 import { join } from 'node:path'
 import { Argument, Command, Option } from 'commander'
+import { tuneByMeasurement } from '../../engine/node/index.js'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
 import { abortOnSignal } from '../../train/cli/interrupt.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
@@ -24,6 +25,7 @@ interface Options {
   cache?: string
   readings?: string
   soFar?: boolean
+  tune?: true
   adapter?: string
 }
 
@@ -61,7 +63,8 @@ const command = withAdapter(
       'file with the readings of finished runs, which are not made again; new readings are added to it, so that another ' +
         'machine can go on',
     )
-    .option('--so-far', 'make no runs: write the results of the experiments whose runs are all there'),
+    .option('--so-far', 'make no runs: write the results of the experiments whose runs are all there')
+    .option('--tune', 'measure the variants of each product first; each run keeps the table'),
 )
 
 function summary(result: Result): string {
@@ -91,6 +94,7 @@ await runCommand(async () => {
   await checkFolder('--out', out)
   const kept = readings === undefined ? undefined : await KeptReadings.open(readings)
   const engine = await openWithNote(options.adapter)
+  if (options.tune) tuneByMeasurement(engine)
   const signal = abortOnSignal()
   const progress = progressOf()
   await stoppedCleanly(signal, async () => {

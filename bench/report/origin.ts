@@ -15,12 +15,16 @@ export interface Origin {
   cpu: string
 }
 
+/** What else the adapter tells about itself. */
+const driverOf = ({ vendor, architecture, device, description }: GPUAdapterInfo, name: string): string =>
+  [vendor, architecture, device, description].filter((part) => part && part !== name).join(' ') || 'not told'
+
 export function originOf(engine: Engine, rounds?: number): Origin {
   const { info, description } = engine
   const list = cpus()
   return {
     adapter: description,
-    driver: [info.vendor, info.architecture, info.device].filter(Boolean).join(' ') || 'not told',
+    driver: driverOf(info, description),
     date: new Date().toISOString(),
     rounds,
     node: process.versions.node,

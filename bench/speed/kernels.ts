@@ -27,9 +27,10 @@ export interface KernelResult {
 
 /** Measures every case. */
 export async function benchKernels(options: MeasureOptions): Promise<Measurement> {
-  const { engine, origin, rounds, quick, only, onMessage } = options
+  const { engine, origin, rounds, quick, only, onMessage, save } = options
   const ceilings = await measureCeilings(engine)
   onMessage(describeCeilings(ceilings))
+  await save?.({ ceilings, kernels: [] })
   const results: KernelResult[] = []
   for (const c of kernelCases(engine.target.adapterClass, quick)) {
     if (only && !`${c.family} ${c.name}`.includes(only)) continue
@@ -37,6 +38,7 @@ export async function benchKernels(options: MeasureOptions): Promise<Measurement
     results.push(result)
     const rate = result.gflops ? `${figure(result.gflops)} GFLOP/s` : `${figure(result.gbs)} GB/s`
     onMessage(`${c.family} ${c.name}: ${figure(result.milliseconds)} ms, ${rate}`)
+    await save?.({ ceilings, kernels: results })
   }
   if (!results.length) throw new Error(`--only '${only}': no kernel case has this text in its name`)
   return {

@@ -17,11 +17,13 @@ export interface MeasureOptions {
   only?: string
   /** Called with one line of text for each finished case. */
   onMessage(line: string): void
+  /** Called after each case with everything measured so far, so that a benchmark that is ended keeps it. */
+  save?(results: object): Promise<void>
 }
 
 /** The result of a benchmark. */
 export interface Measurement {
-  kind: 'kernels' | 'step' | 'peers' | 'losses' | 'readout' | 'precision' | 'isa'
+  kind: 'kernels' | 'step' | 'peers' | 'losses' | 'readout' | 'precision' | 'isa' | 'smoke'
   origin: Origin
   /** Everything measured, as the JSON file holds it beside `kind` and `origin`. */
   results: object
@@ -51,10 +53,19 @@ export async function writeMeasurement(
     await writeAtomically(path, text)
     written.push(path)
   }
-  if (json) await write(json, `${JSON.stringify({ kind, origin, ...results }, null, 1)}\n`)
+  if (json) {
+    await writeResults(json, { kind, origin, ...results })
+    written.push(json)
+  }
   const folder = files.plots ?? (json && dirname(json))
   if (folder)
     for (const [name, svg] of Object.entries(plots))
       await write(join(folder, `${json ? basename(json, '.json') : kind}-${name}.svg`), svg)
   return written
+}
+
+/** Writes the JSON file of a benchmark. It replaces an earlier file as a whole. */
+export async function writeResults(path: string, results: object): Promise<void> {
+  await mkdir(dirname(path), { recursive: true })
+  await writeAtomically(path, `${JSON.stringify(results, null, 1)}\n`)
 }

@@ -6,7 +6,8 @@ import { markdownTable } from '../../train/report/text.js'
 import { figure, mebibytes, milliseconds } from '../report/text.js'
 import type { Measurement, MeasureOptions } from './measurement.js'
 import { LEND_REST } from './peers/browser.js'
-import { contests, nameOf, PEERS } from './peers/cases.js'
+import { TUNE } from './peers/ours.js'
+import { contests, nameOf, PEERS, type PeerName } from './peers/cases.js'
 import { measureCase, OURS, type CaseResult, type Entry, type Peers } from './peers/contest.js'
 import type { Hello } from './peers/peer.js'
 import { nodePeer, PeerProcess, torchPeer, type Start } from './peers/process.js'
@@ -19,25 +20,32 @@ export interface PeersOptions extends Omit<MeasureOptions, 'engine'> {
   f16: boolean
   /** On a CPU driver: the threads of the WebGPU peers sleep while they wait, as this engine's thread does. */
   lendRest: boolean
+  /** Our process measures the variants of each product first. */
+  tune: boolean
+  /** Only these peers; all by default. */
+  peers?: readonly PeerName[]
 }
 
 /** Measures every case on every peer. */
 export async function benchPeers(options: PeersOptions): Promise<Measurement> {
-  const { origin, adapterClass, f16, rounds, quick, lendRest, only, onMessage } = options
+  const { origin, adapterClass, f16, rounds, quick, lendRest, only, peers: wanted, onMessage, save } = options
   const folder = await mkdtemp(join(tmpdir(), 'bench-peers-'))
   const processes = new Map<string, PeerProcess>()
   const absent = new Map<string, string>()
   try {
-    const hellos = await startPeers(processes, absent, lendRest)
+    const hellos = await startPeers(processes, absent, { lendRest, tune: options.tune, wanted })
     for (const { name, version, device } of hellos) onMessage(`${name} ${version} on ${device}`)
     for (const [name, reason] of absent) onMessage(`${name} is not measured: ${reason}`)
     const peers: Peers = { processes, absent }
     const results: CaseResult[] = []
     for (const contest of contests(adapterClass, { f16, quick })) {
       if (only && !nameOf(contest.case).includes(only)) continue
-      const result = await measureCase(contest, peers, folder, { rounds, quick })
+      const invited = { ...contest, peers: contest.peers.filter((peer) => !wanted || wanted.includes(peer)) }
+      if (!invited.peers.length) continue
+      const result = await measureCase(invited, peers, folder, { rounds, quick })
       results.push(result)
       onMessage(`${result.name}: ${result.entries.map(describeEntry).join('; ')}`)
+      await save?.({ lendRest, peers: hellos, absent: Object.fromEntries(absent), cases: results })
     }
     if (!results.length) throw new Error(`--only '${only}': no case has this text in its name`)
     return {
@@ -62,17 +70,18 @@ export async function benchPeers(options: PeersOptions): Promise<Measurement> {
 async function startPeers(
   processes: Map<string, PeerProcess>,
   absent: Map<string, string>,
-  lendRest: boolean,
+  { lendRest, tune, wanted }: Pick<PeersOptions, 'lendRest' | 'tune'> & { wanted?: readonly PeerName[] },
 ): Promise<Hello[]> {
   const args = lendRest ? [LEND_REST] : []
-  const starts: [string, Start | undefined][] = [
-    [OURS, nodePeer('ours.ts')],
+  const starts: [typeof OURS | PeerName, Start | undefined][] = [
+    [OURS, nodePeer('ours.ts', tune ? [TUNE] : [])],
     ['tfjs', nodePeer('tfjs.ts', args)],
     ['jax-js', nodePeer('jax_js.ts', args)],
     ['torch', torchPeer()],
   ]
   const hellos: Hello[] = []
   for (const [name, start] of starts) {
+    if (name !== OURS && wanted && !wanted.includes(name)) continue
     if (!start) {
       absent.set(name, 'no python3 of PATH has torch')
       continue

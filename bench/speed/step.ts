@@ -1,6 +1,7 @@
 /** Speed of whole pretraining steps: images per second, time by kernel, memory, seconds to the first step. */
 import { readFileSync } from 'node:fs'
 import type { Engine } from '../../engine/index.js'
+import type { Constants } from '../../engine/kernel.js'
 import { profile, type Profile } from '../../engine/profiling.js'
 import { median, summarize, type Summary } from '../report/statistics.js'
 import { figure } from '../report/text.js'
@@ -14,6 +15,16 @@ import { compileWorkload, nameOf, workload, workloads, type Workload } from './w
 /** A round takes steps for about this long. */
 const ROUND_SECONDS = 0.5
 
+/** Of all dispatches of a kernel in a step. */
+export interface KernelTime {
+  kernel: string
+  milliseconds: number
+  dispatches: number
+  bytes: number
+  /** Multiplications and additions of its products. */
+  flops: number
+}
+
 export interface StepResult {
   name: string
   workload: Workload
@@ -23,7 +34,9 @@ export interface StepResult {
   viewsPerSecond: number
   /** How the times by kernel were measured. */
   method: Profile['method']
-  kernels: { kernel: string; milliseconds: number; dispatches: number; bytes: number }[]
+  kernels: KernelTime[]
+  /** The same by pipeline and op, the slowest first. */
+  pipelines: (KernelTime & { op: string; constants: Constants })[]
   /** Sum over the kernels. */
   deviceMilliseconds: number
   /** Work of the JavaScript thread for a step: it draws views, writes inputs, encodes and submits. */
@@ -43,7 +56,7 @@ export interface StepResult {
 
 /** Measures every step that fits into memory, and reports those that do not. */
 export async function benchSteps(options: MeasureOptions): Promise<Measurement> {
-  const { engine, origin, rounds, quick, only, onMessage } = options
+  const { engine, origin, rounds, quick, only, onMessage, save } = options
   const results: StepResult[] = []
   const refused: { name: string; reason: string }[] = []
   const chosen = workloads(engine.target.adapterClass, engine.target.f16, quick).filter(
@@ -60,12 +73,14 @@ export async function benchSteps(options: MeasureOptions): Promise<Measurement> 
       continue
     }
     const result = results[results.length - 1]
+    await save?.({ steps: results, refused })
     if (!quick || results.length === 1)
       result.firstStep = await measureFirstStep(w).catch((error: Error) => {
         onMessage(`${result.name}: ${error.message}`)
         return undefined
       })
     onMessage(`${result.name}: ${figure(result.imagesPerSecond)} images/s`)
+    await save?.({ steps: results, refused })
   }
   const chunks: ChunkResult[] = []
   for (const w of quick || only ? [] : [workload({ width: 16, batch: 32, views: 8 })]) {
@@ -114,6 +129,7 @@ async function measure(engine: Engine, w: Workload, rounds: number): Promise<Ste
       viewsPerSecond: (w.views * w.batch) / total.median,
       method: measured.method,
       kernels,
+      pipelines: byPipeline(measured),
       deviceMilliseconds: kernels.reduce((sum, { milliseconds }) => sum + milliseconds, 0),
       hostMilliseconds: summarize(host),
       ...(thread.length && { threadMilliseconds: median(thread) }),
@@ -152,15 +168,29 @@ async function encodingTime(engine: Engine, run: () => Promise<void>): Promise<n
   }
 }
 
-/** Time, dispatches and bytes of each kernel of a program, the slowest first. */
-export function byKernel({ dispatches }: Pick<Profile, 'dispatches'>): StepResult['kernels'] {
-  const families = new Map<string, StepResult['kernels'][number]>()
-  for (const { kernel, microseconds, bytes } of dispatches) {
-    const family = families.get(kernel) ?? { kernel, milliseconds: 0, dispatches: 0, bytes: 0 }
-    family.milliseconds += microseconds / 1000
-    family.dispatches++
-    family.bytes += bytes
-    families.set(kernel, family)
+type Dispatches = Pick<Profile, 'dispatches'>
+
+/** Time, dispatches, bytes and operations of each kernel of a program, the slowest first. */
+export const byKernel = (measured: Dispatches): KernelTime[] => grouped(measured, ({ kernel }) => ({ kernel }))
+
+/** The same for each pipeline in each op. */
+export const byPipeline = (measured: Dispatches): StepResult['pipelines'] =>
+  grouped(measured, ({ kernel, op, constants }) => ({ kernel, op, constants }))
+
+function grouped<T extends { kernel: string }>(
+  { dispatches }: Dispatches,
+  keyOf: (dispatch: Profile['dispatches'][number]) => T,
+): (T & KernelTime)[] {
+  const groups = new Map<string, T & KernelTime>()
+  for (const dispatch of dispatches) {
+    const key = keyOf(dispatch)
+    const text = JSON.stringify(key)
+    const group = groups.get(text) ?? { ...key, milliseconds: 0, dispatches: 0, bytes: 0, flops: 0 }
+    group.milliseconds += dispatch.microseconds / 1000
+    group.dispatches++
+    group.bytes += dispatch.bytes
+    group.flops += dispatch.flops
+    groups.set(text, group)
   }
-  return [...families.values()].sort((a, b) => b.milliseconds - a.milliseconds)
+  return [...groups.values()].sort((a, b) => b.milliseconds - a.milliseconds)
 }

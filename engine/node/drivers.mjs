@@ -237,7 +237,8 @@ async function probe(home) {
     const { description, device, vendor, isFallbackAdapter } = adapter.info
     const report = {
       name: flags[0]?.slice('adapter='.length) ?? '',
-      description: description || device || vendor,
+      // A card's driver may call every card by its own name in the description.
+      description: (isFallbackAdapter ? description || device : device || description) || vendor,
       software: isFallbackAdapter,
     }
     const same = reports.find((other) => other.description === report.description)

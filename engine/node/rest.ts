@@ -8,7 +8,7 @@
 /** The share of the time waited. */
 const SHARE = 0.1
 /** Milliseconds. Everything else in the event loop is late by at most this much. */
-const LONGEST = 2
+const LONGEST = 10
 /** Milliseconds. Below this, falling asleep takes longer than the sleep. */
 const SHORTEST = 0.05
 

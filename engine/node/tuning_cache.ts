@@ -14,7 +14,7 @@ interface CacheFile {
   adapters: Record<string, Table>
 }
 
-const VERSION = 1
+const VERSION = 2
 
 /** Identifies the adapter and its driver, as far as WebGPU's adapter info does. */
 const keyOf = ({ info }: Engine): string =>
@@ -35,7 +35,7 @@ export function tuneByMeasurement(
   const key = keyOf(engine)
   engine.variants = new Map([...Object.entries(read(file).adapters[key] ?? {}), ...engine.variants])
   engine.tuner = async (tunables) => {
-    const measured = await measureVariants(engine, tunables, onProgress)
+    const measured = await measureVariants(engine, tunables, { onProgress })
     // Read again, because another process may have added to it meanwhile.
     const cache = read(file)
     cache.adapters[key] = { ...cache.adapters[key], ...Object.fromEntries(measured) }

@@ -36,10 +36,15 @@ const help = () => `Usage: webgpu-ssl <command> [options]
 Commands:
 ${names.map((name) => `  ${name.padEnd(12)}${commands[name].says}`).join('\n')}
 
-webgpu-ssl <command> --help lists the options of a command; webgpu-ssl --version prints the version.
+webgpu-ssl <command> --help lists the options of a command.
+webgpu-ssl --version prints the version.
 
-Exit codes: 0 done, or stopped by Ctrl-C or a time limit and saved; 1 error; 130 ended at once by a second Ctrl-C, or
-an experiment or a sweep stopped by Ctrl-C; 143 stopped by SIGTERM, after saving.
+Exit codes:
+    0  done, or stopped by Ctrl-C or a time limit and saved
+    1  error
+  130  ended at once by a second Ctrl-C; an experiment or a sweep stopped by
+       Ctrl-C
+  143  stopped by SIGTERM, after saving
 `
 
 /** The number of letters to insert, delete or replace to get from one word to another.

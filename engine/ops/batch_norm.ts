@@ -8,8 +8,10 @@ import {
   checkTypes,
   cut,
   layoutOf,
+  mergeWorkgroups,
   narrow,
   sizesOf,
+  summing,
   wide,
   wideTarget,
   workgroupsOf,
@@ -83,7 +85,7 @@ const batchNormOp = defineOp<Attributes>({
     for (const run of layout.runs)
       context.dispatch({
         kernel: 'batch_norm_statistics',
-        constants: { T: vec4Of(x.dtype) },
+        constants: { ...summing(layout.sharing), T: vec4Of(x.dtype) },
         params: {
           rows: run.rows,
           channels4: c4 / 4,
@@ -98,6 +100,7 @@ const batchNormOp = defineOp<Attributes>({
     const [m, v, a, b] = [mean, variance, gain, offset].map((value) => wideTarget(context, layout, value))
     context.dispatch({
       kernel: 'batch_norm_merge',
+      constants: summing(layout.mergeSharing),
       params: { groups, rows, channels4: c4 / 4, strip, strips, epsilon, correction },
       buffers: {
         partial,
@@ -108,7 +111,7 @@ const batchNormOp = defineOp<Attributes>({
         gain: a,
         offset: b,
       },
-      workgroups: [Math.ceil((groups * c4) / 4 / 64)],
+      workgroups: mergeWorkgroups((groups * c4) / 4, layout),
     })
     const to = wideTarget(context, layout, y)
     const added = residual && wide(context, layout, residual)
@@ -145,7 +148,13 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
     for (const run of layout.runs)
       context.dispatch({
         kernel: 'batch_norm_gradient_sums',
-        constants: { MASK: mask, MASK_FROM_Y: !!out, KEEP: !!keep, T: vec4Of(x.dtype) },
+        constants: {
+          ...summing(layout.sharing),
+          MASK: mask,
+          MASK_FROM_Y: !!out,
+          KEEP: !!keep,
+          T: vec4Of(x.dtype),
+        },
         params: {
           rows: run.rows,
           channels4: c4 / 4,
@@ -170,15 +179,16 @@ const batchNormGradientOp = defineOp<Attributes & { residual: boolean; channels:
     const [ds, dh] = [dscale, dshift].map((value) => wideTarget(context, layout, value))
     context.dispatch({
       kernel: 'batch_norm_gradient_merge',
+      constants: summing(layout.mergeSharing),
       params: { groups, rows, channels4: c4 / 4, strips, epsilon, correction },
       buffers: { partial, mean: m, variance: v, gain: a, line, d_scale: ds, d_shift: dh },
-      workgroups: [Math.ceil(c4 / 4 / 64)],
+      workgroups: mergeWorkgroups(c4 / 4, layout),
     })
     const to = wideTarget(context, layout, dx)
     for (const run of layout.runs)
       context.dispatch({
         kernel: 'batch_norm_gradient_apply',
-        constants: { MASK: mask, T: vec4Of(x.dtype), store: x.dtype },
+        constants: { ...layout.sharing, MASK: mask, T: vec4Of(x.dtype), store: x.dtype },
         params: { rows: run.rows, channels4: c4 / 4, strip, first_group: run.firstGroup },
         buffers: { dy: cut(keep ?? dy, run), x: cut(from, run), gain: a, offset: b, line, dx: cut(to, run) },
         workgroups: workgroupsOf(context, run, layout),

@@ -11,10 +11,13 @@ export interface Layout {
   readonly channels: number
   /** Channels padded to whole vec4s. */
   readonly c4: number
-  /** Rows of a strip. One invocation sums one strip, and the statistics of the strips are then merged. */
+  /** Rows of a strip. The statistics of the strips are merged after the rows of each are summed. */
   readonly strip: number
   /** Strips of a group. */
   readonly strips: number
+  /** How the threads of the kernels that read all rows share the strips, and those of the merges. */
+  readonly sharing: Sharing
+  readonly mergeSharing: Sharing
   readonly runs: readonly Run[]
 }
 
@@ -29,6 +32,25 @@ export interface Run {
   readonly firstStrip: number
 }
 
+/** Constants of the kernels: SHARE threads of a workgroup handle the rows of one strip, or the strips of one merge. */
+export interface Sharing {
+  readonly WORKGROUP_SIZE: number
+  readonly SHARE: number
+  /** Rows, or strips, that a thread loads before it uses the first. */
+  readonly AT_ONCE: number
+}
+
+/** A software driver works through whole strips, one to a lane. */
+const alone: Sharing = { WORKGROUP_SIZE: 64, SHARE: 1, AT_ONCE: 1 }
+/** A GPU waits for memory: it needs many threads, each with several loads under way. */
+const shared: Sharing = { WORKGROUP_SIZE: 256, SHARE: 16, AT_ONCE: 4 }
+const sharedMerge: Sharing = { WORKGROUP_SIZE: 64, SHARE: 32, AT_ONCE: 4 }
+/** Workgroups that keep a wide GPU busy. */
+const BUSY = 1024
+
+/** The constants of a kernel that sums, which adds its threads' sums where several share a strip. */
+export const summing = (sharing: Sharing) => ({ ...sharing, total: sharing.SHARE > 1 ? 'shared' : 'alone' })
+
 /** Rows of each group, and channels. */
 export function sizesOf(x: Value, groups: number): { rows: number; channels: number } {
   const channels = x.shape[x.shape.length - 1]
@@ -38,9 +60,18 @@ export function sizesOf(x: Value, groups: number): { rows: number; channels: num
 export function layoutOf(context: LoweringContext, x: Value, groups: number): Layout {
   const { rows, channels } = sizesOf(x, groups)
   const c4 = up(channels, 4)
-  const strip = Math.max(16, Math.min(256, Math.ceil(rows / 64)))
+  const gpu = context.target.adapterClass === 'gpu'
+  const strip = gpu ? gpuStrip(groups, rows, c4) : Math.max(16, Math.min(256, Math.ceil(rows / 64)))
   const runs = runsOf(context, groups, rows, c4, strip, x.dtype)
-  return { groups, rows, channels, c4, strip, strips: Math.ceil(rows / strip), runs }
+  const [sharing, mergeSharing] = gpu ? [shared, sharedMerge] : [alone, alone]
+  return { groups, rows, channels, c4, strip, strips: Math.ceil(rows / strip), sharing, mergeSharing, runs }
+}
+
+/** Rows of a strip, such that the strips of all groups keep a wide GPU busy and no thread loads rows in vain. */
+function gpuStrip(groups: number, rows: number, c4: number): number {
+  const { WORKGROUP_SIZE, SHARE, AT_ONCE } = shared
+  const workgroupsPerStrip = (groups * c4 * SHARE) / 4 / WORKGROUP_SIZE
+  return up(Math.ceil((rows * workgroupsPerStrip) / BUSY), SHARE * AT_ONCE)
 }
 
 function runsOf(
@@ -69,9 +100,15 @@ function runsOf(
   return runs
 }
 
-export const workgroupsOf = (context: LoweringContext, run: Run, { strip, c4 }: Layout): [number, number] => [
-  context.grid((Math.ceil(run.rows / strip) * c4) / 4, 64),
+/** Workgroups of the kernels that read all rows. */
+export const workgroupsOf = (context: LoweringContext, run: Run, { strip, c4, sharing }: Layout): [number, number] => [
+  context.grid(((Math.ceil(run.rows / strip) * c4) / 4) * sharing.SHARE, sharing.WORKGROUP_SIZE),
   run.groups,
+]
+
+/** Workgroups of a merge of `vectors` vec4s of channels. */
+export const mergeWorkgroups = (vectors: number, { mergeSharing: { SHARE, WORKGROUP_SIZE } }: Layout): [number] => [
+  Math.ceil((vectors * SHARE) / WORKGROUP_SIZE),
 ]
 
 /** The rows of a run. */
@@ -102,7 +139,7 @@ export function applyLine(
   for (const run of layout.runs)
     context.dispatch({
       kernel: 'batch_norm_apply',
-      constants: { RELU: relu, RESIDUAL: !!residual, T: vec4Of(dtype), store: dtype },
+      constants: { ...layout.sharing, RELU: relu, RESIDUAL: !!residual, T: vec4Of(dtype), store: dtype },
       params: { rows: run.rows, channels4: layout.c4 / 4, strip: layout.strip, first_group: run.firstGroup },
       buffers: { x: cut(x, run), gain, offset, residual: residual && cut(residual, run), y: cut(y, run) },
       workgroups: workgroupsOf(context, run, layout),

@@ -108,7 +108,10 @@ export function transposed(
   return y
 }
 
-/** y[i] = factor · Σₛ x[s, i] over `splits` splits of `count` numbers, added in order. */
+/**
+ * y[i] = factor · Σₛ x[s, i] over `splits` splits of `count` numbers, added in order. On a GPU one thread would add the
+ * splits of a single number: there a workgroup adds them by a tree.
+ */
 export function sumSplits(
   context: LoweringContext,
   x: Slice,
@@ -117,9 +120,12 @@ export function sumSplits(
   count: number,
   factor = 1,
 ): void {
+  const gpu = context.target.adapterClass === 'gpu'
+  if (gpu && count === 1) return sumRows(context, x, y, { rows: 1, length: splits, factor })
   const vector = count % 4 === 0
   context.dispatch({
     kernel: vector ? 'reduce4' : 'reduce',
+    ...(vector && { constants: { AT_ONCE: gpu ? 8 : 1 } }),
     params: {
       outer: 1,
       length: splits,
@@ -132,6 +138,33 @@ export function sumSplits(
     buffers: { x, y },
     workgroups: [context.grid(vector ? count / 4 : count, 64)],
   })
+}
+
+/** y[s, r] = factor · Σ over c of split s of x[r, c], by one workgroup for each: for GPUs. */
+export function sumRows(
+  context: LoweringContext,
+  x: Slice,
+  y: Slice,
+  sums: { rows: number; length: number; splits?: number; firstSplit?: number; factor?: number; dtype?: DType },
+): void {
+  const { rows, length, splits = 1, firstSplit = 0, factor = 1, dtype = 'f32' } = sums
+  context.dispatch({
+    kernel: 'reduce_rows',
+    constants: { In: dtype },
+    params: { rows, length, splits, length_per_split: Math.ceil(length / splits), first_split: firstSplit, factor },
+    buffers: { x, y },
+    workgroups: [context.grid(rows * splits, 1)],
+  })
+}
+
+/**
+ * Constants of a kernel that works on rows of `columns` numbers, and its number of workgroups. On a GPU the threads of a
+ * workgroup share a row; on a software driver each lane has a row of its own.
+ */
+export function rowSharing(context: LoweringContext, rows: number, columns: number) {
+  const shared = context.target.adapterClass === 'gpu' && columns >= 32
+  const constants = shared ? { SHARE: 64, share: 'shared' } : { SHARE: 1, share: 'alone' }
+  return { constants, workgroups: [context.grid(rows * constants.SHARE, 64)] as const }
 }
 
 /** The number of workgroups that keep an adapter busy. Sums are split until there are about this many. */

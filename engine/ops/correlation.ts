@@ -1,6 +1,6 @@
 /** Correlations of embeddings, and a loss for their distance from orthogonality. */
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { checkFloat, checkRank, sumSplits } from './common.js'
+import { checkFloat, checkRank, rowSharing, sumSplits } from './common.js'
 import { matmul } from './matmul.js'
 import { scale } from './elementwise.js'
 
@@ -48,11 +48,13 @@ const orthogonalityOp = defineOp<Attributes>({
     const size = c.shape[c.shape.length - 1]
     const count = c.size / size
     const rows = context.temporary(Math.ceil(count / 4) * 16)
+    const { constants, workgroups } = rowSharing(context, count, size)
     context.dispatch({
       kernel: 'orthogonality',
+      constants,
       params: { count, size, on: attributes.onDiagonal, off: attributes.offDiagonal, goal: attributes.target },
       buffers: { c: context.of(c), result: rows },
-      workgroups: [context.grid(count, 64)],
+      workgroups,
     })
     sumSplits(context, rows, context.of(loss), count, 1)
   },

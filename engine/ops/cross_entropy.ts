@@ -1,6 +1,6 @@
 /** Log-softmax cross-entropy with label smoothing. */
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { checkFloat, checkRank } from './common.js'
+import { checkFloat, checkRank, rowSharing } from './common.js'
 import { mean } from './reduce.js'
 
 interface Attributes {
@@ -30,26 +30,31 @@ const crossEntropyOp = defineOp<Attributes>({
     crossEntropyGradientOp([logits, labels, g!], attributes)[0],
     undefined,
   ],
-  lower: ({ inputs: [logits, labels], outputs: [loss], attributes }, context) =>
+  lower: ({ inputs: [logits, labels], outputs: [loss], attributes }, context) => {
+    const { constants, workgroups } = rowSharing(context, logits.shape[0], attributes.classes)
     context.dispatch({
       kernel: 'cross_entropy',
+      constants,
       params: { rows: logits.shape[0], columns: logits.shape[1], ...attributes },
       buffers: { logits: context.of(logits), labels: context.of(labels), result: context.of(loss) },
-      workgroups: [context.grid(logits.shape[0], 64)],
-    }),
+      workgroups,
+    })
+  },
 })
 
 const crossEntropyGradientOp = defineOp<Attributes>({
   name: 'crossEntropyGradient',
   infer: ([logits]) => [{ shape: logits.shape, dtype: 'f32' }],
-  lower: ({ inputs: [logits, labels, g], outputs: [d], attributes }, context) =>
+  lower: ({ inputs: [logits, labels, g], outputs: [d], attributes }, context) => {
+    const { constants, workgroups } = rowSharing(context, logits.shape[0], attributes.classes)
     context.dispatch({
       kernel: 'cross_entropy',
-      constants: { GRADIENT: true },
+      constants: { ...constants, GRADIENT: true },
       params: { rows: logits.shape[0], columns: logits.shape[1], ...attributes },
       buffers: { logits: context.of(logits), labels: context.of(labels), g: context.of(g), result: context.of(d) },
-      workgroups: [context.grid(logits.shape[0], 64)],
-    }),
+      workgroups,
+    })
+  },
 })
 
 /** A row with this label does not contribute to the loss. It marks the unused rows of a partly filled batch. */

@@ -1,6 +1,6 @@
 /** L2 normalisation of rows. */
 import { defineOp, type Value } from '../value.js'
-import { checkFloat, checkRank } from './common.js'
+import { checkFloat, checkRank, rowSharing } from './common.js'
 
 const normalizeOp = defineOp<{ epsilon: number }>({
   name: 'l2NormalizeRows',
@@ -15,22 +15,26 @@ const normalizeOp = defineOp<{ epsilon: number }>({
   gradient: ({ outputs: [y, reciprocal], attributes }, [g]) => [
     normalizeGradientOp([y, g!, reciprocal], attributes)[0],
   ],
-  lower: ({ inputs: [x], outputs: [y, reciprocal], attributes: { epsilon } }, context) =>
+  lower: ({ inputs: [x], outputs: [y, reciprocal], attributes: { epsilon } }, context) => {
+    const { constants, workgroups } = rowSharing(context, x.shape[0], x.shape[1])
     context.dispatch({
       kernel: 'normalize_rows',
+      constants,
       params: { rows: x.shape[0], columns: x.shape[1], epsilon },
       buffers: { x: context.of(x), y: context.of(y), reciprocal: context.of(reciprocal) },
-      workgroups: [context.grid(x.shape[0], 64)],
-    }),
+      workgroups,
+    })
+  },
 })
 
 const normalizeGradientOp = defineOp<{ epsilon: number }>({
   name: 'l2NormalizeRowsGradient',
   infer: ([y]) => [{ shape: y.shape, dtype: 'f32' }],
-  lower: ({ inputs: [y, g, reciprocal], outputs: [dx], attributes: { epsilon } }, context) =>
+  lower: ({ inputs: [y, g, reciprocal], outputs: [dx], attributes: { epsilon } }, context) => {
+    const { constants, workgroups } = rowSharing(context, y.shape[0], y.shape[1])
     context.dispatch({
       kernel: 'normalize_rows',
-      constants: { GRADIENT: true },
+      constants: { ...constants, GRADIENT: true },
       params: { rows: y.shape[0], columns: y.shape[1], epsilon },
       buffers: {
         x: context.of(y),
@@ -39,8 +43,9 @@ const normalizeGradientOp = defineOp<{ epsilon: number }>({
         y: context.of(dx),
         reciprocal: context.temporary(256),
       },
-      workgroups: [context.grid(y.shape[0], 64)],
-    }),
+      workgroups,
+    })
+  },
 })
 
 /** x / max(‖x‖₂, epsilon) for every row. x: [rows, columns]. */

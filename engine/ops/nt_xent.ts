@@ -1,6 +1,6 @@
 /** The contrastive cross-entropy NT-Xent (Chen et al. 2020, https://arxiv.org/abs/2002.05709). */
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { checkFloat } from './common.js'
+import { checkFloat, rowSharing } from './common.js'
 import { checkSquare } from './correlation.js'
 
 const ntXentOp = defineOp<object>({
@@ -15,26 +15,31 @@ const ntXentOp = defineOp<object>({
     return [{ shape: s.shape.slice(0, -1), dtype: 'f32' }]
   },
   gradient: ({ inputs: [s] }, [g]) => [ntXentGradientOp([s, g!], {})[0]],
-  lower: ({ inputs: [s], outputs: [loss] }, context) =>
+  lower: ({ inputs: [s], outputs: [loss] }, context) => {
+    const { constants, workgroups } = rowSharing(context, loss.size, s.size / loss.size)
     context.dispatch({
       kernel: 'nt_xent',
+      constants,
       params: { count: loss.size, size: s.size / loss.size },
       buffers: { s: context.of(s), result: context.of(loss) },
-      workgroups: [context.grid(loss.size, 64)],
-    }),
+      workgroups,
+    })
+  },
 })
 
 const ntXentGradientOp = defineOp<object>({
   name: 'ntXentRowsGradient',
   infer: ([s]) => [{ shape: s.shape, dtype: 'f32' }],
-  lower: ({ inputs: [s, g], outputs: [ds] }, context) =>
+  lower: ({ inputs: [s, g], outputs: [ds] }, context) => {
+    const { constants, workgroups } = rowSharing(context, g.size, s.size / g.size)
     context.dispatch({
       kernel: 'nt_xent',
-      constants: { GRADIENT: true },
+      constants: { ...constants, GRADIENT: true },
       params: { count: g.size, size: s.size / g.size },
       buffers: { s: context.of(s), g: context.of(g), result: context.of(ds) },
-      workgroups: [context.grid(g.size, 64)],
-    }),
+      workgroups,
+    })
+  },
 })
 
 /**

@@ -2,7 +2,7 @@
 import type { LoweringContext } from '../lowering_context.js'
 import { part, type Slice } from '../plan.js'
 import { defineOp, ShapeError, show, type Value } from '../value.js'
-import { checkActivations, checkRank } from './common.js'
+import { checkActivations, checkRank, vec4Of } from './common.js'
 import { mean } from './reduce.js'
 
 interface Attributes {
@@ -11,22 +11,29 @@ interface Attributes {
   padding: number
 }
 
+/** Params of the kernels; `lanes` channels are one. */
 const paramsOf = (
   x: readonly number[],
   y: readonly number[],
   { size, stride, padding }: Attributes,
   images: number,
+  lanes: number,
 ) => ({
   images,
   in_height: x[1],
   in_width: x[2],
-  channels: x[3],
+  channels: x[3] / lanes,
   out_height: y[1],
   out_width: y[2],
   size,
   stride,
   padding,
 })
+
+/** How many neighbouring channels a thread handles, and the types that the kernels then have. */
+function lanesOf({ dtype, shape }: Value): { lanes: number; T: string; U: string } {
+  return shape[3] % 4 === 0 ? { lanes: 4, T: vec4Of(dtype), U: 'vec4u' } : { lanes: 1, T: dtype, U: 'u32' }
+}
 
 /** Images start … start + count − 1 of x. */
 function images(context: LoweringContext, x: Value, start: number, count: number): Slice {
@@ -64,17 +71,18 @@ const maxPoolOp = defineOp<Attributes>({
   ],
   lower: ({ inputs: [x], outputs: [y, tap], attributes }, context) => {
     const [n] = x.shape
+    const { lanes, ...types } = lanesOf(x)
     for (const { start, count } of context.rows(n, ...[x, y, tap].map((v) => v.bytes / n)))
       context.dispatch({
         kernel: 'max_pool',
-        constants: { T: x.dtype },
-        params: paramsOf(x.shape, y.shape, attributes, count),
+        constants: types,
+        params: paramsOf(x.shape, y.shape, attributes, count, lanes),
         buffers: {
           x: images(context, x, start, count),
           y: images(context, y, start, count),
           tap: images(context, tap, start, count),
         },
-        workgroups: [context.grid((y.size / n) * count, 64)],
+        workgroups: [context.grid((y.size / n / lanes) * count, 64)],
       })
   },
 })
@@ -83,14 +91,15 @@ const maxPoolGradientOp = defineOp<Attributes & { shape: readonly number[] }>({
   name: 'maxPool2dGradient',
   infer: ([g], { shape }) => [{ shape, dtype: g.dtype }],
   lower: ({ inputs: [g, tap], outputs: [dx], attributes }, context) => {
-    const [n, height, width, channels] = dx.shape
-    const lanes = dx.dtype === 'f32' && channels % 4 === 0 ? 4 : 1
-    const types: Record<string, string> = lanes === 4 ? { T: 'vec4f', V: 'vec4f', U: 'vec4u' } : { T: dx.dtype }
+    const [n] = dx.shape
+    const { lanes, ...types } = lanesOf(dx)
+    const V = lanes === 4 ? 'vec4f' : 'f32'
+    const store = dx.dtype === 'f16' && lanes === 4 ? 'f16x4' : dx.dtype
     for (const { start, count } of context.rows(n, ...[g, tap, dx].map((v) => v.bytes / n)))
       context.dispatch({
         kernel: 'max_pool_gradient',
-        constants: { ...types, store: dx.dtype },
-        params: paramsOf([n, height, width, channels / lanes], g.shape, attributes, count),
+        constants: { ...types, V, store },
+        params: paramsOf(dx.shape, g.shape, attributes, count, lanes),
         buffers: {
           dy: images(context, g, start, count),
           tap: images(context, tap, start, count),

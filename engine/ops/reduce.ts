@@ -3,7 +3,7 @@ import { bytesOf, defineOp, sameShape, ShapeError, show, sizeOf, type Value } fr
 import { part } from '../plan.js'
 import { expand, scale } from './elementwise.js'
 import { castTo } from './cast.js'
-import { busyWorkgroups, checkActivations, vec4Of } from './common.js'
+import { busyWorkgroups, checkActivations, sumRows, vec4Of } from './common.js'
 import { PartialSums, splitsWithin, totalOf } from './partial_sums.js'
 import { reshape } from './layout.js'
 
@@ -15,6 +15,11 @@ interface Attributes {
   factor: number
   shape: readonly number[]
 }
+
+/** Numbers of a sum that is too short for several threads. */
+const SHORT_ROW = 64
+/** Numbers of a sum that are enough for a workgroup of a GPU. */
+const LONG_ROW = 8192
 
 const reduce = defineOp<Attributes>({
   name: 'sum',
@@ -34,6 +39,9 @@ const reduce = defineOp<Attributes>({
     const width = vector ? inner / 4 : inner
     const results = outer * inner
     const bytes = bytesOf[x.dtype]
+    const gpu = context.target.adapterClass === 'gpu'
+    // On a GPU the threads of a workgroup share a row, and a few threads share a long column.
+    const byRows = gpu && inner === 1 && length >= SHORT_ROW
     const dispatch = (
       source: typeof from,
       target: typeof from,
@@ -43,10 +51,16 @@ const reduce = defineOp<Attributes>({
       by: number,
       firstSplit = 0,
     ): void => {
+      if (byRows)
+        return sumRows(context, source, target, { rows: o, length: l, splits, firstSplit, factor: by, dtype: x.dtype })
       const each = Math.ceil(l / splits)
+      const share = vector && gpu && each >= SHORT_ROW ? 16 : 1
       context.dispatch({
         kernel: vector ? 'reduce4' : 'reduce',
-        constants: { In: vector ? vec4Of(x.dtype) : x.dtype },
+        constants: {
+          In: vector ? vec4Of(x.dtype) : x.dtype,
+          ...(vector && { SHARE: share, AT_ONCE: gpu ? 4 : 1, total: share > 1 ? 'shared' : 'alone' }),
+        },
         params: {
           outer: o,
           length: l,
@@ -57,7 +71,7 @@ const reduce = defineOp<Attributes>({
           factor: by,
         },
         buffers: { x: source, y: target },
-        workgroups: [context.grid(o * width * splits, 64)],
+        workgroups: [context.grid(o * width * splits * share, 64)],
       })
     }
     if (outer > 1) {
@@ -77,10 +91,11 @@ const reduce = defineOp<Attributes>({
     }
     // One long sum for each element of `inner`. It is split for parallelism, and the splits are added in order.
     const runs = context.rows(length, bytes * inner)
-    const wanted = Math.ceil((busyWorkgroups(context) * 64) / width)
+    const wanted = byRows ? length / LONG_ROW : Math.ceil((busyWorkgroups(context) * 64) / width)
+    const [shortest, mostSplits] = byRows ? [LONG_ROW, 512] : gpu ? [64, 256] : [16, 1024]
     const cuts = splitsWithin(context.target, results, (most) =>
       runs.map((run) => {
-        const each = Math.max(16, Math.ceil(run.count / Math.max(1, Math.min(wanted, 1024, most))))
+        const each = Math.max(shortest, Math.ceil(run.count / Math.max(1, Math.min(wanted, mostSplits, most))))
         return { ...run, splits: Math.ceil(run.count / each) }
       }),
     )

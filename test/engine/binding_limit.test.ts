@@ -100,6 +100,7 @@ describe('training steps at the sizes of ImageNet, with bindings of 128 MiB and 
     f16: false,
     subgroupMatrix: false,
     subgroupSize: [8, 8],
+    subgroupSizeControl: false,
     maxInvocations: 1024,
     maxWorkgroupBytes: 32768,
   }

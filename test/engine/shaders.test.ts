@@ -15,7 +15,11 @@ describe.each(files)('%s', (file) => {
   test('compiles as shipped', async ({ skip }) => {
     const { device } = await engine()
     const needed = /^enable ([\w, ]+);$/m.exec(text(file))?.[1].split(/, */) ?? []
-    const names: Record<string, GPUFeatureName> = { subgroups: 'subgroups', f16: 'shader-f16' }
+    const names: Record<string, GPUFeatureName> = {
+      subgroups: 'subgroups',
+      f16: 'shader-f16',
+      chromium_experimental_subgroup_matrix: 'chromium-experimental-subgroup-matrix' as GPUFeatureName,
+    }
     const missing = needed.filter((feature) => !device.features.has(names[feature]))
     skip(missing.length > 0, `the adapter has no ${missing.join(', ')}`)
     device.pushErrorScope('validation')

@@ -4,13 +4,18 @@
  */
 import { describe, expect, test } from 'vitest'
 import {
+  add,
   batchNorm,
   conv2d,
   gradients,
+  gram,
   input,
+  l2NormalizeRows,
   matmul,
   maxPool2d,
   multiply,
+  ntXentRows,
+  orthogonalityLoss,
   relu,
   sum,
   type Target,
@@ -52,6 +57,14 @@ const networks: Record<string, Network> = {
     inputs: { a: [700, 64], b: [64, 20], bias: [20] },
     build: (v) => matmul(v['a'], v['b'], { bias: v['bias'] }),
     valueOnly: true,
+  },
+  'losses of rows': {
+    inputs: { a: [70, 68] },
+    build: (v) => {
+      const similarities = gram(l2NormalizeRows(v['a']))
+      return add(orthogonalityLoss(similarities, { target: 0.5 }), sum(ntXentRows(similarities)))
+    },
+    fits: true,
   },
   'a long sum': {
     inputs: { a: [4000, 8], b: [8] },

@@ -2,7 +2,17 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { conv2d, gradients, input, measureVariants, square, sum, variantsOf, type Engine } from '../../engine/index.js'
+import {
+  conv2d,
+  Engine,
+  gradients,
+  input,
+  kernelTexts,
+  measureVariants,
+  square,
+  sum,
+  variantsOf,
+} from '../../engine/index.js'
 import { tuneByMeasurement } from '../../engine/node/index.js'
 import { engine } from '../support/engine.js'
 
@@ -35,7 +45,9 @@ describe('measuring variants', () => {
       'conv2dWeightGradient',
     ])
     const seen: [number, number][] = []
-    const table = await measureVariants(gpu, [...tunables.values()], (done, total) => seen.push([done, total]))
+    const table = await measureVariants(gpu, [...tunables.values()], {
+      onProgress: (done, total) => seen.push([done, total]),
+    })
     expect(seen).toEqual([1, 2, 3].map((done) => [done, 3]))
     for (const [key, { variants }] of tunables) {
       expect(variants.length).toBeGreaterThan(1)
@@ -51,6 +63,20 @@ describe('measuring variants', () => {
       library: { get: (name: string) => (/winograd/.test(name) ? never(name) : gpu.library.get(name)) },
     })
     expect([...(await measureVariants(failing, [broken])).values()][0]).toMatch(/^register/)
+  })
+
+  test('leaves out a variant whose result is wrong, however fast it is', async () => {
+    const own = await engine()
+    const wrong = { ...kernelTexts, winograd_output: kernelTexts['winograd_output'].replaceAll('y[at]', 'y[at + 1u]') }
+    expect(wrong.winograd_output).not.toBe(kernelTexts['winograd_output'])
+    const gpu = Object.assign(new Engine(own.device, own.info, wrong), { waitFor: own.waitFor })
+    const [tunable] = gpu.plan(graph()).tunables.values()
+    expect(tunable.variants).toContain('winograd')
+    const refused: string[] = []
+    const onRefused = (_: unknown, variant: string, reason: string) => refused.push(`${variant}: ${reason}`)
+    const table = await measureVariants(gpu, [tunable], { onRefused })
+    expect([...table.values()][0]).not.toBe('winograd')
+    expect(refused).toEqual([expect.stringMatching(/^winograd: its result differs from the plain variant's by \d/)])
   })
 })
 
@@ -93,15 +119,15 @@ describe('an engine that measures', () => {
     const adapter = [vendor, architecture, device, description].filter(Boolean).join(' · ')
     const key = [...gpu.plan(graph()).tunables.keys()][0]
     return [
-      '{"version": 1, "adap',
+      '{"version": 2, "adap',
       '',
       'null',
-      '{"version": 1, "adapters": null}',
-      '{"version": 1, "adapters": []}',
-      JSON.stringify({ version: 1, adapters: { [adapter]: null } }),
-      JSON.stringify({ version: 1, adapters: { [adapter]: { [key]: 7 } } }),
-      JSON.stringify({ version: 1, adapters: { [adapter]: { [key]: 'no such variant' } } }),
-      `{"version": 1, "adapters": {"__proto__": {"${'polluted'}": "x"}}}`,
+      '{"version": 2, "adapters": null}',
+      '{"version": 2, "adapters": []}',
+      JSON.stringify({ version: 2, adapters: { [adapter]: null } }),
+      JSON.stringify({ version: 2, adapters: { [adapter]: { [key]: 7 } } }),
+      JSON.stringify({ version: 2, adapters: { [adapter]: { [key]: 'no such variant' } } }),
+      `{"version": 2, "adapters": {"__proto__": {"${'polluted'}": "x"}}}`,
     ]
   }
 

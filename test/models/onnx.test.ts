@@ -28,7 +28,10 @@ function layouts(pixels: Float32Array, n: number, size: number) {
 
 const cases = [
   { arch: 'resnet18', width: 4, stem: 'cifar', stemRelu: false, size: 16, n: 3 },
+  { arch: 'resnet18', width: 6, stem: 'imagenet', stemRelu: false, size: 35, n: 2 },
+  { arch: 'resnet34', width: 4, stem: 'cifar', stemRelu: true, size: 11, n: 2 },
   { arch: 'resnet34', width: 5, stem: 'imagenet', stemRelu: true, size: 33, n: 1 },
+  { arch: 'resnet50', width: 3, stem: 'cifar', stemRelu: true, size: 9, n: 3 },
   { arch: 'resnet50', width: 4, stem: 'imagenet', stemRelu: true, size: 40, n: 2 },
 ] as const
 

@@ -18,7 +18,7 @@ test('--version prints the version, --help one line for each command and the exi
   for (const name of 'pretrain probe embed views data watch bench paper sweep doctor'.split(' '))
     expect(stdout).toMatch(new RegExp(`^  ${name} +[a-z].+$`, 'm'))
   expect(stdout).toMatch(/143/)
-  expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(120)
+  expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80)
 })
 
 test('an unknown command is one line with a suggestion', async () => {

@@ -47,6 +47,22 @@ test('the scalar snippet `store = f16` has the same limit and the same infinity'
   expect(numbers(scalar.replace('0x7c00u', '0x7c007c00u'))).toEqual(numbers(vector))
 })
 
+test.each([
+  ['total = alone', ['batch_norm_statistics', 'batch_norm_gradient_sums', 'batch_norm_gradient_merge']],
+  ['total = shared', ['batch_norm_statistics', 'batch_norm_gradient_sums', 'batch_norm_gradient_merge']],
+])('the kernels of batch-norm have the same snippet `%s`', (name, holders) => {
+  expectCopies(new Map(holders.map((file) => [file, snippets(file, name)])))
+})
+
+test('the kernels of rows add and compare in the same way', () => {
+  const holders = ['normalize_rows', 'nt_xent', 'orthogonality', 'cross_entropy']
+  for (const name of ['share = alone', 'share = shared']) {
+    const first = (file: string): string[] => snippets(file, name).map((code) => code.split('\nfn largest')[0])
+    expectCopies(new Map(holders.map((file) => [file, first(file)])))
+    expectCopies(new Map(['nt_xent', 'cross_entropy'].map((file) => [file, snippets(file, name)])))
+  }
+})
+
 test.each(['weights = shuffled', 'weights = direct'])('conv2d and conv2d_row have the same snippets `%s`', (name) => {
   const copies = ['conv2d', 'conv2d_row'].map((file) => [file, snippets(file, name)] as const)
   expect(copies[0][1].length).toBeGreaterThan(1)

@@ -5,7 +5,15 @@ import { guard } from './guards.js'
 
 let opened: Promise<Engine> | undefined
 
-export const engine = (): Promise<Engine> => (opened ??= openEngine().then(guard))
+/** With TEST_AS=gpu the tests treat a software driver as a GPU, so that they run the kernels that a GPU would run. */
+const asGpu = process.env.TEST_AS === 'gpu'
+
+export const engine = (): Promise<Engine> => (opened ??= open())
+
+async function open(): Promise<Engine> {
+  const own = guard(await openEngine())
+  return asGpu ? Object.assign(own, { target: { ...own.target, adapterClass: 'gpu' } }) : own
+}
 
 /** The same engine, but it lowers for another target, such as one with smaller bindings. */
 export async function engineFor(target: Partial<Target>): Promise<Engine> {

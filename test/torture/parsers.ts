@@ -234,7 +234,7 @@ function caches(at: At): Parser[] {
     },
     {
       name: 'variants.json',
-      valid: [json({ version: 1, adapters: { 'v · a · d · e': { 'matmul(f32[1, 2])': 'tiled' } } })],
+      valid: [json({ version: 2, adapters: { 'v · a · d · e': { 'matmul(f32[1, 2])': 'tiled' } } })],
       file: '',
       parse(bytes) {
         writeFileSync(at('variants.json'), bytes)

@@ -4,7 +4,7 @@ import type { StepMetrics } from '../run/pretrain.js'
 import { lineFitter, statusLine, type LinePart } from './status_line.js'
 
 export interface Display {
-  /** Progress of the work before the first step. */
+  /** Progress of the work before the first step. It stays in sight until something else is shown. */
   prepare(what: string, done: number, total: number): void
   /** The first step is about to run. @param done steps done before this call */
   begin(done: number, steps: number): void
@@ -28,7 +28,6 @@ function terminalDisplay(stream: NodeJS.WriteStream): Display {
   let stepped = false
   return {
     prepare(what, done, total) {
-      if (done === total) return line.end('remove')
       line.show((columns) => fitted(columns, done / total, [{ text: `${what} ${done}/${total}`, keep: Infinity }]))
     },
     begin(done, steps) {

@@ -118,7 +118,7 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ['--momentum <rate>', 'sgd and lars: momentum (0.9)'],
     ['--weight-decay <rate>', 'weight decay, added to the gradient; decoupled for adamw (0.000001)'],
     ['--clip-norm <norm>', 'clip the gradient to this norm (no clipping)'],
-    ['--batch <images>', 'number of images per forward pass (128; for folder as many as fit, at most 256)'],
+    ['--batch <images>', 'number of images per forward pass (128; for folder so that a step fits)'],
     [
       '--accumulate <count>',
       'number of forward passes per step, whose gradients are averaged; not equal to a larger batch (1)',

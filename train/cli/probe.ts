@@ -313,6 +313,8 @@ function caveats(
       `Labels: ${formatCount(train.count)} training images of ${data}` +
         `${labels < 1 ? `, ${exactPercent(labels)} of each class` : ''}.${progress ? ` Pretrained on ${config.data}.` : ''}`,
     )
+  const most = Math.max(...KS)
+  if (train.count < most) lines.push(`kNN-${most} votes with all ${formatCount(train.count)} training images.`)
   if (untrained && config.init !== undefined)
     lines.push(`The untrained network has random weights; the run began with those of ${config.init}.`)
   return lines

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { Command } from 'commander'
-import type { NodeEngine } from '../../engine/node/index.js'
+import { tuneByMeasurement, type NodeEngine } from '../../engine/node/index.js'
 import type { Backbone } from '../../models/index.js'
 import type { PretrainConfig } from '../config/config.js'
 import { inMemory, type ArrayDataset } from '../data/dataset.js'
@@ -42,6 +42,7 @@ interface Options {
   out: string
   minutes?: number
   steps?: number
+  tune?: true
   adapter?: string
 }
 
@@ -62,6 +63,7 @@ const command = withAdapter(
     )
     .option('--minutes <minutes>', 'pretraining time of each of the two runs', positive('--minutes'))
     .option('--steps <count>', 'number of steps of each of the two runs, instead of --minutes', positive('--steps'))
+    .option('--tune', 'measure the kernel variants of each product first; earlier measurements are used again')
     .option('--out <folder>', 'folder for runs, summary and report', join('runs', 'quickstart')),
 )
 
@@ -100,6 +102,7 @@ async function open(options: Options): Promise<Session> {
   // Held until the process ends: a second quickstart would replace the runs.
   await takeLock(join(out, '.lock'), `--out ${out}`)
   const engine = await openWithNote(options.adapter)
+  if (options.tune) tuneByMeasurement(engine)
   const scale = scaleFor(engine)
   const configOf = (views: number, steps: number): PretrainConfig =>
     configFor({ views, steps }, dataset, dataDir, scale)

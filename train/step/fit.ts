@@ -10,7 +10,7 @@ import { describeStep } from './whole.js'
 
 /** Where a step runs. */
 export interface Room {
-  readonly engine: Engine
+  readonly engine: Pick<Engine, 'plan' | 'target'>
   /** Height and width of the source images, in pixels. */
   readonly side: number
   /** Bytes that the step may take; without it only the adapter's limits count. */
@@ -30,7 +30,7 @@ export function stepBytes({ engine, side }: Room, config: PretrainConfig): numbe
   return sharedPeakBytes(plans) + variableBytes(plans)
 }
 
-function specsOf({ target }: Engine, side: number, config: PretrainConfig): ProgramSpec[] {
+function specsOf({ target }: Room['engine'], side: number, config: PretrainConfig): ProgramSpec[] {
   const { batch, accumulate, viewChunk } = config
   const images = emptyImages({ count: batch * accumulate, height: side, width: side }, target.maxBindingBytes)
   const network = buildNetwork(config)

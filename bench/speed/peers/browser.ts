@@ -1,5 +1,5 @@
 /** `navigator.gpu` on Node for libraries made for browsers, with this engine's adapter and Dawn toggles. */
-import { adapterClassOf } from '../../../engine/index.js'
+import { adapterClassOf, adapterName } from '../../../engine/index.js'
 import { requestAdapter, restUntil } from '../../../engine/node/index.js'
 
 /** Argument of a peer's process: its thread sleeps while it waits, as this engine's thread does. */
@@ -12,7 +12,7 @@ export async function emulateBrowser(): Promise<string> {
   Object.defineProperty(globalThis, 'navigator', { value: navigator, configurable: true })
   Object.defineProperty(globalThis, 'self', { value: globalThis, configurable: true })
   if (process.argv.includes(LEND_REST) && adapterClassOf(adapter.info) === 'cpu') sleepWhileWaiting()
-  return adapter.info.description || adapter.info.device || adapter.info.vendor
+  return adapterName(adapter.info)
 }
 
 /**

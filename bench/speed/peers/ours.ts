@@ -14,7 +14,7 @@ import {
   type Value,
   type Variable,
 } from '../../../engine/index.js'
-import { openEngine } from '../../../engine/node/index.js'
+import { openEngine, tuneByMeasurement } from '../../../engine/node/index.js'
 import { importStateDict, projector, resnet, type Mode } from '../../../models/index.js'
 import { barlowTwins } from '../../../train/objectives/barlow_twins.js'
 import { stepOptimizer } from '../../../train/step/optimizer.js'
@@ -150,4 +150,12 @@ function free(engine: Engine, program: Program, variables: readonly Variable[]):
   for (const v of variables) engine.release(v)
 }
 
-if (process.argv[1] === import.meta.filename) await serve(async () => ourPeer(await openEngine()))
+/** Argument of this process: the variants of each product are measured first. */
+export const TUNE = '--tune'
+
+if (process.argv[1] === import.meta.filename)
+  await serve(async () => {
+    const engine = await openEngine()
+    if (process.argv.includes(TUNE)) tuneByMeasurement(engine)
+    return ourPeer(engine)
+  })

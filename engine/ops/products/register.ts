@@ -3,10 +3,10 @@ import { busyWorkgroups, channelTile, tileLanes, up, vec4Of } from '../common.js
 import { PartialSums, splitsWithin, totalOf } from '../partial_sums.js'
 import { convFlops, registerCost, weightGradientFlops } from './cost.js'
 import { isPlain3x3, plainOrigin, shapeParams, walkParams, weightGradientParams } from './geometry.js'
-import { imageRuns, type ConvWork, type Variant, type WeightGradientWork } from './work.js'
+import { imageRuns, PLAIN, type ConvWork, type Variant, type WeightGradientWork } from './work.js'
 
 export const registerConv: Variant<ConvWork> = {
-  name: 'register',
+  name: PLAIN,
   serves: () => true,
   cost: (work, target) => registerCost(convFlops(work), target),
   lower: (work, context) => {
@@ -78,7 +78,7 @@ export const registerRowConv: Variant<ConvWork> = {
 }
 
 export const registerWeightGradient: Variant<WeightGradientWork> = {
-  name: 'register',
+  name: PLAIN,
   serves: () => true,
   cost: (work, target) => registerCost(weightGradientFlops(work), target),
   lower: ({ x, inShape, dy, outShape, kernel, stride, padding, dw, dtype }, context) => {

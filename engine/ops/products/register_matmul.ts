@@ -6,11 +6,11 @@ import { part, type Slice } from '../../plan.js'
 import { bytesOf } from '../../value.js'
 import { busyWorkgroups, channelTile, sumSplits, tileLanes, up, vec4Of } from '../common.js'
 import { matmulFlops, registerCost } from './cost.js'
-import type { MatmulWork, Variant } from './work.js'
+import { PLAIN, type MatmulWork, type Variant } from './work.js'
 
 /** Serves every product, also one whose operands are larger than a binding: b is cut along K, and c along M. */
 export const registerMatmul: Variant<MatmulWork> = {
-  name: 'register',
+  name: PLAIN,
   serves: () => true,
   cost: (work, target) => registerCost(matmulFlops(work), target),
   lower: (work, context) => {

@@ -46,6 +46,7 @@ function lowerConv(context: LoweringContext, family: Family, tile: Tile, conv: C
     kernel: family.conv,
     constants: {
       ...tile.constants,
+      ...family.constants?.(context.target),
       HAS_BIAS: !!operands.bias,
       In: vec4Of(dtypes.x),
       Weight: vec4Of(dtypes.w),
@@ -90,6 +91,7 @@ function lowerGradient(context: LoweringContext, family: Family, tile: Tile, gra
       kernel: family.weightGradient,
       constants: {
         ...tile.constants,
+        ...family.constants?.(context.target),
         In: vec4Of(dtypes.x),
         Gradient: vec4Of(dtypes.dy),
         Out: vec4Of(dtypes.dw),

@@ -33,6 +33,10 @@ export interface Family {
   readonly blockDepth: number
   /** Whether the adapter can run the kernels with a left operand of this dtype. */
   offered(target: Target, left: DType): boolean
+  /** Whether a tile is worth trying on the adapter; all are by default. */
+  suits?(tile: Tile, target: Target): boolean
+  /** Constants of the kernels that depend on the adapter. */
+  constants?(target: Target): Constants
 }
 
 /** The sizes of a product, as the cost model needs them. */
@@ -83,7 +87,7 @@ export function tileCost(product: Product, tile: Tile, family: Family, target: T
 export function tilesWorthTrying(product: Product, family: Family, target: Target): Tile[] {
   const costs = new Map(family.tiles.map((tile) => [tile, tileCost(product, tile, family, target)]))
   return family.tiles
-    .filter((tile) => tile.bytes <= target.maxWorkgroupBytes)
+    .filter((tile) => tile.bytes <= target.maxWorkgroupBytes && (family.suits?.(tile, target) ?? true))
     .sort((a, b) => costs.get(a)! - costs.get(b)!)
     .slice(0, 2)
 }

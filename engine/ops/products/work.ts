@@ -74,18 +74,27 @@ export interface Variant<Work> {
   lower(work: Work, context: LoweringContext): void
 }
 
-/** A variant whose estimate is more than this many times the lowest one is not worth measuring. */
-const WORTH_MEASURING = 3
-const MOST_MEASURED = 3
+/** The variant that runs on every adapter and serves every work. Tuning compares the results of the others with its. */
+export const PLAIN = 'register'
+/** A second variant of a family is worth measuring if its estimate is at most this many times the lowest one. */
+const CLOSE = 1.5
 
-/** The variants that serve and are worth measuring, the cheapest by estimate first. */
+/** The first word of a variant's name. */
+const familyOf = ({ name }: { name: string }): string => name.split(' ')[0]
+
+/**
+ * The variants that serve and are worth measuring, the cheapest by estimate first: the cheapest of each family, because
+ * the estimates may be wrong about a family as a whole on an adapter that nobody has measured, and the second of the
+ * cheapest family. The plain variant is always among them.
+ */
 export function worthMeasuring<Work>(work: Work, variants: readonly Variant<Work>[], target: Target): Variant<Work>[] {
   const costs = new Map(variants.filter((v) => v.serves(work, target)).map((v) => [v, v.cost(work, target)]))
-  const least = Math.min(...costs.values())
-  return [...costs.keys()]
-    .filter((variant) => costs.get(variant)! <= WORTH_MEASURING * least)
-    .sort((a, b) => costs.get(a)! - costs.get(b)!)
-    .slice(0, MOST_MEASURED)
+  const sorted = [...costs.keys()].sort((a, b) => costs.get(a)! - costs.get(b)!)
+  const least = costs.get(sorted[0])!
+  return sorted.filter((variant, i) => {
+    const before = sorted.slice(0, i).filter((other) => familyOf(other) === familyOf(variant)).length
+    return before === 0 || (before === 1 && costs.get(variant)! <= CLOSE * least)
+  })
 }
 
 /** Lowers work by the variant that the variant table names, else by the cheapest. */

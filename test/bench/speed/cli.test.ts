@@ -10,19 +10,27 @@ const bench = (...args: string[]) =>
 
 test('--help lists all benchmarks', async () => {
   const { stdout } = await bench('--help')
-  for (const name of ['peers', 'kernels', 'step', 'losses', 'readout', 'precision', 'trace'])
+  for (const name of ['peers', 'kernels', 'step', 'losses', 'readout', 'precision', 'memory', 'trace', 'smoke', 'gpu'])
     expect(stdout).toMatch(new RegExp(`^  ${name} +\\S`, 'm'))
 })
 
 test.each([
-  ['trace', '--json', 'x', '--json is not for trace: it takes --out, --force and --rounds'],
-  ['step', '--out', 'x', '--out is not for step: it takes --json, --plots, --force, --only, --rounds and --quick'],
+  ['trace', '--json', 'x', '--json is not for trace: it takes --out, --force, --rounds, --only and --tune'],
+  [
+    'step',
+    '--out',
+    'x',
+    '--out is not for step: it takes --json, --plots, --force, --only, --rounds, --quick and --tune',
+  ],
   [
     'kernels',
     '--lend-rest',
-    '--lend-rest is not for kernels: it takes --json, --plots, --force, --only, --rounds and --quick',
+    '--lend-rest is not for kernels: it takes --json, --plots, --force, --only, --rounds, --quick and --tune',
   ],
   ['precision', '--rounds', '3', '--rounds is not for precision: it takes --json, --force, --quick and --data-dir'],
+  ['gpu', '--json', 'x', '--json is not for gpu: it takes --out, --force, --minutes, --stage, --data-dir and --quick'],
+  ['gpu', '--minutes', '9', 'gpu: name the folder of the results with --out'],
+  ['gpu', '--out', 'x', '--minutes', '0', '--minutes 0: must be more than 0'],
   ['step', '--rounds', '1.5', '--rounds 1.5: must be a whole number of at least 1'],
 ])('%s %s: an option of another benchmark is refused in one line', async (...args) => {
   const line = args.pop()

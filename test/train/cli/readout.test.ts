@@ -287,6 +287,7 @@ describe('probe', () => {
     expect(stdout).toMatch(
       /\n +spectrum α +effective rank +alignment +uniformity\nstep 2 .* of 32 .*\nuntrained .*\nFrom the features of 30 test images/,
     )
+    expect(stdout).toContain('\nkNN-200 votes with all 60 training images.\n')
     const figures = JSON.parse(await readFile(json, 'utf8')) as Record<string, unknown>
     const readout = { views: 2, trainCount: 60, testCount: 30, linear: { perSeed: [{ seed: 1 }, { seed: 2 }] } }
     expect(figures).toMatchObject({ step: 2, views: 2, seeds: [1, 2], pretrained: readout, untrained: readout })

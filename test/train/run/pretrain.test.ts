@@ -373,8 +373,8 @@ describe('views in chunks', () => {
       onStep: () => heard.push('step'),
       onMessage: (line) => messages.push(line),
     })
-    const total = heard.length - 1
-    expect(heard).toEqual([...Array.from({ length: total }, (_, i) => `${i + 1}/${total}`), 'step'])
+    const total = heard.length - 2
+    expect(heard).toEqual([...Array.from({ length: total + 1 }, (_, done) => `${done}/${total}`), 'step'])
     expect(messages).toContainEqual(
       expect.stringMatching(
         new RegExp(`^recorded in [\\d.]+ s: [\\d,]+ dispatches of ${total} kernels, \\d+ MiB beside the weights$`),

@@ -48,10 +48,16 @@ const command = (name: string, args: string[], env: NodeJS.ProcessEnv = {}) =>
   })
 
 /** The browser may be slow on a busy machine. */
-const eventually = <T>(value: () => T) => expect.poll(value, { timeout: 60_000, interval: 100 })
+const eventually = <T>(value: () => T) => expect.poll(value, { timeout: 120_000, interval: 100 })
 
 const stepOf = async (page: Page): Promise<number> =>
   Number((await page.locator('#figure-step').textContent())!.split(' ')[0])
+
+/** Waits for a step, as long as there are new ones. */
+async function untilStep(page: Page, wanted: number): Promise<void> {
+  for (let step = (await stepOf(page)) || 0; step < wanted; step = await stepOf(page))
+    await eventually(() => stepOf(page)).toBeGreaterThan(step)
+}
 
 /** A file of the only run in the page's private file system. */
 const runFile = (page: Page, name: string): Promise<string> =>
@@ -147,7 +153,7 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
         await page.fill(`#${id}`, `${value}`)
       const button = page.locator('#train')
       await button.click()
-      await eventually(() => stepOf(page)).toBeGreaterThanOrEqual(3)
+      await untilStep(page, 3)
       await button.click()
       await eventually(() => button.textContent()).toBe('Continue')
       const paused = await stepOf(page)
@@ -159,17 +165,20 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
       expect(await stepOf(page)).toBe(paused)
       await eventually(() => page.locator('#matrix-now-text').textContent()).toMatch(/diagonal -?\d\.\d\d, others/)
       await button.click()
-      await eventually(() => stepOf(page)).toBeGreaterThanOrEqual(STEPS)
+      await untilStep(page, STEPS)
       // The page answers while the worker trains.
       expect(await page.evaluate(() => 1 + 1)).toBe(2)
       await button.click()
       await eventually(() => button.textContent()).toBe('Continue')
+      // The last reading follows.
+      const after = `, after ${await stepOf(page)} steps`
+      await eventually(() => page.locator('.after').first().textContent()).toBe(after)
       await compareWithNode(await runFile(page, 'config.yaml'), lossesIn(await runFile(page, 'metrics.jsonl')))
       await checkNetwork()
     } finally {
       await server.close()
     }
-  }, 240_000)
+  }, 900_000)
 
   /** The same configuration on Node, in one piece and on the same driver. */
   async function compareWithNode(config: string, losses: number[]): Promise<void> {

@@ -57,6 +57,7 @@ test('a run pauses, is opened again with the same network, and ends like one tha
   const before = listener((step) => step === 3 && first.pause())
   const first = Session.create(gpu, loaded, place, before.tell, options)
   const paused = await first.train(false)
+  await first.idle()
   expect(paused).toMatchObject({ stopped: 'signal', steps: 7 })
   expect(paused.step).toBeLessThan(7)
   expect(before.readings.map(({ of, step }) => [of, step])).toEqual([
@@ -85,6 +86,7 @@ test('a reading and the exported files describe the same network', async () => {
   const { readings, tell } = listener()
   const session = Session.create(gpu, loaded, { id: 'mine', store: memoryStore() }, tell, options)
   await session.train(false)
+  await session.idle()
   const weights = await session.export('safetensors')
   const model = await session.export('onnx')
   const { augmentation: recipe } = session.options

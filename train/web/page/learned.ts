@@ -6,8 +6,10 @@ import { colorOf, element, find, setText } from './dom.js'
 
 type Kind = Reading['of']
 
-/** Correlations of this size and above have the full colour: those of an untrained network would be hard to see. */
+/** Correlations of this size and above have the full colour. */
 const FULL = 1
+/** Below 1: small correlations are easier to see. */
+const CONTRAST = 0.8
 
 export class Learned {
   private readings = new Map<Kind, Reading>()
@@ -42,8 +44,7 @@ export class Learned {
     const [negative, zero, positive] = ['--negative', '--zero', '--positive'].map((name) => channels(colorOf(name)))
     matrix.forEach((value, i) => {
       const end = value < 0 ? negative : positive
-      // The square root shows small correlations.
-      const share = Math.sqrt(Math.min(1, Math.abs(value) / FULL))
+      const share = Math.min(1, Math.abs(value) / FULL) ** CONTRAST
       for (let channel = 0; channel < 3; channel++)
         image.data[4 * i + channel] = zero[channel] + (end[channel] - zero[channel]) * share
       image.data[4 * i + 3] = 255

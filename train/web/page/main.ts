@@ -4,6 +4,7 @@ import type { PartialConfig } from '../../config/config.js'
 import { counted, formatCount } from '../../report/text.js'
 import type { Ended, ExportFormat, KeptRun, Opened, PictureFile, Pictures, Reading } from '../protocol.js'
 import { Client } from './client.js'
+import { Dock } from './dock.js'
 import { announce, find, setText } from './dom.js'
 import { showHelp } from './help.js'
 import { Learned } from './learned.js'
@@ -25,7 +26,8 @@ class Page {
   private readonly client = new Client()
   private readonly views = new Views(() => this.drawViews())
   private readonly settings = new Settings(() => this.drawViews())
-  private readonly training = new Training()
+  private readonly dock = new Dock()
+  private readonly training = new Training(this.dock)
   private readonly learned = new Learned()
   private readonly neighbours = new NeighbourFinder()
   private opened!: Opened
@@ -68,11 +70,12 @@ class Page {
       button.addEventListener('click', () => void this.download(button.dataset.format as ExportFormat))
     this.client.on('progress', ({ what, share }) => {
       const text = share > 0 ? `${what}: ${Math.round(100 * share)} %` : `${what} …`
-      setText(find(this.state === 'running' ? 'status' : 'pictures-status'), text)
+      if (this.state === 'running') this.say(text)
+      else setText(find('pictures-status'), text)
     })
     this.client.on('begin', ({ step }) => {
       this.training.begin(step)
-      setText(find('status'), 'Training. You may leave this tab; the run goes on and is saved every half minute.')
+      this.say('Training. You may leave this tab; the run goes on and is saved every half minute.')
     })
     this.client.on('step', (metrics) => this.training.step(metrics))
     this.client.on('reading', (reading) => this.read(reading))
@@ -87,6 +90,7 @@ class Page {
     try {
       this.show(await ask())
       this.begin()
+      find('views').scrollIntoView({ block: 'start' })
     } catch (error) {
       setText(status, (error as Error).message)
     } finally {
@@ -171,7 +175,7 @@ class Page {
     void navigator.storage.persist().catch(() => false)
     const before = this.state
     this.become('running')
-    setText(find('status'), 'Preparing …')
+    this.say('Preparing …')
     try {
       if (before === 'new') await this.ended(await this.client.ask('train', { config: this.config }))
       else {
@@ -180,7 +184,7 @@ class Page {
       }
     } catch (error) {
       this.become(before === 'new' ? 'new' : 'paused')
-      setText(find('status'), (error as Error).message)
+      this.say((error as Error).message)
       announce((error as Error).message, true)
     }
   }
@@ -190,11 +194,17 @@ class Page {
     this.become(stopped === 'done' ? 'done' : 'paused')
     const text =
       stopped === 'done'
-        ? `Done after ${formatCount(steps)} steps. The run is kept in this browser.`
+        ? `Done after ${formatCount(steps)} steps. The run is kept in this browser. See below what has changed.`
         : `Paused at step ${formatCount(step)} and saved. You may close this tab and continue later.`
-    setText(find('status'), text)
+    this.say(text)
     announce(text, true)
     await this.listRuns()
+  }
+
+  /** Says how the training stands. */
+  private say(text: string): void {
+    setText(find('status'), text)
+    this.dock.say(text)
   }
 
   private become(state: State): void {
@@ -207,9 +217,14 @@ class Page {
     const isTraining = state === 'running' || state === 'pausing'
     this.busy(isTraining)
     this.settings.lock(state !== 'new')
+    find('choices-hint').hidden = state !== 'new'
     this.views.lock(state !== 'new')
     find('new-run').hidden = state === 'new' || isTraining
-    if (state === 'new') setText(find('status'), '')
+    if (state === 'new') {
+      setText(find('status'), '')
+      this.dock.say(`${this.described} You can train at once.`)
+    }
+    this.dock.follow(button)
   }
 
   /** While something loads or trains, no other pictures and runs can be chosen. */
@@ -228,7 +243,7 @@ class Page {
     if (reading.of === 'now' && this.state !== 'running') setText(find('pictures-status'), this.described)
     if (reading.of === 'now')
       for (const at of document.querySelectorAll<HTMLElement>('.after'))
-        setText(at, reading.step ? `, after ${counted(reading.step, 'step')}` : '')
+        setText(at, `, ${reading.step ? `after ${counted(reading.step, 'step')}` : 'not trained yet'}`)
   }
 
   private async listRuns(): Promise<void> {
@@ -250,7 +265,7 @@ class Page {
       this.training.start(metrics)
       this.steps = steps
       this.become(step < steps ? 'paused' : 'done')
-      setText(find('status'), `Opened at step ${formatCount(step)} of ${formatCount(steps)}.`)
+      this.say(`Opened at step ${formatCount(step)} of ${formatCount(steps)}.`)
       this.drawViews()
       find('training').scrollIntoView({ block: 'start' })
     } catch (error) {

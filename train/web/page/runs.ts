@@ -16,7 +16,6 @@ export function showRuns(runs: readonly KeptRun[], { onOpen, onDelete }: RunEven
       const { id, pictures, step, steps, objective, width, views } = run
       const called = objective in OBJECTIVES ? OBJECTIVES[objective as keyof typeof OBJECTIVES].name : objective
       const name = `${pictures === 'cifar10' ? 'CIFAR-10' : 'Your pictures'}, ${called}, width ${width}, ${views} views`
-      const [day, time] = id.split('T')
       return element(
         'li',
         {},
@@ -24,11 +23,7 @@ export function showRuns(runs: readonly KeptRun[], { onOpen, onDelete }: RunEven
           'div',
           {},
           element('strong', {}, name),
-          element(
-            'span',
-            {},
-            `${day} ${time.slice(0, 5).replace('-', ':')} UTC, step ${formatCount(step)} of ${formatCount(steps)}`,
-          ),
+          element('span', {}, `${begun(id)}, step ${formatCount(step)} of ${formatCount(steps)}`),
         ),
         element(
           'button',
@@ -44,3 +39,10 @@ export function showRuns(runs: readonly KeptRun[], { onOpen, onDelete }: RunEven
     }),
   )
 }
+
+/** When a run began, in local time: its name is that moment in UTC, with dashes. */
+const begun = (id: string): string =>
+  new Date(`${id.replace(/-(\d\d)-(\d\d)$/, ':$1:$2')}Z`).toLocaleString('en', {
+    dateStyle: 'medium',
+    timeStyle: 'short',
+  })

@@ -2,6 +2,7 @@
 import type { StepMetrics } from '../../run/metrics.js'
 import { duration, formatCount } from '../../report/text.js'
 import { Chart, shortNumber } from './chart.js'
+import type { Dock } from './dock.js'
 import { announce, element, find, setText } from './dom.js'
 
 /** Weight of the past in the smooth line. */
@@ -15,7 +16,7 @@ export class Training {
   private readonly chart = new Chart('loss', { height: 240, xTitle: 'steps', yTitle: 'loss' })
   private readonly figures = new Map<string, HTMLElement>()
 
-  constructor() {
+  constructor(private readonly dock: Dock) {
     const names = { step: 'Step', loss: 'Loss', speed: 'Pictures per second', left: 'Time left' }
     for (const [id, name] of Object.entries(names)) {
       const value = element('dd', { id: `figure-${id}` }, '–')
@@ -50,15 +51,19 @@ export class Training {
     const { step, steps, imagesPerSecond, seconds } = metrics
     const left = ((steps - step) * seconds) / Math.max(1, step)
     setText(this.figures.get('speed')!, imagesPerSecond > 0 ? shortNumber(Math.round(imagesPerSecond)) : '–')
-    setText(this.figures.get('left')!, step < steps && seconds > 0 ? duration(left) : '–')
+    const timeLeft = step < steps && seconds > 0 ? duration(left) : '–'
+    setText(this.figures.get('left')!, timeLeft)
     this.progress(step / steps)
     this.draw()
-    announce(`Step ${step} of ${steps}, loss ${shortNumber(metrics.loss)}`)
+    const stands = `Step ${formatCount(step)} of ${formatCount(steps)}, loss ${shortNumber(metrics.loss)}`
+    this.dock.say(timeLeft === '–' ? stands : `${stands}, ${timeLeft} left`)
+    announce(stands)
   }
 
   /** @param share from 0 to 1 */
   progress(share: number): void {
     find<HTMLProgressElement>('progress').value = share
+    this.dock.progress(share)
   }
 
   recolor(): void {

@@ -75,6 +75,9 @@ export function swatch(slot) {
   return svg
 }
 
+/** Not every browser has idle callbacks. @param {() => void} work */
+const whenIdle = (work) => void ('requestIdleCallback' in window ? requestIdleCallback(work) : setTimeout(work, 200))
+
 /** @param {number} slot */
 const dashOf = (slot) => DASHES[Math.floor(slot / COLORS) % DASHES.length]
 
@@ -124,7 +127,7 @@ export class Chart {
     )
     const resized = new ResizeObserver(() => this.#plot?.setSize({ width: this.#plotAt.clientWidth, height: HEIGHT }))
     resized.observe(this.#plotAt)
-    // Charts out of sight are drawn when somebody scrolls to them.
+    // Charts out of sight are drawn when the browser has time, or when somebody scrolls to them.
     const seen = new IntersectionObserver(
       (entries) => {
         this.#visible = entries[entries.length - 1].isIntersecting
@@ -149,15 +152,22 @@ export class Chart {
     this.#plotAt.setAttribute('aria-label', this.#sentence())
     this.#fillLegend()
     this.#fillTable()
-    this.#stale = true
-    if (this.#visible) this.#draw()
+    this.#drawSoon()
   }
 
   /** Draws again with the colours of the present theme. */
   recolor() {
     this.#shape = ''
+    this.#drawSoon()
+  }
+
+  #drawSoon() {
     this.#stale = true
     if (this.#visible) this.#draw()
+    else
+      whenIdle(() => {
+        if (this.#stale && this.root.isConnected) this.#draw()
+      })
   }
 
   destroy() {

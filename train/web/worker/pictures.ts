@@ -10,6 +10,8 @@ const MOST_ON_PROCESSOR = 10_000
 const MOST_BYTES = 400e6
 /** A photo is first shrunk by the browser to this multiple of the side, because that is fast. */
 const COARSE = 4
+/** A server that has CIFAR-10 answers sooner. */
+const SLOW_MS = 4000
 /** Pictures that are shown, and that neighbours are searched among. */
 export const SHOWN = { cpu: 256, gpu: 1000 }
 
@@ -50,9 +52,11 @@ async function fetchOk(file: string): Promise<Response> {
   return response
 }
 
-/** CIFAR-10, or the part of it that the page has. */
-export async function loadSample(adapterClass: 'cpu' | 'gpu'): Promise<Loaded> {
-  const sample = (await (await fetchOk('sample.json')).json()) as Sample
+/** CIFAR-10, or the part of it that the page has. `onSlow` is called if its server must download it first. */
+export async function loadSample(adapterClass: 'cpu' | 'gpu', onSlow?: () => void): Promise<Loaded> {
+  const timer = onSlow && setTimeout(onSlow, SLOW_MS)
+  const described = await fetchOk('sample.json').finally(() => clearTimeout(timer))
+  const sample = (await described.json()) as Sample
   const { name, height, width, classes, bytes, sprite } = sample
   const count = adapterClass === 'cpu' ? Math.min(sample.count, MOST_ON_PROCESSOR) : sample.count
   const images = bytes

@@ -29,7 +29,8 @@ const EPOCH = 2 ** 32 - 2
 const BATCH = 64
 
 export interface Reader {
-  read(of: Reading['of'], step: number): Promise<Reading>
+  /** @throws the reason of `signal` soon after it is aborted: a pause does not wait for all parts of a reading */
+  read(of: Reading['of'], step: number, signal?: AbortSignal): Promise<Reading>
   release(): void
 }
 
@@ -52,9 +53,12 @@ export async function openReader(
   })
   const indices = Uint32Array.from({ length: shown }, (_, i) => i)
   return {
-    async read(of, step) {
+    async read(of, step, signal) {
+      signal?.throwIfAborted()
       const matrix = await pairs.read()
+      signal?.throwIfAborted()
       const features = await extractor.read({ seed, indices })
+      signal?.throwIfAborted()
       const eigenvalues = covarianceEigenvalues(features, width)
       const alpha = powerLawExponent(eigenvalues)
       const nearest = await neighboursOf(engine, features, width)

@@ -105,6 +105,11 @@ export class Session {
     return (this.reading = this.readNetworks())
   }
 
+  /** Done when no reading is under way outside of training. */
+  idle(): Promise<void> {
+    return this.reading
+  }
+
   private async readNetworks(): Promise<void> {
     const { engine, config, loaded } = this
     this.tell('progress', { what: 'Reading the untrained network', share: 0 })
@@ -140,8 +145,12 @@ export class Session {
       for (const work of this.waiting.splice(0)) await work(pair)
       if (performance.now() < nextReading) return
       const begun = performance.now()
-      reader ??= await openReader(engine, pair, loaded.dataset, config, this.shown)
-      tell('reading', await reader.read('now', this.step))
+      try {
+        reader ??= await openReader(engine, pair, loaded.dataset, config, this.shown)
+        tell('reading', await reader.read('now', this.step, controller.signal))
+      } catch (error) {
+        if (!controller.signal.aborted) throw error
+      }
       readAfter(performance.now() - begun)
     }
     try {
@@ -166,7 +175,10 @@ export class Session {
         onMessage: (text) => tell('message', { text }),
       })
       this.network = { backbone, projector }
-      tell('reading', await this.readOnce(this.network, 'now', this.step))
+      // The page hears of the end at once, and then what the network makes of its pictures.
+      this.reading = this.readOnce(this.network, 'now', this.step)
+        .then((reading) => tell('reading', reading))
+        .catch((error: Error) => tell('message', { text: error.message }))
       return { stopped, step: this.step, steps }
     } finally {
       reader?.release()

@@ -81,7 +81,12 @@ const answers: { [K in Kind]: (input: Requests[K]['input']) => Promise<Requests[
     return found.filter((run) => run !== undefined).sort((a, b) => (a.id < b.id ? 1 : -1))
   },
 
-  sample: () => show(loadSample(opened().target.adapterClass)),
+  sample: () =>
+    show(
+      loadSample(opened().target.adapterClass, () =>
+        tell('progress', { what: 'Loading CIFAR-10. The first time, 139 MB are downloaded', share: 0 }),
+      ),
+    ),
 
   pictures: ({ files, side }) =>
     show(

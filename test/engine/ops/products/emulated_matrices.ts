@@ -33,6 +33,7 @@ fn store_row_major(offset: u32, m: Sum, stride: u32) {
 /** A kernel's text with the matrices emulated; throws if the text uses something that is not emulated. */
 export function emulated(text: string): string {
   const plain = text
+    .replace(/ \/\/ @unroll$/gm, '')
     .replace(/^enable .*$/m, 'enable f16;')
     .replace(/^alias (Left|Right|Sum) = subgroup_matrix_.*\n/gm, '')
     .replace(/ *@builtin\((subgroup_id|subgroup_invocation_id)\).*\n/g, '')

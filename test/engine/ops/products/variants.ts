@@ -37,9 +37,10 @@ export function only(name: string, ...files: readonly (readonly Variant<never>[]
 
 const engines = new Map<string, Engine>()
 
-/** The kernels, with matrix units emulated. */
-function kernels(): Record<string, string> {
+/** The kernels, with matrix units emulated unless the adapter has them. */
+function kernels(emulate: boolean): Record<string, string> {
   const texts = { ...kernelTexts }
+  if (!emulate) return texts
   for (const name of ['conv2d_matrix', 'conv2d_weight_gradient_matrix']) texts[name] = emulated(texts[name])
   return texts
 }
@@ -52,7 +53,7 @@ export async function gpuEngine(target: Partial<Target> = {}): Promise<Engine> {
   const key = JSON.stringify(target)
   let gpu = engines.get(key)
   if (!gpu) {
-    gpu = guard(new Engine(own.device, own.info, kernels()))
+    gpu = guard(new Engine(own.device, own.info, kernels(!own.target.subgroupMatrix)))
     Object.assign(gpu, { target: { ...own.target, adapterClass: 'gpu', ...target } })
     engines.set(key, gpu)
   }

@@ -116,6 +116,8 @@ describe.skipIf(noChromium('page.test.ts'))('the page of watch', () => {
     await eventually(() => legend('loss')).toEqual(['first', 'second'])
     makeUpRun(join(folder, 'third')).growTo(10)
     await eventually(() => legend('loss')).toEqual(['first', 'second', 'third'])
+    // A picture that is still being loaded when its run is deleted would be an error in the console.
+    await eventually(() => page.evaluate(() => [...document.images].every((image) => image.complete))).toBe(true)
     rmSync(ended.folder, { recursive: true })
     await eventually(() => legend('loss')).toEqual(['second', 'third'])
     expect(await page.locator('#runs li').count()).toBe(2)
