@@ -242,8 +242,8 @@ describe('launcher', () => {
       "error: No WebGPU adapter matches 'nope': `npm run doctor` lists the available ones.\n",
     ],
     [
-      ['bench/speed/cli.ts', 'trace', '--only', 'x'],
-      'error: --only is not for trace: it takes --out, --force and --rounds\n',
+      ['bench/speed/cli.ts', 'trace', '--quick'],
+      'error: --quick is not for trace: it takes --out, --force, --rounds, --only and --tune\n',
     ],
   ])('%j ends in one line', async (args, line) => {
     const env = { ...process.env, WEBGPU_SSL_DEBUG: '' }
