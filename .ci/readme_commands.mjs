@@ -45,8 +45,15 @@ const reduced = {
   },
   'bench trace': ['--rounds', '1'],
   'bench isa': null, // test/bench/speed/isa.test.ts
+  'bench memory': null, // test/bench/speed/memory.test.ts
+  'bench gpu': null, // test/bench/speed/gpu.test.ts
+  'bench smoke': null, // a stage of bench gpu
   'paper dynamics': ['--out', join(work, 'paper'), '--cache', join(work, 'paper', 'runs')],
-  sweep: ['--out', join(work, 'sweep')],
+  // No cluster is here: its script is printed. Its runs are not those of the commands before.
+  sweep: (args) => [
+    ...(args.includes('slurm') && !args.includes('--dry-run') ? ['--dry-run'] : []),
+    ...['--out', join(work, args.includes('slurm') ? 'cluster' : 'sweep')],
+  ],
   test: null, // the tests themselves
   'test:portable': null,
   lint: null,

@@ -42,6 +42,12 @@ export interface Mode {
   readonly updateStatistics?: typeof updateRunningStatistics
 }
 
+/**
+ * Initial weights of convolutions. 'he': N(0, 2 / fan_out), as in torchvision's ResNets (He et al. 2015). 'pytorch':
+ * U(± 1 / √fan_in), the default of PyTorch's layers, whose deviation is 2.4 times smaller at a square 3×3 convolution.
+ */
+export type InitialScheme = 'he' | 'pytorch'
+
 /** The Variables of a network by state-dict name, in order of creation. */
 export class StateDict {
   readonly entries = new Map<string, Entry>()
@@ -49,10 +55,12 @@ export class StateDict {
   /**
    * @param seed of the initial weights: those of a tensor are a function of (seed, index of the tensor in the network)
    * @param prefix of the Variables' names, but not of the state-dict names; it distinguishes two copies of a network
+   * @param initialWeights of the convolutions; linear layers always have PyTorch's
    */
   constructor(
     readonly seed: number,
     readonly prefix = '',
+    readonly initialWeights: InitialScheme = 'he',
   ) {}
 
   /** The parameters that training changes. */
@@ -123,8 +131,8 @@ const countScalars = (entries: readonly Entry[]): number => entries.reduce((n, e
 const always = (value: number) => () => () => value
 
 /**
- * 2-D convolution without bias, [N, H, W, from] → [N, H', W', to]; weights from N(0, 2 / fan_out) as in torchvision's
- * ResNets (He et al. 2015). x may have channels of zeros after its own; checkpoints do not hold their weights.
+ * 2-D convolution without bias, [N, H, W, from] → [N, H', W', to]. x may have channels of zeros after its own; checkpoints do
+ * not hold their weights.
  */
 export function convLayer(
   dict: StateDict,
@@ -139,12 +147,15 @@ export function convLayer(
   }: { from: number; zeros?: number; to: number; kernel: number; stride?: number; padding?: number },
 ): (x: Value) => Value {
   const deviation = Math.sqrt(2 / (kernel * kernel * to))
+  const bound = 1 / Math.sqrt(kernel * kernel * from)
+  const he = (r: RandomStream) => () => deviation * r.normal()
+  const uniform = (r: RandomStream) => () => r.uniform(-bound, bound)
   const w = dict.add(
     `${name}.weight`,
     [kernel, kernel, from + zeros, to],
     'conv',
     [to, from, kernel, kernel],
-    (r) => () => deviation * r.normal(),
+    dict.initialWeights === 'he' ? he : uniform,
   )
   return (x) => conv2d(x, w, { stride, padding })
 }

@@ -1,6 +1,6 @@
 /** ResNet-18, -34 and -50 (He et al. 2016; torchvision's stride placement) at any base width. */
 import { globalAveragePool, maxPool2d, type Value } from '../engine/index.js'
-import { batchNormLayer, convLayer, StateDict, type Mode } from './layers.js'
+import { batchNormLayer, convLayer, StateDict, type InitialScheme, type Mode } from './layers.js'
 
 export const architectures = {
   resnet18: { block: 'basic', blocks: [2, 2, 2, 2] },
@@ -21,6 +21,8 @@ export interface ResNetOptions {
   stemRelu?: boolean
   /** Sets the last batch-norm scale of every block to 0 at first, so that blocks start as identities (Goyal et al. 2017). */
   zeroInitResidual?: boolean
+  /** Initial weights of the convolutions, 'he' by default. */
+  initialWeights?: InitialScheme
   /**
    * The stem (0) or the stem and the first 1 to 4 stages are frozen: in training they keep their weights, and their
    * batch-norms use and keep the running statistics. If absent, nothing is frozen.
@@ -102,11 +104,12 @@ export function resnet(options: ResNetOptions): Backbone {
     stem: 'cifar',
     stemRelu: true,
     zeroInitResidual: false,
+    initialWeights: 'he',
     seed: 0,
     prefix: '',
     ...options,
   }
-  const { arch, width, stem, stemRelu, zeroInitResidual, freezeStages, seed, prefix } = full
+  const { arch, width, stem, stemRelu, zeroInitResidual, initialWeights, freezeStages, seed, prefix } = full
   const spec = Object.hasOwn(architectures, arch) ? architectures[arch] : undefined
   if (!spec) throw new Error(`unknown architecture '${arch}': choose one of ${Object.keys(architectures).join(', ')}`)
   if (!Number.isInteger(width) || width < 1) throw new Error(`width ${width} must be a whole number of at least 1`)
@@ -115,7 +118,7 @@ export function resnet(options: ResNetOptions): Backbone {
   const isFrozen = (stage: number): boolean => freezeStages !== undefined && stage <= freezeStages
   /** The mode of a stage; 0 is the stem. */
   const modeOf = (stage: number, mode: Mode): Mode => (isFrozen(stage) ? { training: false } : mode)
-  const dict = new StateDict(seed, prefix)
+  const dict = new StateDict(seed, prefix, initialWeights)
   // Images have a fourth channel of zeros, so that every load is a whole vec4.
   const pixels = { from: 3, zeros: 1 }
   const conv1 = convLayer(

@@ -13,12 +13,17 @@
 //                          clamped to the crop box (half-pixel centres, corners not aligned);
 //                 shrink:  mean over the interval; pixels at its ends are weighted by the covered share.
 //               A flip is a negative scale: the same interval, read from the other end.
+//               With AREA = true it resizes as OpenCV's INTER_AREA does: the mean over the interval if neither axis
+//               enlarges. Otherwise output pixel i of an axis with l source and n output pixels mixes the source pixels
+//               s = floor(i l / n) and s + 1. The weight of s + 1 is max(0, i + 1 - (s + 1) n / l) mod 1. A whole factor
+//               of enlargement therefore repeats pixels.
 //   2 brightness  x = clip(brightness x)
 //   3 contrast    x = clip(contrast x + (1 - contrast) mean), mean = the mean grey of the view after 2
 //   4 saturation  x = clip(saturation x + (1 - saturation) grey(x))
 //   5 hue         x = clip(hue x), a rotation of RGB about the grey axis; then the HSV hue moves by hsv_hue turns
 //   6 greyscale   x = grey(x);   7 solarise  x = 1 - x where x >= solarize_from
 //   8 normalise   (x - mean) / std for each channel
+// With FIRST_GREY = true, steps 3 and 4 blend with the grey of the view after step 1, and steps 2 to 4 do not clip.
 // With FINISH = false steps 7 and 8 are left out: augment_blur.wgsl blurs first, then does them.
 // A factor of 1 and the identity matrix keep the bits of a value, so steps need no flags.
 //
@@ -27,6 +32,8 @@
 // @specialize
 const WORKGROUP_SIZE = 64u;
 const FINISH = true;
+const AREA = false;
+const FIRST_GREY = false;
 // @end
 
 struct Params {
@@ -63,6 +70,8 @@ struct Row {
 @group(0) @binding(2) var<storage, read> rows: array<Row>;
 @group(0) @binding(3) var<storage, read_write> views: array<vec4f>;
 
+// A scale is a quotient of whole pixels in f32; this is below 1 by more than its error.
+const ENLARGES = 0.999999;
 const GREY = vec3f(0.2989, 0.5870, 0.1140);
 
 var<workgroup> partial_sums: array<f32, WORKGROUP_SIZE>;
@@ -72,12 +81,14 @@ struct Taps {
   first: i32,
   last: i32,
   middle: f32,
-  width: f32, // width of the interval in source pixels; 0 means bilinear weights
+  width: f32, // width of the interval in source pixels; 0 means two pixels that are mixed
+  next_weight: f32, // of the second pixel, if two are mixed as OpenCV does; negative if they are mixed by distance
   low: i32, // the crop box is low … high, both included
   high: i32,
 }
 
-fn taps_at(index: u32, scale: f32, offset: f32) -> Taps {
+// enlarges: one of the axes has a scale below 1
+fn taps_at(index: u32, scale: f32, offset: f32, enlarges: bool) -> Taps {
   // Crop boxes are whole pixels, so rounding removes the f32 error.
   let start = i32(round(offset));
   let end = i32(round(offset + scale * f32(params.size)));
@@ -86,12 +97,22 @@ fn taps_at(index: u32, scale: f32, offset: f32) -> Taps {
   taps.middle = middle;
   taps.low = min(start, end);
   taps.high = max(start, end) - 1;
-  if abs(scale) > 1.0 {
+  if AREA && enlarges {
+    let length = u32(abs(end - start));
+    let i = select(index, params.size - 1u - index, scale < 0.0);
+    let s = i * length / params.size;
+    let share = i32((i + 1u) * length) - i32((s + 1u) * params.size);
+    taps.width = 0.0;
+    taps.next_weight = f32(u32(max(share, 0)) % length) / f32(length);
+    taps.first = taps.low + i32(s);
+    taps.last = taps.first + 1;
+  } else if abs(scale) > 1.0 {
     taps.width = abs(scale);
     taps.first = i32(floor(middle - 0.5 * taps.width));
     taps.last = i32(ceil(middle + 0.5 * taps.width)) - 1;
   } else {
     taps.width = 0.0;
+    taps.next_weight = -1.0;
     taps.first = i32(floor(middle - 0.5));
     taps.last = taps.first + 1;
   }
@@ -100,6 +121,9 @@ fn taps_at(index: u32, scale: f32, offset: f32) -> Taps {
 
 fn tap_weight(taps: Taps, pixel: i32) -> f32 {
   let left = f32(pixel);
+  if AREA && taps.width == 0.0 && taps.next_weight >= 0.0 {
+    return select(1.0 - taps.next_weight, taps.next_weight, pixel == taps.last);
+  }
   if taps.width == 0.0 {
     return max(0.0, 1.0 - abs(left + 0.5 - taps.middle));
   }
@@ -118,8 +142,9 @@ fn load_pixel(byte: u32) -> vec3f {
 }
 
 fn crop_pixel(first_byte: u32, column: u32, line: u32, crop: mat3x3f) -> vec3f {
-  let across = taps_at(column, crop[0].x, crop[2].x);
-  let down = taps_at(line, crop[1].y, crop[2].y);
+  let enlarges = min(abs(crop[0].x), abs(crop[1].y)) < ENLARGES;
+  let across = taps_at(column, crop[0].x, crop[2].x, enlarges);
+  let down = taps_at(line, crop[1].y, crop[2].y, enlarges);
   var sum = vec3f(0.0);
   for (var y = down.first; y <= down.last; y++) {
     let line_start = u32(clamp(y, down.low, down.high)) * params.source_width;
@@ -180,9 +205,16 @@ fn main(
   var grey_sum = 0.0;
   for (var p = lane; p < pixels; p += WORKGROUP_SIZE) {
     let cropped = crop_pixel(first_byte, p % params.size, p / params.size, row.crop);
-    let color = saturate(row.brightness * cropped);
-    views[first_pixel + p] = vec4f(color, 0.0);
-    grey_sum += dot(color, GREY);
+    if FIRST_GREY {
+      // The fourth channel keeps the grey until the second pass.
+      let grey = dot(cropped, GREY);
+      views[first_pixel + p] = vec4f(row.brightness * cropped, grey);
+      grey_sum += grey;
+    } else {
+      let color = saturate(row.brightness * cropped);
+      views[first_pixel + p] = vec4f(color, 0.0);
+      grey_sum += dot(color, GREY);
+    }
   }
   partial_sums[lane] = grey_sum;
   for (var step = WORKGROUP_SIZE / 2u; step > 0u; step /= 2u) {
@@ -198,8 +230,13 @@ fn main(
   let deviation = vec3f(params.std_red, params.std_green, params.std_blue);
   for (var p = lane; p < pixels; p += WORKGROUP_SIZE) {
     var color = views[first_pixel + p].rgb;
-    color = saturate(blend(color, mean_grey, row.contrast));
-    color = saturate(blend(color, vec3f(dot(color, GREY)), row.saturation));
+    if FIRST_GREY {
+      let grey = vec3f(views[first_pixel + p].a);
+      color = blend(blend(color, mean_grey, row.contrast), grey, row.saturation);
+    } else {
+      color = saturate(blend(color, mean_grey, row.contrast));
+      color = saturate(blend(color, vec3f(dot(color, GREY)), row.saturation));
+    }
     color = saturate(row.hue * color);
     if row.hsv_hue != 0.0 {
       color = turn_hue(color, row.hsv_hue);

@@ -1,7 +1,7 @@
 // unary.wgsl: elementwise function of one tensor.
 // x, y: count4 vec4s, the last one padded.
 //   y = f(x), where OPERATION chooses f
-//   0: a·x + b (a = 1, b = 0 converts between f32 and f16)    1: max(x, 0)    2: x²    3: √x    4: exp x    5: ln x
+//   0: a·x + b (a = 1, b = 0 converts between f32 and f16)    1: max(x, 0)    2: x²    3: √x    4: exp x    5: ln x    6: sin x    7: cos x
 // Threads use a grid-stride loop over vec4s.
 
 // @specialize
@@ -27,6 +27,11 @@ fn stored(v: vec4f) -> vec4h {
 }
 @end */
 
+// v less whole turns: WGSL states the error of sin and cos from -pi to pi only.
+fn turned(v: vec4f) -> vec4f {
+  return fma(vec4f(-6.28318530718), round(v * 0.15915494309), v);
+}
+
 fn apply(v: vec4f) -> vec4f {
   switch (OPERATION) {
     case 1u: { return max(v, vec4f()); }
@@ -34,6 +39,8 @@ fn apply(v: vec4f) -> vec4f {
     case 3u: { return sqrt(v); }
     case 4u: { return exp(v); }
     case 5u: { return log(v); }
+    case 6u: { return sin(turned(v)); }
+    case 7u: { return cos(turned(v)); }
     default: { return fma(v, vec4f(params.a), vec4f(params.b)); }
   }
 }

@@ -3,8 +3,10 @@
  * configuration share their runs.
  */
 import { overlay, type PartialConfig } from '../../train/config/config.js'
+import { recipes } from '../../train/augment/recipe.js'
 import { readRecipe, recipeNames } from '../../train/recipes/index.js'
-import type { Arm, Setup } from './experiment.js'
+import type { ReadoutSpec } from '../runs/cached_runs.js'
+import type { Arm, Dataset, Setup } from './experiment.js'
 import { protocolOf } from './scales.js'
 
 /** @param name name of a recipe without its data set */
@@ -98,30 +100,79 @@ export const projectorArms = (setup: Setup): Arm[] =>
     (['best', 'fixed'] as const).map((which) => projectorArm(setup, name, which)),
   )
 
-/** Augmentations with the research code's mistake in the normalisation, on the data sets that have it. */
-const RESEARCH_AUGMENTATION: Partial<Record<Setup['dataset'], string>> = {
-  stl10: 'stl-research-code',
-  imagenet100: 'imagenet100-research-code',
+/** The differences of the research code, each alone. */
+interface Accident {
+  name: string
+  config?: PartialConfig
+  readout?: Partial<ReadoutSpec>
 }
 
-/** Two views: with the research code's deviations, without any of them, and the default of the other experiments. */
-export function fidelityArms(setup: Setup): [research: Arm, clean: Arm, usual: Arm] {
-  const { views, projectorReadout } = protocolOf(setup)
-  const { config } = viewsArm(setup, `${views[0]}-v2`)
-  const recipe = RESEARCH_AUGMENTATION[setup.dataset]
-  const arm = (name: string, changes: PartialConfig): Arm => ({
+/** The accidents that matter for a data set, with the objective of the experiment. */
+function accidentsOf(dataset: Dataset, batch: number | undefined): Accident[] {
+  const { mean, clean } = recipes['imagenet100-research-code']
+  const stl = recipes['stl-research-code']
+  const own: Record<Dataset, Accident[]> = {
+    cifar10: [],
+    stl10: [
+      { name: 'divided by the mean', config: { augmentation: { std: stl.std, clean: { std: stl.clean.std } } } },
+      { name: 'clean view of 96 px', config: { augmentation: { clean: { size: 96 } } } },
+    ],
+    imagenet100: [
+      { name: 'divided by the mean', config: { augmentation: { std: mean, clean: { std: clean.std } } } },
+      { name: 'whole pictures', config: { resize: 'whole', resolution: 500 } },
+      { name: 'clean view of the central half', config: { augmentation: { clean: { centre: clean.centre } } } },
+      { name: 'jitter with the first grey', config: { augmentation: { jitter: { grey: 'first' } } } },
+    ],
+  }
+  return [
+    { name: 'PyTorch’s initial weights', config: { initialWeights: 'pytorch', zeroInitResidual: false } },
+    { name: 'no ReLU after the stem', config: { stemRelu: false } },
+    { name: 'area interpolation', config: { augmentation: { interpolation: 'area' } } },
+    { name: 'last batch kept', config: { lastBatch: 'keep' } },
+    ...own[dataset],
+    { name: 'probe batch of the pretraining', readout: { batch } },
+    // Not an accident, but a choice that the paper does not mention: the research code normalises all views jointly.
+    { name: 'batch-norm per view', config: { bn: 'per-view' } },
+  ]
+}
+
+/** Arms of the experiment on the research code. */
+export interface FidelityArms {
+  /** None of its accidents. */
+  clean: Arm
+  /** All of them. */
+  research: Arm
+  /** Each of them alone; compared with `clean`. */
+  alone: Arm[]
+  /** BYOL with a rate that rises and with a constant one, on CIFAR-10. */
+  byol?: [rising: Arm, constant: Arm]
+}
+
+/** All arms of the experiment: without accidents, with all, each alone, then BYOL's two. */
+export function fidelityRuns(setup: Setup): Arm[] {
+  const { clean, research, alone, byol } = fidelityArms(setup)
+  return [clean, research, ...alone, ...(byol ?? [])]
+}
+
+/** Two views: without accidents, with all, and with each alone. */
+export function fidelityArms(setup: Setup): FidelityArms {
+  const { views, projectorReadout: readout } = protocolOf(setup)
+  const { fidelity: _, ...bare } = viewsArm(setup, `${views[0]}-v2`).config
+  const config = overlay(bare, { zeroInitResidual: true })
+  // The only known figure of the research code is read with one clean view.
+  const arm = (name: string, changes: PartialConfig = {}, own: Partial<ReadoutSpec> = {}): Arm => ({
     name,
     config: overlay(config, changes),
-    // The only known figure of the research code is read with one clean view.
-    readout: projectorReadout,
+    readout: { ...readout, ...own },
   })
-  return [
-    arm(`research code: no ReLU after the stem, joint batch-norm${recipe ? ', divided by the mean' : ''}`, {
-      stemRelu: false,
-      bn: 'joint',
-      augmentation: recipe ? { recipe } : undefined,
+  const byol = (name: string, targetSchedule: 'cosine' | 'constant'): Arm =>
+    arm(name, { objective: 'byol', targetSchedule })
+  return {
+    clean: arm('good practice'),
+    research: arm('research code', { fidelity: 'research-code' }),
+    alone: accidentsOf(setup.dataset, config.batch).map((one) => arm(one.name, one.config, one.readout)),
+    ...(setup.dataset === 'cifar10' && {
+      byol: [byol('BYOL, rising rate', 'cosine'), byol('BYOL, constant rate', 'constant')],
     }),
-    arm('clean: ReLU after the stem, batch-norm per view', { stemRelu: true, bn: 'per-view' }),
-    arm('ReLU, joint batch-norm', {}),
-  ]
+  }
 }

@@ -1,5 +1,7 @@
 /** Figures from the paper and other sources beside ours, and why the two may not be comparable. */
 import { resolveConfig } from '../../train/config/config.js'
+import { PROBE_BATCH } from '../../train/readout/linear_probe.js'
+import { readoutLike } from '../../train/readout/readout.js'
 import type { Arm, PaperFigure } from './experiment.js'
 
 /** How a figure was measured, as far as it is known. */
@@ -15,14 +17,34 @@ export interface Conditions {
   epochs?: number
   projectorDim?: number
   lambda?: number
+  /** Initial weights of the convolutions. */
+  weights?: string
+  interpolation?: string
+  /** 'no ReLU', or 'ReLU'. */
+  stem?: string
+  /** What becomes of an epoch's last batch. */
+  lastBatch?: string
+  /** Rows per step of the probe. */
+  probeBatch?: number
+  /** Pretraining's divisor of the centred pixels. */
+  divisor?: string
   /** Views averaged for each image in the readout. */
   views?: number
 }
 
 const titles: Record<string, string> = { cifar10: 'CIFAR-10', stl10: 'STL-10', folder: 'ImageNet-100' }
 
+/** What the research code does on every data set. */
+const researchCode: Conditions = {
+  weights: 'PyTorch’s',
+  interpolation: 'OpenCV’s area',
+  stem: 'no ReLU',
+  lastBatch: 'kept',
+}
+
 /** The paper's multi-view Barlow Twins on CIFAR-10. */
 export const paperCifar: Conditions = {
+  ...researchCode,
   dataset: 'CIFAR-10',
   network: 'ResNet-50',
   width: 64,
@@ -32,7 +54,10 @@ export const paperCifar: Conditions = {
 }
 
 export function conditionsOf({ config, readout }: Arm): Required<Conditions> {
-  const { data, arch, width, fraction, epochs, projectorDim, lambda, augmentation } = resolveConfig(config)
+  const resolved = resolveConfig(config)
+  const { data, arch, width, fraction, epochs, projectorDim, lambda, augmentation } = resolved
+  const { initialWeights = 'he', zeroInitResidual, stemRelu, lastBatch = 'drop' } = resolved
+  const started = initialWeights === 'he' ? 'He’s' : 'PyTorch’s'
   return {
     dataset: titles[data] ?? data,
     network: arch.replace('resnet', 'ResNet-'),
@@ -42,6 +67,12 @@ export function conditionsOf({ config, readout }: Arm): Required<Conditions> {
     epochs,
     projectorDim,
     lambda: lambda ?? NaN,
+    weights: zeroInitResidual ? `${started} with blocks that start as identities` : started,
+    interpolation: augmentation.interpolation === 'area' ? 'OpenCV’s area' : 'bilinear',
+    stem: stemRelu ? 'ReLU' : 'no ReLU',
+    lastBatch: lastBatch === 'keep' ? 'kept' : 'dropped',
+    probeBatch: readoutLike(resolved, data, { batch: readout.batch }).batch ?? PROBE_BATCH,
+    divisor: String(augmentation.std) === String(augmentation.mean) ? 'mean' : 'standard deviation',
     views: readout.views,
   }
 }
@@ -56,6 +87,12 @@ const texts: Record<keyof Conditions, [before: string, after: string]> = {
   epochs: ['', ' epochs'],
   projectorDim: ['d = ', ''],
   lambda: ['λ = ', ''],
+  weights: ['initial weights: ', ''],
+  interpolation: ['interpolation: ', ''],
+  stem: ['after the stem: ', ''],
+  lastBatch: ['last batch: ', ''],
+  probeBatch: ['probe batch: ', ''],
+  divisor: ['pixels divided by the ', ''],
   views: ['views read: ', ''],
 }
 

@@ -98,29 +98,30 @@ const full: Record<Dataset, Pick<Protocol, 'summary' | 'views' | 'baseline' | 'v
     target: 80,
   },
   stl10: {
-    summary: 'ResNet-50, the unlabelled images of STL-10 at 64 px, 100 epochs, batch 64: the paper’s protocol',
+    summary:
+      'ResNet-50, the unlabelled images of STL-10 at 64 px, 100 epochs, batch 400 (projector) and 100 (views): the paper’s protocol',
     views: ['bt-d256'],
-    baseline: 'bt-d256-v2',
+    baseline: 'bt-d8192-v2',
     viewsReadout: averaged,
   },
   imagenet100: {
     summary:
       'ResNet-18, ImageNet-100 at 128 px, 100 epochs, batch 2 × 256 (projector) and 2 × 128 (views): the paper’s protocol',
     views: ['bt-d512'],
-    baseline: 'bt-d512-v2',
+    baseline: 'bt-d8192-v2',
     viewsReadout: whole,
   },
 }
 
 /** The recipes that vary the projector width. */
 const projectorRecipes = (dataset: Dataset): string[] =>
-  recipeNames().flatMap((name) => new RegExp(`^${dataset}-([a-z]+-d\\d+)$`).exec(name)?.slice(1) ?? [])
+  recipeNames().flatMap((name) => new RegExp(`^${dataset}-((?:bt|vicreg)-d\\d+)$`).exec(name)?.slice(1) ?? [])
 
 export const protocolOf = ({ scale, dataset }: Pick<Setup, 'scale' | 'dataset'>): Protocol =>
   scale === 'full'
     ? {
         ...full[dataset],
-        changes: {},
+        changes: { fidelity: 'research-code' },
         projector: projectorRecipes(dataset),
         projectorReadout: whole,
         firstSeed: 1,

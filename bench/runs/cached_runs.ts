@@ -29,6 +29,8 @@ export interface ReadoutSpec {
   /** Limits the images to the first ones of each class. */
   trainPerClass?: number
   testPerClass?: number
+  /** Rows per step of a probe; by default that of the run's fidelity. */
+  batch?: number
 }
 
 export interface RunRequest {
@@ -60,6 +62,7 @@ export const nameOfReadout = ({
   average,
   trainPerClass,
   testPerClass,
+  batch,
 }: ReadoutSpec): string =>
   [
     `${views}-views`,
@@ -69,6 +72,7 @@ export const nameOfReadout = ({
     ...(average ? ['average'] : []),
     ...(trainPerClass ? [`train-${trainPerClass}`] : []),
     ...(testPerClass ? [`test-${testPerClass}`] : []),
+    ...(batch ? [`batch-${batch}`] : []),
   ].join('-')
 
 /** The adapters that runs were trained on, each once. Seconds on different adapters do not compare. */

@@ -15,7 +15,7 @@ import { AVERAGE_FILE, checkFiles, MODEL_FILE, readCheckpoint } from '../../trai
 import { DivergedError } from '../../train/run/diverged.js'
 import { checkpointPath, isResumable, stepOf } from '../../train/run/folder.js'
 import { runLength } from '../../train/run/schedule.js'
-import { readout } from '../../train/readout/readout.js'
+import { readout, readoutLike } from '../../train/readout/readout.js'
 import { writeFigures, type Reading } from './cached.js'
 import {
   adaptersUntil,
@@ -190,7 +190,7 @@ export class Runs extends CachedRuns {
   private async readBackbone(backbone: Backbone, config: PretrainConfig, spec: ReadoutSpec, splits: Splits) {
     const { engine, onProgress } = this.options
     const { linear, knn, testCount } = await readout(engine, backbone, splits.train, splits.test, {
-      recipe: config.augmentation,
+      ...readoutLike(config, config.data, { batch: spec.batch }),
       views: spec.views,
       seeds: Array.from({ length: spec.seeds }, (_, i) => i + 1),
       epochs: spec.epochs,

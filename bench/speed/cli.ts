@@ -20,6 +20,7 @@ import { benchPeers } from './peers.js'
 import { PEERS, type PeerName } from './peers/cases.js'
 import { benchPrecision } from './precision.js'
 import { benchReadout } from './readout.js'
+import { speedrun } from './speedrun.js'
 import { benchSteps } from './step.js'
 import { writeTrace } from './trace.js'
 
@@ -58,6 +59,10 @@ const BENCHMARKS = {
     says: "every pipeline as a GPU's compiler sees it; needs no GPU",
     takes: ['json', 'force', 'only', 'quick', 'family'],
   },
+  speedrun: {
+    says: 'CIFAR-10 in 15 minutes on this machine: each objective, then the best of them on the test images',
+    takes: ['out', 'only', 'minutes', 'dataDir'],
+  },
   memory: { says: 'memory of the largest steps, by their plans; needs no GPU', takes: [] },
   trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds', 'only', 'tune'] },
   smoke: {
@@ -79,7 +84,10 @@ const command = withAdapter(
     .addArgument(new Argument('<benchmark>', 'what to measure').choices(names))
     .option('--json <file>', 'write everything measured to this file, and SVG plots beside it')
     .option('--plots <folder>', 'write the plots to this folder')
-    .option('--out <path>', 'trace: the file to write (trace.json); gpu: the folder of the results')
+    .option(
+      '--out <path>',
+      'trace: the file to write (trace.json); gpu: the folder of the results; speedrun: that of its readings (runs/speedrun)',
+    )
     .option('--force', 'replace the file of --json or --out, and the plots beside it, if they exist')
     .option('--only <text>', 'only cases whose names contain this text')
     .option(
@@ -91,9 +99,9 @@ const command = withAdapter(
       '--lend-rest',
       'peers, on a CPU driver: the threads of the WebGPU peers sleep while they wait, as ours does',
     )
-    .option('--data-dir <folder>', 'precision and gpu: CIFAR-10 in its official format (the cache)')
+    .option('--data-dir <folder>', 'precision, gpu and speedrun: CIFAR-10 in its official format (the cache)')
     .addOption(new Option('--peers <names...>', 'peers: only these').choices(PEERS))
-    .option('--minutes <count>', 'gpu: the time for all stages (9)', number('--minutes'))
+    .option('--minutes <count>', 'gpu: the time for all stages (9); speedrun: that of a run (15)', number('--minutes'))
     .addOption(new Option('--stage <part>', 'gpu: only this part of the stages').choices(parts))
     .addOption(new Option('--family <name>', 'isa: the AMD GPU to compile for (navi31)').choices(families))
     .option('--tune', 'measure the variants of each product first, as pretraining does; the JSON file holds the table')
@@ -140,7 +148,17 @@ await runCommand(async () => {
   } as Partial<Record<Name, string>>
   if (onlyInClones[name] && !existsSync(new URL(onlyInClones[name], import.meta.url)))
     throw new ConfigError(`${name}: needs files and packages that only a clone of the repository has: run it there`)
-  const { json, plots, out = 'trace.json', force, only, quick = false, lendRest = false, dataDir, adapter } = options
+  const {
+    json,
+    plots,
+    out = name === 'speedrun' ? 'runs/speedrun' : 'trace.json',
+    force,
+    only,
+    quick = false,
+    lendRest = false,
+    dataDir,
+    adapter,
+  } = options
   if (name === 'gpu') return firstMinutes(options)
   if (name === 'trace') await checkFile('--out', out, force)
   else if (json !== undefined) await checkFile('--json', json, force)
@@ -149,6 +167,10 @@ await runCommand(async () => {
     const measured = await benchIsa({ family: options.family ?? 'navi31', only, quick, onMessage })
     console.log(render(measured))
     for (const path of await writeMeasurement(measured, { json, plots })) console.error(`wrote ${path}`)
+    return
+  }
+  if (name === 'speedrun') {
+    console.log(await speedrun({ out, only, minutes: options.minutes, dataDir, adapter, onMessage }))
     return
   }
   if (name === 'memory') return console.log(memoryMarkdown(planMemory()))
@@ -178,7 +200,7 @@ await runCommand(async () => {
     for (const path of await writeMeasurement(measurement, { json, plots })) console.error(`wrote ${path}`)
   }
 
-  function measure(name: Exclude<Name, 'trace' | 'isa' | 'memory' | 'gpu'>): Promise<Measurement> {
+  function measure(name: Exclude<Name, 'trace' | 'isa' | 'memory' | 'gpu' | 'speedrun'>): Promise<Measurement> {
     if (name === 'kernels') return benchKernels({ engine, ...shared })
     if (name === 'losses') return benchLosses({ engine, ...shared })
     if (name === 'readout') return benchReadout({ engine, ...shared })

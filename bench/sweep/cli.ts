@@ -30,7 +30,7 @@ const command = withLauncher(
       .argument(
         '<file>',
         'YAML: base (a pretraining configuration), grid (option: [values]), seeds, readout (views, seeds, epochs, knn, ' +
-          'average, trainPerClass, testPerClass)',
+          'average, batch, trainPerClass, testPerClass)',
       )
       .option('--out <folder>', 'folder for runs, results.json, table.md and plots (runs/sweeps/NAME)'),
   ),

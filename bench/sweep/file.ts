@@ -20,6 +20,7 @@ const readout = z.strictObject({
   epochs: whole.default(200),
   knn: z.boolean().default(true),
   average: z.boolean().default(false),
+  batch: whole.optional(),
   trainPerClass: whole.optional(),
   testPerClass: whole.optional(),
 })

@@ -11,12 +11,12 @@ import { checkActivations, checkFloat, vec4Of } from './common.js'
 import { sumTo } from './reduce.js'
 
 interface UnaryAttributes {
-  operation: 'affine' | 'relu' | 'square' | 'sqrt' | 'exp' | 'log'
+  operation: 'affine' | 'relu' | 'square' | 'sqrt' | 'exp' | 'log' | 'sin' | 'cos'
   a: number
   b: number
 }
 
-const unaryCodes = { affine: 0, relu: 1, square: 2, sqrt: 3, exp: 4, log: 5 }
+const unaryCodes = { affine: 0, relu: 1, square: 2, sqrt: 3, exp: 4, log: 5, sin: 6, cos: 7 }
 
 const unaryOp = defineOp<UnaryAttributes>({
   name: 'elementwise',
@@ -38,6 +38,10 @@ const unaryOp = defineOp<UnaryAttributes>({
         return [multiply(g!, y)]
       case 'log':
         return [divide(g!, x)]
+      case 'sin':
+        return [multiply(g!, cos(x))]
+      case 'cos':
+        return [multiply(g!, scale(sin(x), -1))]
     }
   },
   lower: ({ inputs: [x], outputs: [y], attributes: { operation, a, b } }, context) => {
@@ -72,6 +76,10 @@ export const sqrt = (x: Value): Value => applyUnary(x, 'sqrt')
 export const exp = (x: Value): Value => applyUnary(x, 'exp')
 /** ln x, elementwise. */
 export const log = (x: Value): Value => applyUnary(x, 'log')
+/** sin x, elementwise. WGSL allows an absolute error of 2⁻¹¹; drivers are closer. */
+export const sin = (x: Value): Value => applyUnary(x, 'sin')
+/** cos x, elementwise, with the error of `sin`. */
+export const cos = (x: Value): Value => applyUnary(x, 'cos')
 
 interface BinaryAttributes {
   operation: 'add' | 'subtract' | 'multiply' | 'divide' | 'expand' | 'multiplyWhere'

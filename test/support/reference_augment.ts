@@ -43,6 +43,20 @@ export function resizeWeights(from: number, to: number): number[][] {
   })
 }
 
+/** OpenCV's INTER_AREA where an axis of the image enlarges: two pixels are mixed, on this axis too. */
+function mixedWeights(from: number, to: number): number[][] {
+  const ratio = from / to
+  return Array.from({ length: to }, (_, i) => {
+    const weights = new Array<number>(from).fill(0)
+    const first = Math.floor(i * ratio + 1e-9)
+    const share = i + 1 - (first + 1) / ratio
+    const next = share <= 1e-9 ? 0 : share - Math.floor(share + 1e-9)
+    weights[first] += 1 - next
+    weights[Math.min(first + 1, from - 1)] += next
+    return weights
+  })
+}
+
 /** Rotation by `angle` about (1, 1, 1), by Rodrigues' formula. */
 export function rotateHue([r, g, b]: Pixel, angle: number): Pixel {
   const cos = Math.cos(angle)
@@ -105,6 +119,8 @@ function blur(pixels: Pixel[], size: number, sigma: number, kernel: number): Pix
  * @param image bytes [height, width, 3]
  * @param width of the image, pixels
  * @param kernel pixels of the blur's window along one axis, odd
+ * @param area resizes as OpenCV's INTER_AREA does
+ * @param firstGrey contrast and saturation blend with the grey before brightness, and only the hue's result is clipped
  * @returns [size, size, 4] as the kernel lays it out
  */
 export function referenceView(
@@ -115,10 +131,12 @@ export function referenceView(
   mean: number[],
   std: number[],
   kernel = 3,
+  { area = false, firstGrey = false } = {},
 ): Float64Array {
   const { box } = view
-  const down = resizeWeights(box.height, size)
-  const across = resizeWeights(box.width, size)
+  const weights = area && Math.min(box.height, box.width) < size ? mixedWeights : resizeWeights
+  const down = weights(box.height, size)
+  const across = weights(box.width, size)
   const source = (y: number, x: number, channel: number) =>
     image[((box.top + y) * width + box.left + x) * 3 + channel] / 255
   let pixels: Pixel[] = []
@@ -136,10 +154,18 @@ export function referenceView(
       )
     }
   }
-  pixels = each(pixels, (value) => clip(value * view.brightness))
-  const meanGrey = pixels.reduce((sum, pixel) => sum + grey(pixel), 0) / pixels.length
-  pixels = each(pixels, (value) => clip(meanGrey + view.contrast * (value - meanGrey)))
-  pixels = each(pixels, (value, pixel) => clip(grey(pixel) + view.saturation * (value - grey(pixel))))
+  const meanGreyOf = (of: Pixel[]) => of.reduce((sum, pixel) => sum + grey(pixel), 0) / of.length
+  if (firstGrey) {
+    const greys = pixels.map(grey)
+    const meanGrey = meanGreyOf(pixels)
+    pixels = each(pixels, (value) => meanGrey + view.contrast * (value * view.brightness - meanGrey))
+    pixels = pixels.map((pixel, i) => pixel.map((value) => greys[i] + view.saturation * (value - greys[i])) as Pixel)
+  } else {
+    pixels = each(pixels, (value) => clip(value * view.brightness))
+    const meanGrey = meanGreyOf(pixels)
+    pixels = each(pixels, (value) => clip(meanGrey + view.contrast * (value - meanGrey)))
+    pixels = each(pixels, (value, pixel) => clip(grey(pixel) + view.saturation * (value - grey(pixel))))
+  }
   pixels = pixels.map((pixel) => rotateHue(pixel, view.hue).map(clip) as Pixel)
   if (view.hsvHue !== 0) pixels = pixels.map((pixel) => shiftHue(pixel, view.hsvHue))
   if (view.greyscale) pixels = each(pixels, (_, pixel) => grey(pixel))

@@ -23,15 +23,27 @@ const bestLambda: Record<string, Record<number, number>> = {
     8192: 0.0008,
   },
   'cifar10-vicreg': { 64: 20, 128: 20, 256: 25, 512: 25, 1024: 25, 2048: 75, 4096: 200, 8192: 800 },
-  'imagenet100-bt': { 128: 0.07, 256: 0.02, 512: 0.02, 1024: 0.005, 2048: 0.007, 4096: 0.003 },
+  // STL-10 ran d = 2048 with .0008 too.
+  'stl10-bt': { 64: 0.04, 128: 0.04, 256: 0.008, 512: 0.001, 1024: 0.0008, 2048: 0.002, 4096: 0.0004, 8192: 0.0004 },
+  // d = 8192 is the baseline, which ran only with the λ that all widths share.
+  'imagenet100-bt': { 128: 0.07, 256: 0.02, 512: 0.02, 1024: 0.005, 2048: 0.007, 4096: 0.003, 8192: 0.001 },
 }
-const sharedLambda: Record<string, number> = { 'cifar10-bt': 0.0004, 'cifar10-vicreg': 750, 'imagenet100-bt': 0.001 }
+const sharedLambda: Record<string, number> = {
+  'cifar10-bt': 0.0004,
+  'cifar10-vicreg': 750,
+  'stl10-bt': 0.0004,
+  'imagenet100-bt': 0.001,
+}
 
 const suffixes = { v2: [2, 1], v4: [4, 1], v8: [8, 1], 'v4-half': [4, 0.5], 'v8-quarter': [8, 0.25] }
 const byViews: Record<string, Partial<Record<keyof typeof suffixes, number>>> = {
   'cifar10-bt-d256': { v2: 0.02, v4: 0.01, v8: 0.01, 'v4-half': 0.01, 'v8-quarter': 0.006 },
   'cifar10-bt-d8192': { v2: 0.0008, v4: 0.0004, v8: 0.0004, 'v4-half': 0.0008, 'v8-quarter': 0.0004 },
   'stl10-bt-d256': { v2: 0.008, v4: 0.001, 'v4-half': 0.002, 'v8-quarter': 0.006 },
+  // The baselines with the widest projector.
+  'stl10-bt-d8192': { v2: 0.0004 },
+  'cifar10-vicreg-d8192': { v2: 750 },
+  'imagenet100-bt-d8192': { v2: 0.001 },
   'cifar10-vicreg-d256': { v2: 25, v4: 25, 'v4-half': 5, 'v8-quarter': 75 },
   'imagenet100-bt-d512': { v2: 0.02, v4: 0.01, v8: 0.01, 'v4-half': 0.004, 'v8-quarter': 0.01 },
 }
@@ -51,7 +63,7 @@ for (const [prefix, row] of Object.entries(byViews))
 
 describe('recipes', () => {
   test('there is exactly one for each run of the tables', () => {
-    expect(recipeNames().toSorted()).toEqual([...expected.keys()].sort())
+    expect(recipeNames().toSorted()).toEqual([...expected.keys(), 'cifar10-byol-d128', 'cifar10-simclr-d128'].sort())
   })
 
   test.each([...expected])('%s', (name, run) => {
@@ -72,14 +84,25 @@ describe('recipes', () => {
       stem: 'cifar',
     })
     expect(config.augmentation.size).toBe({ cifar10: 32, stl10: 64, imagenet100: 128 }[name.split('-')[0]])
-    // Runs with wide projectors have larger batches than runs with many views; ImageNet-100 ran on two GPUs.
+    // Runs that vary the projector have larger batches than runs that vary the views; ImageNet-100 ran on two GPUs.
+    const data = name.split('-')[0] as 'cifar10' | 'stl10' | 'imagenet100'
     const many = /-v\d/.test(name)
-    const images = name.startsWith('stl10') ? 64 : many ? 128 : name.startsWith('imagenet') ? 256 : 512
+    const batches = many
+      ? { cifar10: 128, stl10: 100, imagenet100: 128 }
+      : { cifar10: 512, stl10: 400, imagenet100: 256 }
+    const images = name === 'imagenet100-bt-d512-v8' ? 125 : batches[data]
     expect([config.batch, config.accumulate]).toEqual([images, name.startsWith('imagenet') ? 2 : 1])
     const size = `${config.accumulate > 1 ? '2 × ' : ''}${images}`
     const network = name.startsWith('imagenet100') ? 'ResNet-18' : 'ResNet-50'
     expect(describeRecipe(name)).toMatch(/^(Accuracy by projector width|More views an image): /)
     expect(describeRecipe(name).endsWith(`. ${network}, 100 epochs of batches of ${size}, f16.`)).toBe(true)
+  })
+
+  test('SimCLR and BYOL are those of the research code', () => {
+    const shared = { data: 'cifar10', arch: 'resnet50', views: 2, projectorDim: 128, batch: 512, epochs: 100, lr: 1e-3 }
+    expect(resolveConfig(readRecipe('cifar10-simclr-d128'))).toMatchObject({ ...shared, temperature: 0.1 })
+    const byol = { ...shared, symmetric: false, targetRate: 0.99, targetSchedule: 'constant', predictorNorm: false }
+    expect(resolveConfig(readRecipe('cifar10-byol-d128'))).toMatchObject(byol)
   })
 
   test('an unknown name is answered with similar names', () => {

@@ -44,7 +44,16 @@ export interface CropBox {
 export interface SourceSize {
   sourceHeight: number
   sourceWidth: number
+  /**
+   * [images, 2], height and width of each image, where images are smaller than that and lie in its upper left corner.
+   * Absent where all images fill it.
+   */
+  sizes?: ArrayLike<number>
 }
+
+/** Height and width of one image of a data set, in pixels. */
+const sizeOfImage = ({ sourceHeight, sourceWidth, sizes }: SourceSize, image: number): [number, number] =>
+  sizes ? [sizes[2 * image], sizes[2 * image + 1]] : [sourceHeight, sourceWidth]
 
 /** The parameters of one view, in readable form. */
 export interface ViewParameters {
@@ -167,7 +176,8 @@ export function drawView(
   const turn = stream.uniform(-jitter.hue, jitter.hue)
   const greyscale = stream.chance(recipe.greyscale)
   const solarize = stream.chance(probabilityOf(recipe.solarize, view))
-  const box = drawCrop(stream, recipe, source)
+  const [sourceHeight, sourceWidth] = sizeOfImage(source, image)
+  const box = drawCrop(stream, recipe, { sourceHeight, sourceWidth })
   const blurred = stream.chance(probabilityOf(blur.probability, view))
   const sigma = stream.uniform(...blur.sigma)
   return {
@@ -244,25 +254,31 @@ export function drawViews(recipe: AugmentationRecipe, options: DrawOptions, out?
 }
 
 /**
- * Rows of clean views, for probes and embeddings: the whole image, resized to the recipe's size and
- * normalised.
+ * Rows of clean views, for probes and embeddings: the whole image, or its central square if the recipe says so, resized to
+ * the recipe's size and normalised. `cleanRecipe` makes the recipe for them.
  *
  * @param images indices in the data set, one for each row
  * @param out an array of images.length * ROW_FLOATS floats to fill; allocated when absent
  */
 export function cleanViews(
-  recipe: Pick<AugmentationRecipe, 'size'>,
+  { size, clean: { centre } = {} }: Pick<AugmentationRecipe, 'size' | 'clean'>,
   images: ArrayLike<number>,
-  { sourceHeight, sourceWidth }: SourceSize,
+  source: SourceSize,
   out?: Float32Array,
 ): Float32Array {
   const rows = prepareRows(images.length, out)
-  const box = { top: 0, left: 0, height: sourceHeight, width: sourceWidth }
-  const clean = { box, flip: false, brightness: 1, contrast: 1, saturation: 1, hue: 0, hsvHue: 0, blur: 0 }
+  const unchanged = { flip: false, brightness: 1, contrast: 1, saturation: 1, hue: 0, hsvHue: 0, blur: 0 }
   for (let b = 0; b < images.length; b++) {
     checkImage(images[b])
-    const view = { ...clean, image: images[b], greyscale: false, solarize: false }
-    writeRow(view, recipe.size, rows, b * ROW_FLOATS)
+    const box = cleanBox(sizeOfImage(source, images[b]), centre)
+    writeRow({ ...unchanged, box, image: images[b], greyscale: false, solarize: false }, size, rows, b * ROW_FLOATS)
   }
   return rows
+}
+
+/** The whole image, or the central square with a share of its shorter side; sides and margins are rounded down. */
+function cleanBox([height, width]: [number, number], centre?: number): CropBox {
+  if (centre === undefined) return { top: 0, left: 0, height, width }
+  const side = Math.max(1, Math.floor(centre * Math.min(height, width)))
+  return { top: Math.floor((height - side) / 2), left: Math.floor((width - side) / 2), height: side, width: side }
 }

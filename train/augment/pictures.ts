@@ -43,11 +43,11 @@ export async function imagesWithViews(
   dataset: ImageDataset,
   { recipe, views, images, seed, epoch = 0 }: ViewsOptions,
 ): Promise<Tile[][]> {
-  const { height: sourceHeight, width: sourceWidth } = dataset
+  const { height: sourceHeight, width: sourceWidth, sizes } = dataset
   const shown = await inMemory(subset(dataset, images))
   const onDevice = deviceImages(shown, engine.target.maxBindingBytes)
   const count = images.length
-  const rows = drawViews(recipe, { seed, epoch, images, views, sourceHeight, sourceWidth })
+  const rows = drawViews(recipe, { seed, epoch, images, views, sourceHeight, sourceWidth, sizes })
   // The views are drawn for the indices in the whole data set, but the device holds only the shown images.
   for (let row = 0; row < views * count; row++) rows[row * ROW_FLOATS] = row % count
   const plain: AugmentationRecipe = { ...recipe, mean: [0, 0, 0], std: [1, 1, 1] }

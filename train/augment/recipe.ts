@@ -33,6 +33,11 @@ export const augmentationRecipe = z.strictObject({
     .array(z.strictObject({ views: z.number().int().min(1), size, scale }))
     .min(1)
     .optional(),
+  /**
+   * How crops are resized. 'bilinear' (default): bilinear where a side enlarges, the mean where it shrinks. 'area': as OpenCV's
+   * INTER_AREA, which repeats pixels where it enlarges by a whole factor; the research code resizes in this way.
+   */
+  interpolation: z.enum(['bilinear', 'area']).optional(),
   /** Random resized crop: range of the crop's width / height. */
   ratio: range('ratio', positive),
   /** Probability of a horizontal flip. */
@@ -48,6 +53,11 @@ export const augmentationRecipe = z.strictObject({
     saturation: strength,
     hue: z.number().min(0).max(0.5),
     hueMode: z.enum(['rotation', 'hsv']).default('rotation'),
+    /**
+     * The grey that contrast and saturation blend with. 'current' (default): that of the image after the step before, with
+     * values clipped after each step. 'first': that of the image before brightness, without clipping until the hue has turned.
+     */
+    grey: z.enum(['current', 'first']).optional(),
   }),
   /** Probability of greyscale. */
   greyscale: probability,
@@ -69,6 +79,16 @@ export const augmentationRecipe = z.strictObject({
   mean: rgb,
   /** Standard deviation of each channel, the divisor of the centred values. */
   std: z.tuple([positive, positive, positive]),
+  /** The clean view of readouts, where it differs: by default the whole image at `size`, normalised by `mean` and `std`. */
+  clean: z
+    .strictObject({
+      /** Height and width, pixels. */
+      size: size.optional(),
+      /** Keeps the central square, with this share of the image's shorter side. */
+      centre: positive.max(1).optional(),
+      std: z.tuple([positive, positive, positive]).optional(),
+    })
+    .optional(),
 })
 
 export type AugmentationRecipe = z.infer<typeof augmentationRecipe>
@@ -109,6 +129,14 @@ export function cropGroups(
     return group
   })
 }
+
+/** The recipe of the clean view: its size and normalisation. */
+export const cleanRecipe = ({ clean, ...recipe }: AugmentationRecipe): AugmentationRecipe => ({
+  ...recipe,
+  size: clean?.size ?? recipe.size,
+  std: clean?.std ?? recipe.std,
+  ...(clean?.centre !== undefined && { clean: { centre: clean.centre } }),
+})
 
 /** The probability for one view, from one for all views or a list by view. */
 export const probabilityOf = (byView: number | readonly number[], view: number): number =>
@@ -169,27 +197,40 @@ const imagenet100 = {
   ...imagenetNormalisation,
 } satisfies AugmentationRecipe
 
+const cifar = {
+  ...crop,
+  size: 32,
+  scale: [0.08, 1],
+  jitter,
+  greyscale: 0.2,
+  blur: noBlur,
+  solarize: 0,
+  mean: bytes(125.307, 122.961, 113.8575),
+  // The mean of the images' own deviations, as widely used. The deviation over all pixels is .247 .2435 .2616.
+  std: bytes(51.5865, 50.847, 51.255),
+} satisfies AugmentationRecipe
+
+const area = { interpolation: 'area' } satisfies Partial<AugmentationRecipe>
+
 /**
- * The paper's three recipes, by data set; two of them as its research code runs them in pretraining, which divides by
- * the mean instead of the deviation; and the recipes of the two original methods.
+ * The paper's three recipes, by data set; the same as its research code runs them; and the recipes of the two original
+ * methods. The research code resizes as OpenCV does. On STL-10 and ImageNet-100 it divides by the mean instead of the
+ * deviation, but not for clean views. A clean view is the whole image on STL-10, and on ImageNet-100 the central half of
+ * the shorter side.
  */
 export const recipes = {
-  cifar: {
-    ...crop,
-    size: 32,
-    scale: [0.08, 1],
-    jitter,
-    greyscale: 0.2,
-    blur: noBlur,
-    solarize: 0,
-    mean: bytes(125.307, 122.961, 113.8575),
-    // The mean of the images' own deviations, as widely used. The deviation over all pixels is .247 .2435 .2616.
-    std: bytes(51.5865, 50.847, 51.255),
-  },
+  cifar,
   stl,
   imagenet100,
-  'stl-research-code': { ...stl, std: stl.mean },
-  'imagenet100-research-code': { ...imagenet100, std: imagenet100.mean },
+  'cifar-research-code': { ...cifar, ...area },
+  'stl-research-code': { ...stl, ...area, std: stl.mean, clean: { size: 96, std: stl.std } },
+  'imagenet100-research-code': {
+    ...imagenet100,
+    ...area,
+    jitter: { ...imagenet100.jitter, grey: 'first' },
+    std: imagenet100.mean,
+    clean: { centre: 0.5, std: imagenet100.std },
+  },
   'barlow-twins-original': original,
   'vicreg-original': original,
 } satisfies Record<string, AugmentationRecipe>

@@ -35,6 +35,8 @@ export interface PackedImages {
   readonly width: number
   /** [count, height, width, 3] bytes. */
   readonly images: Uint8Array
+  /** As `SourceSize.sizes`. */
+  readonly sizes?: ArrayLike<number>
 }
 
 /**
@@ -61,7 +63,7 @@ export function deviceImages(dataset: PackedImages, maxBindingBytes: number): De
  * @param bytesOf the bytes of consecutive images, if they are known
  */
 export function emptyImages(
-  { count, height, width }: Omit<PackedImages, 'images'>,
+  { count, height, width, sizes }: Omit<PackedImages, 'images'>,
   maxBindingBytes: number,
   bytesOf?: (firstImage: number, count: number) => Uint8Array,
 ): DeviceImages {
@@ -87,16 +89,20 @@ export function emptyImages(
     const words = variable(`images from ${firstImage}`, [size], pack, 'u32')
     shards.push({ words, firstImage, count: held })
   }
-  return { sourceHeight: height, sourceWidth: width, shards }
+  return { sourceHeight: height, sourceWidth: width, ...(sizes && { sizes }), shards }
 }
 
 /** The part of a recipe that the rows do not contain. */
-export type ViewFormat = Pick<AugmentationRecipe, 'size' | 'mean' | 'std' | 'blur'>
+export type ViewFormat = Pick<AugmentationRecipe, 'size' | 'mean' | 'std' | 'blur' | 'interpolation'> & {
+  jitter?: Partial<AugmentationRecipe['jitter']>
+}
 
 interface AugmentAttributes extends SourceSize, Pick<ViewFormat, 'size' | 'mean' | 'std'> {
   shards: readonly Pick<ImageShard, 'firstImage' | 'count'>[]
   /** Pixels on each side that enter a blur; undefined where no view is blurred. */
   reach: number | undefined
+  /** Flags of the kernel. */
+  flags: { AREA: boolean; FIRST_GREY: boolean }
 }
 
 const WIDEST_GRID = 32768
@@ -118,7 +124,7 @@ const augmentOp = defineOp<AugmentAttributes>({
   },
 
   lower({ inputs: [rows, ...words], outputs: [views], attributes }, context) {
-    const { size, mean, std, sourceHeight, sourceWidth, shards, reach } = attributes
+    const { size, mean, std, sourceHeight, sourceWidth, shards, reach, flags } = attributes
     const rowBytes = 4 * ROW_FLOATS
     const viewBytes = 16 * size * size
     const finish = {
@@ -138,7 +144,7 @@ const augmentOp = defineOp<AugmentAttributes>({
       shards.forEach((shard, i) =>
         context.dispatch({
           kernel: 'augment',
-          constants: blurred && { FINISH: false },
+          constants: { ...flags, FINISH: !blurred },
           params: {
             views: count,
             size,
@@ -189,9 +195,10 @@ function blurPass(
  */
 export function augmentViews(images: DeviceImages, rows: Value, format: ViewFormat): Value {
   const { sourceHeight, sourceWidth, shards } = images
-  const { size, mean, std, blur } = format
+  const { size, mean, std, blur, interpolation, jitter } = format
   const reach = [blur.probability].flat().some((p) => p > 0) ? blurReach(format) : undefined
-  const attributes = { size, mean, std, sourceHeight, sourceWidth, shards, reach }
+  const flags = { AREA: interpolation === 'area', FIRST_GREY: jitter?.grey === 'first' }
+  const attributes = { size, mean, std, sourceHeight, sourceWidth, shards, reach, flags }
   return augmentOp([rows, ...shards.map((shard) => shard.words)], attributes)[0]
 }
 

@@ -38,7 +38,10 @@ const command = new Command('data')
     'height and width at which the pictures of a folder are packed (160)',
     number('--resolution'),
   )
-  .option('--resize <filter>', 'how they are resized: lanczos, or bilinear as torchvision does (lanczos)')
+  .option(
+    '--resize <filter>',
+    'how they are resized: lanczos; bilinear as torchvision does; whole keeps all of each (lanczos)',
+  )
 
 await runCommand(async () => {
   const options = parseOptions<Pick<LoadOptions, 'dataDir' | 'resolution' | 'resize'>>(command)

@@ -48,7 +48,7 @@ const command = withForce(
     )
     .option(
       '--resize <filter>',
-      'how the pictures of a folder are resized: lanczos or bilinear (as in the run, or lanczos)',
+      'how the pictures of a folder are resized: lanczos, bilinear or whole (as in the run, or lanczos)',
     )
     .addOption(
       new Option('--split <name>', 'split to read (test, or train where there is no test)').choices([

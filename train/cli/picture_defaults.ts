@@ -49,7 +49,7 @@ export function pictureSizes(
   const { size, recipe, crops } = given.augmentation ?? {}
   if (onProcessor && size === undefined && recipe === undefined && crops === undefined)
     chosen.augmentation = { size: ON_PROCESSOR.size }
-  if (given.resolution === undefined) {
+  if (given.resolution === undefined && given.fidelity === undefined) {
     const { crops: groups = [], size: viewSize } = resolveConfig(overlay(given, chosen)).augmentation
     const side = Math.ceil(RESOLUTION_BY_SIZE * Math.max(viewSize, ...groups.map((group) => group.size)))
     chosen.resolution = onProcessor ? side : Math.max(usualSide, side)
@@ -73,7 +73,7 @@ export function pictureDefaults(given: PartialConfig, engine: Engine, pictures: 
   const sized = resolveConfig(overlay(given, chosen))
   const room: Room = {
     engine,
-    side: given.resolution ?? chosen.resolution!,
+    side: sized.resolution!,
     memory: defaultBudget(engine),
   }
   if (given.batch === undefined) {

@@ -63,7 +63,7 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ],
     [
       '--resize <filter>',
-      "how the pictures of a folder are resized: lanczos, or torchvision's bilinear (lanczos)",
+      "how the pictures of a folder are resized: lanczos, or torchvision's bilinear; whole keeps all of each (lanczos)",
       text,
     ],
     ['--fraction <share>', 'share of the training images to pretrain on (1)'],
@@ -88,6 +88,11 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
       text,
     ],
     ['--freeze-stages <n>', 'with --init: freeze the stem and the first n stages; 0 freezes only the stem (nothing)'],
+    [
+      '--initial-weights <name>',
+      "random weights of the convolutions: he, or the smaller ones that are PyTorch's default, pytorch (he)",
+      text,
+    ],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
     ['--projector-dim <d>', 'width of the projector (256)'],
     ['--projector-depth <layers>', 'number of linear layers of the projector, 2 or 3 (2)'],
@@ -96,7 +101,7 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ['--objective <name>', `objective: ${objectiveNames.join(', ')} (barlow-twins)`, text],
     [
       '--lambda <weight>',
-      'Barlow Twins: weight of the orthogonality constraint (0.01); VICReg: weight of the invariance term (25)',
+      'Barlow Twins: weight of the orthogonality constraint (0.01); VICReg, FroSSL and EMP-SSL: weight of the invariance (25; 1; 200); MMCR: weight of the norm of the views (0); LeJEPA: weight of SIGReg (0.02)',
     ],
     ['--mu <weight>', 'vicreg-original: weight of the variance term (25)'],
     ['--beta <weight>', 'spectral: weight of the orthogonality constraint (0.5)'],
@@ -105,9 +110,12 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
       'spectral: estimate of the invariance: split (unbiased), clean (bias falls with views) or views (views alone) (split)',
       text,
     ],
-    ['--temperature <t>', 'simclr: temperature of the softmax (0.1)'],
+    ['--distortion <e>', 'emp-ssl: distortion of the coding rate (0.2)'],
+    ['--slices <count>', 'lejepa: number of directions along which embeddings are compared with a normal one (256)'],
+    ['--temperature <t>', 'simclr and mv-infonce: temperature of the softmax (0.1; 0.5)'],
     ['--target-rate <rate>', 'byol: initial rate of the moving average of the target; rises to 1 (0.99)'],
-    ['--predictor-hidden <width>', 'byol: width of the hidden layer of the predictor (as the projector)'],
+    ['--target-schedule <shape>', 'byol: the rate rises to 1 (cosine) or stays (constant) (cosine)', text],
+    ['--predictor-hidden <width>', 'byol and fastsiam: width of the hidden layer of the predictor (as the projector)'],
   ],
   'Optimisation:': [
     ['--optimizer <name>', 'optimizer: adam, adamw, sgd or lars (adam)', text],
@@ -125,6 +133,11 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ],
     ['--ema-rate <rate>', 'keep a moving average of the backbone at this rate, for readouts (none)'],
     ['--precision <type>', 'f32, or f16 for half the memory of activations on adapters that support it (f32)', text],
+    [
+      '--last-batch <mode>',
+      "an epoch's last batch, if it is smaller than the others: drop it, or keep it for a smaller step (drop)",
+      text,
+    ],
     ['--epochs <count>', 'number of epochs (100)'],
     ['--steps <count>', 'end after this number of steps'],
     ['--seed <number>', 'seed of the weights, the order of images and the views (1)'],
@@ -159,6 +172,7 @@ const switches: Record<string, [string, string][]> = {
   'Objective:': [
     ['--adaptive-lambda', 'adjust λ to the eigenspectrum of the features after each epoch'],
     ['--no-symmetric', 'byol: predict in one direction only'],
+    ['--no-predictor-norm', 'byol and fastsiam: no batch-norm in the predictor'],
   ],
   'Run:': [
     [
@@ -178,6 +192,10 @@ const switches: Record<string, [string, string][]> = {
 const files: [string, string][] = [
   ['--recipe <name>', 'recipe of a run of the paper; other options override it'],
   ['--list-recipes', 'list the recipes'],
+  [
+    '--fidelity <name>',
+    "research-code: as the paper's research code runs, accidents included; each one is an option too (good practice)",
+  ],
   ['--config <file.yaml>', "options from a file, named as in a run's config.yaml; the command line overrides them"],
   ['--out <folder>', 'folder in which the run is saved'],
   [
@@ -214,7 +232,7 @@ export function pretrainCommand(): Command {
 
 /** Removes options that come only from the default of a `--no-…` switch, so that they do not override a file, recipe or run. */
 export function withoutDefaults<T extends Partial<PretrainCliOptions>>(command: Command, options: T): T {
-  for (const name of ['zeroInitResidual', 'stemRelu', 'symmetric'] as const)
+  for (const name of ['zeroInitResidual', 'stemRelu', 'symmetric', 'predictorNorm'] as const)
     if (command.getOptionValueSource(name) !== 'cli') delete options[name]
   return options
 }

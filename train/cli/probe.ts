@@ -11,10 +11,11 @@ import { datasetLoader, datasetNames, loadDataset } from '../node/data/index.js'
 import { checkFile, writeAtomically } from '../node/files.js'
 import { readBackbone, readWeights } from '../node/weights.js'
 import { estimateFineTuneSeconds, estimateReadoutSeconds, estimateStatisticsSeconds } from '../readout/estimate.js'
+import { readCorrupted } from '../readout/corrupted.js'
 import { estimateStatistics, typicalStatistics } from '../readout/features.js'
 import { FINE_TUNING, fineTune } from '../readout/fine_tune.js'
 import type { LinearProbe } from '../readout/linear_probe.js'
-import { readout, withStandardErrors, type Accuracies, type ReadoutPhase } from '../readout/readout.js'
+import { readout, readoutLike, withStandardErrors, type Accuracies, type ReadoutPhase } from '../readout/readout.js'
 import { AVERAGE_FILE, MODEL_FILE, type Progress } from '../run/checkpoint_record.js'
 import type { InitialWeights } from '../run/pretrain.js'
 import { unusualWeights } from '../run/weights.js'
@@ -35,7 +36,7 @@ import {
 import { commandLine } from './ending.js'
 import { extensionOf } from './extension.js'
 import { beginPhase, phaseReporter } from './phases.js'
-import { accuracyTable, diagnosticsTable, type Figures, type Row } from './probe_table.js'
+import { accuracyTable, corruptedTable, diagnosticsTable, type Figures, type Row } from './probe_table.js'
 import { configOfWeights } from './weights_config.js'
 
 interface Options {
@@ -47,6 +48,9 @@ interface Options {
   seeds: number
   labels: number
   perClass?: number
+  probeBatch?: number
+  targetViews?: true
+  corrupted?: number
   fineTune?: true
   average?: true
   json?: string
@@ -86,6 +90,20 @@ const command = withForce(
       'quick look: use only this number of images of each class, from the start of both splits (all)',
       wholeNumber('--per-class', 1),
     )
+    .option(
+      '--probe-batch <images>',
+      'images per step of the linear probe (512; as in pretraining for runs with --fidelity research-code)',
+      wholeNumber('--probe-batch', 1),
+    )
+    .option(
+      '--target-views',
+      'with --data: views at the size and with the normalisation of that data set, as the research code transfers',
+    )
+    .option(
+      '--corrupted <severity>',
+      'also read the linear probe on corrupted test images, with a severity from 1 to 5',
+      wholeNumber('--corrupted', 1),
+    )
     .option('--fine-tune', 'also train the backbone with a classifier, and read it out with one clean view')
     .option('--no-untrained', 'do not read out the untrained network')
     .option('--average', 'read the moving average of the weights, which runs with --ema-rate keep')
@@ -101,7 +119,10 @@ const command = withForce(
       'height and width at which the pictures of a folder are packed (as in the run, or 160)',
       number('--resolution'),
     )
-    .option('--resize <filter>', 'how the pictures of a folder are resized: lanczos or bilinear (as in the run)'),
+    .option(
+      '--resize <filter>',
+      'how the pictures of a folder are resized: lanczos, bilinear or whole (as in the run)',
+    ),
   '--json or --save-head',
 )
 withAdapter(command)
@@ -110,7 +131,9 @@ withAdapter(command)
 const LABELS_SEED = 1
 const KS = [20, 200]
 
-function checkOptions({ labels, perClass }: Options): void {
+function checkOptions({ labels, perClass, corrupted }: Options): void {
+  if (corrupted !== undefined && corrupted > 5)
+    throw new ConfigError(`--corrupted ${corrupted}: must be a whole number from 1 to 5`)
   if (!(labels > 0 && labels <= 1)) throw new ConfigError(`--labels ${labels}: must be more than 0 and at most 1`)
   if (perClass !== undefined && labels < 1)
     throw new ConfigError(`--per-class ${perClass}: already chooses the labelled images; leave --labels out`)
@@ -172,11 +195,14 @@ class Probe {
   ) {
     this.classes = Math.max(images.train.classes.length, images.test.classes.length)
     const seeds = Array.from({ length: options.seeds }, (_, i) => i + 1)
-    this.how = { recipe: config.augmentation, views: options.views, seeds, ks: KS }
+    const { probeBatch: batch, targetViews } = options
+    const like = readoutLike(config, images.data, { batch, targetViews })
+    this.how = { ...like, views: options.views, seeds, ks: KS }
   }
 
   private get fineTuning() {
-    const { augmentation: recipe, batch, views } = this.config
+    const { batch, views } = this.config
+    const { recipe } = this.how
     // At most as many rows per step as in pretraining, so that memory is enough.
     return { recipe, classes: this.classes, seed: 1, batch: Math.min(FINE_TUNING.batch, batch * views) }
   }
@@ -227,10 +253,15 @@ class Probe {
     phases.finish()
     const { knn, ...figures } = result
     const [knn20, knn200] = knn.map(({ k: _, ...accuracies }) => accuracies)
-    const { augmentation: recipe, objective } = config
+    const { objective } = config
+    const { recipe } = this.how
     const diagnostics = await diagnose(engine, backbone, test, { recipe, seed: 1, objective })
+    const severity = this.options.corrupted
+    const corrupted =
+      severity !== undefined &&
+      (await readCorrupted(engine, backbone, test, this.probes.get(backbone)!, { recipe, severity }))
     const tuned = this.options.fineTune && (await this.fineTune(backbone, name))
-    return { ...figures, knn20, knn200, diagnostics, ...(tuned && { tuned }) }
+    return { ...figures, knn20, knn200, diagnostics, ...(corrupted && { corrupted }), ...(tuned && { tuned }) }
   }
 
   private async fineTune(backbone: Backbone, name: string): Promise<Accuracies> {
@@ -363,6 +394,7 @@ await runCommand(async () => {
   const rows = await readRows(probe, backbone, subject, options)
   const print = (text: string): void => sayOn(process.stdout, text)
   print(accuracyTable(rows))
+  if (options.corrupted !== undefined) print(`\n${corruptedTable(rows, options.corrupted)}`)
   for (const line of caveats(images, options, subject)) print(line)
   print(`\n${diagnosticsTable(rows, backbone.features)}`)
   if (options.saveHead) await writeAtomically(options.saveHead, encodeHead(probe.probes.get(backbone)!, images.train))

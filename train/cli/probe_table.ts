@@ -1,5 +1,6 @@
 /** The tables that `npm run probe` prints. */
 import type { Diagnostics } from '../diagnostics/diagnose.js'
+import type { CorruptedAccuracy } from '../readout/corrupted.js'
 import type { Accuracies, Readout } from '../readout/readout.js'
 import { alignedTable, describeViews, formatCount, percentWithError } from '../report/text.js'
 import { asCommandLine } from './common.js'
@@ -9,6 +10,8 @@ export interface Figures extends Omit<Readout, 'knn'> {
   knn20: Accuracies
   knn200: Accuracies
   diagnostics: Diagnostics
+  /** The linear probe on corrupted test images. */
+  corrupted?: CorruptedAccuracy[]
   /** After fine-tuning, read with one clean view. */
   tuned?: Accuracies
 }
@@ -54,14 +57,29 @@ export function accuracyTable(rows: readonly Row[]): string {
   ].join('\n')
 }
 
+/** The linear probe on corrupted test images as a table, with the mean over the corruptions. */
+export function corruptedTable(rows: readonly Row[], severity: number): string {
+  const percent = (share: number): string => `${(100 * share).toFixed(2)} %`
+  const lists = rows.map(({ figures }) => figures.corrupted ?? [])
+  const means = lists.map((list) => list.reduce((sum, { top1 }) => sum + top1, 0) / list.length)
+  const lines = alignedTable([
+    ['linear top-1', ...rows.map(({ name }) => name)],
+    ...lists[0].map(({ corruption }, i) => [corruption, ...lists.map((list) => percent(list[i].top1))]),
+    ['mean', ...means.map(percent)],
+  ])
+  return [...lines, `On corrupted test images, severity ${severity}, read with 1 clean view each.`].join('\n')
+}
+
 /** Spectrum and geometry of the features as a table, followed by the images that they were read from. */
 export function diagnosticsTable(rows: readonly Row[], width: number): string {
   const lines = alignedTable([
-    ['', 'spectrum α', 'effective rank', 'alignment', 'uniformity'],
+    ['', 'spectrum α', 'effective rank', 'RankMe', 'LiDAR', 'alignment', 'uniformity'],
     ...rows.map(({ name, figures: { diagnostics: d } }) => [
       name,
       d.alpha?.toFixed(3) ?? '–',
       `${d.effectiveRank.toFixed(1)} of ${width}`,
+      d.rankMe?.toFixed(1) ?? '–',
+      d.lidar?.toFixed(1) ?? '–',
       d.alignment.toFixed(4),
       d.uniformity.toFixed(3),
     ]),
@@ -72,7 +90,7 @@ export function diagnosticsTable(rows: readonly Row[], width: number): string {
   )
   return [
     ...lines,
-    `From the features of ${formatCount(images)} test images with 1 clean view each; alignment from 2 random views each.`,
+    `From the features of ${formatCount(images)} test images with 1 clean view each; alignment and LiDAR from 2 random views each.`,
     ...warnings,
   ].join('\n')
 }

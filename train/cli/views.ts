@@ -51,7 +51,7 @@ const command = withForce(
     )
     .option(
       '--resize <filter>',
-      "how the pictures of a folder are resized: lanczos, or torchvision's bilinear (lanczos)",
+      "how the pictures of a folder are resized: lanczos, or torchvision's bilinear; whole keeps all of each (lanczos)",
     )
     .option(
       '--views <m>',

@@ -12,7 +12,8 @@ import {
 } from '../objectives/index.js'
 import { ConfigError, UnknownOptionError } from './config_error.js'
 import { estimators } from '../objectives/spectral.js'
-import { resizeFilters } from '../data/resample.js'
+import { pictureResizes } from '../data/resample.js'
+import { fidelities, fidelityFields, fidelityOptions, recipeOfFidelity } from './fidelity.js'
 import { nearestName } from './nearest_name.js'
 
 export { ConfigError, UnknownOptionError }
@@ -21,14 +22,22 @@ const whole = (least: number) => z.number().int().min(least)
 const share = z.number().min(0).max(1)
 
 const schema = z.strictObject({
+  /**
+   * 'research-code': what the paper's research code runs, accidents included. It sets the defaults of the options in
+   * `fidelity.ts`, chooses the data set's augmentation of that name, and readouts follow it. Absent: good practice.
+   */
+  fidelity: z.enum(fidelities).optional(),
   /** Name of the data set, or a name for the caller's own images. */
   data: z.string(),
   /** Folder with the data set in its official format; the cache by default. */
   dataDir: z.string().optional(),
   /** Height and width, in pixels, at which the pictures of a folder are packed; other data sets have a fixed size. */
   resolution: whole(1).optional(),
-  /** How the pictures of a folder are resized; 'lanczos' by default. 'bilinear' equals torchvision's `Resize`. */
-  resize: z.enum(resizeFilters).optional(),
+  /**
+   * How the pictures of a folder are resized; 'lanczos' by default. 'bilinear' equals torchvision's `Resize`. Both keep the
+   * central square. 'whole' keeps all of each picture, and shrinks it if its longer side is larger than `resolution`.
+   */
+  resize: z.enum(pictureResizes).optional(),
   /**
    * 'auto': large data sets, and images that stay in a file, come to the device batch by batch; 'always': all images
    * do.
@@ -45,6 +54,8 @@ const schema = z.strictObject({
   /** ReLU after the stem's batch-norm; the paper's research code has none. */
   stemRelu: z.boolean(),
   zeroInitResidual: z.boolean(),
+  /** Initial weights of the convolutions: 'he' (default) or PyTorch's defaults, which are smaller. */
+  initialWeights: z.enum(['he', 'pytorch']).optional(),
   /** Where the initial weights of the backbone come from: a weights file or a run's folder; random if absent. */
   init: z.string().min(1).optional(),
   /** The stem (0), or the stem and this number of stages, keep the weights and running statistics of `init`. */
@@ -68,12 +79,20 @@ const schema = z.strictObject({
   beta: z.number().min(0).optional(),
   /** Spectral loss: how the invariance is estimated. */
   estimator: z.enum(estimators).optional(),
-  /** SimCLR: temperature of the softmax. */
+  /** EMP-SSL: distortion ε² of the coding rate. */
+  distortion: z.number().positive().optional(),
+  /** LeJEPA: number of directions along which embeddings are compared with a normal distribution. */
+  slices: whole(1).optional(),
+  /** SimCLR, MV-InfoNCE: temperature of the softmax. */
   temperature: z.number().positive().optional(),
   /** BYOL: both views predict each other. */
   symmetric: z.boolean().optional(),
   /** BYOL: rate of the target's moving average at the first step; it rises to 1. */
   targetRate: share.optional(),
+  /** BYOL: how that rate changes: it rises to 1 along half a cosine (default), or stays 'constant'. */
+  targetSchedule: z.enum(['cosine', 'constant']).optional(),
+  /** BYOL: batch-norm in the predictor, true by default. The research code's predictor has none. */
+  predictorNorm: z.boolean().optional(),
   /** BYOL: width of the predictor's hidden layer; `projectorDim` if absent. */
   predictorHidden: whole(1).optional(),
   /** Adapts λ to the eigenspectrum of the features once per epoch, starting from `lambda`. */
@@ -86,6 +105,8 @@ const schema = z.strictObject({
   batch: whole(2),
   /** Forward passes whose gradients are averaged for one step; a step takes accumulate · batch images. */
   accumulate: whole(1),
+  /** Whether an epoch drops its last batch, if it is smaller than the others (default), or has a smaller step for it. */
+  lastBatch: z.enum(['drop', 'keep']).optional(),
   epochs: whole(1),
   /** Type of activations and their gradients; everything else is f32. 'f16' needs an adapter with shader-f16. */
   precision: z.enum(['f32', 'f16']),
@@ -173,7 +194,7 @@ const dependent = {
 } as const
 
 /** The paper's augmentation recipe for each data set; 'cifar' for all others. */
-const recipeOfData: Readonly<Record<string, keyof typeof recipes>> = { stl10: 'stl', folder: 'imagenet100' }
+export const recipeOfData: Readonly<Record<string, keyof typeof recipes>> = { stl10: 'stl', folder: 'imagenet100' }
 
 /** The name of an augmentation recipe (by default that of the data set) and changes to it. */
 export type PartialAugmentation = Partial<Omit<AugmentationRecipe, 'jitter' | 'blur'>> & {
@@ -191,15 +212,16 @@ export type PartialConfig = Partial<Omit<PretrainConfig, 'augmentation'>> & { au
  */
 export function resolveConfig(partial: PartialConfig): PretrainConfig {
   const given = withoutUndefined(partial)
-  const { data = defaults.data, objective = defaults.objective } = given
+  const { data = defaults.data, objective = defaults.objective, fidelity } = given
   // An objective that is defined only for two views has two by default.
   const twoViews = own(objectives, objective)?.twoViews
   const merged = {
     ...defaults,
     ...own(defaultsOfData, data),
     ...(twoViews && { views: 2 }),
+    ...(fidelity && fidelityOptions(data, own(objectives, objective)?.needs === 'target')),
     ...given,
-    augmentation: resolveAugmentation(data, partial.augmentation),
+    augmentation: resolveAugmentation(data, partial.augmentation, fidelity),
   }
   const result = schema.safeParse(merged)
   if (result.success) return consistent(withDependents(result.data))
@@ -244,9 +266,11 @@ export function overlay(lower: PartialConfig, upper: PartialConfig): PartialConf
     if (over[field] !== undefined && over[field] !== (lower[field] ?? defaults[field]))
       for (const name of dependents) delete under[name]
   }
-  drop('objective', [...objectiveParameters, 'predictorHidden'])
+  drop('objective', [...objectiveParameters, ...predictorFields])
   drop('optimizer', ['momentum'])
   drop('schedule', ['lrFloor'])
+  // The switch decides all that it names, except what is given beside it.
+  if (over.fidelity !== undefined) for (const name of fidelityFields) delete under[name]
   const wrong = [over.augmentation, lower.augmentation].find((given) => given !== undefined && !isMapping(given))
   // `resolveConfig` refuses it.
   if (wrong !== undefined) return { ...under, ...over, augmentation: wrong }
@@ -267,13 +291,17 @@ const mergeAugmentation = <A extends PartialAugmentation>(base: A, changes: Part
 const mergeable = (base: unknown, changes: unknown): boolean =>
   isMapping(base) && (changes === undefined || isMapping(changes))
 
-function resolveAugmentation(data: string, given: PartialAugmentation = {}): unknown {
+function resolveAugmentation(
+  data: string,
+  given: PartialAugmentation = {},
+  fidelity?: PretrainConfig['fidelity'],
+): unknown {
   if (!isMapping(given))
     throw new ConfigError(
       `\`augmentation\` ${shown(given)}: must be a mapping, for example { recipe: cifar, size: 32 }`,
     )
   const { recipe = own(recipeOfData, data) ?? 'cifar', ...changes } = withoutUndefined<PartialAugmentation>(given)
-  const base = own<AugmentationRecipe>(recipes, recipe)
+  const base = own<AugmentationRecipe>(recipes, fidelity ? recipeOfFidelity(recipe) : recipe)
   if (!base)
     throw new ConfigError(`\`augmentation\` ${shown(recipe)}: choose one of ${Object.keys(recipes).join(', ')}`)
   return mergeAugmentation<PartialAugmentation>(base, changes)
@@ -282,7 +310,16 @@ function resolveAugmentation(data: string, given: PartialAugmentation = {}): unk
 /** The objective and its parameters. */
 export type ObjectiveConfig = Pick<
   PretrainConfig,
-  'objective' | 'lambda' | 'mu' | 'beta' | 'estimator' | 'temperature' | 'symmetric' | 'targetRate'
+  | 'objective'
+  | 'lambda'
+  | 'mu'
+  | 'beta'
+  | 'estimator'
+  | 'distortion'
+  | 'slices'
+  | 'temperature'
+  | 'symmetric'
+  | 'targetRate'
 >
 
 /** The parameters of a configuration's objective. */
@@ -306,7 +343,7 @@ function withDependents(config: PretrainConfig): PretrainConfig {
   for (const name of parameters)
     if (!objectives[objective].parameters.includes(name))
       throw new ConfigError(
-        `${quoted(name)} ${String(fields[name])}: \`objective\` ${objective} has no such parameter; it takes ${objectives[objective].parameters.map(quoted).join(' and ')}`,
+        `${quoted(name)} ${String(fields[name])}: \`objective\` ${objective} has no such parameter; it takes ${objectives[objective].parameters.map(quoted).join(' and ') || 'none'}`,
       )
   try {
     const given = Object.fromEntries(parameters.map((name) => [name, fields[name]]))
@@ -329,10 +366,17 @@ function withDependents(config: PretrainConfig): PretrainConfig {
   return fields as PretrainConfig
 }
 
+/** Options of objectives with a predictor that are no parameters of the loss. */
+const predictorFields = ['predictorHidden', 'predictorNorm', 'targetSchedule'] as const
+
+/** Whether an objective has the part of the network that an option is about. */
+const hasPart = (objective: PretrainConfig['objective'], name: (typeof predictorFields)[number]): boolean =>
+  name === 'targetSchedule' ? objectives[objective].needs === 'target' : objectives[objective].needs !== undefined
+
 /** Checks what must hold between options. */
 function consistent(config: PretrainConfig): PretrainConfig {
   const { viewChunk, views, bn, objective, augmentation, accumulate, warmupEpochs, epochs, adaptiveLambda } = config
-  const { predictorHidden, freezeStages, init } = config
+  const { freezeStages, init } = config
   const chunk = `\`viewChunk\` ${viewChunk}`
   try {
     cropGroups(augmentation, views)
@@ -341,10 +385,11 @@ function consistent(config: PretrainConfig): PretrainConfig {
   }
   if (adaptiveLambda && !objectives[objective].changing)
     throw new ConfigError(`\`adaptiveLambda\`: \`objective\` ${objective} has no λ that can change; barlow-twins has`)
-  if (predictorHidden !== undefined && objectives[objective].needs !== 'predictor')
-    throw new ConfigError(
-      `\`predictorHidden\` ${predictorHidden}: \`objective\` ${objective} has no predictor; byol has`,
-    )
+  for (const name of predictorFields)
+    if (config[name] !== undefined && !hasPart(objective, name))
+      throw new ConfigError(
+        `${quoted(name)} ${config[name]}: \`objective\` ${objective} has no ${name === 'targetSchedule' ? 'target' : 'predictor'}; byol has`,
+      )
   if (freezeStages !== undefined && init === undefined)
     throw new ConfigError(`\`freezeStages\` ${freezeStages}: would keep random weights; give weights with \`init\``)
   if (warmupEpochs > epochs)
@@ -355,7 +400,7 @@ function consistent(config: PretrainConfig): PretrainConfig {
       `${chunk}: joint batch-norm needs all views at once; use per-view statistics with \`bn\` per-view`,
     )
   if (views % viewChunk) throw new ConfigError(`${chunk}: must divide the number of views, \`views\` ${views}`)
-  if (objectives[objective].needs === 'predictor')
+  if (objectives[objective].needs)
     throw new ConfigError(`${chunk}: \`objective\` ${objective} needs both views at once`)
   if (takesClean(config))
     throw new ConfigError(`${chunk}: \`objective\` ${objective} needs the clean image with the views at once`)

@@ -26,6 +26,11 @@ export interface ImageDataset {
   channels: 3
   /** [count, height, width, 3] bytes, row-major, RGB interleaved; or a store of such images. */
   images: Uint8Array | ImageStore
+  /**
+   * [count, 2], height and width of each image in pixels, where images differ in size: each lies in the upper left corner
+   * of its height · width pixels. Absent where all images fill them.
+   */
+  sizes?: Uint16Array
   /** [count], indices into `classes`; empty when the images have no labels. */
   labels: Uint8Array | Uint16Array | Uint32Array
   /** Names by label; empty when the images have no labels. */

@@ -1,7 +1,7 @@
 /** Data sets that are loaded by name. What a name stands for depends on the platform: `node/data/` lists those of Node. */
 import type { ImageDataset, Split } from './dataset.js'
 import type { ProgressReporter } from './progress.js'
-import type { ResizeFilter } from './resample.js'
+import type { PictureResize } from './resample.js'
 
 export interface LoadOptions {
   /** A folder that holds the data set in its official format. Nothing is downloaded then. */
@@ -10,8 +10,8 @@ export interface LoadOptions {
   cacheDir?: string
   /** Height and width in pixels at which the pictures of a folder are packed; other data sets have a fixed size. */
   resolution?: number
-  /** How the pictures of a folder are resized; 'lanczos' by default. 'bilinear' equals torchvision's `Resize`. */
-  resize?: ResizeFilter
+  /** How the pictures of a folder are resized; 'lanczos' by default. 'bilinear' equals torchvision's `Resize`; 'whole' keeps all of it. */
+  resize?: PictureResize
   /** Receives the progress of long work; by default a bar on stderr. */
   progress?: ProgressReporter
   /** Receives one line for each warning, such as a skipped picture; by default written to stderr. */

@@ -25,6 +25,13 @@ const filters = {
 export type ResizeFilter = keyof typeof filters
 export const resizeFilters = Object.keys(filters) as [ResizeFilter, ...ResizeFilter[]]
 
+/**
+ * How a picture becomes part of a packed folder: its central square, resized by a filter; or 'whole': all of it, shrunk if
+ * its longer side is larger than the resolution.
+ */
+export type PictureResize = ResizeFilter | 'whole'
+export const pictureResizes = [...resizeFilters, 'whole'] as [PictureResize, ...PictureResize[]]
+
 /** RGB bytes [height, width, 3], row-major. */
 export interface Picture {
   readonly pixels: Uint8Array

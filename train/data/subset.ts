@@ -19,12 +19,15 @@ export function subset(dataset: ImageDataset, indices: ArrayLike<number>): Image
       throw new Error(`subset: index ${index} is outside ${dataset.name} ${dataset.split} (${dataset.count} images)`)
     if (labelled) labels[i] = dataset.labels[index]
   }
+  const { sizes } = dataset
+  const sizesOfParts = sizes && Uint16Array.from(Array.from(indices).flatMap((i) => [sizes[2 * i], sizes[2 * i + 1]]))
   const files = dataset.files && Array.from(indices, (index) => dataset.files![index])
   return {
     ...dataset,
     count: indices.length,
     images: subsetOfImages(dataset, indices),
     labels,
+    ...(sizesOfParts && { sizes: sizesOfParts }),
     ...(files && { files }),
   }
 }

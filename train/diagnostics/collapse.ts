@@ -23,17 +23,18 @@ export function collapseWarning(
   { effectiveRank: rank, width, alignment, uniformity }: CollapseFigures,
   objective: ObjectiveName,
 ): string | undefined {
-  const { parameter, stronger, apart } = objectives[objective].remedy
+  const { remedy } = objectives[objective]
+  const stronger = remedy && `${remedy.stronger} \`${remedy.parameter}\``
   if (rank === 0 || (uniformity !== undefined && uniformity > MOST_UNIFORMITY)) {
-    const { parameter: other, change } = apart ?? { parameter, change: stronger }
+    const apart = remedy?.apart ? `${remedy.apart.change} \`${remedy.apart.parameter}\`` : stronger
     const what =
       rank === 0
         ? 'all images have the same features'
         : `all images have almost the same features, uniformity ${uniformity!.toPrecision(2)}`
-    return `the features have collapsed (${what}): lower \`lr\`, or ${change} \`${other}\`, and check that the images differ`
+    return `the features have collapsed (${what}): lower \`lr\`${apart ? `, or ${apart},` : ''} and check that the images differ`
   }
   if (width >= 2 && rank < Math.max(LEAST_RANK, LEAST_SHARE * width))
-    return `the features have collapsed (their effective rank is ${rank.toFixed(1)} of ${width}): ${stronger} \`${parameter}\` or lower \`lr\``
+    return `the features have collapsed (their effective rank is ${rank.toFixed(1)} of ${width}): ${stronger ? `${stronger} or ` : ''}lower \`lr\``
   if (alignment !== undefined && alignment < LEAST_ALIGNMENT)
     return `views of an image have the same features (alignment ${alignment.toPrecision(2)}), so they are no task: use a stronger \`augmentation\`, or lower \`lr\``
   return undefined

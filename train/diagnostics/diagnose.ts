@@ -7,6 +7,7 @@ import type { ObjectiveName } from '../objectives/index.js'
 import { batchFor, featureExtractor } from '../readout/features.js'
 import { collapseWarning } from './collapse.js'
 import { alignment, uniformity } from './geometry.js'
+import { lidar, rankMe, WIDEST } from './ranks.js'
 import { covarianceEigenvalues, effectiveRank, powerLawExponent } from './spectrum.js'
 
 const IMAGES = 1024
@@ -31,7 +32,15 @@ export interface Geometry {
   uniformity: number
 }
 
-export interface Diagnostics extends Spectrum, Geometry {
+/** Ranks that predict probe accuracy without labels; absent for features wider than 512, where they take too long. */
+export interface Ranks {
+  /** Of the features of clean views. */
+  rankMe?: number
+  /** Of two random views per image. */
+  lidar?: number
+}
+
+export interface Diagnostics extends Spectrum, Geometry, Ranks {
   /** Number of images. */
   images: number
 }
@@ -91,7 +100,8 @@ export async function diagnosis(
         alignment: alignment([first, second], width),
         uniformity: uniformity(clean.subarray(0, paired.length * width), width),
       }
-      return { images: indices.length, ...spectrumOf(clean, geometry), ...geometry }
+      const ranks: Ranks = width > WIDEST ? {} : { rankMe: rankMe(clean, width), lidar: lidar([first, second], width) }
+      return { images: indices.length, ...spectrumOf(clean, geometry), ...geometry, ...ranks }
     },
     release: () => extractor.release(),
   }

@@ -17,10 +17,11 @@ export class BatchImages {
     private readonly dataset: ImageDataset,
     private readonly batch: number,
   ) {
-    const { height, width } = dataset
+    const { height, width, sizes } = dataset
     this.imageBytes = imageBytes(dataset)
     this.own = this.staging()
-    const places = { count: batch, height, width, images: this.own }
+    // Rows are drawn for images of the data set, so the sizes are those of all its images.
+    const places = { count: batch, height, width, sizes, images: this.own }
     this.onDevice = deviceImages(places, engine.target.maxBindingBytes)
     this.packed = this.onDevice.shards.map(({ words }) => new Uint32Array(words.size))
   }
@@ -30,9 +31,9 @@ export class BatchImages {
     return new Uint8Array(this.batch * this.imageBytes)
   }
 
-  /** Reads the images at these indices into a staging array. `indices` is as long as the batch. */
+  /** Reads the images at these indices, at most a batch, into a staging array. */
   read(indices: ArrayLike<number>, staging: Uint8Array): Promise<void> {
-    return readImages(this.dataset, indices, staging)
+    return readImages(this.dataset, indices, staging.subarray(0, indices.length * this.imageBytes))
   }
 
   /**
@@ -55,9 +56,13 @@ export class BatchImages {
 
   /**
    * Changes rows that were drawn for images of the data set: they then name the images by their index on the device.
+   *
+   * @param images the indices in the data set of the batch on the device
    */
-  place(rows: Float32Array): Float32Array {
-    for (let row = 0; row * ROW_FLOATS < rows.length; row++) rows[row * ROW_FLOATS] = row % this.batch
+  place(rows: Float32Array, images: ArrayLike<number>): Float32Array {
+    const places = new Map<number, number>()
+    for (let i = 0; i < images.length; i++) places.set(images[i], i)
+    for (let at = 0; at < rows.length; at += ROW_FLOATS) rows[at] = places.get(rows[at])!
     return rows
   }
 

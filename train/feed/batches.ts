@@ -45,19 +45,20 @@ export interface Position {
 }
 
 /**
- * The images of each step, from a position to the last step. Every epoch has a new order and drops the last partial
- * batch.
+ * The images of each step, from a position to the last step. Every epoch has a new order. It drops the last partial batch,
+ * or with `last` it has a further step of so many images.
  *
  * @param indices of the images that the run trains on
  * @param perStep images per step
+ * @param last images of an epoch's last step, if they are fewer than `perStep`
  * @param steps of the whole run
  */
 export function* batchesOf(
   indices: Uint32Array,
-  { seed, perStep, steps }: { seed: number; perStep: number; steps: number },
+  { seed, perStep, last = 0, steps }: { seed: number; perStep: number; last?: number; steps: number },
   { step: firstStep, epoch: firstEpoch, stepInEpoch }: Position,
 ): Generator<{ images: Uint32Array }> {
-  const stepsPerEpoch = Math.floor(indices.length / perStep)
+  const stepsPerEpoch = Math.floor(indices.length / perStep) + (last > 0 ? 1 : 0)
   let place = stepInEpoch
   let epoch = firstEpoch
   let order = permutation(seed, epoch, indices.length)
@@ -66,28 +67,30 @@ export function* batchesOf(
       order = permutation(seed, ++epoch, indices.length)
       place = 0
     }
-    yield { images: order.slice(place * perStep, (place + 1) * perStep).map((i) => indices[i]) }
+    const count = last > 0 && place === stepsPerEpoch - 1 ? last : perStep
+    yield { images: order.slice(place * perStep, place * perStep + count).map((i) => indices[i]) }
   }
 }
 
 /**
  * Draws the views of a step.
  *
- * @param images of the step
+ * @param images of the step: equally many for each micro-batch
  * @returns rows [accumulate · views · batch, ROW_FLOATS]: one micro-batch after another, each view-major; where the
  *   objective takes the clean image, it is the last view of each micro-batch
  */
 export function viewRows(
-  { height, width }: ImageDataset,
+  { height, width, sizes }: ImageDataset,
   config: PretrainConfig,
   images: Uint32Array,
   epoch: number,
 ): Float32Array {
-  const { augmentation, seed, views, batch, accumulate } = config
+  const { augmentation, seed, views, accumulate } = config
+  const batch = images.length / accumulate
   const drawn = views * batch * ROW_FLOATS
   const floats = drawn + (takesClean(config) ? batch * ROW_FLOATS : 0)
   const rows = new Float32Array(accumulate * floats)
-  const source = { sourceHeight: height, sourceWidth: width }
+  const source = { sourceHeight: height, sourceWidth: width, sizes }
   for (let i = 0; i < accumulate; i++) {
     const own = images.subarray(i * batch, (i + 1) * batch)
     const at = i * floats
@@ -99,7 +102,7 @@ export function viewRows(
 
 /** The label of each row of a step, in the order of `viewRows`. */
 export function rowLabels({ labels }: ImageDataset, config: PretrainConfig, images: Uint32Array): Uint32Array {
-  const { batch } = config
+  const batch = images.length / config.accumulate
   const views = config.views + Number(takesClean(config))
   const rows = views * batch
   return Uint32Array.from(

@@ -26,15 +26,18 @@ export interface ImageFeed {
    * Brings batches to the device, in their order. The images of a batch stay there until the next batch is requested;
    * all programs that use them must be submitted before that.
    *
-   * @param order batches of equal size
+   * @param order batches, none of them larger than the feed's
    * @returns each batch, with the milliseconds since it was requested: waiting for its images, uploading them, and
    *   starting to read another batch
    */
   batches<B extends Batch>(order: Iterable<B>): AsyncGenerator<B & { waitMs: number }>
   /**
-   * Changes rows that were drawn for images of the data set: they then name the images by their index on the device.
+   * Changes rows that were drawn for the images of the current batch: they then name the images by their index on the
+   * device.
+   *
+   * @param images of the batch, by their indices in the data set
    */
-  place(rows: Float32Array): Float32Array
+  place(rows: Float32Array, images: ArrayLike<number>): Float32Array
   /** Frees the images on the device. */
   release(): void
 }
@@ -68,7 +71,7 @@ function streamedFeed(images: BatchImages): ImageFeed {
     onDevice: images.onDevice,
     streams: true,
     batches: (order) => prefetched(images, order),
-    place: (rows) => images.place(rows),
+    place: (rows, batch) => images.place(rows, batch),
     release: () => images.release(),
   }
 }

@@ -5,12 +5,19 @@ import { barlowTwins } from './barlow_twins.js'
 import { barlowTwinsLeaveOneOut } from './barlow_twins_leave_one_out.js'
 import { barlowTwinsOriginal } from './barlow_twins_original.js'
 import { byol } from './byol.js'
+import { empSsl } from './emp_ssl.js'
+import { fastSiam } from './fastsiam.js'
+import { frossl } from './frossl.js'
+import { lejepa } from './lejepa.js'
+import { mmcr } from './mmcr.js'
+import { mvInfoNce } from './mv_infonce.js'
 import { simclr } from './simclr.js'
 import { estimators, spectral } from './spectral.js'
 import { vicreg } from './vicreg.js'
 import type { LossParts } from './views.js'
 
 export { barlowTwins, barlowTwinsLeaveOneOut, barlowTwinsOriginal, byol, simclr, spectral, vicreg }
+export { empSsl, fastSiam, frossl, lejepa, mmcr, mvInfoNce }
 export type { VicregOptions } from './vicreg.js'
 export type { Estimator, SpectralOptions } from './spectral.js'
 export type { LossParts } from './views.js'
@@ -50,14 +57,17 @@ export interface Objective {
   readonly parameters: readonly string[]
   /** Whether it is defined for two views only. */
   readonly twoViews: boolean
-  /** 'predictor': a predictor after the projector, and a moving average of the network that makes the targets. */
-  readonly needs?: 'predictor'
+  /**
+   * 'predictor': a predictor after the projector. 'target': a predictor, and a moving average of the network that makes the
+   * targets.
+   */
+  readonly needs?: 'predictor' | 'target'
   /** Whether the clean image is one more view, for these parameters. */
   readonly takesClean?: (options: ObjectiveOptions) => boolean
   /** The parameter that may change during training. */
   readonly changing?: string
-  /** What to change if features collapse or the loss diverges. */
-  readonly remedy: Remedy
+  /** What to change if features collapse or the loss diverges; absent if the objective has nothing for that. */
+  readonly remedy?: Remedy
   /**
    * @param parts takes the parts of the loss by name, where it has parts
    * @returns the loss, a scalar [1]
@@ -141,13 +151,43 @@ const registry = {
       return byol(prediction, target, o)
     },
     // Only a slowly moving target keeps the features of BYOL apart.
-    { remedy: { parameter: 'targetRate', stronger: 'raise' }, twoViews: true, needs: 'predictor' },
+    { remedy: { parameter: 'targetRate', stronger: 'raise' }, twoViews: true, needs: 'target' },
   ),
   // At β = 1/2 every eigenfunction with a positive eigenvalue is worth learning.
   spectral: define(
     { beta: weight.default(0.5), estimator: z.enum(estimators).default('split') },
     ({ projection, clean }, o, parts) => spectral(projection, clean, o, parts),
     { remedy: raised('beta'), takesClean: ({ estimator }) => estimator !== 'views' },
+  ),
+  frossl: define({ lambda: weight.default(1) }, ({ projection }, o, parts) => frossl(projection, o, parts), {
+    remedy: lowered('lambda'),
+  }),
+  'emp-ssl': define(
+    { lambda: weight.default(200), distortion: z.number().positive().default(0.2) },
+    ({ projection }, o, parts) => empSsl(projection, o, parts),
+    { remedy: lowered('lambda') },
+  ),
+  // The norm of the centroids alone spreads the images. Spread of the views with λ is an option of the paper.
+  mmcr: define({ lambda: weight.default(0) }, ({ projection }, o, parts) => mmcr(projection, o, parts), {
+    remedy: lowered('lambda'),
+  }),
+  lejepa: define(
+    { lambda: z.number().min(0).max(1).default(0.02), slices: z.number().int().min(1).max(4096).default(256) },
+    ({ projection }, o, parts) => lejepa(projection, o, parts),
+    { remedy: raised('lambda') },
+  ),
+  'mv-infonce': define(
+    { temperature: z.number().positive().default(0.5) },
+    ({ projection }, o) => mvInfoNce(projection, o),
+    { remedy: lowered('temperature') },
+  ),
+  fastsiam: define(
+    {},
+    ({ projection, prediction }, o) => {
+      if (!prediction) throw new ObjectiveError('fastsiam: needs predictions besides the projections')
+      return fastSiam(prediction, projection, o)
+    },
+    { needs: 'predictor' },
   ),
 } satisfies Record<string, Objective>
 
@@ -181,7 +221,7 @@ export function resolveObjective(
   const issue = result.error.issues[0]
   if (issue.code === 'unrecognized_keys')
     throw new ObjectiveError(
-      `\`objective\` ${name}: has no parameter '${issue.keys[0]}'; it takes ${parameters.join(' and ')}`,
+      `\`objective\` ${name}: has no parameter '${issue.keys[0]}'; it takes ${parameters.join(' and ') || 'none'}`,
     )
   const key = String(issue.path[0])
   throw new ObjectiveError(`\`objective\` ${name}: ${key} ${String(values[key])}: ${issue.message}`)

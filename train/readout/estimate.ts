@@ -26,7 +26,7 @@ export async function estimateReadoutSeconds(
   backbone: Backbone,
   train: ImageDataset,
   test: ImageDataset,
-  { recipe, views, seeds, epochs = EPOCHS, ks = [] }: Omit<ReadoutOptions, 'onProgress'>,
+  { recipe, views, seeds, epochs = EPOCHS, batch: probeBatch, ks = [] }: Omit<ReadoutOptions, 'onProgress'>,
 ): Promise<number> {
   const width = backbone.features
   const batch = Math.min(onSoftware(engine) ? TRIAL.softwareBatch : Infinity, batchFor(backbone, recipe.size))
@@ -43,7 +43,7 @@ export async function estimateReadoutSeconds(
   const queries = random(Math.min(test.count, TRIAL.queries))
   const classes = train.classes.length
   const perEpoch = await secondsPerUnit((tick) =>
-    linearProbe(engine, rows, random(1), { classes, seeds, epochs: TRIAL.epochs, onEpoch: tick }),
+    linearProbe(engine, rows, random(1), { classes, seeds, epochs: TRIAL.epochs, batch: probeBatch, onEpoch: tick }),
   )
   const perQuery = ks.length
     ? await secondsPerUnit((tick) => knn(engine, rows, queries, { classes, ks, onProgress: tick }))

@@ -7,11 +7,12 @@ import {
   scale,
   type Assignment,
   type Engine,
+  type Program,
   type updateRunningStatistics,
 } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
 import { ROW_FLOATS, cleanViews, drawViews } from '../augment/draw.js'
-import type { AugmentationRecipe } from '../augment/recipe.js'
+import { cleanRecipe, type AugmentationRecipe } from '../augment/recipe.js'
 import { augmentViews } from '../augment/views.js'
 import { BatchImages } from '../feed/batch_images.js'
 import type { PretrainConfig } from '../config/config.js'
@@ -58,7 +59,7 @@ export async function extractFeatures(
 ): Promise<Float32Array<ArrayBuffer>> {
   const { recipe, views = 1 } = options
   const batch = Math.min(
-    options.batch ?? batchFor(backbone, recipe.size),
+    options.batch ?? batchFor(backbone, Math.max(recipe.size, cleanRecipe(recipe).size)),
     options.indices ? options.indices.length : dataset.count,
   )
   for (const [name, value] of Object.entries({ views, batch }))
@@ -89,10 +90,21 @@ export async function featureExtractor(
   // All views of a readout have the main size of the recipe.
   const recipe = { ...pretrained, crops: undefined }
   const width = backbone.features
+  const clean = cleanRecipe(recipe)
   const images = new BatchImages(engine, dataset, batch)
-  const rows = input('rows', [batch, ROW_FLOATS])
-  const y = backbone.forward(augmentViews(images.onDevice, rows, recipe), { training: false })
-  const program = await engine.compile({ label: 'features', outputs: { y } }).catch((error: unknown) => {
+  const programs = new Map<string, Program>()
+  /** The forward pass of views of one format; those of the clean view and of random views are often equal. */
+  const programOf = async (format: AugmentationRecipe): Promise<Program> => {
+    const key = JSON.stringify([format.size, format.std])
+    const found = programs.get(key)
+    if (found) return found
+    const rows = input('rows', [batch, ROW_FLOATS])
+    const y = backbone.forward(augmentViews(images.onDevice, rows, format), { training: false })
+    const program = await engine.compile({ label: 'features', outputs: { y } })
+    programs.set(key, program)
+    return program
+  }
+  await programOf(clean).catch((error: unknown) => {
     images.release()
     throw error
   })
@@ -113,12 +125,13 @@ export async function featureExtractor(
       await images.load(chosen)
       const readings: Promise<Float32Array>[] = []
       for (const view of only) {
-        if (view === 0) cleanViews(recipe, chosen, images.onDevice, scratch)
+        const program = await programOf(view === 0 ? clean : recipe)
+        if (view === 0) cleanViews(clean, chosen, images.onDevice, scratch)
         else {
           const place = { seed, epoch: READOUT_EPOCH, images: chosen, views: 1, firstView: view }
           drawViews(recipe, { ...place, ...images.onDevice }, scratch)
         }
-        await program.run({ rows: images.place(scratch) })
+        await program.run({ rows: images.place(scratch, chosen) })
         readings.push(program.read('y'))
       }
       // Fetch a batch while the next one runs.
@@ -141,7 +154,7 @@ export async function featureExtractor(
   return {
     read,
     release() {
-      program.destroy()
+      for (const program of programs.values()) program.destroy()
       images.release()
     },
   }
@@ -213,7 +226,7 @@ export async function estimateStatistics(
       const chosen = order.subarray(start, start + batch)
       await images.load(chosen)
       const drawn = drawViews(recipe, { seed, epoch, images: chosen, views, ...images.onDevice })
-      await program.run({ rows: images.place(drawn), index: Uint32Array.of(k) })
+      await program.run({ rows: images.place(drawn, chosen), index: Uint32Array.of(k) })
       onProgress?.(k + 1, batches)
     }
     await engine.idle()

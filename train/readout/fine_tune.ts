@@ -164,7 +164,7 @@ async function trainEpochs(
     const drawn = drawViews(recipe, { seed, epoch, images: chosen, views: 1, ...images.onDevice })
     const decay = ((batch / FINE_TUNING.batch) * (1 + Math.cos((Math.PI * step) / total))) / 2
     await program.run({
-      rows: images.place(drawn),
+      rows: images.place(drawn, chosen),
       labels: Uint32Array.from(chosen, (i) => train.labels[i]),
       'backbone rate': Float32Array.of(BACKBONE_RATE * decay),
       'classifier rate': Float32Array.of(CLASSIFIER_RATE * decay),

@@ -28,13 +28,15 @@ export const LEARNING_RATE = 1e-3
 export const WEIGHT_DECAY = 1e-6
 export const LABEL_SMOOTHING = 0.1
 export const EPOCHS = 200
-const BATCH = 512
+export const PROBE_BATCH = 512
 
 export interface LinearProbeOptions {
   classes: number
   /** One probe is trained for each seed, which determines the initial weights and the order of rows. */
   seeds: readonly number[]
   epochs?: number
+  /** Rows per step, 512 by default. */
+  batch?: number
   /** Called after each epoch. */
   onEpoch?(done: number, total: number): void
 }
@@ -61,12 +63,12 @@ export async function linearProbe(
   engine: Engine,
   train: LabelledFeatures,
   test: LabelledFeatures,
-  { classes, seeds, epochs = EPOCHS, onEpoch }: LinearProbeOptions,
+  { classes, seeds, epochs = EPOCHS, batch: wanted = PROBE_BATCH, onEpoch }: LinearProbeOptions,
 ): Promise<LinearProbe[]> {
   const width = widthOf(train, test)
   if (!seeds.length) throw new Error('linear probe: at least one seed is needed')
   const count = train.labels.length
-  const batch = Math.min(BATCH, count)
+  const batch = Math.min(wanted, count)
   const table = withOnes(train.features, count, width)
   const trainer = await buildTrainer(engine, { table, count, width, classes, seeds, batch })
   try {

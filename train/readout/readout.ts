@@ -2,6 +2,7 @@
 import type { Engine } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
 import type { AugmentationRecipe } from '../augment/recipe.js'
+import { resolveConfig, type PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { perClassSubset } from '../data/subset.js'
 import { knn } from './knn.js'
@@ -45,6 +46,8 @@ export interface ReadoutOptions {
   seeds: readonly number[]
   /** Epochs of each probe, 200 by default. */
   epochs?: number
+  /** Rows per step of a probe, 512 by default. */
+  batch?: number
   /** Numbers of neighbours to classify with; without them no neighbours are searched. */
   ks?: readonly number[]
   /** Read only the first images of each class; all by default. */
@@ -54,6 +57,28 @@ export interface ReadoutOptions {
   onProbes?(probes: readonly LinearProbe[]): void
   /** Called within each phase. */
   onProgress?(phase: ReadoutPhase, done: number, total: number): void
+}
+
+/**
+ * The readout of a run by its fidelity. The research code's probe has the batch of the pretraining. On another data set it
+ * takes the size and the normalisation of that data set.
+ *
+ * @param data the data set to read out
+ * @param changes options that win
+ */
+export function readoutLike(
+  config: PretrainConfig,
+  data: string = config.data,
+  { batch, targetViews = config.fidelity !== undefined }: { batch?: number; targetViews?: boolean } = {},
+): Pick<ReadoutOptions, 'recipe' | 'batch'> {
+  const { augmentation, fidelity } = config
+  const target = data !== config.data && targetViews && resolveConfig({ data, dataDir: '.', fidelity }).augmentation
+  return {
+    recipe: target
+      ? { ...augmentation, size: target.size, mean: target.mean, std: target.std, clean: target.clean }
+      : augmentation,
+    batch: batch ?? (fidelity && config.batch),
+  }
 }
 
 export type ReadoutPhase = 'training features' | 'test features' | 'linear probe' | 'nearest neighbours'
@@ -68,7 +93,7 @@ export async function readout(
   backbone: Backbone,
   allTrain: ImageDataset,
   allTest: ImageDataset,
-  { recipe, views, seeds, epochs, ks = [], trainPerClass, testPerClass, onProbes, onProgress }: ReadoutOptions,
+  { recipe, views, seeds, epochs, batch, ks = [], trainPerClass, testPerClass, onProbes, onProgress }: ReadoutOptions,
 ): Promise<Readout> {
   const train = perClassSubset(allTrain, trainPerClass)
   const test = perClassSubset(allTest, testPerClass)
@@ -79,7 +104,7 @@ export async function readout(
   const trainFeatures = await read(train, 'training features')
   const testFeatures = await read(test, 'test features')
 
-  const probing = { classes, seeds, epochs, onEpoch: reporter('linear probe') }
+  const probing = { classes, seeds, epochs, batch, onEpoch: reporter('linear probe') }
   const probes = await linearProbe(engine, trainFeatures, testFeatures, probing)
   onProbes?.(probes)
   const searching = { classes, ks, onProgress: reporter('nearest neighbours') }

@@ -80,7 +80,9 @@ const orInF32 = ({ precision }: PretrainConfig): string =>
 
 /** The other remedy for a loss that diverges. */
 function weakerConstraint(config: PretrainConfig, lambda: number | undefined): string | undefined {
-  const { parameter, weaker } = objectives[config.objective].remedy
+  const { remedy } = objectives[config.objective]
+  if (!remedy) return undefined
+  const { parameter, weaker } = remedy
   const now = parameter === 'lambda' && lambda !== undefined ? lambda : objectiveOptions(config)[parameter]
   return weaker && `${weaker} \`${parameter}\` (now ${String(now)})`
 }

@@ -52,7 +52,7 @@ export interface LoopResult {
 /** Trains from where a run stands to its end, or until it should stop, and saves it then. */
 export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
   const { engine, config, indices, length, feed, progress, clock, recorder } = run
-  const { imagesPerStep: perStep, stepsPerEpoch, steps } = length
+  const { imagesPerStep: perStep, stepsPerEpoch, steps, imagesOfLastStep: last } = length
   const begun = clock.now()
   const first = progress.step
   let waitedMs = 0
@@ -66,7 +66,7 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
     await between(run, () => run.readings.atCheckpoint(progress, clock.secondsHere))
   let stopped: LoopResult['stopped'] = 'done'
   for await (const { images, waitMs } of feed.batches(
-    batchesOf(indices, { seed: config.seed, perStep, steps }, progress),
+    batchesOf(indices, { seed: config.seed, perStep, last, steps }, progress),
   )) {
     waitedMs += waitMs
     clock.stepSubmitted()
@@ -117,12 +117,14 @@ async function step(
 ): Promise<SubmittedStep> {
   const { epoch } = progress
   const lr = learningRate(progress.step, scheduleOf(config, length))
-  const rows = feed.place(viewRows(dataset, config, images, epoch))
+  const rows = feed.place(viewRows(dataset, config, images, epoch), images)
   const labels = hasProbe ? rowLabels(dataset, config, images) : undefined
   await trainingStep.run({
     rows,
     rate: Float32Array.of(lr),
-    ...(hasTarget && { targetRate: Float32Array.of(targetRate(progress.step, length.steps, config.targetRate)) }),
+    ...(hasTarget && {
+      targetRate: Float32Array.of(targetRate(progress.step, length.steps, config.targetRate, config.targetSchedule)),
+    }),
     ...(labels && { labels }),
   })
   progress.step++

@@ -142,7 +142,8 @@ const DIAGNOSIS_SHARE = 0.04
  * Pretrains a network on a data set.
  *
  * The order of images and every view are functions of (seed, epoch, image, view). A run that is stopped and resumed
- * therefore continues exactly as if it had not been stopped. Epochs drop the last partial batch. Networks that the
+ * therefore continues exactly as if it had not been stopped. Epochs drop the last partial batch unless the configuration
+ * keeps it. Networks that the
  * result does not return are freed, and all of them if the run fails.
  *
  * @throws ConfigError if the configuration does not fit the data; DivergedError, which names the step, if the loss is
@@ -288,7 +289,7 @@ async function train(
   let recorder: StepRecorder | undefined
   try {
     const extras = extrasOf(options, backbone)
-    trainingStep = await recordStep(options, feed, network, extras, clock)
+    trainingStep = await recordStep({ ...options, lastStep: length.imagesOfLastStep }, feed, network, extras, clock)
     health = await HealthWatch.open({ engine, network, trainingStep, config, onMessage })
     const watch = health
     const { saved, progress } = await beginOrResume(options, network, trainingStep, latest)
@@ -352,7 +353,7 @@ const isPassing = ({ epoch, stepInEpoch }: Progress, every?: number): boolean =>
 function announce(
   { dataset, config, labelled, resume, onMessage }: PretrainOptions,
   backbone: Backbone,
-  { steps, stepsPerEpoch, imagesPerStep }: RunLength,
+  { steps, stepsPerEpoch, imagesPerStep, imagesOfLastStep: last }: RunLength,
 ): void {
   const { parameterCount, frozenCount } = backbone.dict
   const parameters =
@@ -360,7 +361,7 @@ function announce(
     (config.freezeStages === undefined ? '' : `, ${frozenCount.toLocaleString('en')} of them frozen`)
   onMessage?.(`${config.arch}, width ${config.width}: ${parameters}`)
   onMessage?.(
-    `${steps.toLocaleString('en')} steps of ${imagesPerStep} images × ${config.views} views; an epoch has ${stepsPerEpoch.toLocaleString('en')}`,
+    `${steps.toLocaleString('en')} steps of ${imagesPerStep} images × ${config.views} views; an epoch has ${stepsPerEpoch.toLocaleString('en')}${last === undefined ? '' : `, the last of ${last} images`}`,
   )
   if (config.init !== undefined && !resume) onMessage?.(`initial weights of the backbone: ${config.init}`)
   if (config.onlineProbe && !dataset.labels.length)

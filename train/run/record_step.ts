@@ -12,27 +12,33 @@ export interface RecordOptions {
   engine: Engine
   dataset: ImageDataset
   config: PretrainConfig
+  /** As `RunLength.imagesOfLastStep`. */
+  lastStep?: number
   onMessage?(line: string): void
   onCompile?(done: number, total: number): void
 }
 
 /** Records the step, and says how large it is. */
 export async function recordStep(
-  { engine, dataset, config, onMessage, onCompile }: RecordOptions,
+  { engine, dataset, config, lastStep, onMessage, onCompile }: RecordOptions,
   feed: ImageFeed,
   network: Network,
   extras: StepExtras,
   clock: TrainingClock,
 ): Promise<TrainingStep> {
   let pipelines = 0
-  const trainingStep = await compileTrainingStep(engine, feed.onDevice, network, config, extras, (done, total) => {
+  const onProgress = (done: number, total: number): void => {
     pipelines = total
     onCompile?.(done, total)
-  }).catch((error: unknown) => {
-    // If the adapter is too small for the step, this error says what would fit.
-    refuseUnfit({ engine, side: dataset.height }, config)
-    throw error
-  })
+  }
+  const { onDevice } = feed
+  const trainingStep = await compileTrainingStep(engine, onDevice, network, config, extras, onProgress, lastStep).catch(
+    (error: unknown) => {
+      // If the adapter is too small for the step, this error says what would fit.
+      refuseUnfit({ engine, side: dataset.height }, config)
+      throw error
+    },
+  )
   const { dispatches, peakBytes } = trainingStep
   onMessage?.(
     `recorded in ${clock.secondsElapsed.toFixed(1)} s: ${dispatches.toLocaleString('en')} dispatches of ${pipelines} kernels, ${mebibytes(peakBytes)} beside the weights`,

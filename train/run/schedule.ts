@@ -1,22 +1,46 @@
 /** How many steps a run has, and what changes from step to step: the learning rate, and the rate of BYOL's target. */
 import type { PretrainConfig } from '../config/config.js'
 
-/** The steps of a run. Epochs drop the last partial batch. */
+/** The steps of a run. */
 export interface RunLength {
   imagesPerStep: number
+  /** Images of an epoch's last step, where the epoch keeps its last partial batch and has one. */
+  imagesOfLastStep?: number
   stepsPerEpoch: number
   /** Steps of the whole run. */
   steps: number
 }
 
-/** @param images that the run trains on */
+/** Fewest images of a forward pass: the objectives compare images with each other. */
+const LEAST_BATCH = 2
+
+/**
+ * An epoch drops its last partial batch unless `lastBatch` is 'keep'. A kept one is split equally among the micro-batches;
+ * images that are left over are dropped, and all of them if a micro-batch would have a single image.
+ *
+ * @param images that the run trains on
+ */
 export function runLength(
-  { batch, accumulate, epochs, steps }: Pick<PretrainConfig, 'batch' | 'accumulate' | 'epochs' | 'steps'>,
+  {
+    batch,
+    accumulate,
+    epochs,
+    steps,
+    lastBatch,
+  }: Pick<PretrainConfig, 'batch' | 'accumulate' | 'epochs' | 'steps' | 'lastBatch'>,
   images: number,
 ): RunLength {
   const imagesPerStep = batch * accumulate
-  const stepsPerEpoch = Math.floor(images / imagesPerStep)
-  return { imagesPerStep, stepsPerEpoch, steps: Math.min(steps ?? Infinity, epochs * stepsPerEpoch) }
+  const whole = Math.floor(images / imagesPerStep)
+  const last = lastBatch === 'keep' ? Math.floor((images - whole * imagesPerStep) / accumulate) : 0
+  const keeps = last >= LEAST_BATCH
+  const stepsPerEpoch = whole + (keeps ? 1 : 0)
+  return {
+    imagesPerStep,
+    ...(keeps && { imagesOfLastStep: last * accumulate }),
+    stepsPerEpoch,
+    steps: Math.min(steps ?? Infinity, epochs * stepsPerEpoch),
+  }
 }
 
 export interface Schedule {
@@ -52,12 +76,16 @@ export function learningRate(step: number, { lr, shape, warmupSteps, steps, floo
 
 /**
  * The rate of the moving average that makes BYOL's targets (Grill et al. 2020). It rises from base to 1:
- * 1 − (1 − base) · (1 + cos(π step / steps)) / 2.
+ * 1 − (1 − base) · (1 + cos(π step / steps)) / 2. With 'constant' it stays at base.
  *
  * @param step counted from 0
  */
-export const targetRate = (step: number, steps: number, base = 0.99): number =>
-  1 - (1 - base) * halfCosine(step / steps)
+export const targetRate = (
+  step: number,
+  steps: number,
+  base = 0.99,
+  shape: 'cosine' | 'constant' = 'cosine',
+): number => (shape === 'constant' ? base : 1 - (1 - base) * halfCosine(step / steps))
 
 /** (1 + cos(π progress)) / 2: falls from 1 at 0 to 0 at 1 and stays there. */
 const halfCosine = (progress: number): number => (1 + Math.cos(Math.PI * Math.min(1, progress))) / 2

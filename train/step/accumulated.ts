@@ -48,7 +48,7 @@ export function describeAccumulatedStep(
   extras: StepExtras = {},
 ): AccumulatedStep {
   const { views, batch, accumulate: count } = config
-  const { parameters, seed, state, apply } = stepOptimizer(network, config)
+  const { parameters, seed, state, apply } = extras.optimizer ?? stepOptimizer(network, config)
   const averaged = gradientAccumulation(parameters, count)
   const index = input('index', [1], 'u32')
   const updates: Assignment[] = []

@@ -79,7 +79,7 @@ export function describeChunkedStep(
   const embeddingsGradient = variable('embeddings.gradient', shape)
 
   const { loss, parts: lossParts } = lossOf({ projection: embeddings }, config, extras)
-  const { parameters, seed, state, apply } = stepOptimizer(network, config)
+  const { parameters, seed, state, apply } = extras.optimizer ?? stepOptimizer(network, config)
   const [lossGradient] = gradients(loss, [embeddings], seed)
 
   const sums = parameters.map((p) => variable(`${p.name}.gradient`, p.shape))

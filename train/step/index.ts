@@ -4,21 +4,37 @@ import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
 import { compileAccumulatedStep } from './accumulated.js'
 import { compileChunkedStep } from './chunked.js'
+import { rowViews } from './forward.js'
+import { withLastBatch } from './last_batch.js'
+import { stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
 import { compileStep } from './whole.js'
 
 export type { StepExtras, StepInputs, TrainingStep } from './training_step.js'
 
-/** @param onProgress called for each distinct pipeline that is ready */
-export function compileTrainingStep(
+/**
+ * @param onProgress called for each distinct pipeline that is ready
+ * @param lastStep images of an epoch's last step, if they are fewer than those of the others
+ */
+export async function compileTrainingStep(
   engine: Engine,
   images: DeviceImages,
   network: Network,
   config: StepConfig,
   extras: StepExtras,
   onProgress?: (done: number, total: number) => void,
+  lastStep?: number,
 ): Promise<TrainingStep> {
-  const { viewChunk, accumulate } = config
-  const compile = viewChunk !== undefined ? compileChunkedStep : accumulate > 1 ? compileAccumulatedStep : compileStep
-  return compile(engine, images, network, { ...config, viewChunk: viewChunk! }, extras, onProgress)
+  const { viewChunk, accumulate, batch } = config
+  const record = viewChunk !== undefined ? compileChunkedStep : accumulate > 1 ? compileAccumulatedStep : compileStep
+  const compile = (size: number, shared: StepExtras): Promise<TrainingStep> =>
+    record(engine, images, network, { ...config, batch: size, viewChunk: viewChunk! }, shared, onProgress)
+  if (lastStep === undefined) return compile(batch, extras)
+  const shared = { ...extras, optimizer: stepOptimizer(network, config) }
+  const whole = await compile(batch, shared)
+  const last = await compile(lastStep / accumulate, shared).catch((error: unknown) => {
+    whole.destroy()
+    throw error
+  })
+  return withLastBatch(whole, last, accumulate * rowViews(config) * batch)
 }

@@ -14,7 +14,7 @@ import { objectives } from '../objectives/index.js'
 export interface Network {
   readonly backbone: Backbone
   readonly projector: Projector
-  /** BYOL: follows the projector. */
+  /** BYOL and FastSiam: follows the projector. */
   readonly predictor?: Predictor
   /** BYOL: the moving average of the network, whose projections are the targets. */
   readonly target?: Pick<Network, 'backbone' | 'projector'>
@@ -43,29 +43,31 @@ export function buildNetwork(
     | 'stem'
     | 'stemRelu'
     | 'zeroInitResidual'
+    | 'initialWeights'
     | 'freezeStages'
     | 'projectorDim'
     | 'projectorDepth'
     | 'predictorHidden'
+    | 'predictorNorm'
     | 'objective'
     | 'emaRate'
     | 'seed'
   >,
 ): Network {
-  const { arch, width, stem, stemRelu, zeroInitResidual, freezeStages, seed } = config
-  const { projectorDim: dim, projectorDepth: depth, predictorHidden: hidden, objective, emaRate } = config
+  const { arch, width, stem, stemRelu, zeroInitResidual, initialWeights = 'he', freezeStages, seed } = config
+  const { projectorDim: dim, projectorDepth: depth, predictorHidden: hidden, predictorNorm: norm } = config
+  const { objective, emaRate } = config
+  const { needs } = objectives[objective]
   const backboneOf = (prefix: string): Backbone =>
-    resnet({ arch, width, stem, stemRelu, zeroInitResidual, freezeStages, seed, prefix })
+    resnet({ arch, width, stem, stemRelu, zeroInitResidual, initialWeights, freezeStages, seed, prefix })
   const pairOf = (prefix: string) => {
     const backbone = backboneOf(prefix)
     return { backbone, projector: projector({ features: backbone.features, dim, depth, seed, prefix }) }
   }
   return {
     ...pairOf(''),
-    ...(objectives[objective].needs === 'predictor' && {
-      predictor: predictor({ dim, hidden, seed }),
-      target: pairOf('target.'),
-    }),
+    ...(needs && { predictor: predictor({ dim, hidden, norm, seed }) }),
+    ...(needs === 'target' && { target: pairOf('target.') }),
     ...(emaRate !== undefined && { average: backboneOf('average.') }),
   }
 }

@@ -15,20 +15,7 @@ import {
   type Variable,
 } from '../../engine/index.js'
 import { trainedDicts, type Network } from './network.js'
-import type { StepConfig } from './training_step.js'
-
-export interface StepOptimizer {
-  readonly parameters: readonly Variable[]
-  /** With f16: the loss scale, the seed for the gradients of the loss. */
-  readonly seed?: Value
-  /** The moments, the counters and the loss scale. */
-  readonly state: readonly Variable[]
-  /**
-   * Applies gradients. With f16 there is an output `lossScale` [3], else with clipping an output `gradientNorm` [1], the
-   * norm before clipping.
-   */
-  apply(gradients: readonly Value[], rate: Value): { updates: Assignment[]; outputs: Record<string, Value> }
-}
+import type { StepConfig, StepOptimizer } from './training_step.js'
 
 export type OptimizerConfig = Pick<StepConfig, 'optimizer' | 'momentum' | 'weightDecay' | 'clipNorm' | 'precision'>
 

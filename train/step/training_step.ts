@@ -1,5 +1,5 @@
 /** The interface of a training step. */
-import type { Variable } from '../../engine/index.js'
+import type { Assignment, Value, Variable } from '../../engine/index.js'
 import type { ObjectiveConfig, PretrainConfig } from '../config/config.js'
 import type { OnlineProbe } from '../readout/online.js'
 
@@ -21,12 +21,28 @@ export type StepConfig = ObjectiveConfig &
     | 'emaRate'
   >
 
+/** What a step does with gradients; `optimizer.ts` makes it. */
+export interface StepOptimizer {
+  readonly parameters: readonly Variable[]
+  /** With f16: the loss scale, the seed for the gradients of the loss. */
+  readonly seed?: Value
+  /** The moments, the counters and the loss scale. */
+  readonly state: readonly Variable[]
+  /**
+   * Applies gradients. With f16 there is an output `lossScale` [3], else with clipping an output `gradientNorm` [1], the
+   * norm before clipping.
+   */
+  apply(gradients: readonly Value[], rate: Value): { updates: Assignment[]; outputs: Record<string, Value> }
+}
+
 /** What a step has in addition to the network and the optimiser. */
 export interface StepExtras {
   /** λ [1], if it changes during training. */
   readonly lambda?: Variable
   /** A probe that the step trains; it does not influence the network. */
   readonly probe?: OnlineProbe
+  /** The optimiser, if two recorded steps share it; by default each step has its own. */
+  readonly optimizer?: StepOptimizer
 }
 
 /** The inputs of a step: one micro-batch after another, each view-major. */

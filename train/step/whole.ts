@@ -36,7 +36,7 @@ export function describeStep(
   const rows = input('rows', [rowViews(config) * batch, ROW_FLOATS])
   const { features, ...embeddings } = forward(images, network, config, rows, { views, updates })
   const { loss, parts } = lossOf(embeddings, config, extras)
-  const { parameters, seed, state, apply } = stepOptimizer(network, config)
+  const { parameters, seed, state, apply } = extras.optimizer ?? stepOptimizer(network, config)
   const applied = apply(gradients(loss, parameters, seed), input('rate', [1]))
   updates.push(...applied.updates)
   updates.push(...follow(network, config, updates))

@@ -42,7 +42,11 @@ describe('statistics by seed equal the values computed by hand', () => {
       ['contradicts', () => 2 * log10(37.5) - (2 * log10(30) + 2)],
     ]))
 
-  test('fidelity', () => expectClaims('fidelity', [['contradicts', () => -1.5 - 0.7]]))
+  test('fidelity: all accidents, then each alone, then those of BYOL', () =>
+    expectClaims('fidelity', [
+      ['agrees', () => -1.5],
+      ...[0, -1.5, 0, 0, 0, 0.7, 0].map((points): [Verdict, () => number] => ['agrees', () => points]),
+    ]))
 
   test('time-to', () => {
     // The baseline ends after 160 s. Above 42 + 0.3 · seed: two points for its width, five times λ, 4 epochs.

@@ -25,7 +25,7 @@ export const reading = (epoch: number, seconds: number, top1: number): Reading =
  */
 function accuracyOf(arm: Arm, epoch: number, seed: number): number {
   const { views, fraction, projectorDim, objective, lambda, stemRelu, bn } = resolveConfig(arm.config)
-  const constraint = objective === 'vicreg' ? 750 / lambda! : lambda! / 0.0004
+  const constraint = objective === 'vicreg' ? 750 / lambda! : (lambda ?? 0.0004) / 0.0004
   const [more, wider] = [Math.log2(views / 2), Math.log2(projectorDim / 64)]
   const modes = (stemRelu ? 0 : -1.5) + (bn === 'per-view' ? 0.7 : 0)
   const data = 3 * Math.log2(fraction / 0.2)

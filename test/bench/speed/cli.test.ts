@@ -10,8 +10,20 @@ const bench = (...args: string[]) =>
 
 test('--help lists all benchmarks', async () => {
   const { stdout } = await bench('--help')
-  for (const name of ['peers', 'kernels', 'step', 'losses', 'readout', 'precision', 'memory', 'trace', 'smoke', 'gpu'])
-    expect(stdout).toMatch(new RegExp(`^  ${name} +\\S`, 'm'))
+  const all = [
+    'peers',
+    'kernels',
+    'step',
+    'losses',
+    'readout',
+    'precision',
+    'memory',
+    'speedrun',
+    'trace',
+    'smoke',
+    'gpu',
+  ]
+  for (const name of all) expect(stdout).toMatch(new RegExp(`^  ${name} +\\S`, 'm'))
 })
 
 test.each([

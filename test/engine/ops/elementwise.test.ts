@@ -8,6 +8,8 @@ import {
   log,
   multiply,
   relu,
+  sin,
+  cos,
   sqrt,
   square,
   subtract,
@@ -90,6 +92,8 @@ describe('unary', () => {
     exp: [exp, reference.exp],
     sqrt: [sqrt, reference.sqrt, positive],
     log: [log, reference.log, positive],
+    sin: [sin, reference.sin],
+    cos: [cos, reference.cos],
     affine: [(x) => affine(x, -1.5, 0.25), (x) => reference.affine(x, -1.5, 0.25)],
   }
   for (const [name, [build, f, domain]] of Object.entries(ops))

@@ -26,6 +26,8 @@ export const divide = (a: Tensor64, b: Tensor64) => broadcast(a, b, (x, y) => x 
 export const affine = (x: Tensor64, factor: number, offset = 0) => map(x, (v) => factor * v + offset)
 export const relu = (x: Tensor64) => map(x, (v) => Math.max(0, v))
 export const square = (x: Tensor64) => map(x, (v) => v * v)
+export const sin = (x: Tensor64) => map(x, Math.sin)
+export const cos = (x: Tensor64) => map(x, Math.cos)
 export const sqrt = (x: Tensor64) => map(x, Math.sqrt)
 export const exp = (x: Tensor64) => map(x, Math.exp)
 export const log = (x: Tensor64) => map(x, Math.log)

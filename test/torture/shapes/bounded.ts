@@ -95,6 +95,12 @@ export const exp = (a: Bounded): Bounded => {
   return power
 }
 
+/** WGSL allows an absolute error of 2⁻¹¹; beyond π the reduction by whole turns adds the argument's own error. */
+const wave = (a: Bounded, value: number, slope: (a: Bounded) => Bounded): Bounded =>
+  new Bounded(value, a.error + 2 ** -11 / EPSILON + 2 * Math.abs(a.value), [a], (g) => [multiply(g, slope(a))])
+export const sin = (a: Bounded): Bounded => wave(a, Math.sin(a.value), cos)
+export const cos = (a: Bounded): Bounded => wave(a, Math.cos(a.value), (x) => negate(sin(x)))
+
 /** Unbounded where the argument may be zero. WGSL allows 3 units in the last place, and 2⁻²¹ near 1. */
 export const log = (a: Bounded): Bounded => {
   const value = Math.log(a.value)

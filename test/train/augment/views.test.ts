@@ -10,7 +10,13 @@ import {
 } from '../../../train/augment/draw.js'
 import { Purpose, RandomStream } from '../../../engine/random.js'
 import { blurReach, recipes, type AugmentationRecipe } from '../../../train/augment/recipe.js'
-import { augmentCrops, augmentViews, deviceImages, type PackedImages } from '../../../train/augment/views.js'
+import {
+  augmentCrops,
+  augmentViews,
+  deviceImages,
+  type PackedImages,
+  type ViewFormat,
+} from '../../../train/augment/views.js'
 import { engine } from '../../support/engine.js'
 import { readJson } from '../../support/goldens.js'
 import { referenceView } from '../../support/reference_augment.js'
@@ -19,7 +25,7 @@ const COUNT = 5
 const HEIGHT = 13
 const WIDTH = 11
 const IMAGE_BYTES = HEIGHT * WIDTH * 3
-type Format = Pick<AugmentationRecipe, 'mean' | 'std' | 'blur'>
+type Format = Omit<ViewFormat, 'size'>
 const identity: Format = { mean: [0, 0, 0], std: [1, 1, 1], blur: recipes.cifar.blur }
 /** As the identity, with a window of so many pixels for blurs of a view of this size. */
 const blurring = (kernel: number, size: number): Format => ({
@@ -84,13 +90,14 @@ function expectReference(
   actual: Float32Array,
   views: ViewParameters[],
   size: number,
-  { mean, std, blur } = identity,
+  { mean, std, blur, interpolation, jitter } = identity,
   tolerance = 5e-6,
 ) {
   expect(actual.length).toBe(views.length * size * size * 4)
   views.forEach((view, i) => {
     const image = images.subarray(view.image * IMAGE_BYTES, (view.image + 1) * IMAGE_BYTES)
-    const expected = referenceView(image, WIDTH, view, size, mean, std, 2 * blurReach({ size, blur }) + 1)
+    const how = { area: interpolation === 'area', firstGrey: jitter?.grey === 'first' }
+    const expected = referenceView(image, WIDTH, view, size, mean, std, 2 * blurReach({ size, blur }) + 1, how)
     const offset = i * expected.length
     const worst = expected.reduce((most, value, k) => Math.max(most, Math.abs(value - actual[offset + k])), 0)
     expect(worst, `view ${i} of size ${size}: ${JSON.stringify(view)}`).toBeLessThan(tolerance)
@@ -123,6 +130,37 @@ describe('crop and flip', () => {
       i % 4 === 3 ? 0 : Math.fround(images[start + Math.floor(i / 4) * 3 + (i % 4)] / 255),
     )
     expect(Math.max(...expected.map((value, i) => Math.abs(value - actual[i])))).toBeLessThan(1e-7)
+  })
+})
+
+describe('OpenCV and FFCV-SSL', () => {
+  interface Case extends Partial<ViewParameters> {
+    size: number
+    result: number[]
+  }
+  const goldens = readJson<{ height: number; width: number; image: number[]; area: Case[]; jitter: Case[] }>(
+    'research_code.json',
+  )
+  const { height, width } = goldens
+  const source = { count: 1, height, width, images: Uint8Array.from(goldens.image) }
+  const worst = async ({ size, result, ...view }: Case, format: Format): Promise<number> => {
+    const actual = await run(rowsOf([{ ...plain, ...view }], size), size, format, undefined, source)
+    const rgb = actual.filter((_, i) => i % 4 < 3)
+    expect(rgb).toHaveLength(result.length)
+    return Math.max(...rgb.map((value, i) => Math.abs(value - result[i])))
+  }
+
+  it('area interpolation is OpenCV’s where it shrinks, enlarges, and does one on each axis', async () => {
+    // OpenCV computes in f32 too.
+    for (const one of goldens.area) expect(await worst(one, { ...identity, interpolation: 'area' })).toBeLessThan(2e-6)
+    const enlarged = goldens.area.find(({ size }) => size === 14)!
+    expect(await worst(enlarged, identity)).toBeGreaterThan(0.05)
+  })
+
+  it('with the first grey, contrast and saturation are those of FFCV-SSL', async () => {
+    for (const one of goldens.jitter)
+      expect(await worst(one, { ...identity, jitter: { grey: 'first' } })).toBeLessThan(2e-6)
+    expect(await worst(goldens.jitter[0], identity)).toBeGreaterThan(0.05)
   })
 })
 
@@ -280,6 +318,39 @@ describe('whole recipes', () => {
       [1, 3].map((image) => ({ ...plain, image })),
       6,
     )
+  })
+})
+
+describe('images of different sizes', () => {
+  const sizes = [HEIGHT, WIDTH, 5, 7, 8, 3, 1, 1, 6, 6]
+  const source = { sourceHeight: HEIGHT, sourceWidth: WIDTH, sizes }
+  const boxesOf = (rows: Float32Array, size: number) =>
+    Array.from({ length: rows.length / ROW_FLOATS }, (_, i) => {
+      const [across, down, left, top] = [8, 13, 16, 17].map((at) => rows[i * ROW_FLOATS + at])
+      const [from, to] = [left, left + across * size].sort((a, b) => a - b)
+      return { image: rows[i * ROW_FLOATS], right: to, left: from, top, bottom: top + down * size }
+    })
+
+  it('are cropped within their own size', () => {
+    const rows = drawViews(
+      { ...recipes.cifar, size: 4 },
+      { seed: 2, epoch: 0, images: [0, 1, 2, 3, 4], views: 40, ...source },
+    )
+    for (const { image, left, right, top, bottom } of boxesOf(rows, 4)) {
+      expect(Math.min(left, top)).toBeGreaterThanOrEqual(-1e-4)
+      expect(bottom).toBeLessThanOrEqual(sizes[2 * image] + 1e-4)
+      expect(right).toBeLessThanOrEqual(sizes[2 * image + 1] + 1e-4)
+    }
+  })
+
+  it('have the whole picture, or its central square, as their clean view', () => {
+    const clean = (centre?: number) =>
+      boxesOf(cleanViews({ size: 4, clean: centre === undefined ? undefined : { centre } }, [0, 1, 2, 3], source), 4)
+    expect(clean().flatMap(({ right, bottom }) => [bottom, right])).toEqual(sizes.slice(0, 8))
+    // floor(.5 · 11) = 5, with margins floor((13 − 5) / 2) and floor((11 − 5) / 2).
+    const [large, wide] = clean(0.5)
+    expect([large.top, large.left, large.bottom, large.right]).toEqual([4, 3, 9, 8])
+    expect([wide.top, wide.left, wide.bottom, wide.right]).toEqual([1, 2, 3, 4])
   })
 })
 

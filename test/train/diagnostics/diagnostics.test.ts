@@ -8,6 +8,7 @@ import { adaptLambda } from '../../../train/diagnostics/adaptive_lambda.js'
 import { collapseWarning } from '../../../train/diagnostics/collapse.js'
 import { diagnose, diagnosis } from '../../../train/diagnostics/diagnose.js'
 import { alignment, uniformity } from '../../../train/diagnostics/geometry.js'
+import { lidar, rankMe } from '../../../train/diagnostics/ranks.js'
 import { covarianceEigenvalues, effectiveRank, powerLawExponent } from '../../../train/diagnostics/spectrum.js'
 import { extractFeatures } from '../../../train/readout/features.js'
 import { expectClose } from '../../support/check.js'
@@ -23,6 +24,8 @@ interface Case {
   eigenvalues: number[]
   alpha: number
   effectiveRank: number
+  rankMe: number
+  lidar: number
   alignment: number
   uniformity: number
 }
@@ -40,6 +43,8 @@ describe('NumPy', () => {
     expectClose('eigenvalues', eigenvalues, expected.eigenvalues, 1e-6)
     expect(powerLawExponent(eigenvalues)).toBeCloseTo(expected.alpha, 5)
     expect(effectiveRank(eigenvalues)).toBeCloseTo(expected.effectiveRank, 4)
+    expect(rankMe(features, width)).toBeCloseTo(expected.rankMe, 3)
+    expect(lidar([features, view], width)).toBeCloseTo(expected.lidar, 3)
     expect(alignment([features, view], width)).toBeCloseTo(expected.alignment, 6)
     expect(uniformity(features, width)).toBeCloseTo(expected.uniformity, 6)
   })
@@ -79,6 +84,21 @@ describe('eigenspectrum', () => {
     expect(effectiveRank([0, 0])).toBe(0)
     // Singular values 3 : 1, so p = 3/4 and 1/4.
     expect(effectiveRank([9, 1])).toBeCloseTo(4 / 3 ** 0.75, 12)
+  })
+})
+
+describe('ranks without labels', () => {
+  // Two orthogonal directions of equal length, and images at the corners of a square with views that differ little.
+  const corners = Float32Array.of(1, 1, 1, -1, -1, 1, -1, -1)
+  const near = corners.map((v, k) => v + (k % 4 < 2 ? 1e-3 : -1e-3))
+
+  test('count equal directions; equal features have rank 1, zeros have rank 0', () => {
+    expect(rankMe(corners, 2)).toBeCloseTo(2, 4)
+    expect(lidar([corners, near], 2)).toBeCloseTo(2, 3)
+    expect(rankMe(Float32Array.of(1, 2, 1, 2, 1, 2), 2)).toBeCloseTo(1, 4)
+    expect(rankMe(new Float32Array(4), 2)).toBe(0)
+    expect(lidar([new Float32Array(4), new Float32Array(4)], 2)).toBe(0)
+    expect(() => lidar([corners], 2)).toThrow(/^lidar: needs at least two views/)
   })
 })
 

@@ -79,6 +79,11 @@ describe('a run', () => {
     expect(lines.every((line) => typeof (JSON.parse(line) as StepMetrics).waitMs === 'number')).toBe(true)
   })
 
+  test('has them over several micro-batches too, and with a last step of fewer images', async () => {
+    for (const changes of [{ accumulate: 2 }, { lastBatch: 'keep' }] as const)
+      expect((await losses(inFile(), changes)).losses).toEqual((await losses(dataset, changes)).losses)
+  })
+
   test('ends in one line if images cannot be read', async () => {
     const short = join(folder, 'short.bin')
     writeFileSync(short, dataset.images.subarray(0, 300))
@@ -188,11 +193,13 @@ describe('imageFeed', () => {
   })
 
   test('rows name images by their index in the batch', async () => {
+    const named = [7, 2, 7, 2, 5, 5]
     const rows = new Float32Array(6 * 32).fill(9)
-    imageFeed(await engine(), dataset, 3, 'always').place(rows)
-    expect([0, 1, 2, 3, 4, 5].map((row) => rows[32 * row])).toEqual([0, 1, 2, 0, 1, 2])
+    named.forEach((image, row) => (rows[32 * row] = image))
+    imageFeed(await engine(), dataset, 3, 'always').place(rows, [7, 2, 5])
+    expect([0, 1, 2, 3, 4, 5].map((row) => rows[32 * row])).toEqual([0, 1, 0, 1, 2, 2])
     expect(rows[33]).toBe(9)
     const resident = new Float32Array(64).fill(9)
-    expect(imageFeed(await engine(), dataset, 3, 'auto').place(resident)).toEqual(new Float32Array(64).fill(9))
+    expect(imageFeed(await engine(), dataset, 3, 'auto').place(resident, [9])).toEqual(new Float32Array(64).fill(9))
   })
 })

@@ -49,9 +49,16 @@ describe('PyTorch', () => {
     const clean = cleanOf(c)
     const given = { z: projections(`${name}/z`, c), ...clean }
     const shapes: Record<string, number[]> = { z: shape, ...(clean.clean && { clean: [c.batch, c.width] }) }
+    // FastSiam's targets are the projections themselves.
+    const own = objectives[c.objective].needs === 'predictor'
     const build = ({ z, clean: f }: Record<string, Value>): Value =>
       objectives[c.objective].build(
-        { projection: z, ...(f && { clean: f }), prediction: t && z, target: t && constant(t, shape) },
+        {
+          projection: own ? constant(t!, shape) : z,
+          ...(f && { clean: f }),
+          prediction: t && z,
+          target: t && constant(t, shape),
+        },
         c.views,
         c.options,
       )

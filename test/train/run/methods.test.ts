@@ -62,6 +62,12 @@ describe('objectives', () => {
     ['byol', { bn: 'per-view', stemRelu: false }],
     ['spectral', { views: 4, beta: 2 }],
     ['spectral', { views: 3, estimator: 'clean', bn: 'per-view', onlineProbe: true, accumulate: 2, batch: 6 }],
+    ['frossl', { views: 3 }],
+    ['emp-ssl', { views: 4 }],
+    ['mmcr', { views: 3, lambda: 0.1 }],
+    ['lejepa', { slices: 16 }],
+    ['mv-infonce', { views: 3, bn: 'per-view', viewChunk: 1 }],
+    ['fastsiam', { views: 4 }],
   ])('%s learns', async (objective, changes) => {
     const { losses } = await run({ changes: { objective: objective as 'vicreg', lr: 3e-3, ...changes } })
     expect(losses).toHaveLength(20)

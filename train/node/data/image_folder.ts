@@ -9,7 +9,8 @@
  * A class also has the pictures of all folders inside its own.
  *
  * Each picture is decoded once, its shorter side is resized to the resolution, and its centre is written to one packed
- * file in the cache. Batches are read from that file by position.
+ * file in the cache. With 'whole', all of the picture is kept, in the upper left corner of its record. Batches are read from
+ * that file by position.
  */
 import { createHash } from 'node:crypto'
 import { basename, join, resolve } from 'node:path'
@@ -17,9 +18,9 @@ import { printable } from '../../../engine/node/command.js'
 import { openCache } from '../../../engine/node/cache_folder.mjs'
 import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
 import { imageBytes, type Split } from '../../data/dataset.js'
-import { resizeFilters } from '../../data/resample.js'
+import { pictureResizes } from '../../data/resample.js'
 import { ImageFile } from './image_file.js'
-import { IMAGES, openPacked } from './packed_images.js'
+import { IMAGES, openPacked, readSizes } from './packed_images.js'
 import { isFolder, listPictures, unsupportedNotes, type Listing } from './picture_files.js'
 import { terminalProgress } from './terminal_progress.js'
 
@@ -59,8 +60,8 @@ export const imageFolder: DatasetLoader = {
     const { onWarning = (line) => console.error(printable(line)) } = options
     if (!Number.isInteger(resolution) || resolution < 1 || resolution > LARGEST_RESOLUTION)
       throw new Error(`\`resolution\` ${resolution}: must be a whole number of pixels from 1 to ${LARGEST_RESOLUTION}`)
-    if (!resizeFilters.includes(resize))
-      throw new Error(`\`resize\` '${String(resize)}': choose one of ${resizeFilters.join(', ')}`)
+    if (!pictureResizes.includes(resize))
+      throw new Error(`\`resize\` '${String(resize)}': choose one of ${pictureResizes.join(', ')}`)
     const listing = await list(root, split)
     const { folder, files, labels, classes } = listing
     for (const line of unsupportedNotes(folder, listing)) onWarning(line)
@@ -82,6 +83,7 @@ export const imageFolder: DatasetLoader = {
       ...side,
       channels: 3,
       images: new ImageFile(join(packed, IMAGES), imageBytes(side)),
+      ...(resize === 'whole' && { sizes: await readSizes(packed) }),
       labels: labels.filter((_, i) => !left.has(files[i])),
       classes,
       files: files.filter((file) => !left.has(file)),

@@ -101,7 +101,10 @@ async function correlations(
   })
   const chosen = Uint32Array.from({ length: count }, (_, i) => i)
   await images.load(chosen)
-  const drawn = images.place(drawViews(recipe, { seed, epoch: EPOCH, images: chosen, views: 2, ...images.onDevice }))
+  const drawn = images.place(
+    drawViews(recipe, { seed, epoch: EPOCH, images: chosen, views: 2, ...images.onDevice }),
+    chosen,
+  )
   return {
     async read() {
       await program.run({ rows: drawn })

@@ -16,7 +16,7 @@ import {
 } from '../case.js'
 import { ops } from '../ops.js'
 
-type Unary = 'affine' | 'scale' | 'relu' | 'square' | 'sqrt' | 'exp' | 'log'
+type Unary = 'affine' | 'scale' | 'relu' | 'square' | 'sqrt' | 'exp' | 'log' | 'sin' | 'cos'
 
 const unaryReference: Record<Unary, (x: b.Bounded, factor: number, offset: number) => b.Bounded> = {
   affine: (x, factor, offset) => b.add(b.multiply(b.rounded(factor), x), b.rounded(offset)),
@@ -26,6 +26,8 @@ const unaryReference: Record<Unary, (x: b.Bounded, factor: number, offset: numbe
   sqrt: b.sqrt,
   exp: b.exp,
   log: b.log,
+  sin: b.sin,
+  cos: b.cos,
 }
 
 /** Results of f16 and their gradients are stored after each of a few operations. */
@@ -201,7 +203,7 @@ const positionIn = (kept: readonly number[], dims: readonly number[], index: num
   broadcastAt(kept, dims, index)
 
 export const elementwise: readonly Family[] = [
-  ...(['affine', 'scale', 'relu', 'square', 'sqrt', 'exp', 'log'] as const).map(unary),
+  ...(['affine', 'scale', 'relu', 'square', 'sqrt', 'exp', 'log', 'sin', 'cos'] as const).map(unary),
   ...(['add', 'subtract', 'multiply', 'divide', 'multiplyWhere'] as const).map(binary),
   ...(['add', 'subtract', 'multiply', 'divide'] as const).map(broadcasting),
   expand,

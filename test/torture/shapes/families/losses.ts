@@ -31,6 +31,29 @@ const crossCorrelation = family({
   },
 })
 
+/** Of diagonal matrices x² + 1, for which the elimination has no differences. */
+const logDeterminant = family({
+  name: 'logDeterminant',
+  drawn: fc.record({ n: size(4), d: size(67), numbers }),
+  make: ({ n, d, numbers: given }) =>
+    differentiable({
+      inputs: { x: draw(small(given), 'x', [n, d]) },
+      build: ({ x }) => {
+        const diagonal = ops.constant(
+          Float32Array.from({ length: d * d }, (_, i) => (i % (d + 1) === 0 ? 1 : 0)),
+          [1, d, d],
+        )
+        return ops.logDeterminant(ops.multiply(ops.reshape(ops.affine(ops.square(x), 1, 1), [n, 1, d]), diagonal))
+      },
+      reference: ({ x }) =>
+        b.tensor(
+          [n],
+          range(n).map((i) => b.sum(row(x, i).map((v) => b.log(b.add(b.square(v), b.exact(1)))))),
+        ),
+      seed: given.seed,
+    }),
+})
+
 const gram = family({
   name: 'gram',
   drawn: fc.record({ rows: size(33), d: size(67), divisor: fc.constantFrom(1, 3, 0.07), numbers }),
@@ -157,6 +180,6 @@ const ntXent = family({
 })
 
 export const losses: readonly Family[] = [
-  ...[crossCorrelation, gram, orthogonality, ntXent],
+  ...[crossCorrelation, gram, orthogonality, ntXent, logDeterminant],
   ...(['crossEntropy', 'crossEntropyRows'] as const).map(crossEntropy),
 ]

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { MissingSplitError } from '../../../../train/data/registry.js'
 import { loadDataset } from '../../../../train/node/data/index.js'
 import { readImages, type ImageDataset, type Split } from '../../../../train/data/dataset.js'
-import type { ResizeFilter } from '../../../../train/data/resample.js'
+import type { PictureResize } from '../../../../train/data/resample.js'
 import { subset } from '../../../../train/data/subset.js'
 import type { ProgressReporter } from '../../../../train/data/progress.js'
 import { hashedPicture, resizeGoldens } from '../../../support/resize_goldens.js'
@@ -37,7 +37,7 @@ async function save(path: string, picture: Sharp | Uint8Array | string): Promise
 
 let packed: number
 let warnings: string[]
-async function load(split: Split = 'train', resolution = 8, resize?: ResizeFilter): Promise<ImageDataset> {
+async function load(split: Split = 'train', resolution = 8, resize?: PictureResize): Promise<ImageDataset> {
   packed = 0
   warnings = []
   const progress: ProgressReporter = {
@@ -214,6 +214,23 @@ describe('decoding', () => {
     expect((await load('train', 5)).height).toBe(5)
   })
 
+  test('whole pictures lie in a corner, with their sizes; larger ones shrink; a second load has the same', async () => {
+    await save('a-small.png', plain(red, 6, 4).png())
+    await save('b-wide.png', plain(blue, 48, 16).png())
+    await save('c-tall.png', plain(blue, 16, 32).png())
+    for (let again = 0; again < 2; again++) {
+      const train = await load('train', 8, 'whole')
+      expect([train.height, train.width]).toEqual([8, 8])
+      expect([...train.sizes!]).toEqual([4, 6, 3, 8, 8, 4])
+      const small = await bytesOf(train, 0)
+      near([...small.subarray(3 * 5, 3 * 6)], red, 0)
+      near([...small.subarray(3 * 6, 3 * 7)], [0, 0, 0], 0)
+      near([...small.subarray(3 * 8 * 4, 3 * 8 * 4 + 3)], [0, 0, 0], 0)
+    }
+    expect([...subset(await load('train', 8, 'whole'), [2, 0]).sizes!]).toEqual([8, 4, 4, 6])
+    expect((await load('train', 8)).sizes).toBeUndefined()
+  })
+
   test('bilinear, and lanczos where a picture is enlarged, give the pixels of torchvision', async () => {
     const nameOf = ({ height, width }: { height: number; width: number }) => `${height}x${width}.png`
     for (const golden of resizeGoldens) {
@@ -271,8 +288,8 @@ describe('decoding', () => {
       near([...marked.subarray(0, 3)], red, 6)
       near([...marked.subarray(-3)], blue, 6)
     }
-    await expect(load('train', 24, 'cubic' as ResizeFilter)).rejects.toThrow(
-      "`resize` 'cubic': choose one of bilinear, lanczos",
+    await expect(load('train', 24, 'cubic' as PictureResize)).rejects.toThrow(
+      "`resize` 'cubic': choose one of bilinear, lanczos, whole",
     )
   })
 
