@@ -67,19 +67,38 @@ export function wrapped(text: string, columns: number): string {
 /** Prints text to stderr; see `sayOn`. */
 export const say = (text: string): void => sayOn(process.stderr, text)
 
-/** Prints lines. On a terminal they are broken between words, because a terminal cuts long lines within a word. */
-export const sayOn = (stream: NodeJS.WriteStream, text: string): void =>
-  void stream.write(`${stream.isTTY ? wrapped(text, stream.columns || 80) : text}\n`)
+/**
+ * Prints lines, with control characters escaped. On a terminal they are broken between words, because a terminal cuts
+ * long lines within a word.
+ */
+export function sayOn(stream: NodeJS.WriteStream, text: string): void {
+  const lines = text.split('\n').map(printable).join('\n')
+  stream.write(`${stream.isTTY ? wrapped(lines, stream.columns || 80) : lines}\n`)
+}
 
 /** What writing to a stream reports when its reader or its terminal is gone. */
 const GONE = ['EPIPE', 'EIO', 'ECONNRESET', 'ENOTCONN', 'ERR_STREAM_DESTROYED']
 
-/** Keeps a command running when nobody reads its output any more: `tee` or the terminal may end before it does. */
+/** Why output could not be written although it has a reader, such as a full disk. */
+let unwritten: string | undefined
+
+/**
+ * Keeps a command running when its output can no longer be written: `tee` or the terminal may end before it does, and
+ * the disk of a log may be full. The command does its work; `runCommand` then ends it with exit code 1 unless only the
+ * reader has gone.
+ */
 export function outliveReaders(): void {
   for (const stream of [process.stdout, process.stderr])
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (!GONE.includes(error.code ?? '')) throw error
+    stream.on('error', ({ code = 'unknown error' }: NodeJS.ErrnoException) => {
+      if (!GONE.includes(code)) unwritten ??= code
     })
+}
+
+function sayIfUnwritten(): void {
+  if (unwritten === undefined) return
+  const reason = unwritten === 'ENOSPC' ? ': there is no space left' : ''
+  console.error(`error: some of the output could not be written (${unwritten})${reason}; the command itself is done`)
+  process.exitCode = 1
 }
 
 /**
@@ -90,7 +109,10 @@ export async function runCommand(main: () => Promise<void>): Promise<void> {
   outliveReaders()
   try {
     await main()
+    // A failure to write is reported after the write.
+    await new Promise((resolve) => setImmediate(resolve))
     process.exitCode ??= 0
+    sayIfUnwritten()
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) process.exit(0)
     const { message, stack, detail } = error as Error & { detail?: unknown }

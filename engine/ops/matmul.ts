@@ -86,7 +86,8 @@ const matmulOp = defineOp<Attributes>({
         throw new Error(
           `matmul: a transposed right operand of ${show(b.shape)} is over the adapter's binding limit: use sizes that are multiples of 4`,
         )
-      for (const run of context.rows(N / 4, 4 * rowBytes)) {
+      // A block's part of the bias must begin at an aligned offset, too.
+      for (const run of context.rows(N / 4, 4 * rowBytes, ...(addend ? [16] : []))) {
         const [first, count] = [4 * run.start, 4 * run.count]
         const block = transposed(context, part(context.of(b), rowBytes * first, rowBytes * count), 1, count, K, b.dtype)
         const some = addend && part(addend, 4 * first, 4 * count)

@@ -1,13 +1,14 @@
 /** `npm run mutate`: breaks one thing at a time in a copy of the code, and says what the tests do not notice. */
 import { mkdirSync, readFileSync } from 'node:fs'
+import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { openCompiler } from './compiles.js'
 import { Coverage } from './coverage.js'
 import { familyOf } from './files.js'
-import { inDrawnOrder, mutantOf, mutated, type Mutant } from './mutant.js'
-import { Readings, reasonOf, summary, type Equivalent } from './readings.js'
-import { type Outcome, Runner } from './runner.js'
+import { hash, inDrawnOrder, mutantOf, mutated, type Mutant } from './mutant.js'
+import { Readings, reasonOf, summary, type Equivalent, type Reading } from './readings.js'
+import { type Failure, isLate, isNoVerdict, Runner } from './runner.js'
 import { changesOfTypeScript } from './typescript.js'
 import { changesOfKernel } from './wgsl.js'
 import { Workplace } from './workplace.js'
@@ -20,9 +21,13 @@ interface Options {
   out: string
 }
 
-/** A mutant may take this many times as long as the tests do, plus some seconds, before it counts as hung. */
+/**
+ * A mutant may take this many times as long as the tests do, plus some seconds, before it counts as hung. On a busy
+ * machine it may take longer.
+ */
 const PATIENCE = 4
 const PATIENCE_SECONDS = 30
+const busy = (): number => Math.max(1, loadavg()[0] / availableParallelism())
 
 /** The mutants of a run: the first ones of each file that compile. */
 async function draw(place: Workplace, { seed, kernel, other, only }: Options): Promise<Mutant[]> {
@@ -53,6 +58,9 @@ async function draw(place: Workplace, { seed, kernel, other, only }: Options): P
   ).map(({ file, key }) => drawn.find((mutant) => mutant.file === file && mutant.key === key)!)
 }
 
+/** The test file in the name of a test. */
+const fileOf = (test: string): string | undefined => /^test\/.+?\.test\.ts/.exec(test)?.[0]
+
 /** Tries mutants, and keeps the readings. */
 class Trials {
   /** The file of the mutant before, which has its own text again. */
@@ -68,21 +76,25 @@ class Trials {
   /** Runs the tests that can notice a mutant, unless it is known that they do or that they do not. */
   async of(mutant: Mutant, number: string, which: 'quick' | 'all'): Promise<void> {
     const { coverage, readings } = this
-    const all = coverage.testsOf(mutant)
-    const quick = coverage.quick(all)
     const before = readings.of(mutant)
-    if (before?.noticedBy || before?.tests === coverage.version(all)) return
+    if (before && this.isNoticed(before)) return
+    const noticing = fileOf(before?.noticedBy ?? '')
+    // A test that has noticed the mutant, and has changed since, is asked first.
+    const all = coverage.testsOf(mutant).sort((a, b) => Number(b === noticing) - Number(a === noticing))
+    const quick = coverage.quick(all)
+    if (before?.tests === coverage.version(all)) return
     const quickAreKnown = before?.tests === coverage.version(quick)
     if (quickAreKnown && which === 'quick') return
     const tests = which === 'quick' ? quick : quickAreKnown ? all.filter((test) => !quick.includes(test)) : all
     const begun = performance.now()
     const failed = await this.run(mutant, tests)
+    if (failed === 'unknown') return console.error(`${number} ${mutant.file}:${mutant.line}: the machine is too busy`)
     const seconds = (performance.now() - begun) / 1000
     const { key, file, line, kind } = mutant
     readings.add({
       ...{ key, file, line, kind, before: mutant.before, after: mutant.after, seconds },
       ...(failed
-        ? { noticedBy: failed.test, message: failed.message }
+        ? { noticedBy: failed.test, message: failed.message, tests: this.textOf(fileOf(failed.test)) }
         : { tests: coverage.version(which === 'quick' ? quick : all) }),
     })
     const verdict = failed ? `noticed by ${failed.test}` : `SURVIVES ${tests.length} test files`
@@ -90,18 +102,38 @@ class Trials {
     if (!failed) console.error(`    ${mutant.before}\n    ${mutant.after}`)
   }
 
-  private async run(mutant: Mutant, tests: readonly string[]): Promise<Outcome['failed']> {
+  /** Whether a test notices the mutant, and its file is still the same. */
+  isNoticed({ noticedBy, tests }: Reading): boolean {
+    const file = fileOf(noticedBy ?? '')
+    return noticedBy !== undefined && (file === undefined || tests === this.textOf(file))
+  }
+
+  private textOf = (file: string | undefined): string | undefined =>
+    file !== undefined && this.place.files.includes(file) ? hash(this.place.read(file)) : undefined
+
+  /** @returns the first failure; 'unknown' if the tests are too slow without the mutant, too */
+  private async run(mutant: Mutant, tests: readonly string[]): Promise<Failure | 'unknown' | undefined> {
     if (tests.length === 0) return undefined
-    const { place, changed } = this
+    const { place } = this
     const source = place.read(mutant.file)
-    this.changed = [mutant.file]
+    const limit = (PATIENCE * this.coverage.seconds(tests) + PATIENCE_SECONDS) * busy()
     place.write(mutant.file, mutated(source, mutant))
     try {
-      const limit = PATIENCE * this.coverage.seconds(tests) + PATIENCE_SECONDS
-      return (await this.runner.run({ tests, changed: [...changed, mutant.file] }, limit)).failed
+      const failed = await this.failure(tests, mutant.file, limit)
+      if (failed && isNoVerdict(failed)) return 'unknown'
+      if (!failed || !isLate(failed)) return failed
+      place.write(mutant.file, source)
+      const file = fileOf(failed.test)
+      return (await this.failure(file ? [file] : tests, mutant.file, limit)) ? 'unknown' : failed
     } finally {
       place.write(mutant.file, source)
     }
+  }
+
+  private async failure(tests: readonly string[], changed: string, limit: number): Promise<Failure | undefined> {
+    const files = [...this.changed, changed]
+    this.changed = [changed]
+    return (await this.runner.run({ tests, changed: files }, limit)).failed
   }
 }
 
@@ -116,13 +148,12 @@ async function run(options: Options): Promise<void> {
     place.remove()
   }
   let mutants: Mutant[] = []
-  const report = (): void =>
-    console.log(
-      summary(
-        mutants.flatMap((mutant) => readings.of(mutant) ?? []),
-        known,
-      ),
-    )
+  let trials: Trials | undefined
+  const report = (): void => {
+    const own = mutants.flatMap((mutant) => readings.of(mutant) ?? [])
+    const valid = own.filter((reading) => !reading.noticedBy || trials?.isNoticed(reading))
+    console.log(summary(valid, known))
+  }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
       stop()
@@ -133,10 +164,13 @@ async function run(options: Options): Promise<void> {
     const coverage = await Coverage.of(place, join(options.out, 'coverage.json'), console.error)
     mutants = await draw(place, options)
     console.error(`${mutants.length} mutants of ${new Set(mutants.map(({ file }) => file)).size} files`)
-    const trials = new Trials(place, runner, coverage, readings)
+    trials = new Trials(place, runner, coverage, readings)
     // The quick tests notice most mutants. What survives them meets the slow ones when all have been tried.
     for (const [i, mutant] of mutants.entries()) await trials.of(mutant, `${i + 1}/${mutants.length}`, 'quick')
-    const open = mutants.filter((mutant) => !reasonOf(mutant, known) && !readings.of(mutant)?.noticedBy)
+    const open = mutants.filter((mutant) => {
+      const reading = readings.of(mutant)
+      return !reasonOf(mutant, known) && !(reading && trials?.isNoticed(reading))
+    })
     for (const [i, mutant] of open.entries()) await trials.of(mutant, `survivor ${i + 1}/${open.length}`, 'all')
     report()
   } finally {

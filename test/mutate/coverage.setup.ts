@@ -1,6 +1,6 @@
 /**
- * A setup file of Vitest. For each test file it records which kernels the file uses and which functions it calls, as one
- * line of JSON in the file that `MUTATE_COVERAGE` names.
+ * A setup file of Vitest. For each test file it records which kernels the file uses, which functions it calls, and the
+ * time of processors that it takes, as one line of JSON in the file that `MUTATE_COVERAGE` names.
  */
 import { appendFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -34,9 +34,11 @@ function begin(): Recording {
 const { kernels, functions } = (holder.mutateRecording ??= begin())
 kernels.clear()
 functions.clear()
+const begun = process.cpuUsage()
 
 afterAll(() => {
   const test = expect.getState().testPath!.slice(root.length).replaceAll('\\', '/')
-  const line = { test, kernels: [...kernels], functions: [...functions] }
+  const { user, system } = process.cpuUsage(begun)
+  const line = { test, seconds: (user + system) / 1e6, kernels: [...kernels], functions: [...functions] }
   appendFileSync(process.env.MUTATE_COVERAGE!, `${JSON.stringify(line)}\n`)
 })

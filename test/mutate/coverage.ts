@@ -1,17 +1,25 @@
 /** Which test files use a kernel or call a function. It is recorded once for each version of the tests. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { COPIES, isAsked, isNumericTest } from './files.js'
 import { hash, type Mutant } from './mutant.js'
-import { Runner } from './runner.js'
+import { isNoVerdict, Runner } from './runner.js'
 import type { Workplace } from './workplace.js'
 
 /** The quickest tests are asked first: as many as take together so many seconds. */
 const QUICK_SECONDS = 20
 
+/** What the tests of `files.ts` share. */
+const HELPERS = /^test\/(?!mutate\/|torture\/|package\/|readme\/|bench\/).*(?<!\.test)\.ts$/
+
+/** So many test files are recorded at once, and then kept. They may take so long on a busy machine. */
+const FILES_AT_ONCE = 6
+const RECORDING_SECONDS = 3600
+
 interface Recorded {
   /** Hash of the test file and of what test files share. */
   readonly text: string
+  /** Of processors: a busy machine does not change them much. */
   readonly seconds: number
   readonly kernels: readonly string[]
   /** Called functions as `path#name`. */
@@ -29,23 +37,33 @@ export class Coverage {
   static async of(place: Workplace, path: string, say: (line: string) => void): Promise<Coverage> {
     const known: Record<string, Recorded> = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
     const files = place.files.filter(isNumericTest)
-    const helpers = place.files.filter((file) => /^test\/(?!mutate\/).*(?<!\.test)\.ts$/.test(file))
+    const helpers = place.files.filter((file) => HELPERS.test(file))
     const shared = hash(...helpers.map(place.read))
     const texts = new Map(files.map((file) => [file, hash(shared, place.read(file))]))
     const open = files.filter((file) => known[file]?.text !== texts.get(file))
-    if (open.length > 0) {
-      say(`recording what ${open.length} test files use`)
-      const lines = join(place.folder, 'coverage.jsonl')
-      const runner = new Runner(place.folder, true, { MUTATE_COVERAGE: lines })
-      const { failed, failures, seconds } = await runner.run({ tests: open, changed: [] }, 1200)
-      runner.stop()
-      for (const line of readFileSync(lines, 'utf8').trim().split('\n')) {
-        const { test, kernels, functions } = JSON.parse(line) as Recorded & { test: string }
-        if (failures.includes(test)) continue
-        known[test] = { text: texts.get(test)!, seconds: seconds[test] ?? 0, kernels, functions }
+    const lines = join(place.folder, 'coverage.jsonl')
+    const runner = new Runner(place.folder, true, { MUTATE_COVERAGE: lines })
+    try {
+      for (let i = 0; i < open.length; i += FILES_AT_ONCE) {
+        say(`recording what ${open.length} test files use: ${i} done`)
+        rmSync(lines, { force: true })
+        const tests = open.slice(i, i + FILES_AT_ONCE)
+        const { failed } = await runner.run({ tests, changed: [] }, RECORDING_SECONDS)
+        if (failed && isNoVerdict(failed)) {
+          say('the machine is too busy: trying again')
+          runner.stop()
+          i -= FILES_AT_ONCE
+          continue
+        }
+        if (failed) throw new Error(`a test fails without any mutant: ${failed.test}: ${failed.message}`)
+        for (const line of readFileSync(lines, 'utf8').trim().split('\n')) {
+          const { test, ...recorded } = JSON.parse(line) as Omit<Recorded, 'text'> & { test: string }
+          known[test] = { text: texts.get(test)!, ...recorded }
+        }
+        writeFileSync(path, JSON.stringify(known, null, 1))
       }
-      writeFileSync(path, JSON.stringify(known, null, 1))
-      if (failed) throw new Error(`a test fails without any mutant: ${failed.test}: ${failed.message}`)
+    } finally {
+      runner.stop()
     }
     return new Coverage(new Map(files.filter((file) => known[file]).map((file) => [file, known[file]])))
   }
@@ -77,6 +95,6 @@ export class Coverage {
   seconds = (tests: readonly string[]): number =>
     tests.reduce((sum, test) => sum + (this.tests.get(test)?.seconds ?? 0), 0)
 
-  /** Identifies a list of tests with their texts: a survivor is tried again when they change. */
+  /** Identifies a list of tests with their texts and with what tests share: a survivor is tried again when they change. */
   version = (tests: readonly string[]): string => hash(...tests.map((test) => test + this.tests.get(test)?.text))
 }

@@ -12,14 +12,10 @@ export interface Request {
   readonly tests: readonly string[]
   /** Files that have changed since the last request. */
   readonly changed: readonly string[]
-  /** Whether to go on after a failure, and to record what each test file uses. */
-  readonly all?: boolean
 }
 
 /** A test that failed, or the end of a request. */
-export type Answer =
-  | { readonly failed: { readonly test: string; readonly message: string } }
-  | { readonly done: true; readonly seconds: Readonly<Record<string, number>> }
+export type Answer = { readonly failed: { readonly test: string; readonly message: string } } | { readonly done: true }
 
 const root = process.cwd()
 const send = (answer: Answer): void => void process.send!(answer)
@@ -70,8 +66,9 @@ const options: CliOptions = {
   reporters: [reporter],
   sequence: { sequencer: AsRequested },
   setupFiles: ['test/support/guards.setup.ts', ...(recording ? ['test/mutate/coverage.setup.ts'] : [])],
-  // A test that a mutant makes this slow has noticed it.
-  testTimeout: recording ? 160_000 : 60_000,
+  // The process that asks has limits of its own, which know how busy the machine is.
+  testTimeout: 3_600_000,
+  hookTimeout: 3_600_000,
   silent: true,
 }
 const vitest = await createVitest('test', options, { plugins: recording ? [recorder] : [] })
@@ -82,19 +79,16 @@ process.on('message', ({ tests, changed }: Request) => {
     order = tests
     for (const file of changed) vitest.invalidateFile(join(root, file))
     const project = vitest.getRootProject()
-    const { testModules, unhandledErrors } = await vitest.runTestSpecifications(
+    const { unhandledErrors } = await vitest.runTestSpecifications(
       tests.map((file) => project.createSpecification(join(root, file))),
     )
     for (const error of unhandledErrors)
       send({ failed: { test: 'outside of a test', message: firstLine((error as Error).message) } })
-    const seconds = testModules.map(
-      (module) => [relative(module.moduleId), module.diagnostic().duration / 1000] as const,
-    )
-    send({ done: true, seconds: Object.fromEntries(seconds) })
+    send({ done: true })
   })().catch((error: Error) => {
     send({ failed: { test: 'outside of a test', message: firstLine(error.message) } })
-    send({ done: true, seconds: {} })
+    send({ done: true })
   })
 })
 process.on('disconnect', () => process.exit())
-send({ done: true, seconds: {} })
+send({ done: true })

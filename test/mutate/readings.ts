@@ -13,7 +13,7 @@ export interface Reading {
   /** The test that failed first; undefined for a survivor. */
   readonly noticedBy?: string
   readonly message?: string
-  /** Of a survivor: version of the tests that it has survived. */
+  /** Of a survivor: version of the tests that it has survived. Otherwise of the file of the test that failed. */
   readonly tests?: string
   readonly seconds: number
 }

@@ -5,16 +5,19 @@ import { join } from 'node:path'
 import type { Answer, Request } from './host.js'
 
 /** Seconds that a run may still take after its first failure, before its process is replaced. */
-const TO_END = 4
+const TO_END = 20
 
+export type Failure = NonNullable<Outcome['failed']>
 export interface Outcome {
   /** The first failure, if there was one. */
   readonly failed?: { readonly test: string; readonly message: string }
-  /** Files of all tests that failed; without `record` only of the first. */
-  readonly failures: readonly string[]
-  /** Seconds of each test file. */
-  readonly seconds: Readonly<Record<string, number>>
 }
+
+/** Whether a failure says that something took too long. A busy machine can be the reason. */
+export const isLate = ({ test, message }: Failure): boolean => test === LATE || /timed out in/.test(message)
+/** Whether Vitest could not start its process, which is the fault of a busy machine and no verdict on a mutant. */
+export const isNoVerdict = ({ message }: Failure): boolean => message.startsWith('[vitest-pool]')
+const LATE = 'time limit'
 
 export class Runner {
   private child: ChildProcess | undefined
@@ -59,25 +62,23 @@ export class Runner {
     const child = (this.child ??= await this.start())
     return new Promise((resolve) => {
       let failed: Outcome['failed']
-      const failures: string[] = []
-      const end = (seconds: Outcome['seconds'], healthy: boolean): void => {
+      const end = (healthy: boolean): void => {
         clearTimeout(timer)
         child.off('message', answered)
         child.off('exit', died)
         if (!healthy) this.stop()
-        resolve({ failed, failures, seconds })
+        resolve({ failed })
       }
       const late = (): void => {
-        failed ??= { test: 'time limit', message: `no end after ${limit.toFixed(0)} s` }
-        end({}, false)
+        failed ??= { test: LATE, message: `no end after ${limit.toFixed(0)} s` }
+        end(false)
       }
       const died = (): void => {
         failed ??= { test: 'process', message: 'the process ended' }
-        end({}, false)
+        end(false)
       }
       const answered = (answer: Answer): void => {
-        if ('done' in answer) return end(answer.seconds, true)
-        failures.push(answer.failed.test.split(' > ')[0])
+        if ('done' in answer) return end(true)
         if (failed) return
         failed = answer.failed
         if (this.record) return

@@ -1,6 +1,8 @@
 /** `npm run torture`: long attacks, with a bounded number of cases; see `--help`. */
 import { Command } from 'commander'
 import { runCommand } from '../../engine/node/command.js'
+import { addAll } from './all.js'
+import { attackEndings } from './endings.js'
 import { addEndurance } from './endurance/command.js'
 import { attackInputs, type Attacked } from './inputs.js'
 import { attackByKills } from './kills.js'
@@ -83,6 +85,32 @@ program
     const broken = found.attacks.some(({ failures }) => failures.length > 0)
     process.exit(broken || !sameBits || memory.during - memory.before > MOST_GROWN_BY_CLIENTS_MIB ? 1 : 0)
   })
+program
+  .command('endings')
+  .description('runs that are stopped by signals, or lose their terminal or the reader of their log')
+  .option('--each <count>', 'number of runs for each way', Number, 3)
+  .option('--only <text>', 'only ways whose name contains this text')
+  .action(async (options: { each: number; only?: string }) => {
+    console.log(row(['way', 'exit code', 'seconds to end', 'steps', 'saved', 'failures']))
+    console.log(row(['---', '--:', '--:', '--:', '--:', '---']))
+    const runs = await attackEndings(options, ({ way, code, seconds, steps, saved, failures }) =>
+      console.log(
+        row([
+          way.replaceAll('|', '\\|'),
+          code ?? 'none',
+          seconds.toFixed(1),
+          steps,
+          saved,
+          failures.join('; ') || 'none',
+        ]),
+      ),
+    )
+    const failed = runs.filter(({ failures }) => failures.length > 0).length
+    const slowest = Math.max(0, ...runs.map(({ seconds }) => seconds))
+    console.log(`${runs.length} runs ended, the slowest after ${slowest.toFixed(1)} s; ${failed} failed`)
+    process.exit(failed > 0 ? 1 : 0)
+  })
+addAll(program)
 addShapes(program)
 addEndurance(program)
 await runCommand(async () => {

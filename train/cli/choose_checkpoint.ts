@@ -4,6 +4,7 @@ import { ConfigError, type PretrainConfig } from '../config/config.js'
 import { checkFiles, readCheckpoint, validCheckpoints } from '../run/checkpoint_record.js'
 import { checkpointPath, stepOf } from '../run/folder.js'
 import { openRun, runFolder, type Checkpoint } from '../node/run_folder.js'
+import { say } from './common.js'
 
 /**
  * Chooses a checkpoint of a run: the newest, or the one with a given name or step.
@@ -15,7 +16,7 @@ export async function chooseCheckpoint(
   folder: string,
   wanted?: string,
 ): Promise<{ config: PretrainConfig; checkpoint: Checkpoint }> {
-  const { config, latest } = await openRun(folder, { onMessage: (line) => console.error(line) })
+  const { config, latest } = await openRun(folder, { onMessage: say })
   if (!latest)
     throw new ConfigError(`--run ${folder}: holds no checkpoint yet; let it reach one, or stop it with Ctrl-C`)
   if (wanted === undefined) return { config, checkpoint: latest }

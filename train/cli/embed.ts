@@ -18,7 +18,17 @@ import {
   type ChosenWeights,
   type WeightsOptions,
 } from './chosen_weights.js'
-import { number, openWithNote, parseOptions, runCommand, sayOn, wholeNumber, withAdapter, withForce } from './common.js'
+import {
+  number,
+  openWithNote,
+  parseOptions,
+  runCommand,
+  say,
+  sayOn,
+  wholeNumber,
+  withAdapter,
+  withForce,
+} from './common.js'
 import { extensionOf } from './extension.js'
 import { beginPhase } from './phases.js'
 import { describeInput } from './weights_config.js'
@@ -89,7 +99,7 @@ function checkFeatures(features: Float32Array, width: number, { file, out }: { f
       `${images} the same features: ${file} holds a collapsed network, or the images are equal; ${out} is not written`,
     )
   if (varied < ALMOST_EQUAL)
-    console.error(
+    say(
       `${images} almost the same features (only ${varied.toPrecision(1)} of their mean square varies): ${file} may hold a collapsed network`,
     )
 }
@@ -114,7 +124,7 @@ await runCommand(async () => {
   const backbone = resnet({ arch, width, stem, stemRelu })
   importStateDict(engine, backbone.dict, loaded.tensors, loaded.file)
   const unusual = unusualWeights(backbone.dict, { tensors: loaded.tensors, source: loaded.file })
-  if (unusual) console.error(unusual)
+  if (unusual) say(unusual)
   const count = Math.min(limit ?? dataset.count, dataset.count)
   const phase = beginPhase('features')
   const features = await extractFeatures(engine, backbone, dataset, {

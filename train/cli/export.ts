@@ -22,7 +22,7 @@ import {
   type ChosenWeights,
   type WeightsOptions,
 } from './chosen_weights.js'
-import { parseOptions, runCommand, withForce } from './common.js'
+import { parseOptions, runCommand, sayOn, withForce } from './common.js'
 import { extensionOf } from './extension.js'
 
 interface Options extends WeightsOptions {
@@ -129,7 +129,8 @@ await runCommand(async () => {
   })
   await writeAtomically(out, bytes)
   const shapes = Object.entries(outputs).map(([name, value]) => `${name} [N, ${value.shape[1]}]`)
-  console.log(
+  sayOn(
+    process.stdout,
     `${out}: ${arch} of width ${width}, images [N, 3, ${size}, ${size}] in RGB from 0 to 1 → ${shapes.join(', ')}`,
   )
 })

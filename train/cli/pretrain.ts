@@ -154,10 +154,11 @@ await runCommand(async () => {
     sayOn(process.stdout, summaryOf(result, `--${limitOf(config, images)}`, out))
     if (store && out) {
       if (!existsSync(join(out, VIEWS_FILE))) await writeViews(store, engine, dataset, config, result.epochs)
-      console.error(`Curves and pictures: ${await writeRunReport(out)}`)
+      say(`Curves and pictures: ${await writeRunReport(out)}`)
       const onProcessor = engine.target.adapterClass === 'cpu'
       const next = await nextCommands(result, out, config, dataset, { adapter: options.adapter, onProcessor })
-      console.error(['Next:', ...next].join('\n  '))
+      // Not broken between words, so that a line can be copied.
+      console.error(['Next:', ...next.map(printable)].join('\n  '))
     }
   } finally {
     shown.stop()

@@ -1,6 +1,6 @@
 /** `npm run watch -- runs/a runs/b`: a page that follows runs as they go and compares them. */
 import { Command } from 'commander'
-import { parseOptions, runCommand } from '../../engine/node/command.js'
+import { parseOptions, runCommand, sayOn } from '../../engine/node/command.js'
 import { checkFolders, startWatchServer } from '../node/watch/server.js'
 import { port, untilInterrupted } from './serving.js'
 
@@ -16,7 +16,7 @@ await runCommand(async () => {
   const folders = command.args.length > 0 ? command.args : ['runs']
   checkFolders(folders)
   const server = await startWatchServer(folders, options)
-  console.log(`Watching ${folders.join(', ')} on ${server.url} (Ctrl-C ends it)`)
+  sayOn(process.stdout, `Watching ${folders.join(', ')} on ${server.url} (Ctrl-C ends it)`)
   await untilInterrupted()
   await server.close()
 })

@@ -133,6 +133,32 @@ export async function checkFile(option: string, path: string, force = false): Pr
   await checkFolder(option, dirname(resolve(path)))
 }
 
+/** Node reads no file of 2 GiB or more at once. */
+const READ_BYTES = 2 ** 30
+
+/**
+ * Reads a file of any size that memory has room for.
+ *
+ * @param readBytes most bytes of one read
+ * @throws the error of the file system
+ */
+export async function readWhole(path: string, readBytes = READ_BYTES): Promise<Buffer> {
+  const file = await open(path)
+  try {
+    const { size } = await file.stat()
+    if (size <= readBytes) return await file.readFile()
+    const bytes = Buffer.allocUnsafeSlow(size)
+    for (let at = 0; at < size;) {
+      const { bytesRead } = await file.read(bytes, at, Math.min(readBytes, size - at), at)
+      if (bytesRead === 0) throw new Error(`${path}: became shorter while it was read`)
+      at += bytesRead
+    }
+    return bytes
+  } finally {
+    await file.close()
+  }
+}
+
 /**
  * Reads a JSON file.
  *

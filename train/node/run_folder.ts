@@ -1,13 +1,13 @@
 /** Runs in folders on disk. */
 import { appendFileSync, existsSync, readdirSync, rmdirSync, statSync } from 'node:fs'
-import { readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigError, type PretrainConfig } from '../config/config.js'
 import { openRun as openStoredRun, type OpenOptions } from '../run/checkpoint.js'
 import type { Progress } from '../run/checkpoint_record.js'
 import { checkpointPath, CHECKPOINTS, CONFIG_FILE } from '../run/folder.js'
 import type { RunStore } from '../run/store.js'
-import { errorCode, unreadable, unwritable, writeAtomically, writeFolderAtomically } from './files.js'
+import { errorCode, readWhole, unreadable, unwritable, writeAtomically, writeFolderAtomically } from './files.js'
 import { takeLock } from './lock.js'
 import { removeAbandoned } from '../../engine/node/temporary.mjs'
 
@@ -65,7 +65,7 @@ async function naming<T>(path: string, work: () => Promise<T>): Promise<T> {
 
 async function bytesOf(file: string): Promise<Buffer | undefined> {
   try {
-    return await readFile(file)
+    return await readWhole(file)
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '')) return undefined
     throw new ConfigError(unreadable(file, error))

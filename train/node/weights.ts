@@ -1,5 +1,5 @@
 /** Weights files on disk. */
-import { stat, readFile } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import type { Engine } from '../../engine/index.js'
 import {
@@ -13,7 +13,7 @@ import { ConfigError } from '../config/config.js'
 import { MODEL_FILE } from '../run/checkpoint_record.js'
 import type { InitialWeights } from '../run/pretrain.js'
 import { featureInfoIn, featureInfoOf, type FeatureInfo } from '../run/weights.js'
-import { unreadable } from './files.js'
+import { readWhole, unreadable } from './files.js'
 import { openRun } from './run_folder.js'
 
 /**
@@ -24,7 +24,7 @@ import { openRun } from './run_folder.js'
 export async function readWeights(file: string): Promise<ReturnType<typeof decodeSafetensors>> {
   let bytes: Uint8Array
   try {
-    bytes = await readFile(file)
+    bytes = await readWhole(file)
   } catch (error) {
     throw new ConfigError(unreadable(file, error))
   }

@@ -31,12 +31,13 @@ export function refuseDivergence(config: PretrainConfig, { step, loss, lambda, l
   const inF32 = orInF32(config)
   if (!Number.isFinite(loss)) {
     const weaker = weakerConstraint(config, lambda)
-    if (step > 1)
-      throw new DivergedError(
-        `the loss is ${loss} at step ${step}: ${remedy}${weaker ? ` or ${weaker}` : ''}${inF32}; ${DEBUG}`,
-      )
+    if (step > 1) {
+      // The gradients of images without content can break the first update already.
+      const options = [remedy, weaker, step === 2 && LOOK].filter(Boolean).join(' or ')
+      throw new DivergedError(`the loss is ${loss} at step ${step}: ${options}${inF32}; ${DEBUG}`)
+    }
     // No step has changed a weight yet.
-    const others = [weaker, config.init !== undefined && 'check the weights of `init`', 'look at the images']
+    const others = [weaker, config.init !== undefined && 'check the weights of `init`', LOOK]
     throw new DivergedError(
       `the loss is ${loss} at step 1, before any step has changed a weight: ${others.filter(Boolean).join(' or ')}${inF32}; ${DEBUG}`,
     )
@@ -73,6 +74,7 @@ export function grownWeights(
       }
 }
 
+const LOOK = 'look at the images'
 const DEBUG = '`debugNan` names the op'
 
 const orInF32 = ({ precision }: PretrainConfig): string =>

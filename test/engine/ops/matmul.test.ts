@@ -81,6 +81,24 @@ describe('a weight larger than a binding', () => {
     program.destroy()
   })
 
+  test('may be transposed, with a bias', async () => {
+    const gpu = await engine()
+    // 80 rows of w would fit, but then the bias of the second block would begin at byte 320.
+    const small = Object.create(gpu, { target: { value: { ...gpu.target, maxBindingBytes: 80 * 256 } } }) as typeof gpu
+    const shapes = { x: [3, 64], w: [200, 64], bias: [200] }
+    const [x, w, bias] = Object.entries(shapes).map(([name, shape]) => input(name, shape))
+    const program = await small.compile({ outputs: { y: matmul(x, w, { transposeB: true, bias }) } })
+    expect(program.plan.dispatches.filter(({ kernel }) => kernel === 'matmul')).toHaveLength(4)
+    const given = Object.fromEntries(
+      Object.entries(shapes).map(([name, shape]) => [name, formulaTensor(`large transposed/${name}`, shape)]),
+    )
+    await program.run(given)
+    const [x64, w64, bias64] = Object.entries(shapes).map(([name, shape]) => tensor64(shape, given[name]))
+    const expected = reference.matmul(x64, w64, { transposeB: true, bias: bias64 })
+    expectClose('y', await program.read('y'), expected.data, 1e-5)
+    program.destroy()
+  })
+
   test('is a clear error if its sizes cannot be cut', async () => {
     const gpu = await engine()
     const small = Object.create(gpu, { target: { value: { ...gpu.target, maxBindingBytes: 4096 } } }) as typeof gpu

@@ -100,6 +100,11 @@ async function run(options: Options): Promise<number> {
   console.log(row([...heads, 'failures', 's']))
   console.log(row(['---', ...heads.slice(1).map(() => '--:'), '--:', '--:']))
   for (const result of results) console.log(rowOf(result))
+  const families = results.flatMap((result) => result.families)
+  console.log(
+    `${total(families, (f) => f.cases).toLocaleString('en')} cases in ${results.reduce((sum, { seconds }) => sum + seconds, 0).toFixed(0)} s, ` +
+      `worst error ${share(Math.max(0, ...families.map(({ worst }) => worst ?? Infinity)))} of its bound`,
+  )
   // A part of the families, or of the adapters, need not reach all.
   const missing = options.only === undefined && options.configuration === undefined && !repeat ? neverRan(results) : []
   if (missing.length) console.error(`never ran: ${missing.join(', ')}`)

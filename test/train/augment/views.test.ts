@@ -207,6 +207,16 @@ describe('each colour step', () => {
     expect(Math.max(...actual)).toBeLessThan(0.5)
   })
 
+  it('solarise inverts a value that equals the threshold, with and without a blur in the recipe', async () => {
+    const view = { ...plain, image: 2, box: { top: 2, left: 0, height: 11, width: 11 } }
+    for (const format of [identity, blurring(3, 11)]) {
+      const rows = rowsOf([view], 11)
+      const [red] = await run(rows, 11, format)
+      rows[5] = red
+      expect((await run(rows, 11, format))[0]).toBeCloseTo(1 - red, 6)
+    }
+  })
+
   it("normalise uses each channel's mean and deviation and leaves the fourth channel 0", async () => {
     const views = [{ ...plain, image: 1, box }]
     const actual = await run(rowsOf(views, 9), 9, recipes.cifar)

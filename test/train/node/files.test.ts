@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { thisProcess } from '../../../engine/node/process_identity.mjs'
 import { removeAbandoned, temporaryBeside } from '../../../engine/node/temporary.mjs'
 import { withPredictedNames } from '../../support/predicted_names.js'
-import { checkFolder, readJson, writeAtomically, writeFolderAtomically } from '../../../train/node/files.js'
+import { checkFolder, readJson, readWhole, writeAtomically, writeFolderAtomically } from '../../../train/node/files.js'
 
 let folder: string
 beforeEach(async () => {
@@ -20,6 +20,13 @@ test('writeAtomically makes parents, replaces, and leaves no temporary file', as
   await writeAtomically(path, Uint8Array.of(0x68, 0x69))
   expect(await readFile(path, 'utf8')).toBe('hi')
   expect(await readdir(join(folder, 'a'))).toEqual(['b.txt'])
+})
+
+test.each([0, 1, 6, 7, 8, 14, 15, 100])('a file of %i bytes is read whole in pieces of 7', async (size) => {
+  const bytes = Buffer.from(Array.from({ length: size }, (_, i) => i))
+  const path = join(folder, 'large')
+  await writeFile(path, bytes)
+  expect((await readWhole(path, 7)).equals(bytes)).toBe(true)
 })
 
 test('writeAtomically that fails leaves nothing behind', async () => {
