@@ -10,8 +10,11 @@ import type { Arm, Dataset, Setup } from './experiment.js'
 import { protocolOf } from './scales.js'
 
 /** @param name name of a recipe without its data set */
-function configOf(setup: Setup, name: string, batch: number | undefined): PartialConfig {
-  const { changes } = protocolOf(setup)
+function configOf(
+  setup: Setup,
+  name: string,
+  { changes, batch }: { changes: PartialConfig; batch?: number },
+): PartialConfig {
   const recipe = readRecipe(`${setup.dataset}-${name}`)
   const fraction = (recipe.fraction ?? 1) * (changes.fraction ?? 1)
   return overlay(recipe, { ...changes, fraction, batch, dataDir: setup.dataDir })
@@ -26,9 +29,9 @@ export function titleOf(setup: Setup, family: string): string {
 }
 
 /** A run of the comparison of views, read at every checkpoint. */
-export function viewsArm(setup: Setup, name: string): Arm {
-  const { viewsBatch, viewsReadout, views } = protocolOf(setup)
-  const config = configOf(setup, name, viewsBatch)
+export function viewsArm(setup: Setup, name: string, protocol = protocolOf(setup)): Arm {
+  const { changes, viewsBatch: batch, viewsReadout, views } = protocol
+  const config = configOf(setup, name, { changes, batch })
   const { fraction: share = 1 } = readRecipe(`${setup.dataset}-${name}`)
   const [loss, width] = [lossOf(config), `, d = ${config.projectorDim}`]
   return {
@@ -45,20 +48,33 @@ export function viewsArm(setup: Setup, name: string): Arm {
 }
 
 /** The recipes of a family with these endings, as far as the paper has them. */
-function armsOf(setup: Setup, family: string, endings: readonly string[]): Arm[] {
+function armsOf(setup: Setup, family: string, endings: readonly string[], protocol = protocolOf(setup)): Arm[] {
   const all = recipeNames()
   return endings
     .map((ending) => `${family}-${ending}`)
     .filter((name) => all.includes(`${setup.dataset}-${name}`))
-    .map((name) => viewsArm(setup, name))
+    .map((name) => viewsArm(setup, name, protocol))
 }
 
 /** 2, 4 and 8 views of all images. */
 export const viewsArms = (setup: Setup, family: string): Arm[] => armsOf(setup, family, ['v2', 'v4', 'v8'])
 
 /** The product of views and share of the images is constant: 2 @ 100 %, 4 @ 50 %, 8 @ 25 %. */
-export const fractionArms = (setup: Setup, family: string): Arm[] =>
-  armsOf(setup, family, ['v2', 'v4-half', 'v8-quarter'])
+const SHARES = ['v2', 'v4-half', 'v8-quarter']
+
+/** The runs with these shares, trained as the other runs of the scale. */
+export const fractionArms = (setup: Setup, family: string): Arm[] => armsOf(setup, family, SHARES)
+
+/** The runs with these shares, trained for so long that images are what they lack, and not steps. */
+export function convergedArms(setup: Setup, family: string): Arm[] {
+  const protocol = protocolOf(setup)
+  const { changes, viewsBatch, converged } = protocol
+  return armsOf(setup, family, SHARES, {
+    ...protocol,
+    changes: { ...changes, ...converged },
+    viewsBatch: converged?.batch ?? viewsBatch,
+  })
+}
 
 /** The paper's baseline: two views and the widest projector of the scale. */
 export const baselineArm = (setup: Setup): Arm => viewsArm(setup, protocolOf(setup).baseline)
@@ -69,8 +85,8 @@ export const baselineArm = (setup: Setup): Arm => viewsArm(setup, protocolOf(set
  * @param which `best`: the λ that the paper found best for this width; `fixed`: the baseline's λ for all widths
  */
 export function projectorArm(setup: Setup, name: string, which: 'best' | 'fixed'): Arm {
-  const { projectorBatch, projectorReadout } = protocolOf(setup)
-  const config = configOf(setup, which === 'fixed' ? `${name}-fixed` : name, projectorBatch)
+  const { changes, projectorBatch: batch, projectorReadout } = protocolOf(setup)
+  const config = configOf(setup, which === 'fixed' ? `${name}-fixed` : name, { changes, batch })
   return {
     name: `${lossOf(config)}, d = ${config.projectorDim}, ${which} λ = ${config.lambda}`,
     config,

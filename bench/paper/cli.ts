@@ -6,14 +6,15 @@ import { tuneByMeasurement } from '../../engine/node/index.js'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
 import { abortOnSignal } from '../../train/cli/interrupt.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
+import { KeptReadings } from '../runs/kept.js'
 import { progressOf, stoppedCleanly } from '../runs/progress.js'
-
 import { namedSplits } from '../runs/runs.js'
 import { boundText, intervalText } from './claims.js'
 import { datasets, scales, type Dataset, type Result, type Scale, type Setup } from './experiment.js'
 import { experiments, experimentsFor } from './experiments/index.js'
 import { perform } from './perform.js'
 import { paperPage } from './page.js'
+import { powerTable } from './power.js'
 import { figuresTable, readResults, writeResult } from './results.js'
 
 interface Options {
@@ -22,6 +23,8 @@ interface Options {
   dataDir?: string
   out?: string
   cache?: string
+  readings?: string
+  soFar?: boolean
   tune?: true
   adapter?: string
 }
@@ -33,7 +36,12 @@ const command = withAdapter(
       'Run an experiment of the paper and compare its claims with our results. Runs are cached: finished runs are ' +
         'never repeated, interrupted runs continue.',
     )
-    .addArgument(new Argument('<experiment>', 'which experiment').choices([...names, 'all']))
+    .addArgument(
+      new Argument(
+        '<experiment>',
+        'which experiment; power: how many seeds the claims of the results in --out need',
+      ).choices([...names, 'kernel', 'all', 'power']),
+    )
     .addOption(
       new Option('--scale <scale>', 'tiny: for a processor; small: for one consumer GPU; full: the paper’s protocol')
         .choices(scales)
@@ -49,8 +57,14 @@ const command = withAdapter(
       '--out <folder>',
       'folder for results, plots and report.html (runs/paper-SCALE; other data sets: runs/paper-SCALE-DATASET)',
     )
-    .option('--tune', 'measure the variants of each product first; each run keeps the table')
-    .option('--cache <folder>', 'folder for the cached runs (runs/ in the default folder of --out)'),
+    .option('--cache <folder>', 'folder for the cached runs (runs/ in the default folder of --out)')
+    .option(
+      '--readings <file>',
+      'file with the readings of finished runs, which are not made again; new readings are added to it, so that another ' +
+        'machine can go on',
+    )
+    .option('--so-far', 'make no runs: write the results of the experiments whose runs are all there')
+    .option('--tune', 'measure the variants of each product first; each run keeps the table'),
 )
 
 function summary(result: Result): string {
@@ -69,10 +83,16 @@ await runCommand(async () => {
   const [wanted] = command.processedArgs as [string]
   const { scale, dataset, dataDir } = options
   const setup: Setup = { scale, dataset, dataDir }
-  const chosen = experimentsFor(wanted, setup)
   const folder = join('runs', ['paper', scale, ...(dataset === 'cifar10' ? [] : [dataset])].join('-'))
-  const { out = folder, cache = join(folder, 'runs') } = options
+  const { out = folder, cache = join(folder, 'runs'), readings, soFar } = options
+  if (wanted === 'power') {
+    const { header, rows } = powerTable(await readResults(out, names))
+    console.log(markdownTable(header, rows))
+    return
+  }
+  const chosen = experimentsFor(wanted, setup)
   await checkFolder('--out', out)
+  const kept = readings === undefined ? undefined : await KeptReadings.open(readings)
   const engine = await openWithNote(options.adapter)
   if (options.tune) tuneByMeasurement(engine)
   const signal = abortOnSignal()
@@ -84,6 +104,8 @@ await runCommand(async () => {
         ...setup,
         engine,
         cache,
+        kept,
+        soFar,
         splits: namedSplits(),
         signal,
         onProgress: (label, what, done, total) => progress.within(label, what, done, total),

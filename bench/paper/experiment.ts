@@ -1,6 +1,7 @@
 /** What an experiment of the paper is: stated in advance, run, and compared with the paper. */
 import type { Engine } from '../../engine/index.js'
 import type { PartialConfig } from '../../train/config/config.js'
+import type { ImageDataset } from '../../train/data/dataset.js'
 import type { Bound, Interval, Verdict } from '../report/intervals.js'
 import type { Reading } from '../runs/cached.js'
 import type { ReadoutSpec } from '../runs/cached_runs.js'
@@ -91,8 +92,15 @@ export interface Context extends Setup {
   seeds: number[]
   /** Trains and reads out, or takes the readings from the cache. */
   runs(arms: readonly Arm[]): Promise<ArmResult[]>
-  /** The readings of these arms that are in the cache; runs nothing. */
-  cached(arms: readonly Arm[]): Promise<ArmResult[]>
+  /**
+   * As `runs`, with seconds that compare. Where the scale says so, the seconds of a checkpoint are its steps times the
+   * seconds of a step, which are measured for all arms of a seed in turn on one machine.
+   */
+  timedRuns(arms: readonly Arm[]): Promise<ArmResult[]>
+  /** Figures that are no readings of a run: computed, or taken from the kept readings. */
+  figures(of: Record<string, unknown>, compute: () => Promise<number[]>): Promise<number[]>
+  /** The images of the data set in its training split. */
+  images(): Promise<ImageDataset>
   onProgress(what: string, done: number, total: number): void
   signal: AbortSignal
 }
@@ -106,6 +114,10 @@ export interface Experiment {
   protocol: string
   /** Number of seeds. */
   seeds: Record<Scale, number>
+  /** The first seed; by default that of the scale. */
+  firstSeed?: number
+  /** Whether it is so long that `all` leaves it out. */
+  apart?: boolean
   /** The runs that the experiment makes; empty if the paper has none for the setup. */
   arms(setup: Setup): Arm[]
   run(context: Context): Promise<Analysis>

@@ -3,14 +3,21 @@ import type { Engine } from '../../engine/index.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config/config.js'
 import { counted } from '../../train/report/text.js'
 import { adaptersOf, keyOf, type RunRequest, type RunResult } from '../runs/cached_runs.js'
+import type { KeptReadings } from '../runs/kept.js'
 import { rowsOf, Runs, type Splits } from '../runs/runs.js'
 import { judge, seedList, seedsWithout, verdictOfAll } from './claims.js'
-import type { Analysis, Arm, ArmResult, Context, Experiment, JudgedClaim, Result, Scale, Setup } from './experiment.js'
+import type { Analysis, Arm, ArmResult, Context, Experiment, JudgedClaim, Result, Setup } from './experiment.js'
+import { protocolOf } from './scales.js'
+import { clocked, stepConfig, StepTimes } from './times.js'
 
 export interface PerformOptions extends Setup {
   engine: Engine
   /** Folder of the cached runs. */
   cache: string
+  /** Readings of runs that were made elsewhere; those made here are added. */
+  kept?: KeptReadings
+  /** Makes no runs: only experiments whose runs are all there have a result. */
+  soFar?: boolean
   splits(config: PretrainConfig): Promise<Splits>
   signal: AbortSignal
   /** Called within a run or a simulation. */
@@ -20,14 +27,20 @@ export interface PerformOptions extends Setup {
   onMessage(line: string): void
 }
 
+/** The names of the data sets in a configuration. */
+const dataOf = { cifar10: 'cifar10', stl10: 'stl10', imagenet100: 'folder' } as const
+
 const requestOf = (arm: Arm, seed: number): RunRequest => ({
   config: resolveConfig({ ...arm.config, seed }),
   readout: arm.readout,
   curve: arm.curve,
 })
 
-const seedsOf = (experiment: Experiment, scale: Scale): number[] =>
-  Array.from({ length: experiment.seeds[scale] }, (_, i) => i + 1)
+/** The seeds of an experiment. Two experiments of one scale have the same first seeds, so that they share runs. */
+export function seedsOf(experiment: Experiment, setup: Pick<Setup, 'scale' | 'dataset'>): number[] {
+  const { firstSeed = protocolOf(setup).firstSeed } = experiment
+  return Array.from({ length: experiment.seeds[setup.scale] }, (_, i) => firstSeed + i)
+}
 
 /** Performs the experiments, and passes on each result when it is complete. */
 export async function perform(
@@ -37,15 +50,19 @@ export async function perform(
 ): Promise<void> {
   const shared = new SharedRuns(options)
   await shared.plan(experiments)
-  for (const experiment of experiments) await onResult(await performOne(experiment, shared, options))
+  for (const experiment of experiments) {
+    const missing = options.soFar ? await shared.missing(experiment) : 0
+    if (missing) options.onMessage(`${experiment.name}: ${counted(missing, 'run')} missing, no result yet`)
+    else await onResult(await performOne(experiment, shared, options))
+  }
 }
 
 async function performOne(experiment: Experiment, shared: SharedRuns, options: PerformOptions): Promise<Result> {
   const { engine, scale, dataset, dataDir, signal } = options
-  const seeds = seedsOf(experiment, scale)
+  const seeds = seedsOf(experiment, options)
   const used = new Map<string, ArmResult>()
-  const gather = async (arms: readonly Arm[], train: boolean): Promise<ArmResult[]> => {
-    const results = await shared.gather(experiment.name, arms, seeds, train)
+  const gather = async (arms: readonly Arm[]): Promise<ArmResult[]> => {
+    const results = await shared.gather(experiment.name, arms, seeds)
     for (const result of results) used.set(result.arm.name, result)
     return results
   }
@@ -55,8 +72,20 @@ async function performOne(experiment: Experiment, shared: SharedRuns, options: P
     dataset,
     dataDir,
     seeds,
-    runs: (arms) => gather(arms, true),
-    cached: (arms) => gather(arms, false),
+    runs: gather,
+    timedRuns: async (arms) => {
+      const timed = await shared.withTimes(await gather(arms), seeds)
+      for (const result of timed) used.set(result.arm.name, result)
+      return timed
+    },
+    figures: async (of, compute) => {
+      const kept = options.kept?.figures(of)
+      if (kept) return kept
+      const figures = await compute()
+      await options.kept?.addFigures(of, figures)
+      return figures
+    },
+    images: async () => (await options.splits(resolveConfig({ data: dataOf[dataset], dataDir }))).train,
     onProgress: (what, done, total) => options.onProgress(`${experiment.name}: ${what}`, '', done, total),
     signal,
   }
@@ -119,12 +148,15 @@ class SharedRuns {
   private total = 0
   private done = 0
   private label = ''
+  private readonly stepTimes: StepTimes
 
   constructor(private readonly options: PerformOptions) {
-    const { engine, cache, splits, signal } = options
+    const { engine, cache, kept, splits, signal } = options
+    this.stepTimes = new StepTimes(options)
     this.runs = new Runs({
       engine,
       root: cache,
+      kept,
       splits,
       signal,
       onProgress: (what, done, total) => options.onProgress(this.label, what, done, total),
@@ -137,7 +169,7 @@ class SharedRuns {
     const { splits, ...setup } = this.options
     for (const experiment of experiments)
       for (const arm of experiment.arms(setup))
-        for (const seed of seedsOf(experiment, setup.scale)) {
+        for (const seed of seedsOf(experiment, setup)) {
           const request = requestOf(arm, seed)
           if (await this.runs.isDone(request)) continue
           const { pretraining } = await splits(request.config)
@@ -145,34 +177,50 @@ class SharedRuns {
         }
     this.total = [...this.work.values()].reduce((a, b) => a + b, 0)
     const { size } = this.work
-    if (size) setup.onMessage(`${counted(size, 'run')} to make, ${this.total.toLocaleString('en')} rows to train on`)
+    if (size && !setup.soFar)
+      setup.onMessage(`${counted(size, 'run')} to make, ${this.total.toLocaleString('en')} rows to train on`)
   }
 
-  /**
-   * The results of arms.
-   *
-   * @param train false to take only what is in the cache
-   */
-  async gather(title: string, arms: readonly Arm[], seeds: readonly number[], train: boolean): Promise<ArmResult[]> {
+  /** The number of an experiment's runs that are not done. */
+  async missing(experiment: Experiment): Promise<number> {
+    let count = 0
+    for (const arm of experiment.arms(this.options))
+      for (const seed of seedsOf(experiment, this.options)) if (!(await this.runs.isDone(requestOf(arm, seed)))) count++
+    return count
+  }
+
+  /** The same results; where the scale measures steps in turn, their seconds are steps times seconds of a step. */
+  async withTimes(results: readonly ArmResult[], seeds: readonly number[]): Promise<ArmResult[]> {
+    if (!protocolOf(this.options).timedInTurn) return [...results]
+    const timed: ArmResult[] = results.map(({ arm }) => ({ arm, seeds: [] }))
+    for (const [i, seed] of seeds.entries()) {
+      const configs = results.map(({ arm }) => stepConfig(resolveConfig({ ...arm.config, seed })))
+      const seconds = await this.stepTimes.of(seed, configs)
+      results.forEach(({ seeds: list }, j) => timed[j].seeds.push(clocked(list[i], seconds[j])))
+    }
+    return timed
+  }
+
+  async gather(title: string, arms: readonly Arm[], seeds: readonly number[]): Promise<ArmResult[]> {
     const results: ArmResult[] = arms.map((arm) => ({ arm, seeds: [] }))
     // Seed by seed, so that an interrupted experiment leaves complete seeds.
     for (const seed of seeds)
       for (const { arm, seeds: list } of results) {
         this.label = `${title}: ${arm.name}, seed ${seed}`
-        const found = await this.resultOf(requestOf(arm, seed), train)
-        if (found && 'error' in found) {
+        const found = await this.resultOf(requestOf(arm, seed))
+        if ('error' in found) {
           list.push({ seed, readings: [], error: found.error })
-          if (train) this.options.onMessage(`${this.label}: ${found.error}`)
-        } else list.push({ seed, readings: found?.readings ?? [] })
+          this.options.onMessage(`${this.label}: ${found.error}`)
+        } else list.push({ seed, readings: found.readings })
       }
     return results
   }
 
-  private async resultOf(request: RunRequest, train: boolean): Promise<RunResult | undefined> {
+  private async resultOf(request: RunRequest): Promise<RunResult> {
     const key = keyOf(request.config)
     const { done, total } = this
-    if (train && !(await this.runs.isDone(request))) this.options.onRun(this.label, { done, total })
-    const found = train ? await this.runs.run(request) : await this.runs.found(request)
+    if (!(await this.runs.isDone(request))) this.options.onRun(this.label, { done, total })
+    const found = await this.runs.run(request)
     this.done += this.work.get(key) ?? 0
     this.work.delete(key)
     return found

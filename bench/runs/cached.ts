@@ -7,7 +7,8 @@ import { validated } from '../../train/run/validated.js'
 const count = z.int().min(0)
 const share = z.number().min(0).max(1)
 
-const reading = z.object({
+/** The form of a reading in a file. */
+export const reading = z.object({
   step: count,
   epoch: count,
   /** Training time until the checkpoint, without compilation and readouts. */

@@ -13,6 +13,7 @@ import { runFolder } from '../../train/node/run_folder.js'
 import { readCheckpoint, validCheckpoints } from '../../train/run/checkpoint_record.js'
 import { readSummary, stepOf } from '../../train/run/folder.js'
 import { CachedFigures, type Reading } from './cached.js'
+import { outcomeOptions, type KeptReadings } from './kept.js'
 
 /** How a frozen backbone is read out. Figures of different readouts do not compare. */
 export interface ReadoutSpec {
@@ -44,12 +45,9 @@ export type RunResult = { folder: string; readings: Reading[] } | { folder: stri
 
 export const FAILED = 'failed.json'
 
-/** Options that do not change the outcome of a run. */
-const WITHOUT_EFFECT = new Set<string>(['dataDir', 'stream', 'checkpointMinutes'])
-
 /** The name of a run's folder: a hash of all options that its outcome depends on. */
 export function keyOf(config: PretrainConfig): string {
-  const seen = Object.fromEntries(Object.entries(config).filter(([name]) => !WITHOUT_EFFECT.has(name)))
+  const seen = outcomeOptions(config)
   // For a folder data set the path identifies the data, so it is part of the key.
   if (config.data === 'folder' && config.dataDir !== undefined) seen.dataDir = resolve(config.dataDir)
   return createHash('sha256').update(canonicalJson(seen)).digest('hex').slice(0, 16)
@@ -89,10 +87,12 @@ export class CachedRuns {
   /**
    * @param root folder of the runs
    * @param onMessage told once of each damaged file, in one line that names it
+   * @param kept readings of runs that were made elsewhere
    */
   constructor(
     private readonly root: string,
     onMessage?: (line: string) => void,
+    private readonly kept?: KeptReadings,
   ) {
     this.cached = new CachedFigures(onMessage)
   }
@@ -107,8 +107,11 @@ export class CachedRuns {
   }
 
   /** The cached readings or the failure of a run; undefined if there is anything left to do. */
-  async found({ config, readout, curve }: RunRequest): Promise<RunResult | undefined> {
+  async found(request: RunRequest): Promise<RunResult | undefined> {
+    const { config, readout, curve } = request
     const folder = this.folderOf(config)
+    const kept = this.keptFor(config)?.run(keptAs(request))
+    if (kept) return { folder, ...kept }
     const failure = await this.cached.failure(join(folder, FAILED))
     if (failure) return { folder, ...failure }
     if (!(await this.isTrained(folder))) return undefined
@@ -122,12 +125,24 @@ export class CachedRuns {
     return { folder, readings }
   }
 
+  /** Adds a result to the kept readings. */
+  protected async keep(request: RunRequest, result: RunResult): Promise<void> {
+    await this.keptFor(request.config)?.addRun(keptAs(request), result)
+  }
+
+  /** The images of a folder are known only on their own machine. */
+  private keptFor({ data }: PretrainConfig): KeptReadings | undefined {
+    return data === 'folder' ? undefined : this.kept
+  }
+
   /** Whether a run has reached its last step. If its summary is damaged, the run is resumed, which writes it again. */
   protected async isTrained(folder: string): Promise<boolean> {
     const summary = await readSummary(runFolder(folder)).catch((error: Error) => this.cached.report(error))
     return summary?.stopped === 'done'
   }
 }
+
+const keptAs = ({ config, readout, curve = false }: RunRequest) => ({ config, readout: nameOfReadout(readout), curve })
 
 export const readingFile = (folder: string, spec: ReadoutSpec, checkpoint: string): string =>
   join(folder, 'readings', nameOfReadout(spec), `${checkpoint}.json`)

@@ -27,6 +27,7 @@ import {
   type RunRequest,
   type RunResult,
 } from './cached_runs.js'
+import type { KeptReadings } from './kept.js'
 
 /** The images of a configuration. */
 export interface Splits {
@@ -66,6 +67,8 @@ export interface RunsOptions {
   /** Folder of the runs. */
   root: string
   splits(config: PretrainConfig): Promise<Splits>
+  /** Readings of runs that were made elsewhere; those made here are added. */
+  kept?: KeptReadings
   signal?: AbortSignal
   /** Progress within a run: first its steps, then its readouts. */
   onProgress?(what: string, done: number, total: number): void
@@ -74,7 +77,7 @@ export interface RunsOptions {
 
 export class Runs extends CachedRuns {
   constructor(private readonly options: RunsOptions) {
-    super(options.root, options.onMessage)
+    super(options.root, options.onMessage, options.kept)
   }
 
   /**
@@ -84,8 +87,13 @@ export class Runs extends CachedRuns {
    * @throws Interrupted if the signal stopped it; EngineError in one line if the device is lost
    */
   async run(request: RunRequest): Promise<RunResult> {
-    const before = await this.found(request)
-    if (before) return before
+    const result = (await this.found(request)) ?? (await this.makeAlone(request))
+    // A failure that is not cached may be temporary.
+    if (!('error' in result) || (await this.isDone(request))) await this.keep(request, result)
+    return result
+  }
+
+  private async makeAlone(request: RunRequest): Promise<RunResult> {
     const { signal, onMessage: onWait } = this.options
     const folder = this.folderOf(request.config)
     // Another process may be making the same run.

@@ -1,5 +1,5 @@
 /** Speed of every objective's loss and gradient, by number of views and projector width. */
-import { gradients, variable, type Engine } from '../../engine/index.js'
+import { gradients, sliceRows, variable, type Engine } from '../../engine/index.js'
 import { objectiveNames, objectives, resolveObjective, type ObjectiveName } from '../../train/objectives/index.js'
 import { summarize, type Summary } from '../report/statistics.js'
 import { markdownTable } from '../../train/report/text.js'
@@ -73,7 +73,8 @@ async function measure(engine: Engine, c: LossCase, rounds: number): Promise<Los
     variable(name, [rows, width], () => randomValues(rows * width)),
   )
   const options = resolveObjective(objective, views)
-  const loss = objectives[objective].build({ projection: z, prediction: z, target: t }, views, options)
+  const clean = sliceRows(t, 0, BATCH)
+  const loss = objectives[objective].build({ projection: z, clean, prediction: z, target: t }, views, options)
   const [gradient] = gradients(loss, [z])
   const program = await engine.compile({ label: nameOf(c), outputs: { loss, gradient } })
   try {

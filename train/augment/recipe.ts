@@ -102,12 +102,20 @@ export interface CropGroup extends Pick<AugmentationRecipe, 'size' | 'scale'> {
 /**
  * The views of an image by size: the recipe's `crops`, or all of them in one group.
  *
+ * @param clean whether the clean view of `size` follows the others; it joins the last group if that has the same size
  * @throws RangeError where the views of `crops` do not add up to `views`
  */
 export function cropGroups(
   { crops, size, scale }: Pick<AugmentationRecipe, 'crops' | 'size' | 'scale'>,
   views: number,
+  clean = false,
 ): CropGroup[] {
+  if (clean) {
+    const groups = cropGroups({ crops, size, scale }, views)
+    const last = groups[groups.length - 1]
+    if (last.size !== size) return [...groups, { firstView: views, views: 1, size, scale }]
+    return [...groups.slice(0, -1), { ...last, views: last.views + 1 }]
+  }
   if (!crops) return [{ firstView: 0, views, size, scale }]
   const total = crops.reduce((sum, crop) => sum + crop.views, 0)
   if (total !== views)

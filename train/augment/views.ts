@@ -205,13 +205,20 @@ export function augmentViews(images: DeviceImages, rows: Value, format: ViewForm
 /**
  * Makes the views of a recipe with `crops` of several sizes; without `crops` there is one group.
  *
- * @param rows [views · B, ROW_FLOATS] f32 from `drawViews` with the same recipe
+ * @param rows [views · B, ROW_FLOATS] f32 from `drawViews` with the same recipe, then with `clean` B rows from
+ *   `cleanViews`
  * @param views number of views of each image, m
  * @returns the views of each group of `cropGroups`, view-major: [views of the group · B, size, size, 4]
  */
-export function augmentCrops(images: DeviceImages, rows: Value, recipe: AugmentationRecipe, views: number): Value[] {
-  const batch = rows.shape[0] / views
-  return cropGroups(recipe, views).map((group) => {
+export function augmentCrops(
+  images: DeviceImages,
+  rows: Value,
+  recipe: AugmentationRecipe,
+  views: number,
+  clean = false,
+): Value[] {
+  const batch = rows.shape[0] / (views + Number(clean))
+  return cropGroups(recipe, views, clean).map((group) => {
     const drawn = sliceRows(rows, group.firstView * batch, group.views * batch)
     return augmentViews(images, drawn, { ...recipe, size: group.size })
   })

@@ -111,6 +111,11 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ],
     ['--mu <weight>', 'vicreg-original: weight of the variance term (25)'],
     ['--beta <weight>', 'spectral: weight of the orthogonality constraint (0.5)'],
+    [
+      '--estimator <name>',
+      'spectral: estimate of the invariance: split (unbiased), clean (bias falls with views) or views (views alone) (split)',
+      text,
+    ],
     ['--distortion <e>', 'emp-ssl: distortion of the coding rate (0.2)'],
     ['--slices <count>', 'lejepa: number of directions along which embeddings are compared with a normal one (256)'],
     ['--temperature <t>', 'simclr and mv-infonce: temperature of the softmax (0.1; 0.5)'],

@@ -11,6 +11,7 @@ import {
   type ObjectiveOptions,
 } from '../objectives/index.js'
 import { ConfigError, UnknownOptionError } from './config_error.js'
+import { estimators } from '../objectives/spectral.js'
 import { pictureResizes } from '../data/resample.js'
 import { fidelities, fidelityFields, fidelityOptions, recipeOfFidelity } from './fidelity.js'
 import { nearestName } from './nearest_name.js'
@@ -80,6 +81,8 @@ const schema = z.strictObject({
   mu: z.number().min(0).optional(),
   /** Spectral loss: weight of the orthogonality constraint. */
   beta: z.number().min(0).optional(),
+  /** Spectral loss: how the invariance is estimated. */
+  estimator: z.enum(estimators).optional(),
   /** EMP-SSL: distortion ε² of the coding rate. */
   distortion: z.number().positive().optional(),
   /** LeJEPA: number of directions along which embeddings are compared with a normal distribution. */
@@ -313,14 +316,30 @@ function resolveAugmentation(
 /** The objective and its parameters. */
 export type ObjectiveConfig = Pick<
   PretrainConfig,
-  'objective' | 'lambda' | 'mu' | 'beta' | 'distortion' | 'slices' | 'temperature' | 'symmetric' | 'targetRate'
+  | 'objective'
+  | 'lambda'
+  | 'mu'
+  | 'beta'
+  | 'estimator'
+  | 'distortion'
+  | 'slices'
+  | 'temperature'
+  | 'symmetric'
+  | 'targetRate'
 >
 
 /** The parameters of a configuration's objective. */
 export const objectiveOptions = (config: ObjectiveConfig): ObjectiveOptions =>
   Object.fromEntries(
-    objectives[config.objective].parameters.map((name) => [name, config[name as keyof ObjectiveConfig] as number]),
+    objectives[config.objective].parameters.map((name) => [
+      name,
+      config[name as keyof ObjectiveConfig] as ObjectiveOptions[string],
+    ]),
   )
+
+/** Whether the step shows the clean image to the objective, as one more view after the others. */
+export const takesClean = (config: ObjectiveConfig): boolean =>
+  objectives[config.objective].takesClean?.(objectiveOptions(config)) ?? false
 
 /** Fills in the options that a choice has, and refuses options of another choice. */
 function withDependents(config: PretrainConfig): PretrainConfig {
@@ -389,6 +408,8 @@ function consistent(config: PretrainConfig): PretrainConfig {
   if (views % viewChunk) throw new ConfigError(`${chunk}: must divide the number of views, \`views\` ${views}`)
   if (objectives[objective].needs)
     throw new ConfigError(`${chunk}: \`objective\` ${objective} needs both views at once`)
+  if (takesClean(config))
+    throw new ConfigError(`${chunk}: \`objective\` ${objective} needs the clean image with the views at once`)
   if (accumulate > 1)
     throw new ConfigError(
       `${chunk}: cannot be combined with \`accumulate\` ${accumulate}: use a larger \`batch\`, in chunks`,

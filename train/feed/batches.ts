@@ -3,8 +3,8 @@
  * configuration.
  */
 import { permutation } from '../../engine/index.js'
-import { ROW_FLOATS, drawViews } from '../augment/draw.js'
-import { ConfigError, type PretrainConfig } from '../config/config.js'
+import { ROW_FLOATS, cleanViews, drawViews } from '../augment/draw.js'
+import { ConfigError, takesClean, type PretrainConfig } from '../config/config.js'
 import { fractionIndices, fractionIndicesPerClass } from '../data/subset.js'
 import type { ImageDataset } from '../data/dataset.js'
 
@@ -76,35 +76,34 @@ export function* batchesOf(
  * Draws the views of a step.
  *
  * @param images of the step: equally many for each micro-batch
- * @returns rows [accumulate · views · batch, ROW_FLOATS]: one micro-batch after another, each view-major
+ * @returns rows [accumulate · views · batch, ROW_FLOATS]: one micro-batch after another, each view-major; where the
+ *   objective takes the clean image, it is the last view of each micro-batch
  */
 export function viewRows(
   { height, width, sizes }: ImageDataset,
-  { augmentation, seed, views, accumulate }: PretrainConfig,
+  config: PretrainConfig,
   images: Uint32Array,
   epoch: number,
 ): Float32Array {
+  const { augmentation, seed, views, accumulate } = config
   const batch = images.length / accumulate
-  const floats = views * batch * ROW_FLOATS
+  const drawn = views * batch * ROW_FLOATS
+  const floats = drawn + (takesClean(config) ? batch * ROW_FLOATS : 0)
   const rows = new Float32Array(accumulate * floats)
+  const source = { sourceHeight: height, sourceWidth: width, sizes }
   for (let i = 0; i < accumulate; i++) {
-    const options = { seed, epoch, images: images.subarray(i * batch, (i + 1) * batch), views }
-    drawViews(
-      augmentation,
-      { ...options, sourceHeight: height, sourceWidth: width, sizes },
-      rows.subarray(i * floats, (i + 1) * floats),
-    )
+    const own = images.subarray(i * batch, (i + 1) * batch)
+    const at = i * floats
+    drawViews(augmentation, { seed, epoch, images: own, views, ...source }, rows.subarray(at, at + drawn))
+    if (floats > drawn) cleanViews(augmentation, own, source, rows.subarray(at + drawn, at + floats))
   }
   return rows
 }
 
 /** The label of each row of a step, in the order of `viewRows`. */
-export function rowLabels(
-  { labels }: ImageDataset,
-  { views, accumulate }: PretrainConfig,
-  images: Uint32Array,
-): Uint32Array {
-  const batch = images.length / accumulate
+export function rowLabels({ labels }: ImageDataset, config: PretrainConfig, images: Uint32Array): Uint32Array {
+  const batch = images.length / config.accumulate
+  const views = config.views + Number(takesClean(config))
   const rows = views * batch
   return Uint32Array.from(
     { length: views * images.length },

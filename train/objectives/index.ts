@@ -12,19 +12,22 @@ import { lejepa } from './lejepa.js'
 import { mmcr } from './mmcr.js'
 import { mvInfoNce } from './mv_infonce.js'
 import { simclr } from './simclr.js'
-import { spectral } from './spectral.js'
+import { estimators, spectral } from './spectral.js'
 import { vicreg } from './vicreg.js'
 import type { LossParts, Sharing } from './views.js'
 
 export { barlowTwins, barlowTwinsLeaveOneOut, barlowTwinsOriginal, byol, simclr, spectral, vicreg }
 export { empSsl, fastSiam, frossl, lejepa, mmcr, mvInfoNce }
 export type { VicregOptions } from './vicreg.js'
+export type { Estimator, SpectralOptions } from './spectral.js'
 export type { LossParts, Sharing } from './views.js'
 
 /** Inputs of a loss, each [m·B, d], view-major: row a·B + b is view a of image b. */
 export interface Embeddings {
   /** The projections. */
   projection: Value
+  /** The projections of the clean images [B, d], where the objective takes them. */
+  clean?: Value
   /** The predictor's output for the projections, where the objective needs a predictor. */
   prediction?: Value
   /** The projections by the moving average of the network, where the objective needs a predictor. */
@@ -32,10 +35,10 @@ export interface Embeddings {
 }
 
 /** The parameters of an objective by name, for example `lambda`. */
-export type ObjectiveOptions = Readonly<Record<string, number | boolean>>
+export type ObjectiveOptions = Readonly<Record<string, number | boolean | string>>
 
 /** The parameters of an objective, where one may be a scalar [1] of the graph that changes during training. */
-export type ChangingOptions = Readonly<Record<string, number | boolean | Value>>
+export type ChangingOptions = Readonly<Record<string, number | boolean | string | Value>>
 
 /** How to change a parameter to strengthen or weaken the constraint that keeps the features apart. */
 export interface Remedy {
@@ -59,6 +62,8 @@ export interface Objective {
    * targets.
    */
   readonly needs?: 'predictor' | 'target'
+  /** Whether the clean image is one more view, for these parameters. */
+  readonly takesClean?: (options: ObjectiveOptions) => boolean
   /** The parameter that may change during training. */
   readonly changing?: string
   /** What to change if features collapse or the loss diverges; absent if the objective has nothing for that. */
@@ -91,13 +96,14 @@ function define<S extends z.ZodRawShape>(
     parts?: LossParts,
     sharing?: Sharing,
   ) => Value,
-  rest: Pick<Objective, 'remedy' | 'needs' | 'changing'> & { twoViews?: boolean; adds?: boolean },
+  rest: Pick<Objective, 'remedy' | 'needs' | 'changing' | 'takesClean'> & { twoViews?: boolean; adds?: boolean },
 ): Objective {
   return {
     schema: z.strictObject(shape) as unknown as z.ZodType<ObjectiveOptions>,
     parameters: Object.keys(shape),
     twoViews: rest.twoViews ?? false,
     needs: rest.needs,
+    takesClean: rest.takesClean,
     changing: rest.changing,
     remedy: rest.remedy,
     adds: rest.adds ?? false,
@@ -159,9 +165,11 @@ const registry = {
     { remedy: { parameter: 'targetRate', stronger: 'raise' }, twoViews: true, needs: 'target' },
   ),
   // At β = 1/2 every eigenfunction with a positive eigenvalue is worth learning.
-  spectral: define({ beta: weight.default(0.5) }, ({ projection }, o, parts) => spectral(projection, o, parts), {
-    remedy: raised('beta'),
-  }),
+  spectral: define(
+    { beta: weight.default(0.5), estimator: z.enum(estimators).default('split') },
+    ({ projection, clean }, o, parts) => spectral(projection, clean, o, parts),
+    { remedy: raised('beta'), takesClean: ({ estimator }) => estimator !== 'views' },
+  ),
   frossl: define({ lambda: weight.default(1) }, ({ projection }, o, parts) => frossl(projection, o, parts), {
     remedy: lowered('lambda'),
   }),

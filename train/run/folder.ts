@@ -108,10 +108,17 @@ export async function readConfig(store: RunStore): Promise<PretrainConfig> {
   if (typeof options !== 'object' || options === null || Array.isArray(options))
     throw new ConfigError(`${name}: holds no options: the file is damaged`)
   try {
-    return resolveConfig(options as PartialConfig)
+    return resolveConfig(asToday(options))
   } catch (error) {
     throw error instanceof ConfigError ? new ConfigError(`${name}: ${error.message}`) : error
   }
+}
+
+/** The options of a run by an earlier version: the spectral loss had no choice of the estimator. */
+function asToday(options: PartialConfig): PartialConfig {
+  return options.objective === 'spectral' && options.estimator === undefined
+    ? { ...options, estimator: 'views' }
+    : options
 }
 
 /** Whether the store holds a run with a checkpoint. */

@@ -23,7 +23,7 @@ import { ROW_FLOATS } from '../augment/draw.js'
 import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
 import { accumulateByBucket, normalisesAcross, sharedStep, shareOfSeed } from './distributed.js'
-import { forward, lossOf } from './forward.js'
+import { forward, lossOf, rowViews } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { Loss, StepConfig, StepExtras, TrainingStep } from './training_step.js'
 import { compileOrRelease, probe, readsNorm, stateOf } from './whole.js'
@@ -31,7 +31,7 @@ import { compileOrRelease, probe, readsNorm, stateOf } from './whole.js'
 /** The two programs of a step, and the Variables through which the first passes its results to the second. */
 export interface AccumulatedStep {
   /**
-   * Inputs `rows` [views · batch, ROW_FLOATS] and `index` [1] u32, the number of the micro-batch; 0 starts a new mean.
+   * Inputs `rows` [rowViews · batch, ROW_FLOATS] and `index` [1] u32, the number of the micro-batch; 0 starts a new mean.
    */
   readonly micro: ProgramSpec
   /** Input `rate` [1] (with BYOL `targetRate` [1] too); outputs `loss` [1] and `parts`, the means, and with f16 `lossScale` [3]. */
@@ -55,7 +55,7 @@ export function describeAccumulatedStep(
   const averaged = gradientAccumulation(parameters, count)
   const index = input('index', [1], 'u32')
   const updates: Assignment[] = []
-  const rows = input('rows', [views * batch, ROW_FLOATS])
+  const rows = input('rows', [rowViews(config) * batch, ROW_FLOATS])
   const across = normalisesAcross(config, extras)
   const { features, ...embeddings } = forward(images, network, config, rows, { views, updates, across })
   const { loss, parts } = lossOf(embeddings, config, extras)

@@ -73,12 +73,12 @@ export function lossInputs(
   if (!collective || lossStatistics === 'rank') return { embeddings }
   if (adds && embeddings.projection.shape[1] <= batch * collective.size) return { embeddings, across: collective }
   const gather = (z: Value): Value => gatheredRows(z, views, collective)
-  const { projection, prediction, target } = embeddings
+  const { projection, clean, prediction, target } = embeddings
   // A predictor's objective compares its output with the targets alone.
   return {
     embeddings: prediction
       ? { projection, prediction: gather(prediction), target: target && gather(target) }
-      : { projection: gather(projection) },
+      : { projection: gather(projection), ...(clean && { clean: gatheredRows(clean, 1, collective) }) },
   }
 }
 

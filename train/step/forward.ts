@@ -1,16 +1,16 @@
 /** The forward pass: from drawn rows to the loss of the objective. */
-import { add, cast, placeRows, type Assignment, type Collective, type Value } from '../../engine/index.js'
+import { add, cast, placeRows, sliceRows, type Assignment, type Collective, type Value } from '../../engine/index.js'
 import type { Mode } from '../../models/index.js'
 import { augmentCrops, type DeviceImages } from '../augment/views.js'
 import { cropGroups } from '../augment/recipe.js'
-import { objectiveOptions } from '../config/config.js'
+import { objectiveOptions, takesClean } from '../config/config.js'
 import { objectives, type Embeddings, type LossParts } from '../objectives/index.js'
 import { lossInputs } from './distributed.js'
 import type { Network } from './network.js'
 import type { Loss, StepConfig, StepExtras } from './training_step.js'
 
 export interface ForwardOptions {
-  /** The number of views among the rows. */
+  /** The number of views among the rows, without the clean view. */
   views: number
   /** Collects the updates of the running statistics; without it they are not updated. */
   updates?: Assignment[]
@@ -24,8 +24,10 @@ export interface ForwardOptions {
  * If views have several sizes, the backbone takes one size after another, with batch statistics over the rows of that
  * size. Its running statistics come from the largest size. The projector takes all views together.
  *
- * @param rows [views · B, ROW_FLOATS]
- * @returns the features [views · B, D], view-major, and the embeddings that the objective takes
+ * If the objective takes the clean image, it goes through the network as one more view, after the others.
+ *
+ * @param rows [rowViews(config) · B, ROW_FLOATS]
+ * @returns the features of all rows, view-major, and the embeddings that the objective takes
  */
 export function forward(
   images: DeviceImages,
@@ -42,25 +44,33 @@ export function forward(
     across,
   })
   // Ops on f16 values store their results in f16.
-  const sizes = augmentCrops(images, rows, augmentation, views).map((x) => (precision === 'f16' ? cast(x, 'f16') : x))
-  const counts = cropGroups(augmentation, views).map((group) => group.views)
+  const clean = takesClean(config)
+  const all = views + Number(clean)
+  const made = augmentCrops(images, rows, augmentation, views, clean)
+  const sizes = made.map((x) => (precision === 'f16' ? cast(x, 'f16') : x))
+  const counts = cropGroups(augmentation, views, clean).map((group) => group.views)
   // The running statistics come from the largest size: it is the closest to what eval mode reads.
   const largest = sizes.reduce((best, { shape }, i) => (shape[1] > sizes[best].shape[1] ? i : best), 0)
   const embed = ({ backbone, projector }: Pick<Network, 'backbone' | 'projector'>, collect?: Assignment[]) => {
     const features = concatenated(
       sizes.map((x, i) => backbone.forward(x, mode(counts[i], i === largest ? collect : undefined))),
     )
-    return { features, projection: projector.forward(features, mode(views, collect)) }
+    return { features, projection: projector.forward(features, mode(all, collect)) }
   }
   const { features, projection } = embed(network, updates)
+  const batch = rows.shape[0] / all
   return {
     features,
-    projection,
+    projection: clean ? sliceRows(projection, 0, views * batch) : projection,
+    ...(clean && { clean: sliceRows(projection, views * batch, batch) }),
     prediction: network.predictor?.forward(projection, mode(views, updates)),
     // The target network never runs in eval mode, so its running statistics are not updated.
     target: network.target && embed(network.target).projection,
   }
 }
+
+/** The views of an image that a step has rows for: with the clean view, where the objective takes it. */
+export const rowViews = (config: StepConfig): number => config.views + Number(takesClean(config))
 
 /** The loss of a configuration's objective: of this rank's images, or with `lossStatistics` global of all images. */
 export function lossOf(own: Embeddings, config: StepConfig, extras: StepExtras): Loss {

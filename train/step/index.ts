@@ -9,6 +9,7 @@ import type { Network } from './network.js'
 import { compileAccumulatedStep } from './accumulated.js'
 import { compileChunkedStep } from './chunked.js'
 import { configOfRank } from './distributed.js'
+import { rowViews } from './forward.js'
 import { withLastBatch } from './last_batch.js'
 import { stepOptimizer } from './optimizer.js'
 import type { StepConfig, StepExtras, TrainingStep } from './training_step.js'
@@ -34,7 +35,7 @@ export async function compileTrainingStep(
   if (collective && lastStep !== undefined)
     throw new ConfigError('`lastBatch` keep: is for one rank: leave it out, so that the last partial batch is dropped')
   if (collective) config = configOfRank(config, collective.size)
-  const { viewChunk, accumulate, views, batch } = config
+  const { viewChunk, accumulate, batch } = config
   const record = viewChunk !== undefined ? compileChunkedStep : accumulate > 1 ? compileAccumulatedStep : compileStep
   const compile = (size: number, shared: StepExtras): Promise<TrainingStep> =>
     record(engine, images, network, { ...config, batch: size, viewChunk: viewChunk! }, shared, onProgress)
@@ -45,5 +46,5 @@ export async function compileTrainingStep(
     whole.destroy()
     throw error
   })
-  return withLastBatch(whole, last, accumulate * views * batch)
+  return withLastBatch(whole, last, accumulate * rowViews(config) * batch)
 }

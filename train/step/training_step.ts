@@ -58,13 +58,13 @@ export interface StepExtras {
 
 /** The inputs of a step: one micro-batch after another, each view-major. */
 export interface StepInputs {
-  /** [accumulate · views · batch, ROW_FLOATS] as `drawViews` makes them. */
+  /** [accumulate · rowViews · batch, ROW_FLOATS] as `viewRows` makes them. */
   readonly rows: Float32Array
   /** The learning rate [1]. */
   readonly rate: Float32Array
   /** BYOL: the rate [1] of the target's moving average. */
   readonly targetRate?: Float32Array
-  /** With a probe: the label of each row's image [accumulate · views · batch]. */
+  /** With a probe: the label of each row's image [accumulate · rowViews · batch]. */
   readonly labels?: Uint32Array
 }
 

@@ -14,16 +14,16 @@ import { ROW_FLOATS } from '../augment/draw.js'
 import type { DeviceImages } from '../augment/views.js'
 import type { Network } from './network.js'
 import { meansOverRanks, normalisesAcross, sharedStep, shareOfSeed } from './distributed.js'
-import { forward, lossOf } from './forward.js'
+import { forward, lossOf, rowViews } from './forward.js'
 import { follow, stepOptimizer } from './optimizer.js'
 import type { Loss, StepConfig, StepExtras, TrainingStep } from './training_step.js'
 
 /**
  * The graph of a step: views, network, loss, gradients, optimiser, running statistics, moving averages.
  *
- * @returns `spec`: a program that updates every Variable. Its inputs are `rows` [views · batch, ROW_FLOATS] and `rate`
- *   [1], with BYOL `targetRate` [1], with a probe `labels` [views · batch] u32. Its outputs are `loss` [1], `parts` of the loss, with f16
- *   `lossScale` [3], with a probe `logits` [views · batch, classes]. `state`: the Variables in addition to those of the
+ * @returns `spec`: a program that updates every Variable. Its inputs are `rows` [rowViews · batch, ROW_FLOATS] and `rate`
+ *   [1], with BYOL `targetRate` [1], with a probe `labels` [rowViews · batch] u32. Its outputs are `loss` [1], `parts` of the loss, with f16
+ *   `lossScale` [3], with a probe `logits` [rowViews · batch, classes]. `state`: the Variables in addition to those of the
  *   network
  */
 export function describeStep(
@@ -34,7 +34,7 @@ export function describeStep(
 ): { spec: ProgramSpec; state: readonly Variable[]; parts?: Loss['parts'] } {
   const { views, batch } = config
   const updates: Assignment[] = []
-  const rows = input('rows', [views * batch, ROW_FLOATS])
+  const rows = input('rows', [rowViews(config) * batch, ROW_FLOATS])
   const across = normalisesAcross(config, extras)
   const { features, ...embeddings } = forward(images, network, config, rows, { views, updates, across })
   const own = lossOf(embeddings, config, extras)

@@ -2,7 +2,7 @@
 import { intervals } from '../../report/charts.js'
 import { meanAndSpread } from '../../report/text.js'
 import { differences, finalAccuracies, resultsOf, viewsRead } from '../arm_results.js'
-import { fractionArms, titleOf } from '../arms.js'
+import { convergedArms, titleOf } from '../arms.js'
 import { judge } from '../claims.js'
 import { compare } from '../comparison.js'
 import { finalTable } from '../curves.js'
@@ -13,12 +13,12 @@ import { protocolOf } from '../scales.js'
 const MARGIN = 1.5
 const SHARES = ['4 views on half of the images', '8 views on a quarter of the images']
 
-const arms = (setup: Setup): Arm[] => protocolOf(setup).views.flatMap((family) => fractionArms(setup, family))
+const arms = (setup: Setup): Arm[] => protocolOf(setup).views.flatMap((family) => convergedArms(setup, family))
 
 async function run(context: Context): Promise<Analysis> {
   const families = protocolOf(context).views
   const results = await context.runs(arms(context))
-  const lists = families.map((family) => resultsOf(results, fractionArms(context, family)))
+  const lists = families.map((family) => resultsOf(results, convergedArms(context, family)))
   const named = lists.flatMap(([two, ...fewer], i) =>
     fewer.map((result, j): { claim: Claim; name: string } => ({
       claim: {
@@ -65,7 +65,7 @@ export const fraction: Experiment = {
   title: 'More views of fewer images',
   claim: 'With more views half of the pretraining data is enough: 4 views on 50 % are as good as 2 views on 100 %.',
   protocol: `Equal epochs, and an equal product of views and images: 2 views @ 100 %, 4 @ 50 %, 8 @ 25 %. So every run sees the same number of views, and fewer images mean proportionally fewer optimiser steps, as in the paper. Shares refer to the images of the scale and apply to pretraining only. As good means at most ${MARGIN} points below.`,
-  seeds: { tiny: 3, small: 3, full: 3 },
+  seeds: { tiny: 8, small: 3, full: 3 },
   arms,
   run,
 }

@@ -131,7 +131,7 @@ export const projector: Experiment = {
   claim:
     'A small projector with a stronger orthogonality constraint is as good as a huge one: d = 64 with its best λ is about as good as d = 8192.',
   protocol: `Two views; equal data, epochs and readout. Each width runs with the λ that the paper found best for it and with the λ that the paper’s baseline uses for all widths (Barlow Twins 0.0004, on ImageNet-100 0.001; VICReg 750). As good means at most ${MARGIN} point below. The narrowest and the widest projector of the scale take the place of 64 and 8192.`,
-  seeds: { tiny: 3, small: 3, full: 3 },
+  seeds: { tiny: 10, small: 3, full: 3 },
   arms: projectorArms,
   run,
 }

@@ -25,7 +25,7 @@ export const reading = (epoch: number, seconds: number, top1: number): Reading =
  */
 function accuracyOf(arm: Arm, epoch: number, seed: number): number {
   const { views, fraction, projectorDim, objective, lambda, stemRelu, bn } = resolveConfig(arm.config)
-  const constraint = objective === 'vicreg' ? 750 / lambda! : lambda! / 0.0004
+  const constraint = objective === 'vicreg' ? 750 / lambda! : (lambda ?? 0.0004) / 0.0004
   const [more, wider] = [Math.log2(views / 2), Math.log2(projectorDim / 64)]
   const modes = (stemRelu ? 0 : -1.5) + (bn === 'per-view' ? 0.7 : 0)
   const data = 3 * Math.log2(fraction / 0.2)
@@ -43,36 +43,36 @@ export const tiny: Setup = { scale: 'tiny', dataset: 'cifar10' }
 /**
  * A context whose runs have synthetic results.
  *
- * @param options.isCached whether the cache has the runs of an arm; it has all by default
  * @returns the context and the names of the arms that were run
  */
-export async function contextOf(setup: Setup, { isCached = () => true }: { isCached?: (arm: Arm) => boolean } = {}) {
+export async function contextOf(setup: Setup) {
   const requested: string[] = []
-  const resultsOf = (arms: readonly Arm[], exists: (arm: Arm) => boolean): ArmResult[] =>
+  const resultsOf = (arms: readonly Arm[]): ArmResult[] =>
     arms.map((arm) => {
       const { epochs, checkpointEvery } = resolveConfig(arm.config)
       const all = Array.from({ length: epochs / checkpointEvery }, (_, i) => (i + 1) * checkpointEvery)
       const seeds = [1, 2, 3].map((seed) => ({
         seed,
-        readings: exists(arm)
-          ? (arm.curve ? all : all.slice(-1)).map((epoch) => ({
-              ...reading(epoch, secondsOf(arm, epoch), accuracyOf(arm, epoch, seed) / 100),
-              views: arm.readout.views,
-              knn20: accuracyOf(arm, epoch, seed) / 100 - 0.05,
-            }))
-          : [],
+        readings: (arm.curve ? all : all.slice(-1)).map((epoch) => ({
+          ...reading(epoch, secondsOf(arm, epoch), accuracyOf(arm, epoch, seed) / 100),
+          views: arm.readout.views,
+          knn20: accuracyOf(arm, epoch, seed) / 100 - 0.05,
+        })),
       }))
       return { arm, seeds }
     })
+  const runs: Context['runs'] = async (arms) => {
+    requested.push(...arms.map(({ name }) => name))
+    return resultsOf(arms)
+  }
   const context: Context = {
     ...setup,
     engine: await engine(),
     seeds: [1, 2, 3],
-    runs: async (arms) => {
-      requested.push(...arms.map(({ name }) => name))
-      return resultsOf(arms, () => true)
-    },
-    cached: async (arms) => resultsOf(arms, isCached),
+    runs,
+    timedRuns: runs,
+    figures: (_, compute) => compute(),
+    images: () => Promise.reject(new Error('no images')),
     onProgress: () => undefined,
     signal: new AbortController().signal,
   }

@@ -31,12 +31,9 @@ function projections(name: string, { views, batch, width }: Case): Float32Array 
   return Float32Array.from(noise, (n, i) => images[i % images.length] + 0.5 * n)
 }
 
-function build({ objective, views, options }: Case, z: Value, t: Value | undefined): Value {
-  const { build: of, needs } = objectives[objective]
-  // FastSiam's targets are the projections themselves.
-  const projection = needs === 'predictor' ? t! : z
-  return of({ projection, prediction: t && z, target: t }, views, options)
-}
+/** The clean images, where the objective takes them. */
+const cleanOf = (c: Case): Record<string, Float32Array> =>
+  objectives[c.objective].takesClean?.(c.options) ? { clean: projections(`${c.name}/clean`, { ...c, views: 1 }) } : {}
 
 test('every objective has its goldens, for 2, 3 and 8 views where it takes them', () => {
   for (const name of objectiveNames) {
@@ -49,10 +46,27 @@ describe('PyTorch', () => {
   test.each(cases.map((c) => [c.name, c] as const))('%s', async (name, c) => {
     const shape = [c.views * c.batch, c.width]
     const t = objectives[c.objective].needs ? projections(`${name}/t`, c) : undefined
-    const given = { z: projections(`${name}/z`, c) }
-    const gpu = await runOp({ z: shape }, ({ z }) => build(c, z, t && constant(t, shape)), given, Float32Array.of(1))
+    const clean = cleanOf(c)
+    const given = { z: projections(`${name}/z`, c), ...clean }
+    const shapes: Record<string, number[]> = { z: shape, ...(clean.clean && { clean: [c.batch, c.width] }) }
+    // FastSiam's targets are the projections themselves.
+    const own = objectives[c.objective].needs === 'predictor'
+    const build = ({ z, clean: f }: Record<string, Value>): Value =>
+      objectives[c.objective].build(
+        {
+          projection: own ? constant(t!, shape) : z,
+          ...(f && { clean: f }),
+          prediction: t && z,
+          target: t && constant(t, shape),
+        },
+        c.views,
+        c.options,
+      )
+    const gpu = await runOp(shapes, build, given, Float32Array.of(1))
     expect(gpu.shape).toEqual([1])
     expectClose('loss', gpu.value, [c.loss], 1e-5)
     expectClose('gradient', gpu.gradients.z, gradients.get(`${name}/grad`)!.data, 1e-4)
+    if (clean.clean)
+      expectClose('gradient of the clean images', gpu.gradients.clean, gradients.get(`${name}/grad-clean`)!.data, 1e-4)
   })
 })

@@ -1,6 +1,6 @@
 /** The parts of a loss: they add up to it, and asking for them changes no bit of the loss. */
 import { describe, expect, test } from 'vitest'
-import { input, type Value } from '../../../engine/index.js'
+import { input, scale, sliceRows, type Value } from '../../../engine/index.js'
 import { Purpose, RandomStream } from '../../../engine/random.js'
 import {
   objectives,
@@ -26,7 +26,7 @@ async function lossOf(
   const changing: Record<string, Value> = lambda === undefined ? {} : { lambda: input('lambda', [1]) }
   const parts: LossParts = {}
   const loss = objectives[name].build(
-    { projection: z },
+    { projection: z, clean: scale(sliceRows(z, 0, data.shape[0] / data.views), 0.5) },
     data.views,
     { ...options, ...changing },
     collect ? parts : undefined,

@@ -1,5 +1,8 @@
-/** The spectral objective on a circle with all augmentations as views: its minimum has a closed form. */
-import { expect, test } from 'vitest'
+/**
+ * The spectral objective on a circle of points that augmentations shift. There T is a matrix, and all draws of m views can
+ * be listed.
+ */
+import { describe, expect, test } from 'vitest'
 import {
   assign,
   constant,
@@ -15,22 +18,94 @@ import {
   variable,
   type Value,
 } from '../../../engine/index.js'
-import { spectral } from '../../../train/objectives/spectral.js'
+import { estimators, spectral, type Estimator } from '../../../train/objectives/spectral.js'
+import { objectives, resolveObjective } from '../../../train/objectives/index.js'
 import type { LossParts } from '../../../train/objectives/views.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
 
-const [POINTS, REACH, BETA, STEPS, RATE] = [9, 1, 0.6, 400, 0.1]
-const VIEWS = 2 * REACH + 1
+const [POINTS, WIDTH, BETA] = [7, 3, 0.6]
+/** An augmentation shifts a point by one of these, each with the same probability. */
+const SHIFTS = [-1, 0, 1]
 
-/** View a of point b is the point b + a − REACH: [m·N, N]. */
-function shifts(): Float32Array {
-  const matrix = new Float32Array(VIEWS * POINTS * POINTS)
-  for (let a = 0; a < VIEWS; a++)
-    for (let b = 0; b < POINTS; b++) matrix[(a * POINTS + b) * POINTS + ((b + a - REACH + POINTS) % POINTS)] = 1
-  return matrix
+/** Every sequence of m shifts. */
+const draws = (m: number): number[][] =>
+  m === 0 ? [[]] : draws(m - 1).flatMap((rest) => SHIFTS.map((shift) => [...rest, shift]))
+
+const shifted = (point: number, by: number): number => (point + by + POINTS) % POINTS
+
+/** The point of each row: every point under every draw of m views; view-major. */
+function rowsOf(m: number): { views: number[]; clean: number[]; batch: number } {
+  const all = draws(m).flatMap((draw) => Array.from({ length: POINTS }, (_, point) => ({ draw, point })))
+  return {
+    views: Array.from({ length: m }, (_, a) => all.map(({ draw, point }) => shifted(point, draw[a]))).flat(),
+    clean: all.map(({ point }) => point),
+    batch: all.length,
+  }
 }
+
+/** Function values at points, [points, WIDTH], row-major. */
+const at = (table: ArrayLike<number>, points: readonly number[]): Float32Array =>
+  Float32Array.from(points.flatMap((point) => Array.from({ length: WIDTH }, (_, k) => table[point * WIDTH + k])))
+
+/** (1/N) ‖T F − F‖² with T as a matrix, in f64. */
+function exactInvariance(table: ArrayLike<number>): number {
+  let total = 0
+  for (let point = 0; point < POINTS; point++)
+    for (let k = 0; k < WIDTH; k++) {
+      const averaged = SHIFTS.reduce((s, by) => s + table[shifted(point, by) * WIDTH + k], 0) / SHIFTS.length
+      total += (averaged - table[point * WIDTH + k]) ** 2 / POINTS
+    }
+  return total
+}
+
+/** The mean over points of the variance of a view of the point, in f64. */
+function varianceOfView(table: ArrayLike<number>): number {
+  let total = 0
+  for (let point = 0; point < POINTS; point++)
+    for (let k = 0; k < WIDTH; k++) {
+      const values = SHIFTS.map((by) => table[shifted(point, by) * WIDTH + k])
+      const centre = values.reduce((a, b) => a + b) / values.length
+      total += values.reduce((s, v) => s + (v - centre) ** 2, 0) / values.length / POINTS
+    }
+  return total
+}
+
+async function invarianceOf(estimator: Estimator, m: number, table: Float32Array): Promise<number> {
+  const { views, clean, batch } = rowsOf(m)
+  const parts: LossParts = {}
+  const z = input('z', [m * batch, WIDTH])
+  const f = input('f', [batch, WIDTH])
+  const loss = spectral(z, f, { views: m, beta: BETA, estimator }, parts)
+  const program = await (await engine()).compile({ outputs: { loss, invariance: parts.invariance } })
+  try {
+    await program.run({ z: at(table, views), ...(estimator !== 'views' && { f: at(table, clean) }) })
+    return (await program.read('invariance'))[0]
+  } finally {
+    program.destroy()
+  }
+}
+
+describe('the mean over all draws of m views', () => {
+  const table = formulaTensor('spectral/table', [POINTS, WIDTH])
+  const exact = exactInvariance(table)
+  const variance = varianceOfView(table)
+
+  test.each([2, 3, 4])('m = %i: split has no bias', async (m) => {
+    expectClose('invariance', [await invarianceOf('split', m, table)], [exact], 1e-5)
+  })
+  test.each([2, 3, 4])('m = %i: clean adds the variance of a view / m', async (m) => {
+    expectClose('invariance', [await invarianceOf('clean', m, table)], [exact + variance / m], 1e-5)
+  })
+  test.each([2, 3, 4])('m = %i: views has the unbiased variance of the views instead, and grows', async (m) => {
+    expectClose('invariance', [await invarianceOf('views', m, table)], [(1 - 1 / m) * variance], 1e-5)
+  })
+})
+
+/** Eigenvalue of T for frequency k. */
+const eigenvalue = (k: number): number =>
+  SHIFTS.reduce((total, by) => total + Math.cos((2 * Math.PI * k * by) / POINTS), 0) / SHIFTS.length
 
 /** Rows with mean square 1 on the points: the constant, then the cosine and sine of each frequency. */
 function basis(): Float32Array {
@@ -44,75 +119,60 @@ function basis(): Float32Array {
   return rows
 }
 
-/** Eigenvalue of the mean over the views. */
-const eigenvalue = (k: number): number =>
-  (1 + 2 * Array.from({ length: REACH }, (_, j) => Math.cos((2 * Math.PI * k * (j + 1)) / POINTS)).reduce((a, b) => a + b, 0)) / VIEWS // prettier-ignore
+/** A matrix that takes the points of the rows out of a table [POINTS, …]. */
+function selection(points: readonly number[]): Value {
+  const matrix = new Float32Array(points.length * POINTS)
+  points.forEach((point, row) => (matrix[row * POINTS + point] = 1))
+  return constant(matrix, [points.length, POINTS])
+}
 
-/**
- * The mean over the views has λ² of an eigenfunction's squared scale s, and the variance of the views about it is the rest,
- * s (1 − λ²). So the eigenfunction adds s (1 − λ²) + β (s − 1)² to the loss.
- */
-const closedForm = (k: number): number => Math.max(0, 1 - (1 - eigenvalue(k) ** 2) / (2 * BETA))
+/** What an eigenfunction of squared scale 1 adds to the mean invariance over all draws of two views. */
+const costs: Record<Estimator, (λ: number) => number> = {
+  split: (λ) => (1 - λ) ** 2,
+  clean: (λ) => (1 - λ) ** 2 + (1 - λ ** 2) / 2,
+  views: (λ) => (1 - λ ** 2) / 2,
+}
 
-test('gradient descent converges to the closed form of the squared scales and of the loss', async () => {
+test.each(estimators)('gradient descent with %s converges to the closed form of its functional', async (estimator) => {
   const on = await engine()
   const table = variable('table', [POINTS, POINTS], () => {
     const random = new RandomStream(3, Purpose.weights)
     return Float32Array.from({ length: POINTS * POINTS }, () => 0.3 * random.normal())
   })
-  const loss = spectral(matmul(constant(shifts(), [VIEWS * POINTS, POINTS]), table), { views: VIEWS, beta: BETA })
+  const { views, clean } = rowsOf(2)
+  const loss = spectral(matmul(selection(views), table), matmul(selection(clean), table), {
+    ...{ views: 2, beta: BETA, estimator },
+  })
   const coefficients = scale(matmul(constant(basis(), [POINTS, POINTS]), table), 1 / POINTS)
   // The gradient of a mean over N points is N times smaller in the table than in function space.
-  const next = subtract(table, scale(gradients(loss, [table])[0], RATE * POINTS))
+  const next = subtract(table, scale(gradients(loss, [table])[0], 0.1 * POINTS))
   const program = await on.compile({
     updates: [assign(table, next)],
     outputs: { loss, energies: sum(square(coefficients), [1]) },
   })
   try {
-    for (let step = 0; step < STEPS; step++) await program.run()
+    for (let step = 0; step < 400; step++) await program.run()
     const energies = await program.read('energies')
-    const [value] = await program.read('loss')
-    const expected = Array.from({ length: POINTS }, (_, row) => closedForm(Math.ceil(row / 2)))
-    expect(expected.slice(-4).every((s) => s < 1)).toBe(true)
-    energies.forEach((s, row) => expect(Math.abs(s - expected[row]), `row ${row}`).toBeLessThan(1e-3))
-    const least = expected.reduce((total, s, row) => {
-      const λ = eigenvalue(Math.ceil(row / 2))
-      return total + s * (1 - λ * λ) + BETA * (s - 1) ** 2
-    }, 0)
-    expect(Math.abs(value - least)).toBeLessThan(1e-4)
+    const cost = (row: number): number => costs[estimator](eigenvalue(Math.ceil(row / 2)))
+    const expected = Array.from({ length: POINTS }, (_, row) => Math.max(0, 1 - cost(row) / (2 * BETA)))
+    expect(expected.slice(-2).every((s) => s < 0.7)).toBe(true)
+    energies.forEach((s, row) => expect(Math.abs(s - expected[row]), `row ${row}`).toBeLessThan(2e-3))
+    const least = expected.reduce((total, s, row) => total + s * cost(row) + BETA * (s - 1) ** 2, 0)
+    expect(Math.abs((await program.read('loss'))[0] - least)).toBeLessThan(1e-4)
   } finally {
     program.destroy()
     on.release(table)
   }
 })
 
-test.each([
-  ['more rows than columns', 2, 5, 3],
-  ['more columns than rows', 3, 2, 17],
-])('the loss and its parts equal the definition in f64: %s', async (_, views, batch, d) => {
-  const on = await engine()
-  const rows = views * batch
-  const z = formulaTensor('spectral/z', [rows, d])
-  const parts: LossParts = {}
-  const loss = spectral(input('z', [rows, d]), { views, beta: BETA }, parts)
-  const program = await on.compile({ outputs: { loss, ...(parts as Record<string, Value>) } })
-  await program.run({ z })
-  const at = (row: number, k: number): number => z[row * d + k]
-  let [invariance, orthogonality] = [0, 0]
-  for (let k = 0; k < d; k++) {
-    for (let b = 0; b < batch; b++) {
-      const values = Array.from({ length: views }, (_, a) => at(a * batch + b, k))
-      const centre = values.reduce((sum, v) => sum + v, 0) / views
-      invariance += values.reduce((sum, v) => sum + (centre - v) ** 2, 0) / rows
-    }
-    for (let l = 0; l < d; l++) {
-      let product = 0
-      for (let row = 0; row < rows; row++) product += (at(row, k) * at(row, l)) / rows
-      orthogonality += BETA * (product - (k === l ? 1 : 0)) ** 2
-    }
-  }
-  expectClose('invariance', await program.read('invariance'), [invariance], 1e-5)
-  expectClose('orthogonality', await program.read('orthogonality'), [orthogonality], 1e-5)
-  expectClose('loss', await program.read('loss'), [invariance + orthogonality], 1e-5)
-  program.destroy()
+test('split is the default, and an estimator without its clean images is refused', () => {
+  expect(resolveObjective('spectral', 2)).toEqual({ beta: 0.5, estimator: 'split' })
+  const projection = input('z', [8, 3])
+  expect(() => objectives.spectral.build({ projection }, 2, { beta: 1, estimator: 'clean' })).toThrow(
+    'spectral: estimator clean needs clean images [4, 3], not none',
+  )
+  const clean = input('f', [8, 3])
+  expect(() => objectives.spectral.build({ projection, clean }, 2, { beta: 1, estimator: 'split' })).toThrow(
+    'not [8, 3]',
+  )
 })

@@ -61,6 +61,7 @@ describe('objectives', () => {
     ['simclr', { bn: 'per-view' }],
     ['byol', { bn: 'per-view', stemRelu: false }],
     ['spectral', { views: 4, beta: 2 }],
+    ['spectral', { views: 3, estimator: 'clean', bn: 'per-view', onlineProbe: true, accumulate: 2, batch: 6 }],
     ['frossl', { views: 3 }],
     ['emp-ssl', { views: 4 }],
     ['mmcr', { views: 3, lambda: 0.1 }],

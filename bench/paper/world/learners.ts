@@ -1,0 +1,236 @@
+/** What learns functions on the pictures of a world: a table of free values, an MLP and a small ResNet. */
+import {
+  adam,
+  gather,
+  gradients,
+  input,
+  Purpose,
+  RandomStream,
+  reshape,
+  sliceRows,
+  variable,
+  type Assignment,
+  type Engine,
+  type Program,
+  type Value,
+  type Variable,
+} from '../../../engine/index.js'
+import { batchNormLayer, linearLayer, resnet, StateDict, type Mode } from '../../../models/index.js'
+import { objectives, resolveObjective, type ObjectiveName } from '../../../train/objectives/index.js'
+import { Sampler, type World } from './world.js'
+
+export const learners = ['table', 'mlp', 'resnet'] as const
+export type LearnerName = (typeof learners)[number]
+
+/** How one learner is trained. */
+export interface Training {
+  learner: LearnerName
+  objective: ObjectiveName
+  /** Parameters of the objective. */
+  options: Readonly<Record<string, number | string>>
+  /** Views m of an image in a step. Every step takes all images. */
+  views: number
+  /** Number of functions, d. */
+  width: number
+  steps: number
+  /** The learning rate of Adam at the first step; it falls to 0 as a cosine. */
+  rate: number
+}
+
+interface Learner {
+  /** Functions at pictures; index: [n] u32 → [n, width]. */
+  forward(index: Value, mode: Mode): Value
+  readonly parameters: readonly Variable[]
+  readonly own: readonly Variable[]
+}
+
+/** Initial values of the table have this standard deviation. */
+const TABLE_SCALE = 0.1
+const HIDDEN = 64
+const RESNET_WIDTH = 8
+
+/** The pictures as a Variable [count, size · size · 4], which all learners of a world share. */
+export const pictureVariable = ({ pictures, count }: World): Variable =>
+  variable('pictures', [count, pictures.length / count], pictures)
+
+function networkOf(world: World, pictures: Variable, { learner, width }: Training, seed: number): Learner {
+  const { size } = world
+  const dict = new StateDict(seed + 2 ** 32, 'head.')
+  if (learner === 'mlp') {
+    const first = linearLayer(dict, '0', { from: pictures.shape[1], to: HIDDEN, bias: false })
+    const norm = batchNormLayer(dict, '1', HIDDEN)
+    const last = linearLayer(dict, '3', { from: HIDDEN, to: width })
+    dict.seal()
+    return {
+      forward: (index, mode) => last(norm(first(gather(pictures, index)), mode, { relu: true })),
+      parameters: dict.parameters,
+      own: dict.variables,
+    }
+  }
+  const backbone = resnet({ arch: 'resnet18', width: RESNET_WIDTH, stem: 'cifar', seed })
+  const last = linearLayer(dict, '0', { from: backbone.features, to: width })
+  dict.seal()
+  return {
+    forward: (index, mode) =>
+      last(backbone.forward(reshape(gather(pictures, index), [index.shape[0], size, size, 4]), mode)),
+    parameters: [...backbone.dict.parameters, ...dict.parameters],
+    own: [...backbone.dict.variables, ...dict.variables],
+  }
+}
+
+/** Pictures that are read at once. */
+const READ_AT_ONCE = 512
+/** Steps between two reports of progress. */
+const TOLD = 20
+
+export interface TrainOptions {
+  seed: number
+  /** Called after some steps. */
+  onStep?(done: number): void
+  signal?: AbortSignal
+}
+
+/** The functions before and after training, each [count, width], row-major. */
+export interface Learned {
+  before: Float32Array
+  after: Float32Array
+}
+
+/** Trains a learner on draws from the world. */
+export function learn(
+  engine: Engine,
+  world: World,
+  pictures: Variable,
+  training: Training,
+  options: TrainOptions,
+): Promise<Learned> {
+  return training.learner === 'table'
+    ? learnTable(engine, world, training, options)
+    : learnNetwork(engine, world, pictures, training, options)
+}
+
+/** The loss of functions at the rows that `Sampler.batch` draws. */
+function lossOf(all: Value, images: number, { objective, views, options }: Training, clean: boolean): Value {
+  return objectives[objective].build(
+    {
+      projection: sliceRows(all, 0, views * images),
+      ...(clean && { clean: sliceRows(all, views * images, images) }),
+    },
+    views,
+    resolveObjective(objective, views, options),
+  )
+}
+
+/** Whether the objective looks at clean pictures too. */
+const takesClean = ({ objective, views, options }: Training): boolean =>
+  objectives[objective].takesClean?.(resolveObjective(objective, views, options)) ?? false
+
+/** The learning rate of a step. */
+const rateAt = ({ rate, steps }: Training, at: number): number => (rate * (1 + Math.cos((Math.PI * at) / steps))) / 2
+
+async function learnNetwork(
+  engine: Engine,
+  world: World,
+  pictures: Variable,
+  training: Training,
+  { seed, onStep, signal }: TrainOptions,
+): Promise<Learned> {
+  const { views, width, steps } = training
+  const { images, count } = world
+  const clean = takesClean(training)
+  const learner = networkOf(world, pictures, training, seed)
+  const updates: Assignment[] = []
+  const index = input('index', [(views + Number(clean)) * images], 'u32')
+  const loss = lossOf(learner.forward(index, { training: true, updates }), images, training, clean)
+  const optimizer = adam(learner.parameters)
+  const next = optimizer.updates(gradients(loss, learner.parameters), input('rate', [1]))
+  const some = input('some', [Math.min(READ_AT_ONCE, count)], 'u32')
+  const programs: Program[] = []
+  try {
+    programs.push(
+      await engine.compile({ label: 'a step in the world', outputs: { loss }, updates: [...updates, ...next] }),
+      await engine.compile({ label: 'functions', outputs: { z: learner.forward(some, { training: false }) } }),
+    )
+    const [train, read] = programs
+    const before = await functionsOf(read, count, width, some.shape[0])
+    const sampler = new Sampler(world, seed)
+    for (let at = 0; at < steps; at++) {
+      signal?.throwIfAborted()
+      await train.run({ index: sampler.batch(views, clean), rate: Float32Array.of(rateAt(training, at)) })
+      if (at % TOLD === TOLD - 1) {
+        await train.read('loss')
+        onStep?.(at + 1)
+      }
+    }
+    return { before, after: await functionsOf(read, count, width, some.shape[0]) }
+  } finally {
+    for (const program of programs) program.destroy()
+    for (const v of [...learner.own, ...optimizer.state]) engine.release(v)
+  }
+}
+
+/** The device computes the gradient of the drawn rows; the table and Adam's moments stay here, because they are small. */
+async function learnTable(
+  engine: Engine,
+  world: World,
+  training: Training,
+  { seed, onStep, signal }: TrainOptions,
+): Promise<Learned> {
+  const { views, width, steps } = training
+  const { images, count } = world
+  const clean = takesClean(training)
+  const random = new RandomStream(seed, Purpose.weights)
+  const table = Float32Array.from({ length: count * width }, () => TABLE_SCALE * random.normal())
+  const before = table.slice()
+  const z = input('z', [(views + Number(clean)) * images, width])
+  const [gradient] = gradients(lossOf(z, images, training, clean), [z])
+  const program = await engine.compile({ label: 'gradient of a table', outputs: { gradient } })
+  const moments = { first: new Float64Array(table.length), second: new Float64Array(table.length) }
+  try {
+    const sampler = new Sampler(world, seed)
+    const drawn = new Float32Array(z.shape[0] * width)
+    for (let at = 0; at < steps; at++) {
+      signal?.throwIfAborted()
+      const batch = sampler.batch(views, clean)
+      batch.forEach((picture, row) => drawn.set(table.subarray(picture * width, (picture + 1) * width), row * width))
+      await program.run({ z: drawn })
+      const byRow = await program.read('gradient')
+      const total = new Float64Array(table.length)
+      batch.forEach((picture, row) => {
+        for (let k = 0; k < width; k++) total[picture * width + k] += byRow[row * width + k]
+      })
+      adamStep(table, total, moments, rateAt(training, at), at + 1)
+      if (at % TOLD === TOLD - 1) onStep?.(at + 1)
+    }
+    return { before, after: table }
+  } finally {
+    program.destroy()
+  }
+}
+
+/** Adam with its usual constants, in place. */
+function adamStep(
+  values: Float32Array,
+  gradient: Float64Array,
+  { first, second }: { first: Float64Array; second: Float64Array },
+  rate: number,
+  step: number,
+): void {
+  const [beta1, beta2, epsilon] = [0.9, 0.999, 1e-8]
+  const [scale1, scale2] = [1 - beta1 ** step, 1 - beta2 ** step]
+  for (let i = 0; i < values.length; i++) {
+    first[i] = beta1 * first[i] + (1 - beta1) * gradient[i]
+    second[i] = beta2 * second[i] + (1 - beta2) * gradient[i] ** 2
+    values[i] -= (rate * (first[i] / scale1)) / (Math.sqrt(second[i] / scale2) + epsilon)
+  }
+}
+
+async function functionsOf(read: Program, count: number, width: number, atOnce: number): Promise<Float32Array> {
+  const functions = new Float32Array(count * width)
+  for (let first = 0; first < count; first += atOnce) {
+    await read.run({ some: Uint32Array.from({ length: atOnce }, (_, i) => Math.min(first + i, count - 1)) })
+    const z = await read.read('z')
+    functions.set(z.subarray(0, Math.min(atOnce, count - first) * width), first * width)
+  }
+  return functions
+}
