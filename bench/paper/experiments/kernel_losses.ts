@@ -173,6 +173,7 @@ export const kernelLosses: Experiment = {
   claim: 'Self-supervised losses minimise one functional: the features converge to the dominant eigenfunctions of T.',
   protocol: `A table of free values, an MLP and a ResNet-18 of width 8 learn from augmentations of all images in each step. Loss weights, d = ${WIDTH}, steps and targets were fixed before the runs of these seeds: table at least ${TARGET.table}, ResNet at least ${TARGET.resnet}, with a gain over the untrained network.`,
   seeds: { tiny: 5, small: 5, full: 5 },
+  apart: true,
   arms: () => [],
   run,
 }
