@@ -4,7 +4,7 @@ import { joinMpi, type MpiRanks } from '../node/mpi/mpi_ranks.js'
 import { launched } from '../node/mpi/launched.js'
 
 /** Milliseconds that a rank waits before it reports an error: an error that all ranks have is reported by rank 0 alone. */
-const REPORT_LATER_MS = 1000
+const REPORT_LATER_MS = 4000
 
 /**
  * Runs the work of a command. Only rank 0 prints. If a rank fails, it says so in one line and ends all ranks.
