@@ -285,7 +285,7 @@ describe('probe', () => {
       /^ +step 2 +untrained\nlinear top-1 .*±.*±.*\nlinear top-5 .*\nkNN-20 top-1 .*±.*±.*\nkNN-20 top-5 .*\nkNN-200 top-1 .*\nkNN-200 top-5 .*\nRead with 1 clean and 1 random view/,
     )
     expect(stdout).toMatch(
-      /\n +spectrum α +effective rank +alignment +uniformity\nstep 2 .* of 32 .*\nuntrained .*\nFrom the features of 30 test images/,
+      /\n +spectrum α +effective rank +RankMe +LiDAR +alignment +uniformity\nstep 2 .* of 32 .*\nuntrained .*\nFrom the features of 30 test images/,
     )
     expect(stdout).toContain('\nkNN-200 votes with all 60 training images.\n')
     const figures = JSON.parse(await readFile(json, 'utf8')) as Record<string, unknown>
