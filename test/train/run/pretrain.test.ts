@@ -142,11 +142,17 @@ describe('a run', () => {
 describe('an error of one line', () => {
   test.each<[PartialConfig, RegExp]>([
     [{}, / or lower `lambda` \(now 0\.05\) or look at the images; `debugNan` names the op$/],
-    [{ objective: 'vicreg', lambda: 25 }, / or raise `lambda` \(now 25\) or look at the images; `debugNan` names the op$/],
-    [{ objective: 'spectral', lambda: undefined }, / or lower `beta` \(now 0\.5\) or look at the images; `debugNan` names the op$/],
+    [
+      { objective: 'vicreg', lambda: 25 },
+      / or raise `lambda` \(now 25\) or look at the images; `debugNan` names the op$/,
+    ],
+    [
+      { objective: 'spectral', lambda: undefined },
+      / or lower `beta` \(now 0\.5\) or look at the images; `debugNan` names the op$/,
+    ],
     [
       { objective: 'byol', lambda: undefined, views: 2, symmetric: false },
-      /lower `lr` \(now 1e\+38\) or look at the images; `debugNan` names the op$/,
+      /lower `lr` \(now 1e\+38\); `debugNan` names the op$/,
     ],
   ])('names the step at which the loss is not finite, and the options to change: %j', async (changes, remedy) => {
     const diverging = run({ changes: { lr: 1e38, epochs: 5, ...changes } })
