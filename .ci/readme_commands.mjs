@@ -48,6 +48,9 @@ const reduced = {
   'bench memory': null, // test/bench/speed/memory.test.ts
   'bench gpu': null, // test/bench/speed/gpu.test.ts
   'bench smoke': null, // a stage of bench gpu
+  'bench speedrun': null, // hours
+  'paper kernel': null, // test/bench/paper/world.test.ts
+  'paper power': null, // test/bench/paper/power.test.ts
   'paper dynamics': ['--out', join(work, 'paper'), '--cache', join(work, 'paper', 'runs')],
   // No cluster is here: its script is printed. Its runs are not those of the commands before.
   sweep: (args) => [

@@ -1,4 +1,4 @@
-/** Makes runs as processes of this machine, several at once: one for each of its GPUs. */
+/** Makes runs as processes of this machine, several at once. */
 import { spawn } from 'node:child_process'
 import { mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -11,7 +11,7 @@ import { logFile, taskCommand } from './tasks.js'
 
 const MS_BETWEEN_LOOKS = 500
 
-/** @param jobs processes at once; process number i uses the machine's GPU number i, and all share a software driver */
+/** @param jobs processes at once; all of them use the same adapter */
 export const localLauncher =
   (jobs: number): Launcher =>
   async (runs, options) => {
@@ -23,10 +23,10 @@ export const localLauncher =
     const tasks = runs.map(({ work }, task): FollowedTask => ({ task, work, state: 'waiting' }))
     const failures = new Map<string, string>()
     const line = totalsLine()
-    const work = async (gpu: number): Promise<void> => {
+    const work = async (): Promise<void> => {
       for (let task = tasks.find(isWaiting); task && !signal.aborted; task = tasks.find(isWaiting)) {
         task.state = 'running'
-        const code = await runTask(folder, task.task, gpu, options.adapter, signal)
+        const code = await runTask(folder, task.task, options.adapter, signal)
         task.state = 'ended'
         if (code === 0 || signal.aborted) continue
         failures.set(keyOfRun(runs[task.task]), await whyFailed(folder, task.task))
@@ -40,7 +40,7 @@ export const localLauncher =
       }
     })()
     try {
-      await Promise.all(Array.from({ length: Math.min(jobs, runs.length) }, (_, gpu) => work(gpu)))
+      await Promise.all(Array.from({ length: Math.min(jobs, runs.length) }, work))
     } finally {
       ended.abort()
       await shown
@@ -56,7 +56,6 @@ const isWaiting = ({ state }: FollowedTask): boolean => state === 'waiting'
 async function runTask(
   folder: string,
   task: number,
-  gpu: number,
   adapter: string | undefined,
   signal: AbortSignal,
 ): Promise<number> {
@@ -69,7 +68,6 @@ async function runTask(
     const child = spawn(command, [...args, String(task)], {
       stdio: ['ignore', output.fd, output.fd],
       detached: true,
-      env: { ...process.env, WEBGPU_SSL_GPU: String(gpu) },
     })
     const stop = (): void => void child.kill('SIGTERM')
     signal.addEventListener('abort', stop)
