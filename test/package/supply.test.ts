@@ -52,7 +52,7 @@ test('.github/licences.md lists all of them; `npm run licences` writes it again'
 test('no install script is needed: the known ones are not run by the launcher and by .ci/run', () => {
   // esbuild's checks its program, webgpu's lifts a quarantine of macOS, fsevents' builds what it also ships, and
   // protobufjs' prints a warning about versions.
-  const known = ['esbuild', 'fsevents', 'protobufjs', 'webgpu']
+  const known = ['esbuild', 'fsevents', 'koffi', 'protobufjs', 'webgpu']
   const scripts = packages.filter(({ hasInstallScript }) => hasInstallScript).map(({ name }) => name)
   expect(scripts.filter((name) => !known.includes(name))).toEqual([])
   for (const file of ['engine/node/launch.mjs', '.ci/run', '.github/workflows/ci.yml']) {
