@@ -65,7 +65,10 @@ test('an entry loads only the packages that it uses', async () => {
 })
 
 test('a package that the modules name is a dependency, and every dependency is named', () => {
-  const { dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { dependencies: object }
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as {
+    dependencies: object
+    optionalDependencies: object
+  }
   const named =
     /^(?:import|export|\}).* from '([^'.][^']*)'|\bimport(?:\.meta\.resolve)?\('([^'.][^']*)'\)|types="([^"]+)"/gm
   const names = readdirSync(join(installed, 'dist'), { recursive: true, encoding: 'utf8' })
@@ -74,7 +77,9 @@ test('a package that the modules name is a dependency, and every dependency is n
     .map((match) => /^(?:@[^/]+\/)?[^/]+/.exec(match[1] ?? match[2] ?? match[3])![0])
     .filter((name) => !name.startsWith('node:'))
   // Only code that runs in a clone uses tsx.
-  expect([...new Set(names)].sort()).toEqual([...Object.keys(dependencies), 'tsx'].sort())
+  expect([...new Set(names)].sort()).toEqual(
+    [...Object.keys({ ...dependencies, ...optionalDependencies }), 'tsx'].sort(),
+  )
 })
 
 test('no file of a dependency is in the tarball', () => {

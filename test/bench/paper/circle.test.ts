@@ -21,12 +21,11 @@ describe('the circle', () => {
     last.forEach((value, i) => expect(Math.abs(value - closedForm(i + 1, 0.3))).toBeLessThan(1e-3))
   })
 
-  test('the experiment agrees with both claims', async () => {
+  test('the experiment agrees with its claim', async () => {
     const { context } = await contextOf(tiny)
     const { claims } = await experimentNamed('dynamics').run({ ...context, seeds: [1, 2] })
-    expect(claims.map((claim) => judge(claim).verdict)).toEqual(['agrees', 'agrees'])
+    expect(claims.map((claim) => judge(claim).verdict)).toEqual(['agrees'])
     for (const error of claims[0].perSeed) expect(error).toBeLessThan(1e-5)
-    for (const difference of claims[1].perSeed) expect(difference).toBeGreaterThan(0.9)
   })
 
   test('half-times are interpolated, and their spread is relative to the mean', () => {
