@@ -71,11 +71,11 @@ describe('partial sums over a binding', () => {
   })
 
   test('the order of a cut sum is the order of the whole one: the bits are equal', async () => {
-    // 640 rows of 4 KiB are 40 splits of 16 rows, and 64 KiB hold 16 of the partial sums.
+    // 6400 rows of 1 KiB are 100 splits of 64 rows, and 64 KiB hold 64 of the partial sums.
     const total = async (target: Partial<Target>) => {
       const gpu = await engineFor({ adapterClass: 'gpu', ...target })
-      const program = await gpu.compile({ outputs: { y: sum(input('a', [640, 1024]), [0]) } })
-      await program.run({ a: formulaTensor('binding_limit/a', [640, 1024]) })
+      const program = await gpu.compile({ outputs: { y: sum(input('a', [6400, 256]), [0]) } })
+      await program.run({ a: formulaTensor('binding_limit/a', [6400, 256]) })
       const y = await program.read('y')
       const { dispatches } = program
       program.destroy()
@@ -84,7 +84,7 @@ describe('partial sums over a binding', () => {
     const whole = await total({})
     const cut = await total({ maxBindingBytes: 64 * 1024 })
     expect(whole.dispatches).toBe(2)
-    expect(cut.dispatches).toBe(40 + 3)
+    expect(cut.dispatches).toBe(100 + 2)
     expect(cut.y).toEqual(whole.y)
   })
 })
@@ -135,10 +135,13 @@ describe('training steps at the sizes of ImageNet, with bindings of 128 MiB and 
     expect(plan(gpu, { arch: 'resnet50', precision: 'f16' }).memory.peakBytes).toBeLessThan(12 * 2 ** 30)
   })
 
+  test('an activation that is larger than the largest buffer lies in several', () => {
+    // The output of a convolution, [256, 224, 224, 256], takes 12544 MiB.
+    const { memory } = plan(cpu, { arch: 'resnet50', stem: 'cifar' })
+    expect(Math.max(...memory.pool)).toBeLessThanOrEqual(cpu.maxBufferBytes)
+  })
+
   test('what cannot be cut is named, with the remedy', () => {
-    expect(() => plan(cpu, { arch: 'resnet50', stem: 'cifar' })).toThrow(
-      /^conv2d: its output \[256, 224, 224, 256\] takes 12544 MiB, over the adapter's largest buffer of 4096 MiB: use a smaller batch/,
-    )
     const wide = conv2d(input('y', [1, 64, 64, 4096]), input('w', [3, 3, 4096, 4096]), { padding: 1 })
     expect(() => lower({ outputs: { wide } }, { target: cpu, library })).toThrow(
       /^conv2d \(conv2d_row\): 'w', the input 'w', binds 576 MiB, over the adapter's limit of 128 MiB for a binding: use .* narrower network$/,
