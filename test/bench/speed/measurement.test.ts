@@ -12,10 +12,11 @@ import { byKernel } from '../../../bench/speed/step.js'
 import { engine } from '../../support/engine.js'
 
 test('time by kernel is the sum over its dispatches, the slowest first', () => {
-  const dispatch = (kernel: string, microseconds: number, bytes: number) => ({ kernel, microseconds, bytes }) as never
+  const dispatch = (kernel: string, microseconds: number, bytes: number) =>
+    ({ kernel, microseconds, bytes, flops: 10 * bytes }) as never
   expect(byKernel({ dispatches: [dispatch('a', 100, 1), dispatch('b', 500, 2), dispatch('a', 200, 3)] })).toEqual([
-    { kernel: 'b', milliseconds: 0.5, dispatches: 1, bytes: 2 },
-    { kernel: 'a', milliseconds: expect.closeTo(0.3, 9) as number, dispatches: 2, bytes: 4 },
+    { kernel: 'b', milliseconds: 0.5, dispatches: 1, bytes: 2, flops: 20 },
+    { kernel: 'a', milliseconds: expect.closeTo(0.3, 9) as number, dispatches: 2, bytes: 4, flops: 40 },
   ])
 })
 
