@@ -37,7 +37,7 @@ import {
 } from './folder.js'
 import { HealthWatch } from './health_watch.js'
 import { trainingLoop } from './loop.js'
-import { lineFiles, truncateLines, type StepMetrics } from './metrics.js'
+import { lineFiles, missingMetrics, truncateLines, type StepMetrics } from './metrics.js'
 import { recordStep, refuseOutOfMemory } from './record_step.js'
 import { runLength, type RunLength } from './schedule.js'
 import { StepRecorder } from './step_recorder.js'
@@ -458,6 +458,8 @@ async function beginOrResume(
       )
     await restoreState(engine, out, latest, [...dicts.flatMap((dict) => dict.variables), ...kept])
     for (const file of lineFiles) await truncateLines(out, file, progress.step, onMessage)
+    const missing = await missingMetrics(out, progress.step)
+    if (missing) onMessage?.(missing)
     await writeConfig(out, config)
     onMessage?.(`resumed ${out.nameOf()} at step ${progress.step}`)
   } else if (out) await createRun(out, config)
