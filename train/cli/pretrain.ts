@@ -107,6 +107,10 @@ async function loadImages(
   return { dataset, test: await load('test'), labelled: dataset.labels.length ? undefined : await load('train') }
 }
 
+/** A share in whole millions. */
+const millions = (...numbers: [number, number]): [number, number] =>
+  numbers.map((n) => Math.round(n / 1e6)) as [number, number]
+
 await runCommand(() =>
   withRanks(async (ranks) => {
     const command = pretrainCommand()
@@ -152,7 +156,10 @@ await runCommand(() =>
           shown.step(m)
           estimate?.(m)
         },
-        onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
+        onCompile: (done, total, of) =>
+          of === 'kernels'
+            ? shown.prepare('compiling kernels', done, total)
+            : shown.prepare('drawing initial weights, in millions', ...millions(done, total)),
         onCheckpoint: async ({ epoch }) => {
           // The checkpoint that ends an epoch shows the views of that epoch.
           if (store) await views.write(store, Math.max(0, epoch - 1))

@@ -1,5 +1,5 @@
 /** Pretraining: one recorded step, replayed over shuffled batches; resumable bit for bit. */
-import { variable, type Collective, type Engine } from '../../engine/index.js'
+import { variable, type BuildProgress, type Collective, type Engine } from '../../engine/index.js'
 import {
   importStateDict,
   type Backbone,
@@ -109,8 +109,8 @@ export interface PretrainOptions {
    */
   inspect?(where: { step: number; epoch: number }, network: Network): (() => Promise<void>) | undefined
   onMessage?(line: string): void
-  /** Called before the first step, for each distinct pipeline that is ready. */
-  onCompile?(done: number, total: number): void
+  /** Called before the first step: for each distinct pipeline that is ready, and while initial weights are drawn. */
+  onCompile?: BuildProgress
 }
 
 export interface PretrainResult {

@@ -22,7 +22,7 @@ describe('parseYaml', () => {
     ['%YAML 1.1\n---\na: 2001-01-01', 'options are numbers, text, true, false, lists and mappings only'],
     ['__proto__: { polluted: 1 }', "'__proto__' is not the name of an option"],
     ['a: [{ __proto__: { polluted: 1 } }]', "'__proto__' is not the name of an option"],
-    ['#' + ' '.repeat(2 ** 16), 'over 64 KiB, which is too long for a file of options'],
+    ['#' + ' '.repeat(2 ** 15), 'over 32 KiB, which is too long for a file of options'],
   ])('refuses %j in one line: %s', (text, reason) => {
     let message = ''
     try {
