@@ -9,11 +9,7 @@ export {
   type InstanceDiscriminationOptions,
 } from './methods/instance_discrimination.js'
 export { imageWeights, type ImageWeightOptions } from './methods/image_weights.js'
-export {
-  featureConsistency,
-  randomLinearProjections,
-  type FeatureConsistencyOptions,
-} from './methods/few_labels.js'
+export { featureConsistency, randomLinearProjections, type FeatureConsistencyOptions } from './methods/few_labels.js'
 export { learningRate, targetRate, type Schedule } from './run/schedule.js'
 export { ConfigError, overlay, resolveConfig, type PartialConfig, type PretrainConfig } from './config/config.js'
 export { inProcessRanks, type InProcessRanks } from './ranks/in_process.js'
