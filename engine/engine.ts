@@ -224,10 +224,7 @@ export class Engine {
    * As `compile`, for several programs that share the memory of their temporaries: the programs need as much as the
    * largest of them, not the sum. Each program keeps its own inputs and outputs, so they may run in any order.
    */
-  async compileTogether(
-    specs: readonly ProgramSpec[],
-    onProgress?: BuildProgress,
-  ): Promise<Program[]> {
+  async compileTogether(specs: readonly ProgramSpec[], onProgress?: BuildProgress): Promise<Program[]> {
     this.check()
     let plans = specs.map((spec) => this.plan(spec))
     if (this.tuner) {

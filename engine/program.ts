@@ -78,11 +78,7 @@ export class Program {
   }
 
   /** Builds programs that share one pool. */
-  static async build(
-    engine: Engine,
-    plans: readonly Plan[],
-    onProgress?: BuildProgress,
-  ): Promise<Program[]> {
+  static async build(engine: Engine, plans: readonly Plan[], onProgress?: BuildProgress): Promise<Program[]> {
     const label = plans.map((plan) => plan.label).join(', ')
     for (const plan of plans)
       for (const [name, { value }] of plan.outputs)
@@ -115,8 +111,7 @@ export class Program {
         const { variable } = storage
         const buffer = await engine.filledBufferOf(variable!, (count) => onDrawn?.(variable!, count))
         this.buffers.set(storage, buffer)
-      }
-      else if (storage.kind !== 'temporary') {
+      } else if (storage.kind !== 'temporary') {
         const buffer = make(storage.bytes, storage.label)
         if (storage.data) upload(engine.device, buffer, 0, storage.data, engine.copyBytes)
         this.buffers.set(storage, buffer)
@@ -288,11 +283,7 @@ function drawingProgress(
 }
 
 /** Builds every distinct pipeline of the plans. */
-async function compilePipelines(
-  engine: Engine,
-  plans: readonly Plan[],
-  onProgress?: BuildProgress,
-): Promise<void> {
+async function compilePipelines(engine: Engine, plans: readonly Plan[], onProgress?: BuildProgress): Promise<void> {
   const building = plans.flatMap(({ dispatches }) =>
     dispatches.map((d) => engine.pipelines.pipeline(d.kernel, d.constants)),
   )

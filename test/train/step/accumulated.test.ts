@@ -47,7 +47,7 @@ test('the loss is the mean over three micro-batches, and its parts add up to it'
   // The second step begins a new mean.
   const run = vi.spyOn(Program.prototype, 'run')
   for (let step = 0; step < 2; step++) await accumulated.run({ rows, rate })
-  const replayed = run.mock.contexts.map((program) => program.dispatches)
+  const replayed = run.mock.contexts.map((program) => (program as Program).dispatches)
   run.mockRestore()
   expect(replayed.reduce((sum, count) => sum + count, 0)).toBe(2 * accumulated.dispatches)
   const [loss] = await accumulated.loss()
