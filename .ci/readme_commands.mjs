@@ -35,6 +35,7 @@ const reduced = {
   watch: ['--port', '0'],
   web: data,
   export: [],
+  data: [],
   'bench kernels': [...quick, 'matmul 256'],
   'bench peers': [...quick, 'matmul 256'],
   'bench step': [...quick, 'width 16'],

@@ -126,8 +126,12 @@ test('runs are made once and read at every checkpoint; a failed run is reported 
   const elsewhereRoot = join(folder, 'launched')
   const launcher: Launcher = async (list, { root }) => {
     const runs = new Runs({ ...options, root })
-    const made = await Promise.all(list.map(({ requests: [request] }) => runs.run(request)))
-    return new Map(made.flatMap((one, i) => ('error' in one ? [[keyOfRun(list[i]), one.error]] : [])))
+    const failures = new Map<string, string>()
+    for (const one of list) {
+      const result = await runs.run(one.requests[0])
+      if ('error' in result) failures.set(keyOfRun(one), result.error)
+    }
+    return failures
   }
   const missing = await missingRuns(elsewhereRoot, requestsOf([experiment], options), () => Promise.resolve(1))
   expect(missing).toHaveLength(4)
