@@ -12,6 +12,8 @@ import { measureRanks, missingFor, PLACES, type Measured } from './measure.js'
 import { allReduceSeconds, fitLink, stepTime, type Link } from './model.js'
 import { GPU_FLOPS, planScaling, PLANNED_RANKS, plannedLinks, plannedSteps, stepShape, type Planned } from './plan.js'
 
+/** A plot shows plans that lose at least this share somewhere. */
+const LOST = 0.98
 const KIB = 1024
 /** Every second size is left out of the fit, and predicted by it. */
 const SIZES = [64, 256, 1024, 2048, 4096, 8192, 16_384, 44 * 1024].map((kib) => kib * KIB)
@@ -36,9 +38,9 @@ export interface Fitted {
 }
 
 export async function benchScale({ origin, rounds, quick, adapter, onMessage }: ScaleOptions): Promise<Measurement> {
-  const own = workload({ width: quick ? 16 : 32, batch: 8 })
+  const own = workload({ width: quick ? 16 : 32, batch: 4 })
   const settings = {
-    ...{ workload: own, rounds, stepsPerRound: quick ? 2 : 4, adapter },
+    ...{ workload: own, rounds, stepsPerRound: 2, adapter },
     bytes: SIZES.slice(0, quick ? 5 : undefined),
   }
   const counts = [1, 2, 4].filter((count) => count <= availableParallelism() || count <= 2)
@@ -78,7 +80,7 @@ export async function benchScale({ origin, rounds, quick, adapter, onMessage }: 
     ].join('\n\n'),
     plots: {
       reduce: await originPlot(reducePlot(fits), 'All-reduce of two ranks: measured, and the model', origin),
-      plan: await originPlot(planPlot(planned), 'Planned: efficiency of ResNet-50 at 224 px by ranks', origin),
+      plan: await originPlot(planPlot(planned), 'Planned: efficiency by number of GPUs', origin),
     },
   }
 }
@@ -98,16 +100,11 @@ function fitted(place: string, measured: readonly Measured[]): Fitted {
   return { place, link, points, worst: Math.max(...errors) }
 }
 
-/** The share of the exchanges that costs a step no time. */
-export function hiddenShare({ steps, stepsAlone, exchangeSeconds }: Measured): number {
-  return exchangeSeconds > 0 ? 1 - (median(steps) - median(stepsAlone)) / exchangeSeconds : 1
-}
-
 function measuredMarkdown(own: Workload, measured: readonly Measured[], fits: readonly Fitted[]): string {
   const shape = stepShape(own)
   const one = measured.find(({ ranks }) => ranks === 1)!
   const rows = measured.map((result) => {
-    const { place, ranks, steps, stepsAlone, exchangeSeconds, exchangeBytes, exchanges } = result
+    const { place, ranks, steps, stepsAlone, exchangeSeconds, exchangeBytes, exchanges, hidden } = result
     const fit = fits.find((f) => f.place === place.name)
     const modelled =
       ranks > 1 && fit
@@ -117,10 +114,10 @@ function measuredMarkdown(own: Workload, measured: readonly Measured[], fits: re
       place.name,
       String(ranks),
       figure(1 / median(steps)),
-      figure((1000 * median(steps)) / 1),
+      figure(1000 * median(steps)),
       ranks > 1 ? `${mebibytes(exchangeBytes)} in ${exchanges}` : '–',
       ranks > 1 ? figure(1000 * exchangeSeconds) : '–',
-      ranks > 1 ? percent(hiddenShare(result), 0) : '–',
+      ranks > 1 ? percent(hidden, 0) : '–',
       modelled ? `${figure(median(steps) / modelled.seconds)}×` : '–',
       `${figure((ranks * median(one.steps)) / median(steps))}×`,
     ]
@@ -142,7 +139,9 @@ function measuredMarkdown(own: Workload, measured: readonly Measured[], fits: re
       ],
       rows,
     ),
-    '"Hidden": the share of the exchanges\' time that a step with exchanges does not take longer than one whose exchanges take no time.',
+    '"Hidden": the share of the exchanges\' time before the last bucket of gradients departs, which is the end of the backward ' +
+      'pass. "To the model": the step\'s time relative to the model\'s, from steps whose exchanges take no time, measured in turn, ' +
+      'and the fitted link.',
   ].join('\n\n')
 }
 
@@ -160,7 +159,7 @@ function fitMarkdown(fits: readonly Fitted[]): string {
   ])
   return [
     '## All-reduce and its model',
-    'The fastest of the rounds. α and β come from every second size; the last column is the largest error of the sizes left out.',
+    'In buckets of 4 MiB that are exchanged at once; the fastest of up to 100 repeats. α and β come from every second size; the last column is the largest error of the sizes left out.',
     markdownTable(['where', 'α, µs', '1/β, GB/s', 'ms', 'ms', 'error'], rows),
   ].join('\n\n')
 }
@@ -205,13 +204,14 @@ function reducePlot(fits: readonly Fitted[]): object {
 function planPlot(planned: readonly Planned[]): object {
   const series = new Map<string, ChartSeries & { points: { x: number; y: number }[] }>()
   for (const { step, link, ranks, efficiency } of planned) {
-    if (step.arch !== 'resnet50') continue
-    const name = `${link}, ${step.views} views`
+    const name = `${step.arch === 'resnet18' ? 'ResNet-18' : 'ResNet-50'}, ${step.views} views, ${link.split(' ').slice(0, 2).join(' ')}`
     const one = series.get(name) ?? { name, dashed: step.views === 2, points: [] }
     one.points.push({ x: ranks, y: efficiency })
     series.set(name, one)
   }
-  return lines([...series.values()], {
+  // Lines along the upper edge show nothing.
+  const falling = [...series.values()].filter(({ points }) => points.some(({ y }) => y < LOST))
+  return lines(falling, {
     x: { title: 'GPUs', log: true },
     y: { title: 'images/s relative to single GPUs' },
   })
