@@ -1,6 +1,7 @@
 /** Files of an http(s) server, read by range requests. A request that fails is repeated with growing pauses. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { LostDataError, type Split } from '../../../data/dataset.js'
+import { AtOnce } from './at_once.js'
 import { splitOf, type ShardSource } from './shard_source.js'
 
 /** Pauses before a request is repeated, in milliseconds: a server that restarts is back before they end. */
@@ -14,8 +15,7 @@ const AT_ONCE = 32
 class FinalAnswer extends Error {}
 
 export class HttpFiles implements ShardSource {
-  private running = 0
-  private readonly waiting: (() => void)[] = []
+  private readonly turns = new AtOnce(AT_ONCE)
 
   /** @param pauses before each repeated request, in milliseconds */
   constructor(
@@ -65,8 +65,7 @@ export class HttpFiles implements ShardSource {
 
   /** @throws LostDataError in one line */
   private async repeated<T>(file: string, request: RequestInit, use: (answer: Response) => Promise<T>): Promise<T> {
-    await this.enter()
-    try {
+    return this.turns.run(async () => {
       for (let tries = 0; ; tries++)
         try {
           return await use(await fetch(this.pathOf(file), { ...request, signal: AbortSignal.timeout(TIMEOUT_MS) }))
@@ -79,15 +78,7 @@ export class HttpFiles implements ShardSource {
           // A run that ends meanwhile does not wait.
           await pause(this.pauses[tries], undefined, { ref: false })
         }
-    } finally {
-      this.running--
-      this.waiting.shift()?.()
-    }
-  }
-
-  private async enter(): Promise<void> {
-    while (this.running >= AT_ONCE) await new Promise<void>((resolve) => this.waiting.push(resolve))
-    this.running++
+    })
   }
 }
 

@@ -12,6 +12,7 @@ import { join, resolve } from 'node:path'
 import { LostDataError } from '../../../data/dataset.js'
 import { errorCode, unreadable } from '../../files.js'
 import { isFolder } from '../picture_files.js'
+import { AtOnce } from './at_once.js'
 import { HttpFiles } from './http_files.js'
 import { splitOf, type ShardSource } from './shard_source.js'
 
@@ -45,8 +46,27 @@ export function expand(place: string): { base: string; files?: string[] } {
   return { base, files }
 }
 
+async function readRange(path: string, start: number, end: number): Promise<Buffer> {
+  const handle = await open(path)
+  try {
+    const bytes = Buffer.allocUnsafe(end - start)
+    for (let done = 0; done < bytes.length;) {
+      const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done)
+      if (bytesRead === 0) throw new LostDataError(`${path}: ends before byte ${end}; the file has changed`)
+      done += bytesRead
+    }
+    return bytes
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Files that are open at once. */
+const OPEN_FILES = 32
+
 function folderOf(folder: string, files?: string[]): ShardSource {
   const pathOf = (file: string): string => join(folder, file)
+  const turns = new AtOnce(OPEN_FILES)
   return {
     name: folder,
     pathOf,
@@ -58,25 +78,12 @@ function folderOf(folder: string, files?: string[]): ShardSource {
       const found = await stat(pathOf(file)).catch(() => undefined)
       return found?.isFile() ? { bytes: found.size, version: found.mtimeMs } : undefined
     },
-    async read(file, { start, end }) {
-      const path = pathOf(file)
-      try {
-        const handle = await open(path)
-        try {
-          const bytes = Buffer.allocUnsafe(end - start)
-          for (let done = 0; done < bytes.length;) {
-            const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done)
-            if (bytesRead === 0) throw new LostDataError(`${path}: ends before byte ${end}; the file has changed`)
-            done += bytesRead
-          }
-          return bytes
-        } finally {
-          await handle.close()
-        }
-      } catch (error) {
-        if (error instanceof LostDataError || errorCode(error) === undefined) throw error
-        throw new LostDataError(unreadable(path, error), { cause: error })
-      }
-    },
+    read: (file, { start, end }) =>
+      turns.run(() =>
+        readRange(pathOf(file), start, end).catch((error: unknown) => {
+          if (errorCode(error) === undefined) throw error
+          throw new LostDataError(unreadable(pathOf(file), error), { cause: error })
+        }),
+      ),
   }
 }
