@@ -5,7 +5,7 @@ import { Argument, Command, Option } from 'commander'
 import { tuneByMeasurement } from '../../engine/node/index.js'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
 import { abortOnSignal } from '../../train/cli/interrupt.js'
-import { ConfigError } from '../../train/config/config_error.js'
+import { ConfigError } from '../../train/config/config.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
 import { launchRuns, missingRuns, type Launched } from '../launch/launcher.js'
 import { launcherOf, slurmLauncherOf, withLauncher, type LauncherCliOptions } from '../launch/options.js'
@@ -20,6 +20,7 @@ import { experiments, experimentsFor } from './experiments/index.js'
 import { perform, requestsOf } from './perform.js'
 import { paperPage } from './page.js'
 import { powerTable } from './power.js'
+import { ranksTable } from './ranks.js'
 import { figuresTable, readResults, writeResult } from './results.js'
 
 interface Options extends LauncherCliOptions {
@@ -45,8 +46,9 @@ const command = withLauncher(
       .addArgument(
         new Argument(
           '<experiment>',
-          'which experiment; power: how many seeds the claims of the results in --out need',
-        ).choices([...names, 'kernel', 'all', 'power']),
+          'which experiment; power: how many seeds the claims of the results in --out need; ranks: how RankMe, LiDAR and α ' +
+            'of the runs in --readings correlate with the probe',
+        ).choices([...names, 'kernel', 'all', 'power', 'ranks']),
       )
       .addOption(
         new Option('--scale <scale>', 'tiny: for a processor; small: for one consumer GPU; full: the paper’s protocol')
@@ -94,6 +96,12 @@ await runCommand(async () => {
   const { out = folder, cache = join(folder, 'runs'), readings, soFar } = options
   if (wanted === 'power') {
     const { header, rows } = powerTable(await readResults(out, names))
+    console.log(markdownTable(header, rows))
+    return
+  }
+  if (wanted === 'ranks') {
+    if (readings === undefined) throw new ConfigError('ranks: name the file of the runs with --readings')
+    const { header, rows } = ranksTable((await KeptReadings.open(readings)).finished())
     console.log(markdownTable(header, rows))
     return
   }
