@@ -55,6 +55,7 @@ const reduced = {
   'bench speedrun': null, // hours
   'paper kernel': null, // test/bench/paper/world.test.ts
   'paper power': null, // test/bench/paper/power.test.ts
+  'paper ranks': null, // test/bench/paper/ranks.test.ts
   'paper views': [...data, '--out', join(work, 'cluster-paper')],
   'paper dynamics': ['--out', join(work, 'paper'), '--cache', join(work, 'paper', 'runs')],
   // No cluster is here: its script is printed. So is the script for a grid of this repository, which takes days. Their runs
