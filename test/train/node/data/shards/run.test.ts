@@ -38,7 +38,7 @@ afterAll(() => rm(folder, { recursive: true }))
 test('a server that is lost ends the run, which is saved and resumes with the same bits', async () => {
   const config = resolveConfig({
     ...{ data: 'shards', dataDir: join(folder, 'shards'), resolution: 10, stem: 'cifar', width: 4, views: 2 },
-    ...{ projectorDim: 8, batch: 8, epochs: 2, checkpointEvery: 2, onlineProbe: true, augmentation: { size: 8 } },
+    ...{ projectorDim: 8, batch: 8, epochs: 3, checkpointEvery: 3, onlineProbe: true, augmentation: { size: 8 } },
   })
   const served = await shardServer(join(folder, 'shards'))
   const run = async (dataDir: string, files: Map<string, Uint8Array>) => {
@@ -57,7 +57,7 @@ test('a server that is lost ends the run, which is saved and resumes with the sa
   let losesAt = Infinity
   const expected = new Map<string, Uint8Array>()
   await run(join(folder, 'shards'), expected)
-  losesAt = 2
+  losesAt = 1
   const files = new Map<string, Uint8Array>()
   await expect(run(served.url, files)).rejects.toThrow(
     /train-00000\d\.tar: status 503, also after 2 tries: `resume` goes on from step \d+$/,
@@ -65,9 +65,9 @@ test('a server that is lost ends the run, which is saved and resumes with the sa
   served.trouble = undefined
   losesAt = Infinity
   const { steps } = await run(served.url, files)
-  expect(steps).toBe(6)
+  expect(steps).toBe(9)
   for (const file of ['model.safetensors', 'state.safetensors']) {
-    const path = checkpointPath('step-00000006', file)
+    const path = checkpointPath('step-00000009', file)
     expect(files.get(path), file).toEqual(expected.get(path))
   }
   served.server.close()
