@@ -381,7 +381,7 @@ const hasPart = (objective: PretrainConfig['objective'], name: (typeof predictor
 
 /** Checks what must hold between options. */
 function consistent(config: PretrainConfig): PretrainConfig {
-  const { viewChunk, views, bn, objective, augmentation, accumulate, warmupEpochs, epochs, adaptiveLambda } = config
+  const { viewChunk, views, bn, objective, augmentation, warmupEpochs, epochs, adaptiveLambda } = config
   const { freezeStages, init } = config
   const chunk = `\`viewChunk\` ${viewChunk}`
   try {
@@ -410,10 +410,6 @@ function consistent(config: PretrainConfig): PretrainConfig {
     throw new ConfigError(`${chunk}: \`objective\` ${objective} needs both views at once`)
   if (takesClean(config))
     throw new ConfigError(`${chunk}: \`objective\` ${objective} needs the clean image with the views at once`)
-  if (accumulate > 1)
-    throw new ConfigError(
-      `${chunk}: cannot be combined with \`accumulate\` ${accumulate}: use a larger \`batch\`, in chunks`,
-    )
   if (augmentation.crops)
     throw new ConfigError(`${chunk}: views of several sizes (augmentation.crops) must be in memory at once`)
   return config

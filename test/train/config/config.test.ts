@@ -67,10 +67,6 @@ describe('resolveConfig', () => {
     [{ projectorDepth: 4 as 3 }, '`projectorDepth` 4: choose one of 2, 3'],
     [{ adaptiveLambda: true, objective: 'vicreg' }, '`adaptiveLambda`: `objective` vicreg has no λ that can change'],
     [
-      { viewChunk: 1, bn: 'per-view', accumulate: 2 },
-      '`viewChunk` 1: cannot be combined with `accumulate` 2: use a larger `batch`, in chunks',
-    ],
-    [
       { viewChunk: 1, bn: 'per-view', objective: 'byol', views: 2 },
       '`viewChunk` 1: `objective` byol needs both views at once',
     ],

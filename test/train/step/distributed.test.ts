@@ -179,6 +179,8 @@ describe.each(objectives)('%s with global statistics', (objective, options) => {
 describe('with global statistics', () => {
   const barlow = { objective: 'barlow-twins', lambda: 0.05, views: 4 } as const
   test('in chunks of views', () => follows({ ...barlow, bn: 'per-view', viewChunk: 2 }, 2))
+  test('in chunks of views, over micro-batches', () =>
+    follows({ ...barlow, bn: 'per-view', viewChunk: 2, accumulate: 2 }, 2))
   test('in one chunk', () => follows({ ...barlow, views: 2, bn: 'per-view', viewChunk: 2 }, 2))
   test('accumulated', () => follows({ ...barlow, views: 2, batch: 12, accumulate: 2 }, 3))
   test('with a projector wider than the batch, whose embeddings are gathered', () =>
