@@ -3,7 +3,7 @@
 // A command without an entry in `reduced`, and an entry without a command, is an error: whoever documents a command says
 // here how to try it.
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { parse, stringify } from 'yaml'
@@ -13,6 +13,8 @@ const data = ['--data-dir', sample]
 const sizes = ['--width', '4', '--image-size', '8', '--batch', '8', '--projector-dim', '8', '--no-tune']
 /** The sample, unless the command names its own data. @param {string[]} args */
 const dataFor = (args) => (['--data', '--run', '--resume'].some((name) => args.includes(name)) ? [] : data)
+/** @param {string} path */
+const inRepository = (path) => path.includes('/') && existsSync(path)
 const quick = ['--quick', '--rounds', '1', '--only']
 const hasF16 = () =>
   /^ *has +shader-f16$/m.test(execFileSync('npm', ['run', '--silent', 'doctor'], { encoding: 'utf8' }))
@@ -52,11 +54,14 @@ const reduced = {
   'paper kernel': null, // test/bench/paper/world.test.ts
   'paper power': null, // test/bench/paper/power.test.ts
   'paper dynamics': ['--out', join(work, 'paper'), '--cache', join(work, 'paper', 'runs')],
-  // No cluster is here: its script is printed. Its runs are not those of the commands before.
-  sweep: (args) => [
-    ...(args.includes('slurm') && !args.includes('--dry-run') ? ['--dry-run'] : []),
-    ...['--out', join(work, args.includes('slurm') ? 'cluster' : 'sweep')],
-  ],
+  // No cluster is here: its script is printed. So is the script for a grid of this repository, which takes days. Their runs
+  // are not those of the commands before.
+  sweep: (args) => {
+    const launcher = inRepository(args[0]) && !args.includes('slurm') ? ['--launcher', 'slurm'] : []
+    const prints = launcher.length > 0 || args.includes('slurm')
+    const dry = prints && !args.includes('--dry-run') ? ['--dry-run'] : []
+    return [...launcher, ...dry, '--out', join(work, prints ? 'cluster' : 'sweep')]
+  },
   test: null, // the tests themselves
   'test:portable': null,
   lint: null,
@@ -161,7 +166,9 @@ for (const line of commands) {
   if (key === undefined) throw new Error(`${line}: .ci/readme_commands.mjs does not know how to reduce it`)
   used.add(key)
   if (!line.includes(text) || reduced[key] === null) continue
-  const placed = args.map((arg) => (/^(runs|pictures)(\/|$)|\.(json|yaml)$/.test(arg) ? join(work, arg) : arg))
+  const placed = args.map((arg) =>
+    /^(runs|pictures)(\/|$)|\.(json|yaml)$/.test(arg) && !inRepository(arg) ? join(work, arg) : arg,
+  )
   const more = typeof reduced[key] === 'function' ? reduced[key](args) : reduced[key]
   console.log(`README: ${line}`)
   const serves = ['watch', 'web'].includes(name) && !args.includes('--build')

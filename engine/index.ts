@@ -26,6 +26,7 @@ export {
   type TypedArray,
 } from './leaves.js'
 export { backward, gradients } from './autograd.js'
+export { extragradient, sharpnessAware, substituted, type SecondGradientOptions } from './second_gradients.js'
 export type { Collective, Numbers } from './collective.js'
 export {
   part,

@@ -1,6 +1,7 @@
 /** Networks as functions of graph Values. */
 export { resnet, architectures, type Architecture, type Backbone, type ResNetOptions, type Stem } from './resnet.js'
 export { identifyResNet, type IdentifiedResNet } from './identify_resnet.js'
+export { channelGates, gateBudget, gated, hardGate } from './gates.js'
 export { projector, type Projector } from './projector.js'
 export { predictor, type Predictor } from './predictor.js'
 export { StateDict, batchNormLayer, convLayer, linearLayer, type Mode } from './layers.js'

@@ -43,6 +43,8 @@ export interface Mode {
   readonly updateStatistics?: typeof updateRunningStatistics
   /** Batch-norm's batch statistics are those of the rows of all these ranks. */
   readonly across?: Collective
+  /** A network with gates runs as its sparse one, and appends the gates [N, channels] of each block to this list. */
+  readonly gates?: Value[]
 }
 
 /**

@@ -1,5 +1,6 @@
 /** ResNet-18, -34 and -50 (He et al. 2016; torchvision's stride placement) at any base width. */
 import { globalAveragePool, maxPool2d, type Value } from '../engine/index.js'
+import { channelGates, gated } from './gates.js'
 import { batchNormLayer, convLayer, StateDict, type InitialScheme, type Mode } from './layers.js'
 
 export const architectures = {
@@ -23,6 +24,8 @@ export interface ResNetOptions {
   zeroInitResidual?: boolean
   /** Initial weights of the convolutions, 'he' by default. */
   initialWeights?: InitialScheme
+  /** Each block has gates for the channels of its first convolution; only a pass with `Mode.gates` uses them. */
+  gates?: boolean
   /**
    * The stem (0) or the stem and the first 1 to 4 stages are frozen: in training they keep their weights, and their
    * batch-norms use and keep the running statistics. If absent, nothing is frozen.
@@ -46,7 +49,16 @@ export interface Backbone {
   forward(x: Value, mode: Mode): Value
 }
 
-type Block = (x: Value, mode: Mode) => Value
+/** @param gate gates of the first convolution's channels, for x */
+type Block = (x: Value, mode: Mode, gate?: (x: Value) => Value) => Value
+
+/** The channels after a block's first convolution; with `Mode.gates` multiplied by their gates, which are collected. */
+function throughGates(inner: Value, x: Value, { gates }: Mode, gate?: (x: Value) => Value): Value {
+  if (!gates || !gate) return inner
+  const open = gate(x)
+  gates.push(open)
+  return gated(inner, open)
+}
 
 /** conv3×3 – bn – relu – conv3×3 – bn – (+ shortcut) – relu */
 function basicBlock(dict: StateDict, name: string, from: number, planes: number, stride: number, zero: boolean): Block {
@@ -55,8 +67,8 @@ function basicBlock(dict: StateDict, name: string, from: number, planes: number,
   const conv2 = convLayer(dict, `${name}.conv2`, { from: planes, to: planes, kernel: 3, padding: 1 })
   const bn2 = batchNormLayer(dict, `${name}.bn2`, planes, { initialScale: zero ? 0 : 1 })
   const shortcut = shortcutOf(dict, name, from, planes, stride)
-  return (x, mode) => {
-    const inner = bn1(conv1(x), mode, { relu: true })
+  return (x, mode, gate) => {
+    const inner = throughGates(bn1(conv1(x), mode, { relu: true }), x, mode, gate)
     return bn2(conv2(inner), mode, { relu: true, residual: shortcut(x, mode) })
   }
 }
@@ -78,8 +90,8 @@ function bottleneckBlock(
   const conv3 = convLayer(dict, `${name}.conv3`, { from: planes, to, kernel: 1 })
   const bn3 = batchNormLayer(dict, `${name}.bn3`, to, { initialScale: zero ? 0 : 1 })
   const shortcut = shortcutOf(dict, name, from, to, stride)
-  return (x, mode) => {
-    const reduced = bn1(conv1(x), mode, { relu: true })
+  return (x, mode, gate) => {
+    const reduced = throughGates(bn1(conv1(x), mode, { relu: true }), x, mode, gate)
     const inner = bn2(conv2(reduced), mode, { relu: true })
     return bn3(conv3(inner), mode, { relu: true, residual: shortcut(x, mode) })
   }
@@ -105,11 +117,12 @@ export function resnet(options: ResNetOptions): Backbone {
     stemRelu: true,
     zeroInitResidual: false,
     initialWeights: 'he',
+    gates: false,
     seed: 0,
     prefix: '',
     ...options,
   }
-  const { arch, width, stem, stemRelu, zeroInitResidual, initialWeights, freezeStages, seed, prefix } = full
+  const { arch, width, stem, stemRelu, zeroInitResidual, initialWeights, freezeStages, seed, prefix, gates } = full
   const spec = Object.hasOwn(architectures, arch) ? architectures[arch] : undefined
   if (!spec) throw new Error(`unknown architecture '${arch}': choose one of ${Object.keys(architectures).join(', ')}`)
   if (!Number.isInteger(width) || width < 1) throw new Error(`width ${width} must be a whole number of at least 1`)
@@ -131,17 +144,26 @@ export function resnet(options: ResNetOptions): Backbone {
   const bn1 = batchNormLayer(dict, 'bn1', width)
   const make = spec.block === 'basic' ? basicBlock : bottleneckBlock
   const expansion = spec.block === 'basic' ? 1 : 4
-  const blocks: { block: Block; stage: number }[] = []
+  const blocks: { block: Block; stage: number; gate?: (x: Value) => Value }[] = []
+  const gatesOf: (() => void)[] = []
   let from = width
   spec.blocks.forEach((count, stage) => {
     const planes = width * 2 ** stage
     for (let i = 0; i < count; i++) {
       const stride = stage > 0 && i === 0 ? 2 : 1
-      const block = make(dict, `layer${stage + 1}.${i}`, from, planes, stride, zeroInitResidual)
-      blocks.push({ block, stage: stage + 1 })
+      const name = `layer${stage + 1}.${i}`
+      const made: (typeof blocks)[number] = {
+        block: make(dict, name, from, planes, stride, zeroInitResidual),
+        stage: stage + 1,
+      }
+      blocks.push(made)
+      const channels = { from, to: planes }
+      gatesOf.push(() => (made.gate = channelGates(dict, `${name}.gate`, channels)))
       from = planes * expansion
     }
   })
+  // The gates come last, so that the other weights are those of the network without gates.
+  if (gates) for (const add of gatesOf) add()
   dict.freeze((name) => isFrozen(Number(/^layer(\d)/.exec(name)?.[1] ?? 0)))
   dict.seal()
   return {
@@ -151,7 +173,7 @@ export function resnet(options: ResNetOptions): Backbone {
     forward(x, mode) {
       let h = bn1(conv1(x), modeOf(0, mode), { relu: stemRelu })
       if (stem === 'imagenet') h = maxPool2d(h, { size: 3, stride: 2, padding: 1 })
-      for (const { block, stage } of blocks) h = block(h, modeOf(stage, mode))
+      for (const { block, stage, gate } of blocks) h = block(h, { ...modeOf(stage, mode), gates: mode.gates }, gate)
       return globalAveragePool(h)
     },
   }

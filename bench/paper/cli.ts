@@ -5,6 +5,7 @@ import { Argument, Command, Option } from 'commander'
 import { tuneByMeasurement } from '../../engine/node/index.js'
 import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train/cli/common.js'
 import { abortOnSignal } from '../../train/cli/interrupt.js'
+import { ConfigError } from '../../train/config/config.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
 import { KeptReadings } from '../runs/kept.js'
 import { progressOf, stoppedCleanly } from '../runs/progress.js'
@@ -15,6 +16,7 @@ import { experiments, experimentsFor } from './experiments/index.js'
 import { perform } from './perform.js'
 import { paperPage } from './page.js'
 import { powerTable } from './power.js'
+import { ranksTable } from './ranks.js'
 import { figuresTable, readResults, writeResult } from './results.js'
 
 interface Options {
@@ -39,8 +41,9 @@ const command = withAdapter(
     .addArgument(
       new Argument(
         '<experiment>',
-        'which experiment; power: how many seeds the claims of the results in --out need',
-      ).choices([...names, 'kernel', 'all', 'power']),
+        'which experiment; power: how many seeds the claims of the results in --out need; ranks: how RankMe, LiDAR and α ' +
+          'of the runs in --readings correlate with the probe',
+      ).choices([...names, 'kernel', 'all', 'power', 'ranks']),
     )
     .addOption(
       new Option('--scale <scale>', 'tiny: for a processor; small: for one consumer GPU; full: the paper’s protocol')
@@ -87,6 +90,12 @@ await runCommand(async () => {
   const { out = folder, cache = join(folder, 'runs'), readings, soFar } = options
   if (wanted === 'power') {
     const { header, rows } = powerTable(await readResults(out, names))
+    console.log(markdownTable(header, rows))
+    return
+  }
+  if (wanted === 'ranks') {
+    if (readings === undefined) throw new ConfigError('ranks: name the file of the runs with --readings')
+    const { header, rows } = ranksTable((await KeptReadings.open(readings)).finished())
     console.log(markdownTable(header, rows))
     return
   }

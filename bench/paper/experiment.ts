@@ -90,8 +90,12 @@ export interface Analysis {
 export interface Context extends Setup {
   engine: Engine
   seeds: number[]
-  /** Trains and reads out, or takes the readings from the cache. */
-  runs(arms: readonly Arm[]): Promise<ArmResult[]>
+  /**
+   * Trains and reads out, or takes the readings from the cache.
+   *
+   * @param seeds by default those of the experiment
+   */
+  runs(arms: readonly Arm[], seeds?: readonly number[]): Promise<ArmResult[]>
   /**
    * As `runs`, with seconds that compare. Where the scale says so, the seconds of a checkpoint are its steps times the
    * seconds of a step, which are measured for all arms of a seed in turn on one machine.

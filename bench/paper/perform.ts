@@ -61,9 +61,10 @@ async function performOne(experiment: Experiment, shared: SharedRuns, options: P
   const { engine, scale, dataset, dataDir, signal } = options
   const seeds = seedsOf(experiment, options)
   const used = new Map<string, ArmResult>()
-  const gather = async (arms: readonly Arm[]): Promise<ArmResult[]> => {
-    const results = await shared.gather(experiment.name, arms, seeds)
-    for (const result of results) used.set(result.arm.name, result)
+  const gather = async (arms: readonly Arm[], chosen: readonly number[] = seeds): Promise<ArmResult[]> => {
+    const results = await shared.gather(experiment.name, arms, chosen)
+    // The result keeps the readings of its own seeds.
+    if (chosen === seeds) for (const result of results) used.set(result.arm.name, result)
     return results
   }
   const context: Context = {

@@ -9,6 +9,25 @@ export function deviation(values: readonly number[]): number {
   return Math.sqrt(values.reduce((a, v) => a + (v - centre) ** 2, 0) / Math.max(1, values.length - 1))
 }
 
+/** Ranks from 1; equal values share the mean of their ranks. */
+function ranksOf(values: readonly number[]): number[] {
+  return values.map((value) => {
+    const below = values.filter((other) => other < value).length
+    const equal = values.filter((other) => other === value).length
+    return below + (equal + 1) / 2
+  })
+}
+
+/** Spearman's rank correlation of two lists, from −1 to 1; NaN if all values of one are equal. */
+export function rankCorrelation(a: readonly number[], b: readonly number[]): number {
+  if (a.length !== b.length) throw new RangeError(`rankCorrelation: ${a.length} numbers against ${b.length}`)
+  const [x, y] = [ranksOf(a), ranksOf(b)]
+  const centre = (a.length + 1) / 2
+  const product = (p: readonly number[], q: readonly number[]): number =>
+    p.reduce((sum, v, i) => sum + (v - centre) * (q[i] - centre), 0)
+  return product(x, y) / Math.sqrt(product(x, x) * product(y, y))
+}
+
 /** The values without NaN and infinities. */
 export const finite = (values: readonly number[]): number[] => values.filter((v) => Number.isFinite(v))
 

@@ -21,6 +21,12 @@ export const reading = z.object({
   top5: share,
   knn20: share.optional(),
   testCount: count,
+  // Of the last checkpoint: measures without labels, of the features of 1,024 training images.
+  /** Exponent of the eigenspectrum. */
+  alpha: z.number().optional(),
+  effectiveRank: z.number().optional(),
+  rankMe: z.number().optional(),
+  lidar: z.number().optional(),
 })
 
 /** The readout of a checkpoint; accuracies are from 0 to 1. */

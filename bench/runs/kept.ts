@@ -123,6 +123,14 @@ export class KeptReadings {
     return { readings: curve ? found.readings : found.readings.slice(-1) }
   }
 
+  /** Every run that did not diverge, with its last reading. */
+  finished(): { config: Record<string, unknown>; reading: Reading }[] {
+    return this.runs.flatMap(({ config, readings }) => {
+      const reading = readings.at(-1)
+      return reading ? [{ config, reading }] : []
+    })
+  }
+
   /** Adds a run, unless the file has it. */
   async addRun(request: KeptRequest, result: { readings: Reading[] } | { error: string }): Promise<void> {
     if (this.run(request)) return

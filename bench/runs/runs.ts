@@ -7,6 +7,7 @@ import type { ImageDataset } from '../../train/data/dataset.js'
 import { loadDataset } from '../../train/node/data/index.js'
 import { MissingSplitError } from '../../train/data/registry.js'
 import { waitForLock } from '../../train/node/lock.js'
+import { diagnose } from '../../train/diagnostics/diagnose.js'
 import { buildNetwork } from '../../train/step/network.js'
 import { pretrain } from '../../train/node/pretrain.js'
 import { runFolder } from '../../train/node/run_folder.js'
@@ -62,6 +63,9 @@ export function namedSplits(): (config: PretrainConfig) => Promise<Splits> {
   }
 }
 
+/** All runs are diagnosed with the same images. */
+const DIAGNOSIS_SEED = 1
+
 export interface RunsOptions {
   engine: Engine
   /** Folder of the runs. */
@@ -106,14 +110,15 @@ export class Runs extends CachedRuns {
   }
 
   private async make(request: RunRequest): Promise<RunResult> {
-    const { config, readout: spec, curve } = request
+    const { config, curve } = request
     const folder = this.folderOf(config)
     try {
       const splits = await this.options.splits(config)
       if (!(await this.isTrained(folder))) await this.train(folder, config, splits)
-      for (const name of await checkpointsToRead(folder, curve)) {
+      const names = await checkpointsToRead(folder, curve)
+      for (const name of names) {
         this.stopIfAsked()
-        await this.read(folder, name, config, spec, splits)
+        await this.read(folder, name, request, splits, name === names.at(-1))
       }
       return (await this.found(request))!
     } catch (error) {
@@ -163,9 +168,9 @@ export class Runs extends CachedRuns {
   private async read(
     folder: string,
     checkpoint: string,
-    config: PretrainConfig,
-    spec: ReadoutSpec,
+    { config, readout: spec }: RunRequest,
     splits: Splits,
+    diagnosed: boolean,
   ): Promise<void> {
     const file = readingFile(folder, spec, checkpoint)
     if (await this.cached.reading(file, stepOf(checkpoint)!)) return
@@ -180,11 +185,24 @@ export class Runs extends CachedRuns {
     try {
       await loadModel(engine, backbone.dict, join(folder, checkpointPath(checkpoint, weightsFile)))
       const figures = await this.readBackbone(backbone, config, spec, splits)
-      const reading: Reading = { step, epoch, seconds, adapter, views: spec.views, ...figures }
+      const measures = diagnosed ? await this.diagnose(backbone, config, splits) : {}
+      const reading: Reading = { step, epoch, seconds, adapter, views: spec.views, ...figures, ...measures }
       await writeFigures(file, reading)
     } finally {
       for (const variable of backbone.dict.variables) engine.release(variable)
     }
+  }
+
+  /** Measures without labels. */
+  private async diagnose(
+    backbone: Backbone,
+    { augmentation: recipe, objective }: PretrainConfig,
+    { train }: Splits,
+  ): Promise<Pick<Reading, 'alpha' | 'effectiveRank' | 'rankMe' | 'lidar'>> {
+    const { alpha, effectiveRank, rankMe, lidar } = await diagnose(this.options.engine, backbone, train, {
+      ...{ recipe, objective, seed: DIAGNOSIS_SEED },
+    })
+    return { alpha, effectiveRank, rankMe, lidar }
   }
 
   private async readBackbone(backbone: Backbone, config: PretrainConfig, spec: ReadoutSpec, splits: Splits) {

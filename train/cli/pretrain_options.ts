@@ -93,6 +93,10 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
       "random weights of the convolutions: he, or the smaller ones that are PyTorch's default, pytorch (he)",
       text,
     ],
+    [
+      '--gate-budget <share>',
+      'train a dense and a sparse network together: gates choose this share of the channels for half of the views (none)',
+    ],
     ['--bn <mode>', 'batch-norm statistics over all views (joint) or over each view (per-view) (joint)', text],
     ['--bn-statistics <of>', "with several ranks: of each rank's images (rank) or of all images (global) (rank)", text],
     ['--projector-dim <d>', 'width of the projector (256)'],
@@ -107,7 +111,8 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ],
     [
       '--lambda <weight>',
-      'Barlow Twins: weight of the orthogonality constraint (0.01); VICReg, FroSSL and EMP-SSL: weight of the invariance (25; 1; 200); MMCR: weight of the norm of the views (0); LeJEPA: weight of SIGReg (0.02)',
+      'Barlow Twins: weight of the orthogonality constraint (0.01); VICReg, FroSSL and EMP-SSL: weight of the invariance (25; 1; 200); MMCR: weight of the norm of the views (0); LeJEPA: weight of SIGReg (0.02). auto: for barlow-twins, from --projector-dim and --views',
+      (given) => (given === 'auto' ? given : number('--lambda')(given)),
     ],
     ['--mu <weight>', 'vicreg-original: weight of the variance term (25)'],
     ['--beta <weight>', 'spectral: weight of the orthogonality constraint (0.5)'],
@@ -132,6 +137,12 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ['--momentum <rate>', 'sgd and lars: momentum (0.9)'],
     ['--weight-decay <rate>', 'weight decay, added to the gradient; decoupled for adamw (0.000001)'],
     ['--clip-norm <norm>', 'clip the gradient to this norm (no clipping)'],
+    [
+      '--second-gradient <name>',
+      'gradient at a second point: sam (where the loss is larger) or extragradient (where the step leads); twice the work (none)',
+      text,
+    ],
+    ['--radius <distance>', 'sam: distance of the second point (0.05)'],
     ['--batch <images>', 'number of images per forward pass (128; for folder so that a step fits)'],
     [
       '--accumulate <count>',

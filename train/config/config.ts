@@ -60,6 +60,11 @@ const schema = z.strictObject({
   init: z.string().min(1).optional(),
   /** The stem (0), or the stem and this number of stages, keep the weights and running statistics of `init`. */
   freezeStages: whole(0).max(4).optional(),
+  /**
+   * Trains a dense and a sparse network together: half of the views go through gates that choose channels for each image,
+   * and this share of them is open.
+   */
+  gateBudget: z.number().gt(0).lt(1).optional(),
   /** 'joint': batch statistics over the rows of all views; 'per-view': over the rows of each view. */
   bn: z.enum(['joint', 'per-view']),
   /** With several ranks: 'rank': batch-norm's statistics are those of each rank's rows; 'global': of all ranks' rows. */
@@ -133,6 +138,13 @@ const schema = z.strictObject({
   weightDecay: z.number().min(0),
   /** Largest norm of the gradient; optional. */
   clipNorm: z.number().positive().optional(),
+  /**
+   * Takes the gradient at a second point, with any optimizer: 'sam' where the loss is about largest nearby,
+   * 'extragradient' where the optimizer's own step would lead. Absent: one gradient a step.
+   */
+  secondGradient: z.enum(['sam', 'extragradient']).optional(),
+  /** SAM: distance of the second point, 0.05 by default. */
+  radius: z.number().positive().optional(),
   /**
    * Keeps a moving average of the backbone for the readout: average = emaRate · average + (1 − emaRate) · weights;
    * optional.
@@ -209,7 +221,11 @@ export type PartialAugmentation = Partial<Omit<AugmentationRecipe, 'jitter' | 'b
   blur?: Partial<AugmentationRecipe['blur']>
 }
 
-export type PartialConfig = Partial<Omit<PretrainConfig, 'augmentation'>> & { augmentation?: PartialAugmentation }
+/** With `lambda` auto, λ follows from the projector width and the number of views. */
+export type PartialConfig = Partial<Omit<PretrainConfig, 'augmentation' | 'lambda'>> & {
+  augmentation?: PartialAugmentation
+  lambda?: number | 'auto'
+}
 
 /**
  * Fills in the defaults (the paper's CIFAR-10 run) and checks all options, alone and together.
@@ -229,6 +245,7 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
     ...given,
     augmentation: resolveAugmentation(data, partial.augmentation, fidelity),
   }
+  if (merged.lambda === AUTO) merged.lambda = automaticLambda(merged)
   const result = schema.safeParse(merged)
   if (result.success) return consistent(withDependents(result.data))
   const issue = result.error.issues[0]
@@ -242,6 +259,22 @@ export function resolveConfig(partial: PartialConfig): PretrainConfig {
   const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], merged)
   const name = issue.path.length === 1 ? quoted(issue.path[0]) : issue.path.join('.')
   throw new ConfigError(`${name} ${shown(value)}: ${requirement(issue)}`)
+}
+
+const AUTO = 'auto'
+
+/** λ by the rule of the objective; 'auto' itself, which the schema refuses, where width or views are no numbers. */
+function automaticLambda({
+  objective,
+  projectorDim,
+  views,
+}: Pick<PartialConfig, 'objective' | 'projectorDim' | 'views'>): number | typeof AUTO {
+  const rule = own(objectives, objective)?.automatic
+  if (!rule)
+    throw new ConfigError(
+      `\`lambda\` auto: \`objective\` ${objective} has no rule for it; ${objectiveNames.filter((name) => objectives[name].automatic).join(' and ')} has one`,
+    )
+  return typeof projectorDim === 'number' && typeof views === 'number' ? rule(projectorDim, views) : AUTO
 }
 
 /** A value in a message, in one short line. */
@@ -381,8 +414,8 @@ const hasPart = (objective: PretrainConfig['objective'], name: (typeof predictor
 
 /** Checks what must hold between options. */
 function consistent(config: PretrainConfig): PretrainConfig {
-  const { viewChunk, views, bn, objective, augmentation, warmupEpochs, epochs, adaptiveLambda } = config
-  const { freezeStages, init } = config
+  const { viewChunk, views, bn, objective, augmentation, accumulate, warmupEpochs, epochs, adaptiveLambda } = config
+  const { freezeStages, init, secondGradient, radius, precision, gateBudget } = config
   const chunk = `\`viewChunk\` ${viewChunk}`
   try {
     cropGroups(augmentation, views)
@@ -400,7 +433,23 @@ function consistent(config: PretrainConfig): PretrainConfig {
     throw new ConfigError(`\`freezeStages\` ${freezeStages}: would keep random weights; give weights with \`init\``)
   if (warmupEpochs > epochs)
     throw new ConfigError(`\`warmupEpochs\` ${warmupEpochs}: must be at most the run's \`epochs\` ${epochs}`)
+  if (radius !== undefined && secondGradient !== 'sam')
+    throw new ConfigError(`\`radius\` ${radius}: only \`secondGradient\` sam has a radius`)
+  if (gateBudget !== undefined && (precision === 'f16' || viewChunk !== undefined || objectives[objective].needs))
+    throw new ConfigError(
+      `\`gateBudget\` ${gateBudget}: needs \`precision\` f32, all views at once (no \`viewChunk\`) and an objective without a predictor`,
+    )
+  if (secondGradient !== undefined && accumulate > 1)
+    throw new ConfigError(
+      `\`secondGradient\` ${secondGradient}: cannot be combined with \`accumulate\` ${accumulate}: use a larger \`batch\``,
+    )
+  if (secondGradient === 'extragradient' && precision === 'f16')
+    throw new ConfigError('`secondGradient` extragradient: needs unscaled gradients: train with `precision` f32')
   if (viewChunk === undefined) return config
+  if (secondGradient !== undefined)
+    throw new ConfigError(
+      `${chunk}: \`secondGradient\` ${secondGradient} needs all views in memory at once: leave one of them out`,
+    )
   if (bn === 'joint')
     throw new ConfigError(
       `${chunk}: joint batch-norm needs all views at once; use per-view statistics with \`bn\` per-view`,

@@ -14,6 +14,20 @@ import {
 import { byView, correlationLoss, meanOfRanks, offDiagonalSquares, weighted } from './views.js'
 import type { LossParts, Sharing } from './views.js'
 
+/** λ · d: the geometric mean over the recipes of the paper for CIFAR-10, d = 64 to 8192, is 2.9. */
+const LAMBDA_TIMES_WIDTH = 3
+
+/**
+ * λ by the rule λ = (3 / d) · s(m), for projector width d and m views.
+ *
+ * The paper says that the best λ falls as 1/d. s makes λ mean the same for every m. Let ρ be the correlation of two views
+ * in one column. For m = 2 its invariance is (1 − ρ)². For m > 2 each view is compared with the mean, which has the view
+ * itself in it: 1 − ρ shrinks to (1 − ρ)(m − 1)/m. Scaled by (m / (m − 1))² the invariance would be that of m = 2. Adam
+ * does not see a factor on the whole loss, so dividing λ by that number does the same: s(m) = ((m − 1) / m)², s(2) = 1.
+ */
+export const automaticLambda = (width: number, views: number): number =>
+  (LAMBDA_TIMES_WIDTH / width) * (views === 2 ? 1 : ((views - 1) / views) ** 2)
+
 /**
  * Every row is L2-normalised, then every column is standardised over all m·B rows. z̄ is the mean over the views.
  *

@@ -1,7 +1,7 @@
 /** The objectives by name, with their parameters and the functions that build their losses. */
 import { z } from 'zod'
 import type { Value } from '../../engine/index.js'
-import { barlowTwins } from './barlow_twins.js'
+import { automaticLambda, barlowTwins } from './barlow_twins.js'
 import { barlowTwinsLeaveOneOut } from './barlow_twins_leave_one_out.js'
 import { barlowTwinsOriginal } from './barlow_twins_original.js'
 import { byol } from './byol.js'
@@ -66,6 +66,8 @@ export interface Objective {
   readonly takesClean?: (options: ObjectiveOptions) => boolean
   /** The parameter that may change during training. */
   readonly changing?: string
+  /** λ by projector width d and number of views m, where there is a rule for it. */
+  readonly automatic?: (width: number, views: number) => number
   /** What to change if features collapse or the loss diverges; absent if the objective has nothing for that. */
   readonly remedy?: Remedy
   /** Whether ranks can share its work by adding d×d products, so that no rank needs the embeddings of another. */
@@ -96,7 +98,10 @@ function define<S extends z.ZodRawShape>(
     parts?: LossParts,
     sharing?: Sharing,
   ) => Value,
-  rest: Pick<Objective, 'remedy' | 'needs' | 'changing' | 'takesClean'> & { twoViews?: boolean; adds?: boolean },
+  rest: Pick<Objective, 'remedy' | 'needs' | 'changing' | 'takesClean' | 'automatic'> & {
+    twoViews?: boolean
+    adds?: boolean
+  },
 ): Objective {
   return {
     schema: z.strictObject(shape) as unknown as z.ZodType<ObjectiveOptions>,
@@ -105,6 +110,7 @@ function define<S extends z.ZodRawShape>(
     needs: rest.needs,
     takesClean: rest.takesClean,
     changing: rest.changing,
+    automatic: rest.automatic,
     remedy: rest.remedy,
     adds: rest.adds ?? false,
     build: (embeddings, views, options, parts, sharing) =>
@@ -122,7 +128,7 @@ const registry = {
   'barlow-twins': define(
     { lambda: weight.default(0.01) },
     ({ projection }, o, parts, sharing) => barlowTwins(projection, o, parts, sharing),
-    { remedy: raised('lambda'), changing: 'lambda', adds: true },
+    { remedy: raised('lambda'), changing: 'lambda', automatic: automaticLambda, adds: true },
   ),
   'barlow-twins-leave-one-out': define(
     { lambda: weight.default(0.01) },

@@ -35,11 +35,16 @@ export const BUCKET_BYTES = 4 * 2 ** 20
 /**
  * The configuration of one rank, whose batch is its share of the whole batch.
  *
- * @throws ConfigError unless the shares are equal
+ * @throws ConfigError unless the shares are equal, or if a step has a second gradient
  */
-export function configOfRank<C extends Pick<StepConfig, 'batch' | 'lossStatistics'>>(config: C, ranks = 1): C {
-  const { batch, lossStatistics } = config
+export function configOfRank<C extends Pick<StepConfig, 'batch' | 'lossStatistics' | 'secondGradient'>>(
+  config: C,
+  ranks = 1,
+): C {
+  const { batch, lossStatistics, secondGradient } = config
   if (ranks === 1) return config
+  if (secondGradient !== undefined)
+    throw new ConfigError(`\`secondGradient\` ${secondGradient}: is for one rank: leave it out`)
   const share = batch / ranks
   const least = lossStatistics === 'rank' ? 2 : 1
   if (!Number.isInteger(share) || share < least) {

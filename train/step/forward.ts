@@ -1,6 +1,15 @@
 /** The forward pass: from drawn rows to the loss of the objective. */
-import { add, cast, placeRows, sliceRows, type Assignment, type Collective, type Value } from '../../engine/index.js'
-import type { Mode } from '../../models/index.js'
+import {
+  add,
+  cast,
+  placeRows,
+  scale,
+  sliceRows,
+  type Assignment,
+  type Collective,
+  type Value,
+} from '../../engine/index.js'
+import { gateBudget, type Mode } from '../../models/index.js'
 import { augmentCrops, type DeviceImages } from '../augment/views.js'
 import { cropGroups } from '../augment/recipe.js'
 import { objectiveOptions, takesClean } from '../config/config.js'
@@ -27,7 +36,7 @@ export interface ForwardOptions {
  * If the objective takes the clean image, it goes through the network as one more view, after the others.
  *
  * @param rows [rowViews(config) · B, ROW_FLOATS]
- * @returns the features of all rows, view-major, and the embeddings that the objective takes
+ * @returns the features of all rows, view-major, the embeddings that the objective takes, and with `gateBudget` the gates
  */
 export function forward(
   images: DeviceImages,
@@ -35,8 +44,9 @@ export function forward(
   config: StepConfig,
   rows: Value,
   { views, updates, across }: ForwardOptions,
-): Embeddings & { features: Value } {
+): Embeddings & { features: Value; gates: Value[] } {
   const { bn, precision, augmentation } = config
+  const gates: Value[] = []
   const mode = (of: number, collect?: Assignment[]): Mode => ({
     training: true,
     groups: bn === 'per-view' ? of : 1,
@@ -53,7 +63,20 @@ export function forward(
   const largest = sizes.reduce((best, { shape }, i) => (shape[1] > sizes[best].shape[1] ? i : best), 0)
   const embed = ({ backbone, projector }: Pick<Network, 'backbone' | 'projector'>, collect?: Assignment[]) => {
     const features = concatenated(
-      sizes.map((x, i) => backbone.forward(x, mode(counts[i], i === largest ? collect : undefined))),
+      sizes.flatMap((x, i) => {
+        const updating = i === largest ? collect : undefined
+        if (config.gateBudget === undefined) return [backbone.forward(x, mode(counts[i], updating))]
+        // The first half of the views is of the dense network, the others are of the sparse one.
+        const dense = Math.ceil(counts[i] / 2)
+        const view = x.shape[0] / counts[i]
+        const some = (first: number, count: number): Value => sliceRows(x, first * view, count * view)
+        return [
+          backbone.forward(some(0, dense), mode(dense, updating)),
+          ...(dense < counts[i]
+            ? [backbone.forward(some(dense, counts[i] - dense), { ...mode(counts[i] - dense), gates })]
+            : []),
+        ]
+      }),
     )
     return { features, projection: projector.forward(features, mode(all, collect)) }
   }
@@ -61,6 +84,7 @@ export function forward(
   const batch = rows.shape[0] / all
   return {
     features,
+    gates,
     projection: clean ? sliceRows(projection, 0, views * batch) : projection,
     ...(clean && { clean: sliceRows(projection, views * batch, batch) }),
     prediction: network.predictor?.forward(projection, mode(views, updates)),
@@ -72,8 +96,14 @@ export function forward(
 /** The views of an image that a step has rows for: with the clean view, where the objective takes it. */
 export const rowViews = (config: StepConfig): number => config.views + Number(takesClean(config))
 
-/** The loss of a configuration's objective: of this rank's images, or with `lossStatistics` global of all images. */
-export function lossOf(own: Embeddings, config: StepConfig, extras: StepExtras): Loss {
+/** Weight of the term that holds the gates at their budget: a deviation of 0.1 costs 1. */
+const GATE_WEIGHT = 100
+
+/**
+ * The loss of a configuration's objective: of this rank's images, or with `lossStatistics` global of all images. With
+ * gates, their budget is one more part.
+ */
+export function lossOf(own: Embeddings & { gates?: Value[] }, config: StepConfig, extras: StepExtras): Loss {
   const { lambda } = extras
   const objective = objectives[config.objective]
   const { build, changing } = objective
@@ -81,7 +111,13 @@ export function lossOf(own: Embeddings, config: StepConfig, extras: StepExtras):
   const options = objectiveOptions(config)
   const parts: LossParts = {}
   const changed = lambda && changing ? { ...options, [changing]: lambda } : options
-  const loss = build(embeddings, config.views, changed, parts, { across })
+  const objectiveLoss = build(embeddings, config.views, changed, parts, { across })
+  const budget =
+    own.gates?.length && config.gateBudget !== undefined
+      ? scale(gateBudget(own.gates, config.gateBudget), GATE_WEIGHT)
+      : undefined
+  const loss = budget ? add(objectiveLoss, budget) : objectiveLoss
+  if (budget && Object.keys(parts).length > 0) parts.gates = budget
   const names = Object.keys(parts)
   return { loss, ...(names.length > 0 && { parts: { names, values: concatenated(Object.values(parts)) } }) }
 }

@@ -45,6 +45,7 @@ export function buildNetwork(
     | 'zeroInitResidual'
     | 'initialWeights'
     | 'freezeStages'
+    | 'gateBudget'
     | 'projectorDim'
     | 'projectorDepth'
     | 'predictorHidden'
@@ -56,10 +57,11 @@ export function buildNetwork(
 ): Network {
   const { arch, width, stem, stemRelu, zeroInitResidual, initialWeights = 'he', freezeStages, seed } = config
   const { projectorDim: dim, projectorDepth: depth, predictorHidden: hidden, predictorNorm: norm } = config
-  const { objective, emaRate } = config
+  const { objective, emaRate, gateBudget } = config
+  const gates = gateBudget !== undefined
   const { needs } = objectives[objective]
   const backboneOf = (prefix: string): Backbone =>
-    resnet({ arch, width, stem, stemRelu, zeroInitResidual, initialWeights, freezeStages, seed, prefix })
+    resnet({ arch, width, stem, stemRelu, zeroInitResidual, initialWeights, freezeStages, gates, seed, prefix })
   const pairOf = (prefix: string) => {
     const backbone = backboneOf(prefix)
     return { backbone, projector: projector({ features: backbone.features, dim, depth, seed, prefix }) }

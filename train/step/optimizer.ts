@@ -6,9 +6,12 @@ import {
   constant,
   dynamicLossScale,
   ema,
+  extragradient,
+  gradients as gradientsHere,
   input,
   lars,
   sgd,
+  sharpnessAware,
   type Assignment,
   type Optimizer,
   type Value,
@@ -17,7 +20,10 @@ import {
 import { trainedDicts, type Network } from './network.js'
 import type { StepConfig, StepOptimizer } from './training_step.js'
 
-export type OptimizerConfig = Pick<StepConfig, 'optimizer' | 'momentum' | 'weightDecay' | 'clipNorm' | 'precision'>
+export type OptimizerConfig = Pick<
+  StepConfig,
+  'optimizer' | 'momentum' | 'weightDecay' | 'clipNorm' | 'precision' | 'secondGradient' | 'radius'
+>
 
 export function stepOptimizer(
   network: Pick<Network, 'backbone' | 'projector' | 'predictor'>,
@@ -25,11 +31,19 @@ export function stepOptimizer(
 ): StepOptimizer {
   const { clipNorm, precision } = config
   const parameters = trainedDicts(network).flatMap((dict) => dict.parameters)
-  const { state, updates } = optimizerOf(parameters, config)
+  const optimizer = optimizerOf(parameters, config)
+  const { state, updates } = optimizer
+  const gradientsOf = (loss: Value, rate: Value, seed?: Value): Value[] =>
+    config.secondGradient === 'sam'
+      ? sharpnessAware(loss, parameters, { radius: config.radius, seed })
+      : config.secondGradient === 'extragradient'
+        ? extragradient(loss, parameters, optimizer, rate, { seed })
+        : gradientsHere(loss, parameters, seed)
   if (precision === 'f32')
     return {
       parameters,
       state,
+      gradientsOf,
       apply(gradients, rate) {
         const clipping = clipNorm === undefined ? undefined : clipByGlobalNorm(gradients, clipNorm)
         const outputs: Record<string, Value> = clipping ? { gradientNorm: clipping.norm } : {}
@@ -39,6 +53,7 @@ export function stepOptimizer(
   const scale = dynamicLossScale()
   return {
     parameters,
+    gradientsOf,
     seed: scale.seed,
     state: [...state, scale.state],
     apply(gradients, rate) {

@@ -20,6 +20,9 @@ export type StepConfig = ObjectiveConfig &
     | 'momentum'
     | 'weightDecay'
     | 'clipNorm'
+    | 'secondGradient'
+    | 'radius'
+    | 'gateBudget'
     | 'emaRate'
   >
 
@@ -37,6 +40,8 @@ export interface StepOptimizer {
   readonly seed?: Value
   /** The moments, the counters and the loss scale. */
   readonly state: readonly Variable[]
+  /** The gradients of a loss, at the parameters or at a second point. */
+  gradientsOf(loss: Value, rate: Value, seed?: Value): Value[]
   /**
    * Applies gradients. With f16 there is an output `lossScale` [3], else with clipping an output `gradientNorm` [1], the
    * norm before clipping.

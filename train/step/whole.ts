@@ -1,6 +1,5 @@
 /** The training step as one program, from image bytes to updated weights. */
 import {
-  gradients,
   input,
   variantsOf,
   type Assignment,
@@ -38,10 +37,11 @@ export function describeStep(
   const across = normalisesAcross(config, extras)
   const { features, ...embeddings } = forward(images, network, config, rows, { views, updates, across })
   const own = lossOf(embeddings, config, extras)
-  const { parameters, seed, state, apply } = extras.optimizer ?? stepOptimizer(network, config)
-  const found = { gradients: gradients(own.loss, parameters, shareOfSeed(config, extras, seed)), ...own, updates }
+  const { seed, state, gradientsOf, apply } = extras.optimizer ?? stepOptimizer(network, config)
+  const rate = input('rate', [1])
+  const found = { gradients: gradientsOf(own.loss, rate, shareOfSeed(config, extras, seed)), ...own, updates }
   const { loss, parts, ...shared } = sharedStep(found, config, extras)
-  const applied = apply(shared.gradients, input('rate', [1]))
+  const applied = apply(shared.gradients, rate)
   updates.splice(0, Infinity, ...shared.updates, ...applied.updates)
   updates.push(...follow(network, config, updates))
   const probing = probe(extras, features)

@@ -1,6 +1,10 @@
-/** All experiments, those first whose claims need the fewest further runs. */
+/**
+ * All experiments, in the order in which their runs are made: first those of the paper that decide the most statistics for
+ * their time, our own comparison with the research code last.
+ */
 import { ConfigError } from '../../../train/config/config.js'
 import type { Experiment, Setup } from '../experiment.js'
+import { autoLambda } from './auto_lambda.js'
 import { dynamics } from './dynamics.js'
 import { fidelity } from './fidelity.js'
 import { fraction } from './fraction.js'
@@ -20,11 +24,12 @@ export const experiments: readonly Experiment[] = [
   kernelLosses,
   views,
   timeTo,
-  fidelity,
   projector,
-  pareto,
   fraction,
+  pareto,
+  fidelity,
   lambda,
+  autoLambda,
 ]
 
 /**

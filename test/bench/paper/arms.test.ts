@@ -158,14 +158,14 @@ describe('a data set', () => {
     expect(names('lambda', setup('tiny'))).toEqual(['lambda'])
     for (const dataset of ['stl10', 'imagenet100'] as const)
       expect(names('all', setup('full', dataset))).toEqual([
-        ...['views', 'time-to', 'fidelity', 'projector', 'pareto', 'fraction'],
+        ...['views', 'time-to', 'projector', 'fraction', 'pareto', 'fidelity'],
       ])
     expect(names('views', setup('full', 'stl10'))).toEqual(['views'])
   })
 
   test('without runs is refused in one line', () => {
     expect(() => names('dynamics', setup('full', 'stl10'))).toThrow(
-      'dynamics: the paper has no runs for this experiment on stl10; it has views, time-to, fidelity, projector, pareto, fraction',
+      'dynamics: the paper has no runs for this experiment on stl10; it has views, time-to, projector, fraction, pareto, fidelity',
     )
     expect(() => names('views', setup('tiny', 'stl10'))).toThrow('--dataset stl10: needs --scale full')
     const bare: Setup = { scale: 'full', dataset: 'imagenet100' }

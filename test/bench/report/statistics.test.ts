@@ -1,6 +1,6 @@
 /** Medians, quartiles, ratios and relative errors. */
 import { expect, test } from 'vitest'
-import { median, quantile, ratio, relativeError, summarize } from '../../../bench/report/statistics.js'
+import { median, quantile, rankCorrelation, ratio, relativeError, summarize } from '../../../bench/report/statistics.js'
 
 test('quantiles interpolate between the nearest values, in any order of the input', () => {
   expect(median([3, 1, 2])).toBe(2)
@@ -26,4 +26,13 @@ test('the relative error is relative to the largest value, and NaN if a value is
   expect(relativeError(new Float32Array([NaN, 1]), new Float32Array([1, 1]))).toBeNaN()
   expect(relativeError(new Float32Array([1]), new Float32Array([0]))).toBe(Infinity)
   expect(() => relativeError(new Float32Array(2), new Float32Array(3))).toThrow('2 numbers against 3')
+})
+
+test('rank correlation: 1 for any rising function; equal values share a rank', () => {
+  expect(rankCorrelation([1, 2, 5, 9], [0.1, 7, 8, 1000])).toBeCloseTo(1, 12)
+  expect(rankCorrelation([1, 2, 3], [3, 2, 1])).toBeCloseTo(-1, 12)
+  // The correlation of 1, 2.5, 2.5, 4, 5 with 2, 1, 4, 3, 5.
+  expect(rankCorrelation([1, 2, 2, 4, 5], [2, 1, 4, 3, 5])).toBeCloseTo(0.6668859, 6)
+  expect(rankCorrelation([1, 1], [1, 2])).toBeNaN()
+  expect(() => rankCorrelation([1], [1, 2])).toThrow('1 numbers against 2')
 })

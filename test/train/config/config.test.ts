@@ -65,6 +65,15 @@ describe('resolveConfig', () => {
     [{ lrFloor: 0.1 }, '`lrFloor` 0.1: `schedule` constant has no such parameter; `schedule` cosine has'],
     [{ warmupEpochs: 200 }, "`warmupEpochs` 200: must be at most the run's `epochs` 100"],
     [{ projectorDepth: 4 as 3 }, '`projectorDepth` 4: choose one of 2, 3'],
+    [
+      { lambda: 'auto', objective: 'vicreg' },
+      '`lambda` auto: `objective` vicreg has no rule for it; barlow-twins has one',
+    ],
+    [{ radius: 0.1 }, '`radius` 0.1: only `secondGradient` sam has a radius'],
+    [{ secondGradient: 'sam', accumulate: 2 }, '`secondGradient` sam: cannot be combined with `accumulate` 2'],
+    [{ secondGradient: 'extragradient', precision: 'f16' }, '`secondGradient` extragradient: needs unscaled gradients'],
+    [{ secondGradient: 'sam', viewChunk: 2, bn: 'per-view' }, '`viewChunk` 2: `secondGradient` sam needs all views'],
+    [{ gateBudget: 0.5, objective: 'byol' }, '`gateBudget` 0.5: needs `precision` f32, all views at once'],
     [{ adaptiveLambda: true, objective: 'vicreg' }, '`adaptiveLambda`: `objective` vicreg has no λ that can change'],
     [
       { viewChunk: 1, bn: 'per-view', objective: 'byol', views: 2 },
@@ -90,6 +99,15 @@ test('every choice has its own parameters', () => {
   expect(resolveConfig({ objective: 'vicreg' }).views).toBe(4)
   expect(resolveConfig({ optimizer: 'lars', schedule: 'cosine' })).toMatchObject({ momentum: 0.9, lrFloor: 0 })
   expect(resolveConfig({})).not.toHaveProperty('momentum')
+})
+
+test('λ auto follows from the width and the views that the configuration ends with', () => {
+  expect(resolveConfig({ lambda: 'auto', views: 2, projectorDim: 64 }).lambda).toBe(3 / 64)
+  expect(resolveConfig(overlay({ lambda: 'auto', views: 2 }, { projectorDim: 1024 })).lambda).toBe(3 / 1024)
+  expect(resolveConfig(overlay({ lambda: 0.1 }, { lambda: 'auto' })).lambda).toBe((3 / 256) * (3 / 4) ** 2)
+  // The resolved value is a number, so a run keeps it.
+  const resolved = resolveConfig({ lambda: 'auto' })
+  expect(resolveConfig({ ...resolved, views: 8 }).lambda).toBe(resolved.lambda)
 })
 
 test('a folder of pictures has the stem for large images; a configuration that names another stem keeps it', () => {

@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import { adam, constant, gradients, input, type Assignment } from '../../../engine/index.js'
 import { projector, resnet, type Architecture, type Stem } from '../../../models/index.js'
-import { barlowTwins } from '../../../train/objectives/barlow_twins.js'
-import { checkOp } from '../../support/check.js'
+import { automaticLambda, barlowTwins } from '../../../train/objectives/barlow_twins.js'
+import type { LossParts } from '../../../train/objectives/views.js'
+import { checkOp, runGraph } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 import { normalish } from '../../support/formula.js'
 import { readJson } from '../../support/goldens.js'
@@ -40,6 +41,31 @@ describe('loss', () => {
   test('views that do not divide the rows, or a single one, are errors', () => {
     expect(() => barlowTwins(input('z', [7, 5]), { views: 2, lambda: 0.1 })).toThrow(/barlowTwins.*2 views.*\[7, 5\]/)
     expect(() => barlowTwins(input('z', [7, 5]), { views: 1, lambda: 0.1 })).toThrow(/barlowTwins.*1 views/)
+  })
+})
+
+describe('λ by width and views', () => {
+  test('falls as 1/d; with more views it falls by the factor of the invariance', () => {
+    expect(automaticLambda(256, 2)).toBe(3 / 256)
+    expect(automaticLambda(1024, 2)).toBe(automaticLambda(256, 2) / 4)
+    expect(automaticLambda(256, 4) / automaticLambda(256, 2)).toBeCloseTo(9 / 16, 12)
+  })
+
+  test('so that λ weighs the same invariance for every number of views', async () => {
+    const [batch, width] = [4096, 8]
+    const images = normalish('invariance/images', batch * width)
+    const invariance: number[] = []
+    for (const views of [2, 4, 8]) {
+      const parts: LossParts = {}
+      barlowTwins(input('z', [views * batch, width]), { views, lambda: 1 }, parts)
+      const noise = normalish(`invariance/${views}`, views * batch * width)
+      const z = Float32Array.from(noise, (n, i) => images[i % images.length] + n)
+      const { found } = await runGraph({ found: parts.invariance }, { z })
+      invariance.push((found[0] * automaticLambda(width, 2)) / automaticLambda(width, views))
+    }
+    // Views correlate by about one half, so each column has an invariance of about one quarter.
+    expect(invariance[0] / width).toBeCloseTo(0.25, 1)
+    for (const value of invariance) expect(Math.abs(value / invariance[0] - 1)).toBeLessThan(0.04)
   })
 })
 

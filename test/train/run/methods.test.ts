@@ -68,7 +68,10 @@ describe('objectives', () => {
     ['lejepa', { slices: 16 }],
     ['mv-infonce', { views: 3, bn: 'per-view', viewChunk: 1 }],
     ['fastsiam', { views: 4 }],
-  ])('%s learns', async (objective, changes) => {
+    ['barlow-twins', { secondGradient: 'sam', optimizer: 'adamw', clipNorm: 10 }],
+    ['vicreg', { secondGradient: 'extragradient' }],
+    ['barlow-twins', { gateBudget: 0.5, views: 3 }],
+  ])('%s %j learns', async (objective, changes) => {
     const { losses } = await run({ changes: { objective: objective as 'vicreg', lr: 3e-3, ...changes } })
     expect(losses).toHaveLength(20)
     expect(average(losses.slice(-5))).toBeLessThan(average(losses.slice(0, 5)))
