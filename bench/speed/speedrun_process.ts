@@ -16,6 +16,10 @@ const HELD_OUT = 45_000
 /** The readout may take this much longer than its estimate. */
 const SLACK = 1.25
 const PROBE_EPOCHS = 50
+/** The most that the readout may take of the time. If it would take more, it uses fewer labelled images. */
+const READOUT_SHARE = 0.4
+/** Fewest labelled images of a class. */
+const LEAST_LABELLED = 50
 
 const task = JSON.parse(process.argv[2]) as SpeedrunTask
 const { dataDir, seed } = task
@@ -35,12 +39,17 @@ const seconds = (): number => (performance.now() - loaded) / 1000
 const TRIAL_STEPS = 20
 const engine = await openEngine({ adapter: task.adapter })
 const config = resolveConfig({ ...task.config, seed })
-const how = { recipe: config.augmentation, views: 1, seeds: [1], epochs: PROBE_EPOCHS, ks: [20] }
 let steps = 0
 let { backbone } = buildNetwork(config)
+const whole = { recipe: config.augmentation, views: 1, seeds: [1], epochs: PROBE_EPOCHS, ks: [20] }
+const estimated = SLACK * (await estimateReadoutSeconds(engine, backbone, train, test, whole))
+const perClass = train.count / train.classes.length
+const share = Math.min(1, (READOUT_SHARE * 60 * task.minutes) / estimated)
+const labelledPerClass = Math.round(Math.min(perClass, Math.max(LEAST_LABELLED, share * perClass)))
+const how = { ...whole, ...(labelledPerClass < perClass && { trainPerClass: labelledPerClass }) }
 if (task.untrained) await estimateStatistics(engine, backbone, train, typicalStatistics(config))
 else {
-  const reserve = SLACK * (await estimateReadoutSeconds(engine, backbone, train, test, how))
+  const reserve = share * estimated
   const trial = await pretrain({ engine, dataset: train, config: { ...config, steps: TRIAL_STEPS } })
   const perStep = trial.seconds / (TRIAL_STEPS - 1)
   const left = 60 * task.minutes - reserve - seconds() - 2 * trial.secondsToFirstStep
@@ -52,6 +61,9 @@ else {
 }
 const { linear, knn } = await readout(engine, backbone, train, test, how)
 console.log(
-  JSON.stringify({ top1: linear.top1, knn20: knn[0].top1, steps, seconds: seconds(), adapter: engine.description }),
+  JSON.stringify({
+    ...{ top1: linear.top1, knn20: knn[0].top1, steps, labelled: labelledPerClass * train.classes.length },
+    ...{ seconds: seconds(), adapter: engine.description },
+  }),
 )
 process.exit()

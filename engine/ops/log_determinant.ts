@@ -15,7 +15,7 @@ const spdInverseOp = defineOp<object>({
     { shape: [a.shape[0]], dtype: 'f32' },
     { shape: a.shape, dtype: 'f32' },
   ],
-  gradient: ({ outputs: [, inverse] }, [g]) => [multiply(reshape(g!, [inverse.shape[0], 1, 1]), inverse)],
+  gradient: ({ outputs: [, inverse] }, [g]) => [g && multiply(reshape(g, [inverse.shape[0], 1, 1]), inverse)],
   lower: ({ inputs: [a], outputs: [logdet, inverse] }, context) => {
     const [count, side] = a.shape
     context.dispatch({

@@ -54,6 +54,8 @@ interface Options {
   targetViews?: true
   corrupted?: number
   fineTune?: true
+  projections?: number
+  consistency?: number
   average?: true
   json?: string
   force?: true
@@ -107,6 +109,16 @@ const command = withForce(
       wholeNumber('--corrupted', 1),
     )
     .option('--fine-tune', 'also train the backbone with a classifier, and read it out with one clean view')
+    .option(
+      '--projections <weight>',
+      'with --fine-tune: random linear projections between class probabilities and labels (0)',
+      number('--projections'),
+    )
+    .option(
+      '--consistency <weight>',
+      'with --fine-tune: consistency of each image with a second view that has all augmentations (0)',
+      number('--consistency'),
+    )
     .option('--no-untrained', 'do not read out the untrained network')
     .option('--average', 'read the moving average of the weights, which runs with --ema-rate keep')
     .option('--json <file>', 'JSON file to write the figures to')
@@ -133,7 +145,12 @@ withAdapter(command)
 const LABELS_SEED = 1
 const KS = [20, 200]
 
-function checkOptions({ labels, perClass, corrupted }: Options): void {
+function checkOptions({ labels, perClass, corrupted, fineTune: tunes, projections, consistency }: Options): void {
+  for (const [name, weight] of Object.entries({ projections, consistency })) {
+    if (weight === undefined) continue
+    if (!(weight >= 0)) throw new ConfigError(`--${name} ${weight}: must be at least 0`)
+    if (!tunes) throw new ConfigError(`--${name} ${weight}: is a term of fine-tuning; add --fine-tune`)
+  }
   if (corrupted !== undefined && corrupted > 5)
     throw new ConfigError(`--corrupted ${corrupted}: must be a whole number from 1 to 5`)
   if (!(labels > 0 && labels <= 1)) throw new ConfigError(`--labels ${labels}: must be more than 0 and at most 1`)
@@ -273,6 +290,7 @@ class Probe {
     const phase = beginPhase(`${name}: fine-tuning`)
     const result = await fineTune(this.engine, backbone, train, test, {
       ...this.fineTuning,
+      ...{ projections: this.options.projections, consistency: this.options.consistency },
       onProgress: (done, total, loss) => phase.update(done, total, `loss ${loss.toPrecision(4)}`),
     })
     phase.finish()

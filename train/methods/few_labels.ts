@@ -100,15 +100,15 @@ export function featureConsistency(
     throw new ShapeError(`featureConsistency: the threshold ${threshold} must be at least 0.5 and less than 1`)
   const { shape } = weak.logits
   // At most one class is above a threshold of one half, so this is the class and the confidence at once.
-  const chosen = multiplyWhere(filled(shape, 1), affine(stopGradient(probabilities(weak.logits)), 1, -threshold))
-  const sameClass = scale(sum(multiply(chosen, log(probabilities(strong.logits)))), -1 / shape[0])
+  const chosen = multiplyWhere(filled(shape, 1), affine(stopGradient(softmaxRows(weak.logits)), 1, -threshold))
+  const sameClass = scale(sum(multiply(chosen, log(softmaxRows(strong.logits)))), -1 / shape[0])
   const [a, b] = [l2NormalizeRows(stopGradient(weak.features)), l2NormalizeRows(strong.features)]
   const cosines = mean(multiply(sum(multiply(a, b), [1]), sum(chosen, [1])))
   return add(sameClass, scale(cosines, direction === 'apart' ? weight : -weight))
 }
 
-/** Softmax of rows. */
-function probabilities(logits: Value): Value {
+/** Softmax of the rows of logits [rows, classes]. */
+export function softmaxRows(logits: Value): Value {
   const [rows] = logits.shape
   const centre = stopGradient(reshape(mean(logits, [1]), [rows, 1]))
   const e = exp(subtract(logits, centre))

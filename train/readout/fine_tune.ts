@@ -5,12 +5,16 @@
 import {
   Purpose,
   RandomStream,
+  add,
+  constant,
   crossEntropyRows,
+  gather,
   gradients,
   input,
   matmul,
   mean,
   permutation,
+  scale,
   sgd,
   variable,
   type Assignment,
@@ -24,6 +28,7 @@ import type { AugmentationRecipe } from '../augment/recipe.js'
 import { augmentViews } from '../augment/views.js'
 import { BatchImages } from '../feed/batch_images.js'
 import type { ImageDataset } from '../data/dataset.js'
+import { featureConsistency, randomLinearProjections, softmaxRows } from '../methods/few_labels.js'
 import { extractFeatures } from './features.js'
 import { accuracies, applyLinear } from './linear_probe.js'
 
@@ -44,6 +49,10 @@ export interface FineTuneOptions {
   /** Images per step, 256 by default. An epoch drops the last partial batch. */
   batch?: number
   epochs?: number
+  /** Weight of the random linear projections between class probabilities and labels; 0 by default. */
+  projections?: number
+  /** Weight of the consistency between each image and a second view with all augmentations; 0 by default. */
+  consistency?: number
   /** Called when the loss of a step is known. */
   onProgress?(done: number, total: number, loss: number): void
 }
@@ -81,13 +90,14 @@ export async function fineTune(
 ): Promise<FineTuned> {
   for (const { labels, name, split } of [train, test])
     if (!labels.length) throw new Error(`fine-tuning: the ${split} images of ${name} have no labels`)
-  const { recipe: pretrained, classes, seed } = options
+  const { recipe: pretrained, seed } = options
   const recipe = withoutColour(pretrained)
   const batch = Math.min(options.batch ?? FINE_TUNING.batch, train.count)
   const images = new BatchImages(engine, train, batch)
-  const tuning = await tuningProgram(engine, backbone, images, { recipe, classes, seed, batch })
+  const strong: AugmentationRecipe = { ...pretrained, crops: undefined }
+  const tuning = await tuningProgram(engine, backbone, images, { ...options, recipe, strong, batch })
   try {
-    const losses = await trainEpochs(tuning.program, images, train, { ...options, recipe, batch })
+    const losses = await trainEpochs(tuning.program, images, train, { ...options, recipe, strong, batch })
     const features = await extractFeatures(engine, backbone, test, { recipe, seed })
     const [weight, bias] = [await engine.read(tuning.weight), await engine.read(tuning.bias)]
     const logits = applyLinear(features, backbone.features, weight, bias)
@@ -108,12 +118,30 @@ interface Tuning {
   moments: Variable[]
 }
 
-/** Records one step: inputs `rows`, `labels`, `backbone rate` and `classifier rate`; output `loss`. */
+/** Random subsets of a batch, and directions of the features, for the random linear projections. */
+const [SUBSETS, DIRECTIONS] = [8, 8]
+const subsetSize = (batch: number): number => Math.max(1, Math.floor(batch / 2))
+
+const identityOf = (n: number): Float32Array<ArrayBuffer> =>
+  Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0))
+
+/** What a step of fine-tuning depends on. */
+interface StepOptions extends Pick<FineTuneOptions, 'classes' | 'seed' | 'projections' | 'consistency'> {
+  recipe: AugmentationRecipe
+  /** The recipe of the second view. */
+  strong: AugmentationRecipe
+  batch: number
+}
+
+/**
+ * Records one step: inputs `rows`, `labels`, `backbone rate`, `classifier rate`, with projections `subsets`, with consistency
+ * `strong`; output `loss`.
+ */
 async function tuningProgram(
   engine: Engine,
   backbone: Backbone,
   images: BatchImages,
-  { recipe, classes, seed, batch }: { recipe: AugmentationRecipe; classes: number; seed: number; batch: number },
+  { recipe, strong, classes, seed, batch, projections = 0, consistency = 0 }: StepOptions,
 ): Promise<Tuning> {
   const stream = new RandomStream(seed, Purpose.readout)
   const weight = variable('classifier.weight', [backbone.features, classes], () =>
@@ -123,7 +151,23 @@ async function tuningProgram(
   const updates: Assignment[] = []
   const x = augmentViews(images.onDevice, input('rows', [batch, ROW_FLOATS]), recipe)
   const h = backbone.forward(x, { training: true, updates })
-  const loss = mean(crossEntropyRows(matmul(h, weight, { bias }), input('labels', [batch], 'u32')))
+  const [logits, labels] = [matmul(h, weight, { bias }), input('labels', [batch], 'u32')]
+  let loss = mean(crossEntropyRows(logits, labels))
+  if (projections > 0) {
+    const subsets = input('subsets', [SUBSETS, subsetSize(batch)], 'u32')
+    const direction = Float32Array.from({ length: backbone.features * DIRECTIONS }, () => stream.normal())
+    const x = matmul(h, constant(direction, [backbone.features, DIRECTIONS]))
+    const right = gather(constant(identityOf(classes), [classes, classes]), labels)
+    loss = add(loss, scale(randomLinearProjections(x, softmaxRows(logits), right, subsets), projections))
+  }
+  if (consistency > 0) {
+    // The running statistics are those of the views that are read out.
+    const other = backbone.forward(augmentViews(images.onDevice, input('strong', [batch, ROW_FLOATS]), strong), {
+      training: true,
+    })
+    const second = { features: other, logits: matmul(other, weight, { bias }) }
+    loss = add(loss, scale(featureConsistency({ features: h, logits }, second), consistency))
+  }
   const parameters = backbone.dict.parameters
   const grads = gradients(loss, [...parameters, weight, bias])
   const ofBackbone = sgd(parameters, { momentum: MOMENTUM })
@@ -141,8 +185,10 @@ async function trainEpochs(
   program: Program,
   images: BatchImages,
   train: ImageDataset,
-  { recipe, seed, batch, epochs = FINE_TUNING.epochs, onProgress }: FineTuneOptions & { batch: number },
+  options: FineTuneOptions & StepOptions,
 ): Promise<number[]> {
+  const { recipe, strong, seed, batch, epochs = FINE_TUNING.epochs, onProgress, projections, consistency } = options
+  const stream = new RandomStream(seed, Purpose.subset)
   const perEpoch = Math.floor(train.count / batch)
   const total = epochs * perEpoch
   const losses: number[] = []
@@ -161,11 +207,18 @@ async function trainEpochs(
     if (start === 0) order = permutation(seed, epoch, train.count) as Uint32Array<ArrayBuffer>
     const chosen = order.subarray(start, start + batch)
     await images.load(chosen)
-    const drawn = drawViews(recipe, { seed, epoch, images: chosen, views: 1, ...images.onDevice })
+    const drawing = { seed, epoch, images: chosen, ...images.onDevice }
+    const drawn = drawViews(recipe, { ...drawing, views: 1 })
     const decay = ((batch / FINE_TUNING.batch) * (1 + Math.cos((Math.PI * step) / total))) / 2
     await program.run({
       rows: images.place(drawn, chosen),
       labels: Uint32Array.from(chosen, (i) => train.labels[i]),
+      ...(projections && {
+        subsets: Uint32Array.from({ length: SUBSETS * subsetSize(batch) }, () => stream.integer(batch)),
+      }),
+      ...(consistency && {
+        strong: images.place(drawViews(strong, { ...drawing, views: 2 }).slice(drawn.length), chosen),
+      }),
       'backbone rate': Float32Array.of(BACKBONE_RATE * decay),
       'classifier rate': Float32Array.of(CLASSIFIER_RATE * decay),
     })

@@ -30,6 +30,8 @@ export interface Training {
   options: Readonly<Record<string, number | string>>
   /** Views m of an image in a step. Every step takes all images. */
   views: number
+  /** How often every image is in the batch of a step, each time with other views; 1 by default. */
+  draws?: number
   /** Number of functions, d. */
   width: number
   steps: number
@@ -135,8 +137,9 @@ async function learnNetwork(
   training: Training,
   { seed, onStep, signal }: TrainOptions,
 ): Promise<Learned> {
-  const { views, width, steps } = training
-  const { images, count } = world
+  const { views, width, steps, draws = 1 } = training
+  const { count } = world
+  const images = draws * world.images
   const clean = takesClean(training)
   const learner = networkOf(world, pictures, training, seed)
   const updates: Assignment[] = []
@@ -156,7 +159,7 @@ async function learnNetwork(
     const sampler = new Sampler(world, seed)
     for (let at = 0; at < steps; at++) {
       signal?.throwIfAborted()
-      await train.run({ index: sampler.batch(views, clean), rate: Float32Array.of(rateAt(training, at)) })
+      await train.run({ index: sampler.batch(views, clean, draws), rate: Float32Array.of(rateAt(training, at)) })
       if (at % TOLD === TOLD - 1) {
         await train.read('loss')
         onStep?.(at + 1)
@@ -176,8 +179,9 @@ async function learnTable(
   training: Training,
   { seed, onStep, signal }: TrainOptions,
 ): Promise<Learned> {
-  const { views, width, steps } = training
-  const { images, count } = world
+  const { views, width, steps, draws = 1 } = training
+  const { count } = world
+  const images = draws * world.images
   const clean = takesClean(training)
   const random = new RandomStream(seed, Purpose.weights)
   const table = Float32Array.from({ length: count * width }, () => TABLE_SCALE * random.normal())
@@ -191,7 +195,7 @@ async function learnTable(
     const drawn = new Float32Array(z.shape[0] * width)
     for (let at = 0; at < steps; at++) {
       signal?.throwIfAborted()
-      const batch = sampler.batch(views, clean)
+      const batch = sampler.batch(views, clean, draws)
       batch.forEach((picture, row) => drawn.set(table.subarray(picture * width, (picture + 1) * width), row * width))
       await program.run({ z: drawn })
       const byRow = await program.read('gradient')

@@ -234,15 +234,19 @@ export class Sampler {
   /**
    * m views of every image, view-major. With `clean`, B clean pictures follow, one of each image, and the views are
    * independent augmentations of it.
+   *
+   * @param draws how often every image is in the batch, each time with its own views: B = draws · images
    */
-  batch(m: number, clean: boolean): Uint32Array {
+  batch(m: number, clean: boolean, draws = 1): Uint32Array {
     const { images } = this.world
-    const list = new Uint32Array((m + Number(clean)) * images)
-    for (let x = 0; x < images; x++) {
+    const rows = draws * images
+    const list = new Uint32Array((m + Number(clean)) * rows)
+    for (let b = 0; b < rows; b++) {
+      const x = b % images
       const origin = clean ? this.ofImageAt(x) : undefined
       for (let a = 0; a < m; a++)
-        list[a * images + x] = origin === undefined ? this.ofImageAt(x) : this.ofPictureAt(origin)
-      if (origin !== undefined) list[m * images + x] = origin
+        list[a * rows + b] = origin === undefined ? this.ofImageAt(x) : this.ofPictureAt(origin)
+      if (origin !== undefined) list[m * rows + b] = origin
     }
     return list
   }

@@ -56,6 +56,18 @@ test('separates colours, starting at the loss of an untrained classifier', async
   before.forEach((values, i) => expect(after[i], backbone.dict.variables[i].name).not.toEqual(values))
 })
 
+test('with random linear projections and consistency it also learns', async () => {
+  const gpu = await engine()
+  const plain = { recipe: { ...recipe, greyscale: 0, crops: undefined }, classes: 3, seed: 1, batch: 24, epochs: 8 }
+  const trained = (options: { projections?: number; consistency?: number }) =>
+    fineTune(gpu, network(), coloured(48, 1), coloured(30, 2), { ...plain, ...options })
+  const [without, beside] = [await trained({}), await trained({ projections: 0.1, consistency: 0.5 })]
+  expect(beside.losses).not.toEqual(without.losses)
+  expect(beside.losses.slice(-4).reduce((a, b) => a + b)).toBeLessThan(
+    0.8 * beside.losses.slice(0, 4).reduce((a, b) => a + b),
+  )
+})
+
 test('the same seed gives the same bits, another seed gives others; a batch has at most all images', async () => {
   const gpu = await engine()
   const run = async (seed: number) => {
