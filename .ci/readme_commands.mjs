@@ -37,6 +37,7 @@ const reduced = {
   watch: ['--port', '0'],
   web: data,
   export: [],
+  data: [],
   'bench kernels': [...quick, 'matmul 256'],
   'bench peers': [...quick, 'matmul 256'],
   'bench step': [...quick, 'width 16'],
@@ -45,6 +46,7 @@ const reduced = {
   get 'bench precision'() {
     return hasF16() ? ['--quick', ...data] : null
   },
+  'bench scale': null, // test/bench/speed/scale.test.ts
   'bench trace': ['--rounds', '1'],
   'bench isa': null, // test/bench/speed/isa.test.ts
   'bench memory': null, // test/bench/speed/memory.test.ts
@@ -53,6 +55,8 @@ const reduced = {
   'bench speedrun': null, // hours
   'paper kernel': null, // test/bench/paper/world.test.ts
   'paper power': null, // test/bench/paper/power.test.ts
+  'paper ranks': null, // test/bench/paper/ranks.test.ts
+  'paper views': [...data, '--out', join(work, 'cluster-paper')],
   'paper dynamics': ['--out', join(work, 'paper'), '--cache', join(work, 'paper', 'runs')],
   // No cluster is here: its script is printed. So is the script for a grid of this repository, which takes days. Their runs
   // are not those of the commands before.

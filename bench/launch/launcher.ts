@@ -4,6 +4,7 @@
  */
 import type { PretrainConfig } from '../../train/config/config.js'
 import { CachedRuns, keyOf, type RunRequest, type RunResult } from '../runs/cached_runs.js'
+import type { KeptReadings } from '../runs/kept.js'
 
 /** A run to make. */
 export interface Launched {
@@ -21,6 +22,8 @@ export interface LaunchOptions {
   /** Folder of what launchers keep. */
   folder: string
   adapter?: string
+  /** Readings of runs that were made elsewhere; those that are made now are added. */
+  kept?: KeptReadings
   signal: AbortSignal
   /** Told what happens, in one line each. */
   say(line: string): void
@@ -43,13 +46,20 @@ class LaunchedRuns extends CachedRuns implements RunMaker {
     root: string,
     private readonly failures: ReadonlyMap<string, string>,
     onMessage: (line: string) => void,
+    kept?: KeptReadings,
   ) {
-    super(root, onMessage)
+    super(root, onMessage, kept)
   }
 
   async run(request: RunRequest): Promise<RunResult> {
-    const error = this.failures.get(keyOf(request.config)) ?? 'the run has no result'
-    return (await this.found(request)) ?? { folder: this.folderOf(request.config), error }
+    const found = await this.found(request)
+    if (!found)
+      return {
+        folder: this.folderOf(request.config),
+        error: this.failures.get(keyOf(request.config)) ?? 'the run has no result',
+      }
+    await this.keep(request, found)
+    return found
   }
 }
 
@@ -64,13 +74,15 @@ export const isMade = async (cached: CachedRuns, { requests }: Launched): Promis
  * The runs that are not done, each once.
  *
  * @param workOf a measure of the work of a run
+ * @param kept readings of runs that were made elsewhere
  */
 export async function missingRuns(
   root: string,
   requests: readonly RunRequest[],
   workOf: (config: PretrainConfig) => Promise<number>,
+  kept?: KeptReadings,
 ): Promise<Launched[]> {
-  const cached = new CachedRuns(root)
+  const cached = new CachedRuns(root, undefined, kept)
   const missing = new Map<string, Launched>()
   for (const request of requests) {
     if (await cached.isDone(request)) continue
@@ -89,5 +101,5 @@ export async function launchRuns(
   options: LaunchOptions,
 ): Promise<RunMaker> {
   const failures = missing.length ? await launcher(missing, options) : new Map<string, string>()
-  return new LaunchedRuns(options.root, failures, options.say)
+  return new LaunchedRuns(options.root, failures, options.say, options.kept)
 }

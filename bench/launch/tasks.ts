@@ -7,10 +7,10 @@
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { resolveConfig, type PartialConfig } from '../../train/config/config.js'
 import { readJson, writeAtomically } from '../../train/node/files.js'
+import { ownCommand } from '../../train/node/own_command.js'
 import { validated } from '../../train/run/validated.js'
 import type { RunRequest } from '../runs/cached_runs.js'
 
@@ -91,9 +91,5 @@ export async function readStatus(folder: string, task: number): Promise<TaskStat
 }
 
 /** The command that makes a run, without the number of its task. */
-export function taskCommand(folder: string, adapter?: string): string[] {
-  const inClone = fileURLToPath(new URL('../../engine/node/webgpu_ssl.mjs', import.meta.url))
-  const inPackage = fileURLToPath(new URL('../../../engine/node/webgpu_ssl.mjs', import.meta.url))
-  const command = existsSync(inClone) ? inClone : inPackage
-  return [process.execPath, command, 'task', ...(adapter ? ['--adapter', adapter] : []), folder]
-}
+export const taskCommand = (folder: string, adapter?: string): string[] =>
+  ownCommand('task', ...(adapter ? ['--adapter', adapter] : []), folder)

@@ -2,6 +2,7 @@
 import type { Engine } from '../../engine/index.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config/config.js'
 import { counted } from '../../train/report/text.js'
+import type { RunMaker } from '../launch/launcher.js'
 import { adaptersOf, keyOf, type RunRequest, type RunResult } from '../runs/cached_runs.js'
 import type { KeptReadings } from '../runs/kept.js'
 import { rowsOf, Runs, type Splits } from '../runs/runs.js'
@@ -16,6 +17,8 @@ export interface PerformOptions extends Setup {
   cache: string
   /** Readings of runs that were made elsewhere; those made here are added. */
   kept?: KeptReadings
+  /** The results of runs that a launcher has made; without it the runs are made here. */
+  launched?: RunMaker
   /** Makes no runs: only experiments whose runs are all there have a result. */
   soFar?: boolean
   splits(config: PretrainConfig): Promise<Splits>
@@ -41,6 +44,13 @@ export function seedsOf(experiment: Experiment, setup: Pick<Setup, 'scale' | 'da
   const { firstSeed = protocolOf(setup).firstSeed } = experiment
   return Array.from({ length: experiment.seeds[setup.scale] }, (_, i) => firstSeed + i)
 }
+
+/** What experiments make: each arm with each seed. */
+export const requestsOf = (experiments: readonly Experiment[], setup: Setup): RunRequest[] =>
+  experiments.flatMap((experiment) => {
+    const seeds = seedsOf(experiment, setup)
+    return experiment.arms(setup).flatMap((arm) => seeds.map((seed) => requestOf(arm, seed)))
+  })
 
 /** Performs the experiments, and passes on each result when it is complete. */
 export async function perform(
@@ -143,7 +153,7 @@ const severalAdapters = (adapters: readonly string[]): string[] =>
 
 /** The cached runs of several experiments, with the progress over all of them. */
 class SharedRuns {
-  private readonly runs: Runs
+  private readonly runs: RunMaker
   /** Training rows of each run that is not done, by the key of its configuration. */
   private readonly work = new Map<string, number>()
   private total = 0
@@ -154,28 +164,25 @@ class SharedRuns {
   constructor(private readonly options: PerformOptions) {
     const { engine, cache, kept, splits, signal } = options
     this.stepTimes = new StepTimes(options)
-    this.runs = new Runs({
-      engine,
-      root: cache,
-      kept,
-      splits,
-      signal,
-      onProgress: (what, done, total) => options.onProgress(this.label, what, done, total),
-      onMessage: (line) => options.onMessage(line),
-    })
+    this.runs =
+      options.launched ??
+      new Runs({
+        ...{ engine, root: cache, kept, splits, signal },
+        onProgress: (what, done, total) => options.onProgress(this.label, what, done, total),
+        onMessage: (line) => options.onMessage(line),
+      })
   }
 
   /** Counts the runs that are not done. */
   async plan(experiments: readonly Experiment[]): Promise<void> {
     const { splits, ...setup } = this.options
-    for (const experiment of experiments)
-      for (const arm of experiment.arms(setup))
-        for (const seed of seedsOf(experiment, setup)) {
-          const request = requestOf(arm, seed)
-          if (await this.runs.isDone(request)) continue
-          const { pretraining } = await splits(request.config)
-          this.work.set(keyOf(request.config), rowsOf(request.config, pretraining.count))
-        }
+    // A launched run without a result has failed.
+    if (setup.launched) return
+    for (const request of requestsOf(experiments, setup)) {
+      if (await this.runs.isDone(request)) continue
+      const { pretraining } = await splits(request.config)
+      this.work.set(keyOf(request.config), rowsOf(request.config, pretraining.count))
+    }
     this.total = [...this.work.values()].reduce((a, b) => a + b, 0)
     const { size } = this.work
     if (size && !setup.soFar)
@@ -185,8 +192,7 @@ class SharedRuns {
   /** The number of an experiment's runs that are not done. */
   async missing(experiment: Experiment): Promise<number> {
     let count = 0
-    for (const arm of experiment.arms(this.options))
-      for (const seed of seedsOf(experiment, this.options)) if (!(await this.runs.isDone(requestOf(arm, seed)))) count++
+    for (const request of requestsOf([experiment], this.options)) if (!(await this.runs.isDone(request))) count++
     return count
   }
 
@@ -220,7 +226,7 @@ class SharedRuns {
   private async resultOf(request: RunRequest): Promise<RunResult> {
     const key = keyOf(request.config)
     const { done, total } = this
-    if (!(await this.runs.isDone(request))) this.options.onRun(this.label, { done, total })
+    if (!this.options.launched && !(await this.runs.isDone(request))) this.options.onRun(this.label, { done, total })
     const found = await this.runs.run(request)
     this.done += this.work.get(key) ?? 0
     this.work.delete(key)

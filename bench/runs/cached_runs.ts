@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import { canonicalJson } from '../../train/config/canonical_json.js'
-import type { PretrainConfig } from '../../train/config/config.js'
+import { ownData, type PretrainConfig } from '../../train/config/config.js'
 import { runFolder } from '../../train/node/run_folder.js'
 import { readCheckpoint, validCheckpoints } from '../../train/run/checkpoint_record.js'
 import { readSummary, stepOf } from '../../train/run/folder.js'
@@ -49,7 +49,8 @@ export const FAILED = 'failed.json'
 export function keyOf(config: PretrainConfig): string {
   const seen = outcomeOptions(config)
   // For a folder data set the path identifies the data, so it is part of the key.
-  if (config.data === 'folder' && config.dataDir !== undefined) seen.dataDir = resolve(config.dataDir)
+  const { data, dataDir } = config
+  if (ownData.has(data) && dataDir !== undefined) seen.dataDir = /^https?:/.test(dataDir) ? dataDir : resolve(dataDir)
   return createHash('sha256').update(canonicalJson(seen)).digest('hex').slice(0, 16)
 }
 
@@ -132,7 +133,7 @@ export class CachedRuns {
 
   /** The images of a folder are known only on their own machine. */
   private keptFor({ data }: PretrainConfig): KeptReadings | undefined {
-    return data === 'folder' ? undefined : this.kept
+    return ownData.has(data) ? undefined : this.kept
   }
 
   /** Whether a run has reached its last step. If its summary is damaged, the run is resumed, which writes it again. */

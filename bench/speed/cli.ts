@@ -21,6 +21,7 @@ import { PEERS, type PeerName } from './peers/cases.js'
 import { benchPrecision } from './precision.js'
 import { benchReadout } from './readout.js'
 import { speedrun } from './speedrun.js'
+import { benchScale } from './scale/scale.js'
 import { benchSteps } from './step.js'
 import { writeTrace } from './trace.js'
 
@@ -62,6 +63,10 @@ const BENCHMARKS = {
   speedrun: {
     says: 'CIFAR-10 in 15 minutes on this machine: each objective, then the best of them on the test images',
     takes: ['out', 'only', 'minutes', 'dataDir'],
+  },
+  scale: {
+    says: 'several ranks on this machine, and a plan for many GPUs',
+    takes: ['json', 'plots', 'force', 'rounds', 'quick'],
   },
   memory: { says: 'memory of the largest steps, by their plans; needs no GPU', takes: [] },
   trace: { says: 'one step as a file for chrome://tracing', takes: ['out', 'force', 'rounds', 'only', 'tune'] },
@@ -207,6 +212,11 @@ await runCommand(async () => {
     if (name === 'step') return benchSteps({ engine, ...shared })
     if (name === 'precision') return benchPrecision({ engine, origin, quick, dataDir, onMessage, save: shared.save })
     if (name === 'smoke') return benchSmoke({ engine, ...shared })
+    if (name === 'scale') {
+      // The ranks open engines of their own.
+      engine.close()
+      return benchScale({ origin, rounds, quick, adapter, onMessage })
+    }
     // The peers' processes have their own devices and need the whole machine.
     const { adapterClass, f16 } = engine.target
     engine.close()

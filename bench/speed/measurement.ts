@@ -23,7 +23,7 @@ export interface MeasureOptions {
 
 /** The result of a benchmark. */
 export interface Measurement {
-  kind: 'kernels' | 'step' | 'peers' | 'losses' | 'readout' | 'precision' | 'isa' | 'smoke'
+  kind: 'kernels' | 'step' | 'peers' | 'losses' | 'readout' | 'precision' | 'isa' | 'smoke' | 'scale'
   origin: Origin
   /** Everything measured, as the JSON file holds it beside `kind` and `origin`. */
   results: object

@@ -37,6 +37,8 @@ const seconds = (): number => (performance.now() - loaded) / 1000
 
 // The schedule ends with the time: a trial of some steps says how many fit.
 const TRIAL_STEPS = 20
+/** The trial ends after this share of the time, even with fewer steps. */
+const TRIAL_SHARE = 0.15
 const engine = await openEngine({ adapter: task.adapter })
 const config = resolveConfig({ ...task.config, seed })
 let steps = 0
@@ -50,8 +52,12 @@ const how = { ...whole, ...(labelledPerClass < perClass && { trainPerClass: labe
 if (task.untrained) await estimateStatistics(engine, backbone, train, typicalStatistics(config))
 else {
   const reserve = share * estimated
-  const trial = await pretrain({ engine, dataset: train, config: { ...config, steps: TRIAL_STEPS } })
-  const perStep = trial.seconds / (TRIAL_STEPS - 1)
+  const trial = await pretrain({
+    ...{ engine, dataset: train, config: { ...config, steps: TRIAL_STEPS } },
+    maxMinutes: TRIAL_SHARE * task.minutes,
+  })
+  // The clock of a run starts when its first step ends.
+  const perStep = trial.steps > 1 ? trial.seconds / (trial.steps - 1) : trial.secondsToFirstStep
   const left = 60 * task.minutes - reserve - seconds() - 2 * trial.secondsToFirstStep
   const fit = Math.max(TRIAL_STEPS, Math.floor(left / perStep))
   const maxMinutes = Math.max(0.1, (60 * task.minutes - reserve - seconds()) / 60)

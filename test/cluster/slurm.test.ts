@@ -1,4 +1,5 @@
 /** Runs as tasks of a real Slurm: arrays, failures, requeues and limits of time. */
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,7 +17,7 @@ import { arrayScript } from '../../train/node/slurm/script.js'
 import { queuedTasks, submitScript } from '../../train/node/slurm/slurm.js'
 import { engine } from '../support/engine.js'
 import { writeSmallCifar } from '../support/small_cifar.js'
-import { startSlurm, whyNoSlurm, type SlurmCluster } from './slurm_cluster.js'
+import { startSlurm, whyNoPmix, whyNoSlurm, type SlurmCluster } from './slurm_cluster.js'
 
 const reason = whyNoSlurm()
 /** Settled when a job that waits for its end has been warned and started again. */
@@ -138,6 +139,28 @@ describe.skipIf(reason !== undefined)(name, () => {
     for (const one of [requeued, warned])
       expect(filesOf(await runs.run(one), join(options.root, keyOf(one.config)))).toEqual(await reference(one))
   }, 300_000)
+
+  const noPmix = whyNoPmix()
+  const ranks = `srun starts the ranks of a run${noPmix ? ` (skipped: ${noPmix})` : ''}`
+  test.skipIf(noPmix !== undefined)(
+    ranks,
+    async () => {
+      const out = join(folder, 'ranks')
+      const config = ['--width', '4', '--image-size', '8', '--views', '2', '--projector-dim', '8', '--batch', '8']
+      const job = ['--slurm', '--ranks-per-node', '2', '--data-dir', join(folder, 'data'), '--out', out]
+      const program = ['engine/node/webgpu_ssl.mjs', 'pretrain', ...job, ...config, '--steps', '3', '--no-tune']
+      // Another user's memory of ranks is not always allowed in a container.
+      const env = { ...process.env, PMIX_MCA_gds: 'hash' }
+      const said = execFileSync(process.execPath, program, { encoding: 'utf8', env })
+      const [, id] = /^job (\d+)/.exec(said)!
+      while ((await queuedTasks(id)).size) await sleep(300)
+      const log = readFileSync(join(out, 'slurm.log'), 'utf8')
+      expect(log).toContain('2 ranks (openmpi)')
+      const lines = readFileSync(join(out, 'metrics.jsonl'), 'utf8').trim().split('\n')
+      expect(lines, log).toHaveLength(3)
+    },
+    180_000,
+  )
 
   test('a job whose limit of time comes is warned, goes back to the queue and is started again', async () => {
     await limited

@@ -18,6 +18,13 @@ export function whyNoSlurm(): string | undefined {
   return missing && `${missing} is missing: apt install slurm-wlm munge`
 }
 
+/** Why `srun` cannot start ranks here; undefined if it can. */
+export function whyNoPmix(): string | undefined {
+  const plugins = spawnSync('sh', ['-c', 'ls /usr/lib/*/libpmix.so /usr/lib/*/slurm*/mpi_pmix.so']).status === 0
+  const isOpenMpi = spawnSync('mpirun.openmpi', ['--version']).status === 0
+  return plugins && isOpenMpi ? undefined : 'it needs: apt install libpmix-dev openmpi-bin'
+}
+
 export interface SlurmCluster {
   /** What a process needs to find the cluster. */
   readonly env: { SLURM_CONF: string }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
-import { create } from 'tar'
+import { create, Header } from 'tar'
 import { parseSweep } from '../../bench/sweep/file.js'
 import type { Engine } from '../../engine/index.js'
 import {
@@ -22,12 +22,35 @@ import { CIFAR100_RECORDS, CIFAR10_RECORDS, decodeRecords } from '../../train/da
 import { silentProgress } from '../../train/data/progress.js'
 import { loadDataset } from '../../train/node/data/index.js'
 import { archiveFolder } from '../../train/node/data/official_archive.js'
+import {
+  decodeIndex,
+  encodeIndex,
+  indexOf,
+  scanShard,
+  type ShardIndex,
+} from '../../train/node/data/shards/shard_index.js'
+import type { ShardSource } from '../../train/node/data/shards/shard_source.js'
 import { openPacked } from '../../train/node/data/packed_images.js'
 import { runFolder } from '../../train/node/run_folder.js'
 import { readCheckpoint } from '../../train/run/checkpoint_record.js'
 import { readConfig, readSummary } from '../../train/run/folder.js'
 import { featureInfoIn } from '../../train/run/weights.js'
 import { cifarRecords, stlImages } from '../train/node/data/records.js'
+
+const shardIndex: ShardIndex = {
+  ...{ shards: ['train-0.tar', 'train-1.tar'], sizes: [5000, 4000], classes: ['a', 'b'] },
+  ...{ ends: Uint32Array.of(2, 3), starts: Uint32Array.of(1, 4, 1), bytes: Uint32Array.of(700, 900, 30) },
+  labels: Uint32Array.of(0, 1, 1),
+}
+
+function tarOf(files: Readonly<Record<string, string>>): Uint8Array {
+  const blocks = Object.entries(files).flatMap(([path, text]) => {
+    const [header, content] = [Buffer.alloc(512), Buffer.alloc(512)]
+    new Header({ path, size: content.write(text), mode: 0o644, type: 'File' }).encode(header)
+    return [header, content]
+  })
+  return new Uint8Array(Buffer.concat([...blocks, Buffer.alloc(1024)]))
+}
 
 export interface Parser {
   name: string
@@ -103,6 +126,30 @@ function weights(): Parser[] {
           toFloat32(tensor)
         }
         featureInfoIn(file.metadata, 'w.safetensors')
+      },
+    },
+    {
+      name: 'index of shards',
+      valid: [encodeIndex(shardIndex)],
+      file: 'train-index.safetensors',
+      parse: (bytes) => decodeIndex(bytes, 'train-index.safetensors'),
+    },
+    {
+      name: 'shard',
+      valid: [tarOf({ 'a.png': 'not a picture', 'a.cls': '3', 'b.png': 'another', 'b.cls': '4' })],
+      file: 'shard.tar',
+      async parse(bytes) {
+        const content = Buffer.from(bytes)
+        const source = {
+          read: (_: string, range: { start: number; end: number }) => content.subarray(range.start, range.end),
+        }
+        const scanned = await scanShard(source as unknown as ShardSource, 'shard.tar', content.length)
+        for (const { start, bytes: size } of scanned.samples)
+          if (start + size > content.length) throw new TypeError('a picture lies outside the file')
+        indexOf([{ name: 'shard.tar', bytes: content.length, scanned }], {
+          source: 'shard.tar',
+          onWarning: () => undefined,
+        })
       },
     },
   ]

@@ -1,11 +1,11 @@
 /** `pretrain --slurm`: submits a run to Slurm, on one node or several, instead of making it here. */
 import { mkdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { ConfigError } from '../config/config.js'
 import { writeAtomically } from '../node/files.js'
+import { ownCommand } from '../node/own_command.js'
 import { nodesScript } from '../node/slurm/script.js'
 import { submitScript } from '../node/slurm/slurm.js'
 import { CONFIG_FILE } from '../run/folder.js'
@@ -38,9 +38,7 @@ export async function submitPretraining(command: Command, options: PretrainCliOp
   const begun = join(out, CONFIG_FILE)
   // A wrong option is reported here, and not by a job that starts tomorrow.
   await readOptions({ ...options, resume: options.resume ?? existsSync(begun) }, false)
-  const inClone = fileURLToPath(new URL('../../engine/node/webgpu_ssl.mjs', import.meta.url))
-  const inPackage = fileURLToPath(new URL('../../../engine/node/webgpu_ssl.mjs', import.meta.url))
-  const start = [process.execPath, existsSync(inClone) ? inClone : inPackage, 'pretrain']
+  const start = ownCommand('pretrain')
   const log = join(out, 'slurm.log')
   const script = nodesScript({
     ...{ name: basename(out), nodes, ranksPerNode, log, begun, options: await slurmOf(options) },

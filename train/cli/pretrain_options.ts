@@ -56,7 +56,11 @@ function minutes(given: string): number {
 const groups: Record<string, [string, string, ((value: string) => unknown)?][]> = {
   'Data:': [
     ['--data <name>', `data set: ${datasetNames.join(', ')} (cifar10)`, text],
-    ['--data-dir <folder>', 'folder that holds the official files or pictures (the cache)', text],
+    [
+      '--data-dir <folder>',
+      'folder that holds the official files, pictures or shards, or the URL of shards (the cache)',
+      text,
+    ],
     [
       '--resolution <pixels>',
       'height and width at which the pictures of a folder are packed (chosen to suit the views)',

@@ -29,7 +29,7 @@ const schema = z.strictObject({
   fidelity: z.enum(fidelities).optional(),
   /** Name of the data set, or a name for the caller's own images. */
   data: z.string(),
-  /** Folder with the data set in its official format; the cache by default. */
+  /** Folder with the data set in its official format, or the URL of shards; the cache by default. */
   dataDir: z.string().optional(),
   /** Height and width, in pixels, at which the pictures of a folder are packed; other data sets have a fixed size. */
   resolution: whole(1).optional(),
@@ -202,6 +202,7 @@ const defaults = {
 const defaultsOfData: Readonly<Record<string, Partial<typeof defaults | { stem: PretrainConfig['stem'] }>>> = {
   // The stem for small images keeps the full size, which is slow for pictures.
   folder: { stem: 'imagenet' },
+  shards: { stem: 'imagenet' },
 }
 
 /** Options that only some values of another option have, with their defaults. */
@@ -212,7 +213,14 @@ const dependent = {
 } as const
 
 /** The paper's augmentation recipe for each data set; 'cifar' for all others. */
-export const recipeOfData: Readonly<Record<string, keyof typeof recipes>> = { stl10: 'stl', folder: 'imagenet100' }
+export const recipeOfData: Readonly<Record<string, keyof typeof recipes>> = {
+  stl10: 'stl',
+  folder: 'imagenet100',
+  shards: 'imagenet100',
+}
+
+/** Data sets that are the user's own: their folder says which images they have. */
+export const ownData: ReadonlySet<string> = new Set(['folder', 'shards'])
 
 /** The name of an augmentation recipe (by default that of the data set) and changes to it. */
 export type PartialAugmentation = Partial<Omit<AugmentationRecipe, 'jitter' | 'blur'>> & {

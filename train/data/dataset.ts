@@ -12,7 +12,12 @@ export interface ImageStore {
    * @param out indices.length · height · width · 3 bytes
    */
   read(indices: ArrayLike<number>, out: Uint8Array): Promise<void>
+  /** Told which images are read soon, so that fetching them can begin. */
+  announce?(indices: ArrayLike<number>): void
 }
+
+/** Images that a run needs cannot be read any more, for example because a server is lost. */
+export class LostDataError extends Error {}
 
 /** Images and labels of one split. */
 export interface ImageDataset {
@@ -26,6 +31,11 @@ export interface ImageDataset {
   channels: 3
   /** [count, height, width, 3] bytes, row-major, RGB interleaved; or a store of such images. */
   images: Uint8Array | ImageStore
+  /**
+   * [blocks + 1], where images lie together in blocks that are cheap to read at once: the first image of each block,
+   * ascending, then `count`. The order of training then keeps to few blocks at a time.
+   */
+  blocks?: Uint32Array
   /**
    * [count, 2], height and width of each image in pixels, where images differ in size: each lies in the upper left corner
    * of its height · width pixels. Absent where all images fill them.

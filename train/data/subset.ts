@@ -26,6 +26,7 @@ export function subset(dataset: ImageDataset, indices: ArrayLike<number>): Image
     ...dataset,
     count: indices.length,
     images: subsetOfImages(dataset, indices),
+    blocks: undefined,
     labels,
     ...(sizesOfParts && { sizes: sizesOfParts }),
     ...(files && { files }),

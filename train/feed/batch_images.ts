@@ -31,6 +31,18 @@ export class BatchImages {
     return new Uint8Array(this.batch * this.imageBytes)
   }
 
+  /** Whether the images are in a store that begins to fetch what is announced. */
+  get announces(): boolean {
+    const { images } = this.dataset
+    return !(images instanceof Uint8Array) && images.announce !== undefined
+  }
+
+  /** Says which images are read soon. */
+  announce(indices: ArrayLike<number>): void {
+    const { images } = this.dataset
+    if (!(images instanceof Uint8Array)) images.announce?.(indices)
+  }
+
   /** Reads the images at these indices, at most a batch, into a staging array. */
   read(indices: ArrayLike<number>, staging: Uint8Array): Promise<void> {
     return readImages(this.dataset, indices, staging.subarray(0, indices.length * this.imageBytes))

@@ -7,6 +7,7 @@ import { ROW_FLOATS, cleanViews, drawViews } from '../augment/draw.js'
 import { ConfigError, takesClean, type PretrainConfig } from '../config/config.js'
 import { fractionIndices, fractionIndicesPerClass } from '../data/subset.js'
 import type { ImageDataset } from '../data/dataset.js'
+import { blockOrder } from './block_order.js'
 
 /** The indices of the images that a run trains on. */
 export function trainingImages(
@@ -44,31 +45,52 @@ export interface Position {
   stepInEpoch: number
 }
 
+/** The order of each epoch, and the length of the run. */
+export interface BatchOrder {
+  readonly seed: number
+  /** Images per step. */
+  readonly perStep: number
+  /** Images of an epoch's last step, if they are fewer than `perStep`. */
+  readonly last?: number
+  /** Of the whole run. */
+  readonly steps: number
+  /** Where images lie in blocks: the blocks of the data set, and the images of a micro-batch. */
+  readonly blocks?: { readonly starts: Uint32Array; readonly batch: number }
+}
+
+/** The images of an epoch in their order, from `indices`, which ascend. */
+export const epochOrder = (
+  indices: Uint32Array,
+  { seed, blocks }: Pick<BatchOrder, 'seed' | 'blocks'>,
+  epoch: number,
+) =>
+  blocks
+    ? blockOrder(indices, blocks, { seed, epoch, batch: blocks.batch })
+    : permutation(seed, epoch, indices.length).map((i) => indices[i])
+
 /**
  * The images of each step, from a position to the last step. Every epoch has a new order. It drops the last partial batch,
  * or with `last` it has a further step of so many images.
  *
  * @param indices of the images that the run trains on
- * @param perStep images per step
- * @param last images of an epoch's last step, if they are fewer than `perStep`
- * @param steps of the whole run
  */
 export function* batchesOf(
   indices: Uint32Array,
-  { seed, perStep, last = 0, steps }: { seed: number; perStep: number; last?: number; steps: number },
+  order: BatchOrder,
   { step: firstStep, epoch: firstEpoch, stepInEpoch }: Position,
 ): Generator<{ images: Uint32Array }> {
+  const { perStep, last = 0, steps } = order
   const stepsPerEpoch = Math.floor(indices.length / perStep) + (last > 0 ? 1 : 0)
   let place = stepInEpoch
   let epoch = firstEpoch
-  let order = permutation(seed, epoch, indices.length)
+  let images = epochOrder(indices, order, epoch)
   for (let step = firstStep; step < steps; step++, place++) {
     if (place === stepsPerEpoch) {
-      order = permutation(seed, ++epoch, indices.length)
+      images = epochOrder(indices, order, ++epoch)
       place = 0
     }
     const count = last > 0 && place === stepsPerEpoch - 1 ? last : perStep
-    yield { images: order.slice(place * perStep, place * perStep + count).map((i) => indices[i]) }
+    yield { images: images.slice(place * perStep, place * perStep + count) }
   }
 }
 

@@ -11,6 +11,8 @@ export type Streaming = 'auto' | 'always'
 const LARGEST_RESIDENT = 2 ** 30
 /** The number of batches that are read ahead. */
 const STAGING_ARRAYS = 2
+/** Images that are announced to their store before they are read: at 2,500 images/s, those of 0.4 s. */
+const ANNOUNCED = 1024
 
 /** A step's images, by their indices in the data set. */
 interface Batch {
@@ -76,12 +78,30 @@ function streamedFeed(images: BatchImages): ImageFeed {
   }
 }
 
+/** The same batches. Their images are announced before the batches are due. */
+function* announced<B extends Batch>(images: BatchImages, order: Iterable<B>): Generator<B> {
+  if (!images.announces) return yield* order
+  const ahead: B[] = []
+  let count = 0
+  for (const batch of order) {
+    images.announce(batch.images)
+    ahead.push(batch)
+    count += batch.images.length
+    while (count > ANNOUNCED) {
+      const due = ahead.shift()!
+      count -= due.images.length
+      yield due
+    }
+  }
+  yield* ahead
+}
+
 /** Reads the next batches while the current batch is trained on. */
 async function* prefetched<B extends Batch>(
   images: BatchImages,
   order: Iterable<B>,
 ): AsyncGenerator<B & { waitMs: number }> {
-  const coming = order[Symbol.iterator]()
+  const coming = announced(images, order)
   const ahead: { batch: B; staging: Uint8Array; read: Promise<void> }[] = []
   const begin = (staging: Uint8Array): void => {
     const next = coming.next()

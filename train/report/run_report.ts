@@ -1,5 +1,5 @@
 /** The report of one run: an HTML file with curves, spectra, views and the configuration, made from the run's files. */
-import type { PretrainConfig } from '../config/config.js'
+import { ownData, type PretrainConfig } from '../config/config.js'
 import type { Summary } from '../run/folder.js'
 import type { DiagnosticsLine, OnlineReadout, StepMetrics } from '../run/metrics.js'
 import { html, Html, page, pngUrl } from './html.js'
@@ -47,7 +47,7 @@ export async function runReport(run: RunFigures): Promise<string> {
 
 /** The name of the images: that of their folder, where they are a user's pictures. */
 const dataOf = ({ data, dataDir }: PretrainConfig): string =>
-  (data === 'folder' && dataDir?.split(/[\\/]/).findLast((name) => name !== '')) || data
+  (ownData.has(data) && dataDir?.split(/[\\/]/).findLast((name) => name !== '')) || data
 
 const ENDINGS = { done: 'The run is complete', signal: 'The run was stopped', time: 'The run reached its time limit' }
 

@@ -1,7 +1,7 @@
 /** The training loop: for each epoch, for each batch, draw views and step. */
 import type { Collective, Engine, Variable } from '../../engine/index.js'
 import type { PretrainConfig } from '../config/config.js'
-import type { ImageDataset } from '../data/dataset.js'
+import { LostDataError, type ImageDataset } from '../data/dataset.js'
 import type { ImageFeed } from '../feed/image_feed.js'
 import { batchesOf, rowLabels, viewRows } from '../feed/batches.js'
 import { anyRank, fromRoot } from '../ranks/together.js'
@@ -37,6 +37,8 @@ export interface PreparedRun {
   readonly hasProbe: boolean
   /** The ranks that share the run. */
   readonly collective?: Collective
+  /** Whether `save` writes. */
+  readonly keeps: boolean
   /** Saves the run. With `byTime` the next checkpoint replaces this one. */
   save(byTime?: 'byTime'): Promise<void>
   /** Called after the readings of a checkpoint. */
@@ -56,7 +58,7 @@ export interface LoopResult {
 
 /** Trains from where a run stands to its end, or until it should stop, and saves it then. */
 export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
-  const { engine, config, indices, length, feed, progress, clock, recorder, collective } = run
+  const { engine, dataset, config, indices, length, feed, progress, clock, recorder, collective } = run
   const { imagesPerStep: perStep, stepsPerEpoch, steps, imagesOfLastStep: last } = length
   const begun = clock.now()
   const first = progress.step
@@ -70,8 +72,16 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
   if (isRead(run) && (await fromRoot(collective, () => run.readings.areMissing(progress))))
     await between(run, () => run.readings.atCheckpoint(progress, clock.secondsHere))
   let stopped: LoopResult['stopped'] = 'done'
-  const order = batchesOf(indices, { seed: config.seed, perStep, last, steps }, progress)
-  for await (const { images, waitMs } of feed.batches(collective ? sharesOf(order, config, collective) : order)) {
+  const blocks = dataset.blocks && { starts: dataset.blocks, batch: config.batch }
+  const order = batchesOf(indices, { seed: config.seed, perStep, last, steps, blocks }, progress)
+  const batches = feed.batches(collective ? sharesOf(order, config, collective) : order)
+  for await (const due of untilLost(run, batches)) {
+    if (due instanceof LostDataError) {
+      await settle(run)
+      if (savedAt !== progress.step) await run.save()
+      throw run.keeps ? new LostDataError(`${due.message}: \`resume\` goes on from step ${progress.step}`) : due
+    }
+    const { images, waitMs } = due
     waitedMs += waitMs
     clock.stepSubmitted()
     const submitted = await step(run, images)
@@ -105,6 +115,34 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
   // An interrupted run saves, but skips readings.
   if (savedAt !== progress.step || progress.byTime) await (stopped === 'done' ? checkpoint(run) : run.save())
   return { stopped, ...waited }
+}
+
+/** A rank's images of a step. */
+interface DueBatch {
+  readonly images: Uint32Array
+  readonly waitMs: number
+}
+
+/** The same batches. When any rank loses its images, all ranks get an error as the last item, so that they end together. */
+async function* untilLost(
+  { feed, collective }: PreparedRun,
+  batches: AsyncGenerator<DueBatch>,
+): AsyncGenerator<DueBatch | LostDataError> {
+  try {
+    for (;;) {
+      const next = await batches.next().catch((error: unknown) => {
+        if (error instanceof LostDataError) return error
+        throw error
+      })
+      const isLost = next instanceof LostDataError
+      if (feed.streams ? await anyRank(collective, isLost) : isLost)
+        return yield isLost ? next : new LostDataError('another rank has lost its images')
+      if (isLost || next.done) return
+      yield next.value
+    }
+  } finally {
+    await batches.return(undefined)
+  }
 }
 
 /** Whether a run stands at a checkpoint that is read, not only saved. */

@@ -329,6 +329,7 @@ async function train(
     const { stopped, ...waited } = await trainingLoop({
       ...{ engine, dataset, config, indices, length, feed, trainingStep, progress, clock, recorder, readings },
       collective,
+      keeps: out !== undefined,
       lambda: extras.lambda && { variable: extras.lambda, value: (await engine.read(extras.lambda))[0] },
       hasTarget: network.target !== undefined,
       hasProbe: extras.probe !== undefined,

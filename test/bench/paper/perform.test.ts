@@ -6,7 +6,8 @@ import { afterAll, expect, test } from 'vitest'
 import type { Context, Result } from '../../../bench/paper/experiment.js'
 import { experiments } from '../../../bench/paper/experiments/index.js'
 import { paperPage } from '../../../bench/paper/page.js'
-import { perform } from '../../../bench/paper/perform.js'
+import { keyOfRun, launchRuns, missingRuns, type Launcher } from '../../../bench/launch/launcher.js'
+import { perform, requestsOf } from '../../../bench/paper/perform.js'
 import { readResults, writeResult } from '../../../bench/paper/results.js'
 import { Runs } from '../../../bench/runs/runs.js'
 import { resolveConfig } from '../../../train/config/config.js'
@@ -120,6 +121,30 @@ test('runs are made once and read at every checkpoint; a failed run is reported 
     ': no value for seeds 4 and 5. Fewer than two seeds remain, so there is no verdict.',
   ])
   expect(results[0].adapter).toBe(options.engine.description)
+
+  // A launcher makes the same runs elsewhere, those of all seeds at once, and none is made here.
+  const elsewhereRoot = join(folder, 'launched')
+  const launcher: Launcher = async (list, { root }) => {
+    const runs = new Runs({ ...options, root })
+    const failures = new Map<string, string>()
+    for (const one of list) {
+      const result = await runs.run(one.requests[0])
+      if ('error' in result) failures.set(keyOfRun(one), result.error)
+    }
+    return failures
+  }
+  const missing = await missingRuns(elsewhereRoot, requestsOf([experiment], options), () => Promise.resolve(1))
+  expect(missing).toHaveLength(4)
+  const launched = await launchRuns(launcher, missing, {
+    ...{ name: 'paper', root: elsewhereRoot, folder, signal: options.signal, say: () => undefined },
+  })
+  const byLauncher: Result[] = []
+  await perform([experiment], { ...options, launched }, async (result) => void byLauncher.push(result))
+  expect(made).toHaveLength(4)
+  const withoutTimes = ({ runs }: Result) =>
+    runs.map((run) => ({ ...run, readings: run.readings.map(({ seconds: _, ...rest }) => rest) }))
+  expect(withoutTimes(byLauncher[0])).toEqual(withoutTimes(results[0]))
+  expect(byLauncher[0].failures).toEqual(results[0].failures)
 
   // One of the cached runs was made on another adapter: its minutes cannot be compared.
   const { folder: elsewhere } = await new Runs({ ...options, root: options.cache }).run({

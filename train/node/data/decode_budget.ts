@@ -26,8 +26,8 @@ export class DecodeBudget {
   }
 }
 
-/** The number of pixels of a picture, from its header. */
-export async function pixelsOf(file: string): Promise<number> {
+/** The number of pixels of a picture, from its header. @param file its path or its bytes */
+export async function pixelsOf(file: string | Uint8Array): Promise<number> {
   const { width, height, pages = 1 } = await sharp(file, { limitInputPixels: MOST_PIXELS }).metadata()
   return width * height * Math.max(1, pages)
 }

@@ -18,8 +18,14 @@ export interface Decoded {
  * 'bilinear' gives the pixels of torchvision's `Resize` and `CenterCrop`. 'lanczos' shrinks with libvips, which is
  * faster and rounds sides and margins in its own way. 'whole' keeps all of the picture; libvips shrinks it (by Lanczos) so
  * that its longer side is at most `resolution`.
+ *
+ * @param file path or bytes of the picture's file
  */
-export async function decodePicture(file: string, resolution: number, how: PictureResize): Promise<Decoded> {
+export async function decodePicture(
+  file: string | Uint8Array,
+  resolution: number,
+  how: PictureResize,
+): Promise<Decoded> {
   const picture = sharp(file, { failOn: 'error' }).autoOrient()
   if (how === 'whole') return wholePicture(picture, resolution)
   const square = { height: resolution, width: resolution }

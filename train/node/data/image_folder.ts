@@ -18,15 +18,12 @@ import { printable } from '../../../engine/node/command.js'
 import { openCache } from '../../../engine/node/cache_folder.mjs'
 import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
 import { imageBytes, type Split } from '../../data/dataset.js'
-import { pictureResizes } from '../../data/resample.js'
 import { ImageFile } from './image_file.js'
 import { IMAGES, openPacked, readSizes } from './packed_images.js'
 import { isFolder, listPictures, unsupportedNotes, type Listing } from './picture_files.js'
+import { checkResolution, DEFAULT_RESOLUTION } from './resolution.js'
 import { terminalProgress } from './terminal_progress.js'
 
-/** Pixels; 1.25 times the size of a view of 128 pixels. */
-const DEFAULT_RESOLUTION = 160
-const LARGEST_RESOLUTION = 4096
 /** Number of skipped pictures that are reported one by one. The index lists all. */
 const NAMED = 10
 
@@ -38,14 +35,14 @@ export const imageFolder: DatasetLoader = {
   locate: (options) => userFolder(options),
 
   async count(split, options) {
-    const { files } = await list(await userFolder(options), split)
+    const { files } = await listSplit(await userFolder(options), split)
     return files.length
   },
 
   async labelled(options) {
     const root = await userFolder(options)
     for (const split of ['train', 'test'] as const) {
-      const listing = await list(root, split).catch((error: unknown) => {
+      const listing = await listSplit(root, split).catch((error: unknown) => {
         if (error instanceof MissingSplitError) return undefined
         throw error
       })
@@ -58,11 +55,8 @@ export const imageFolder: DatasetLoader = {
     const root = await userFolder(options)
     const { cacheDir, resolution = DEFAULT_RESOLUTION, resize = 'lanczos', progress = terminalProgress() } = options
     const { onWarning = (line) => console.error(printable(line)) } = options
-    if (!Number.isInteger(resolution) || resolution < 1 || resolution > LARGEST_RESOLUTION)
-      throw new Error(`\`resolution\` ${resolution}: must be a whole number of pixels from 1 to ${LARGEST_RESOLUTION}`)
-    if (!pictureResizes.includes(resize))
-      throw new Error(`\`resize\` '${String(resize)}': choose one of ${pictureResizes.join(', ')}`)
-    const listing = await list(root, split)
+    checkResolution(resolution, resize)
+    const listing = await listSplit(root, split)
     const { folder, files, labels, classes } = listing
     for (const line of unsupportedNotes(folder, listing)) onWarning(line)
 
@@ -97,7 +91,13 @@ async function userFolder({ dataDir }: LoadOptions): Promise<string> {
   return resolve(dataDir)
 }
 
-async function list(root: string, split: Split): Promise<Listing> {
+/**
+ * The pictures of a split.
+ *
+ * @param root the folder that holds train/ and val/, or only pictures to train on
+ * @throws MissingSplitError in one line
+ */
+export async function listSplit(root: string, split: Split): Promise<Listing> {
   const [train, val, test] = ['train', 'val', 'test'].map((name) => join(root, name))
   const trainFolder = (await isFolder(train)) ? train : root
   if (split === 'train') return listPictures(trainFolder)

@@ -8,6 +8,7 @@ const registry = datasetRegistry({
   cifar100: async () => (await import('./cifar100.js')).cifar100,
   stl10: async () => (await import('./stl10.js')).stl10,
   folder: async () => (await import('./image_folder.js')).imageFolder,
+  shards: async () => (await import('./shards/shards.js')).shards,
 })
 
 /** The names that `loadDataset` accepts. */
