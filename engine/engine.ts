@@ -5,8 +5,8 @@ import { kernelTexts } from './kernel_texts.js'
 import { lower } from './lower.js'
 import { PipelineCache } from './pipelines.js'
 import type { Plan, ProgramSpec, Target, Tunable, VariantTable } from './plan.js'
-import { Program } from './program.js'
-import { type TypedArray, type Variable } from './leaves.js'
+import { Program, type BuildProgress } from './program.js'
+import { drawnInitialOf, initialOf, type TypedArray, type Variable } from './leaves.js'
 import { Submissions } from './submissions.js'
 import { adapterName, targetOf } from './target.js'
 import type { DType } from './value.js'
@@ -212,10 +212,11 @@ export class Engine {
   /**
    * Records a graph as a Program: chooses variants, plans memory, builds pipelines and bind groups.
    *
-   * @param onProgress called before the first distinct pipeline is built, and when each is ready
+   * @param onProgress called before the first distinct pipeline is built, and when each is ready; then while the initial
+   *   values of Variables are drawn
    * @throws EngineError in one line if the device refuses, memory is short or a kernel does not compile
    */
-  async compile(spec: ProgramSpec, onProgress?: (done: number, total: number) => void): Promise<Program> {
+  async compile(spec: ProgramSpec, onProgress?: BuildProgress): Promise<Program> {
     return (await this.compileTogether([spec], onProgress))[0]
   }
 
@@ -223,10 +224,7 @@ export class Engine {
    * As `compile`, for several programs that share the memory of their temporaries: the programs need as much as the
    * largest of them, not the sum. Each program keeps its own inputs and outputs, so they may run in any order.
    */
-  async compileTogether(
-    specs: readonly ProgramSpec[],
-    onProgress?: (done: number, total: number) => void,
-  ): Promise<Program[]> {
+  async compileTogether(specs: readonly ProgramSpec[], onProgress?: BuildProgress): Promise<Program[]> {
     this.check()
     let plans = specs.map((spec) => this.plan(spec))
     if (this.tuner) {
@@ -257,12 +255,24 @@ export class Engine {
     )
   }
 
-  /** As `bufferOf`, but the event loop turns while the initial values are drawn, which takes a second for large networks. */
-  async filledBufferOf(variable: Variable): Promise<GPUBuffer> {
+  /** Numbers whose initial values `filledBufferOf` draws for this Variable: 0 if its buffer is made already. */
+  undrawn(variable: Variable): number {
+    if (this.held.current.variables.has(ownerOf(variable))) return 0
+    return membersOf(variable).reduce((sum, { size }) => sum + size, 0)
+  }
+
+  /**
+   * As `bufferOf`, but the event loop turns while the initial values are drawn, which takes a second for large networks.
+   *
+   * @param onDrawn told how many numbers are drawn
+   */
+  async filledBufferOf(variable: Variable, onDrawn?: (count: number) => void): Promise<GPUBuffer> {
     const values: TypedArray[] = []
+    let before = 0
     if (!this.held.current.variables.has(ownerOf(variable)))
       for (const member of membersOf(variable)) {
-        values.push(initialOf(member))
+        values.push(await drawnInitialOf(member, (count) => onDrawn?.(before + count)))
+        before += member.size
         if (member.size > DRAWN_AT_ONCE) await new Promise((resolve) => setTimeout(resolve, 0))
       }
     // Other work may have made the buffer meanwhile.
@@ -411,7 +421,6 @@ const DRAWN_AT_ONCE = 1 << 16
 /** What has a buffer of its own: an arena, or a Variable outside arenas. */
 const ownerOf = (variable: Variable): unknown => variable.arena?.arena ?? variable
 const membersOf = (variable: Variable): readonly Variable[] => variable.arena?.arena.variables ?? [variable]
-const initialOf = ({ initial }: Variable): TypedArray => (typeof initial === 'function' ? initial() : initial)
 const NO_MEMORY = 'out of device memory'
 
 const oneLine = (message: string): string => message.replace(/\s+/g, ' ').trim()

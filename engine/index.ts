@@ -22,6 +22,8 @@ export {
   input,
   variable,
   type Assignment,
+  initialOf,
+  type Drawing,
   type Initial,
   type TypedArray,
 } from './leaves.js'
@@ -44,7 +46,7 @@ export { measureVariants, type TuningOptions } from './tuning.js'
 export { Engine, EngineError, OutOfMemoryError, type Counters, type OpenedDevice } from './engine.js'
 export { adapterClassOf, adapterName, targetOf } from './target.js'
 export { KernelLibrary, Kernel } from './kernel.js'
-export { Program } from './program.js'
+export { Program, type BuildProgress } from './program.js'
 export { sharedPeakBytes } from './memory.js'
 export { kernelTexts } from './kernel_texts.js'
 export { fetchKernels } from './fetch_kernels.js'

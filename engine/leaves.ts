@@ -42,8 +42,38 @@ export function constant(data: TypedArray | readonly number[], shape: readonly n
   return attach(constantOp, [], { data: array }, [new Value({ shape: [...shape], dtype })])[0]
 }
 
-/** The initial value of a Variable: numbers, or a function that returns them when the buffer is first needed. */
-export type Initial = TypedArray | (() => TypedArray)
+/** Draws numbers in parts. Between parts it yields how many are drawn, and at the end it returns all of them. */
+export type Drawing = Generator<number, TypedArray>
+
+/**
+ * The initial value of a Variable: numbers, or a function that gives them when the buffer is first needed. A function that
+ * takes long should draw in parts, so that the event loop turns meanwhile.
+ */
+export type Initial = TypedArray | (() => TypedArray | Drawing)
+
+/** The initial value as numbers. */
+export function initialOf({ initial }: Variable): TypedArray {
+  const given = typeof initial === 'function' ? initial() : initial
+  if (!isDrawing(given)) return given
+  for (;;) {
+    const { done, value } = given.next()
+    if (done) return value
+  }
+}
+
+/** As `initialOf`, but the event loop turns between parts. @param onDrawn is told how many numbers are drawn */
+export async function drawnInitialOf({ initial }: Variable, onDrawn: (count: number) => void): Promise<TypedArray> {
+  const given = typeof initial === 'function' ? initial() : initial
+  if (!isDrawing(given)) return given
+  for (;;) {
+    const { done, value } = given.next()
+    if (done) return value
+    onDrawn(value)
+    await new Promise((resolve) => setTimeout(resolve, 0))
+  }
+}
+
+const isDrawing = (given: TypedArray | Drawing): given is Drawing => 'next' in given
 
 /**
  * A tensor that outlives programs: a parameter, an optimiser's moment, a running statistic, a counter. It is a Value,

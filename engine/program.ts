@@ -5,7 +5,7 @@ import { part, resolve, type Plan, type Slice, type Storage } from './plan.js'
 import { HostSteps } from './host_steps.js'
 import { sharedPool } from './memory.js'
 import { Pieces, type Piece } from './pieces.js'
-import { type TypedArray } from './leaves.js'
+import { type TypedArray, type Variable } from './leaves.js'
 import { show } from './value.js'
 
 interface Recorded {
@@ -13,6 +13,9 @@ interface Recorded {
   readonly bindGroup: GPUBindGroup
   readonly workgroups: readonly [number, number, number]
 }
+
+/** Progress of building programs: pipelines that are ready, or numbers of initial values that are drawn. */
+export type BuildProgress = (done: number, total: number, of: 'kernels' | 'initial values') => void
 
 /**
  * The buffers of temporaries, which several programs may share: the submissions of a run have no other run between
@@ -75,11 +78,7 @@ export class Program {
   }
 
   /** Builds programs that share one pool. */
-  static async build(
-    engine: Engine,
-    plans: readonly Plan[],
-    onProgress?: (done: number, total: number) => void,
-  ): Promise<Program[]> {
+  static async build(engine: Engine, plans: readonly Plan[], onProgress?: BuildProgress): Promise<Program[]> {
     const label = plans.map((plan) => plan.label).join(', ')
     for (const plan of plans)
       for (const [name, { value }] of plan.outputs)
@@ -88,7 +87,8 @@ export class Program {
     const programs = plans.map((plan) => new Program(engine, plan, pool))
     try {
       await engine.guarded(label, () => compilePipelines(engine, plans, onProgress))
-      for (const program of programs) await engine.guarded(program.plan.label, () => program.record())
+      const onDrawn = onProgress && drawingProgress(engine, plans, onProgress)
+      for (const program of programs) await engine.guarded(program.plan.label, () => program.record(onDrawn))
     } catch (error) {
       for (const program of programs) program.destroy()
       throw error
@@ -96,7 +96,7 @@ export class Program {
     return programs
   }
 
-  private async record(): Promise<void> {
+  private async record(onDrawn?: (owner: Variable, count: number) => void): Promise<void> {
     const { plan, engine } = this
     const pipelines = await Promise.all(plan.dispatches.map((d) => engine.pipelines.pipeline(d.kernel, d.constants)))
     const make = (bytes: number, label: string, usage = STORAGE_USAGE): GPUBuffer => {
@@ -107,8 +107,11 @@ export class Program {
     for (const storage of plan.storages) {
       const k = plan.memory.slot.get(storage)
       if (k !== undefined) this.buffers.set(storage, this.pool!.at(k))
-      else if (storage.kind === 'variable') this.buffers.set(storage, await engine.filledBufferOf(storage.variable!))
-      else if (storage.kind !== 'temporary') {
+      else if (storage.kind === 'variable') {
+        const { variable } = storage
+        const buffer = await engine.filledBufferOf(variable!, (count) => onDrawn?.(variable!, count))
+        this.buffers.set(storage, buffer)
+      } else if (storage.kind !== 'temporary') {
         const buffer = make(storage.bytes, storage.label)
         if (storage.data) upload(engine.device, buffer, 0, storage.data, engine.copyBytes)
         this.buffers.set(storage, buffer)
@@ -259,21 +262,37 @@ export class Program {
   }
 }
 
-/** Builds every distinct pipeline of the plans. */
-async function compilePipelines(
+/** Adds up what is drawn for each Variable, or arena of Variables, of the plans. */
+function drawingProgress(
   engine: Engine,
   plans: readonly Plan[],
-  onProgress?: (done: number, total: number) => void,
-): Promise<void> {
+  onProgress: BuildProgress,
+): (owner: Variable, count: number) => void {
+  const variables = plans.flatMap(({ storages }) => storages.flatMap(({ variable }) => variable ?? []))
+  const owners = new Map(variables.map((v) => [v.arena?.arena ?? v, v]))
+  const total = [...owners.values()].reduce((sum, v) => sum + engine.undrawn(v), 0)
+  const drawn = new Map<unknown, number>()
+  return (v, count) => {
+    drawn.set(v.arena?.arena ?? v, count)
+    onProgress(
+      [...drawn.values()].reduce((a, b) => a + b, 0),
+      total,
+      'initial values',
+    )
+  }
+}
+
+/** Builds every distinct pipeline of the plans. */
+async function compilePipelines(engine: Engine, plans: readonly Plan[], onProgress?: BuildProgress): Promise<void> {
   const building = plans.flatMap(({ dispatches }) =>
     dispatches.map((d) => engine.pipelines.pipeline(d.kernel, d.constants)),
   )
   const distinct = [...new Set(building)]
   let done = 0
-  onProgress?.(done, distinct.length)
+  onProgress?.(done, distinct.length, 'kernels')
   for (const p of distinct)
     p.then(
-      () => onProgress?.(++done, distinct.length),
+      () => onProgress?.(++done, distinct.length, 'kernels'),
       () => undefined,
     )
   await Promise.all(building)

@@ -116,20 +116,26 @@ export class StateDict {
   ): Variable {
     if (this.entries.has(name)) throw new Error(`state dict: '${name}' exists already`)
     const index = this.entries.size
-    const added = variable(`${this.prefix}${name}`, shape, () => {
-      const next = draw(new RandomStream(this.seed, Purpose.weights, index))
+    const { seed } = this
+    const added = variable(`${this.prefix}${name}`, shape, function* () {
+      const next = draw(new RandomStream(seed, Purpose.weights, index))
       const data = new Float32Array(sizeOf(shape))
       const padding = layout === 'conv' ? shape[2] - torchShape[1] : 0
       const [inner, channels] = [shape[3] ?? 1, shape[2] ?? 1]
-      for (let i = 0; i < data.length; i++)
+      for (let i = 0; i < data.length; i++) {
         // The padding channel of the stem stays zero, as in the images.
         data[i] = padding && Math.floor(i / inner) % channels >= torchShape[1] ? 0 : next()
+        if (i % DRAWN_AT_ONCE === DRAWN_AT_ONCE - 1) yield i + 1
+      }
       return data
     })
     this.entries.set(name, { variable: added, layout, torchShape, trainable, frozen: false })
     return added
   }
 }
+
+/** Numbers that are drawn without a pause: some tenths of a second. */
+const DRAWN_AT_ONCE = 1 << 20
 
 const countScalars = (entries: readonly Entry[]): number => entries.reduce((n, e) => n + sizeOf(e.torchShape), 0)
 

@@ -66,6 +66,12 @@ const networks: Record<string, Network> = {
     },
     fits: true,
   },
+  // A workgroup of 256 threads adds each of them.
+  'sums of long rows': {
+    inputs: { a: [5, 700] },
+    build: (v) => sum(v['a'], [1]),
+    fits: true,
+  },
   'a long sum': {
     inputs: { a: [4000, 8], b: [8] },
     build: (v) => sum(multiply(v['a'], v['b']), [0]),

@@ -1,6 +1,6 @@
 /** ResNets against torchvision: features in eval and train mode, gradients, running statistics. */
 import { describe, expect, test } from 'vitest'
-import { gradients, input, multiply, sum, type Assignment, type Value } from '../../engine/index.js'
+import { gradients, initialOf, input, multiply, sum, type Assignment, type Value } from '../../engine/index.js'
 import { architectures, resnet, type Architecture, type Stem } from '../../models/index.js'
 import { toTorch } from '../../models/state_dict.js'
 import { expectClose } from '../support/check.js'
@@ -118,7 +118,7 @@ describe('resnet', () => {
     ] as const) {
       const zeros = [...resnet({ arch, width: 8, zeroInitResidual: true }).dict.entries]
         .filter(([name]) => /bn\d\.weight$|downsample\.1\.weight$/.test(name))
-        .filter(([, { variable }]) => (variable.initial as () => Float32Array)().every((v) => v === 0))
+        .filter(([, { variable }]) => [...initialOf(variable)].every((v) => v === 0))
         .map(([name]) => name)
       expect(zeros).toHaveLength(blocks)
       for (const name of zeros) expect(name).toMatch(new RegExp(`^layer\\d\\.\\d\\.${last}\\.weight$`))

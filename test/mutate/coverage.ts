@@ -1,12 +1,12 @@
 /** Which test files use a kernel or call a function. It is recorded once for each version of the tests. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { COPIES, isAsked, isNumericTest } from './files.js'
 import { hash, type Mutant } from './mutant.js'
 import { isNoVerdict, Runner } from './runner.js'
 import type { Workplace } from './workplace.js'
 
-/** The quickest tests are asked first: as many as take together so many seconds. */
+/** The first tests are asked about all mutants before the others are: as many as take together so many seconds. */
 const QUICK_SECONDS = 20
 
 /** What the tests of `files.ts` share. */
@@ -24,6 +24,15 @@ interface Recorded {
   readonly kernels: readonly string[]
   /** Called functions as `path#name`. */
   readonly functions: readonly string[]
+}
+
+/** The test that is named after a file notices most mistakes in it. */
+const NAMESAKE = 0.1
+
+/** Tests of low rank come first: their time, times the number of kernels that they use, is small. */
+function rankOf(test: string, { seconds, kernels }: Recorded, file: string): number {
+  const isNamesake = basename(test, '.test.ts') === basename(file, '.ts')
+  return seconds * (1 + kernels.length) * (isNamesake ? NAMESAKE : 1)
 }
 
 export class Coverage {
@@ -68,7 +77,7 @@ export class Coverage {
     return new Coverage(new Map(files.filter((file) => known[file]).map((file) => [file, known[file]])))
   }
 
-  /** The test files that can notice a mutant: the quickest first. */
+  /** The test files that can notice a mutant: first those that are quick and that test little else. */
   testsOf({ file, within }: Mutant): string[] {
     const kernel = /^shaders\/(\w+)\.wgsl$/.exec(file)?.[1]
     const uses = (recorded: Recorded): boolean => {
@@ -78,8 +87,9 @@ export class Coverage {
     }
     const numeric = [...this.tests]
       .filter(([test, recorded]) => isAsked(test, file) && uses(recorded))
-      .sort(([, a], [, b]) => a.seconds - b.seconds)
-      .map(([test]) => test)
+      .map(([test, recorded]) => ({ test, rank: rankOf(test, recorded, file) }))
+      .sort((a, b) => a.rank - b.rank)
+      .map(({ test }) => test)
     return kernel ? [...numeric, COPIES] : numeric
   }
 

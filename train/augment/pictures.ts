@@ -32,41 +32,66 @@ export interface ViewsOptions {
   epoch?: number
 }
 
+/** Images with their views, drawn again and again with one recorded program. */
+export interface ViewDrawer {
+  /**
+   * @param epoch 0 by default
+   * @returns one row per image, the original first
+   */
+  draw(epoch?: number): Promise<Tile[][]>
+  release(): void
+}
+
 /**
- * Each image followed by its views. A run with the same seed trains on the same views in this epoch; here they are not
- * normalised. Views of a recipe with `crops` keep their sizes.
- *
- * @returns one row per image, the original first
+ * Each image followed by its views. A run with the same seed trains on the same views in the same epoch; here they are
+ * not normalised. Views of a recipe with `crops` keep their sizes.
  */
-export async function imagesWithViews(
+export async function viewDrawer(
   engine: Engine,
   dataset: ImageDataset,
-  { recipe, views, images, seed, epoch = 0 }: ViewsOptions,
-): Promise<Tile[][]> {
+  { recipe, views, images, seed }: Omit<ViewsOptions, 'epoch'>,
+): Promise<ViewDrawer> {
   const { height: sourceHeight, width: sourceWidth, sizes } = dataset
   const shown = await inMemory(subset(dataset, images))
   const onDevice = deviceImages(shown, engine.target.maxBindingBytes)
   const count = images.length
-  const rows = drawViews(recipe, { seed, epoch, images, views, sourceHeight, sourceWidth, sizes })
-  // The views are drawn for the indices in the whole data set, but the device holds only the shown images.
-  for (let row = 0; row < views * count; row++) rows[row * ROW_FLOATS] = row % count
   const plain: AugmentationRecipe = { ...recipe, mean: [0, 0, 0], std: [1, 1, 1] }
   const groups = cropGroups(recipe, views)
   const made = augmentCrops(onDevice, input('rows', [views * count, ROW_FLOATS]), plain, views)
   const outputs = Object.fromEntries(made.map((pictures, i) => [`size ${i}`, pictures]))
   const program = await engine.compile({ label: 'views', outputs })
+  return {
+    async draw(epoch = 0) {
+      const rows = drawViews(recipe, { seed, epoch, images, views, sourceHeight, sourceWidth, sizes })
+      // The views are drawn for the indices in the whole data set, but the device holds only the shown images.
+      for (let row = 0; row < views * count; row++) rows[row * ROW_FLOATS] = row % count
+      await program.run({ rows })
+      const values = await Promise.all(groups.map((_, i) => program.read(`size ${i}`)))
+      return images.map((_, b) => [
+        imageTile(shown, b),
+        ...groups.flatMap(({ views, size }, i) =>
+          Array.from({ length: views }, (_, view) => viewTile(values[i], view * count + b, size)),
+        ),
+      ])
+    },
+    release() {
+      program.destroy()
+      for (const { words } of onDevice.shards) engine.release(words)
+    },
+  }
+}
+
+/** The views of one epoch; see `viewDrawer`. */
+export async function imagesWithViews(
+  engine: Engine,
+  dataset: ImageDataset,
+  { epoch, ...options }: ViewsOptions,
+): Promise<Tile[][]> {
+  const once = await viewDrawer(engine, dataset, options)
   try {
-    await program.run({ rows })
-    const values = await Promise.all(groups.map((_, i) => program.read(`size ${i}`)))
-    return images.map((_, b) => [
-      imageTile(shown, b),
-      ...groups.flatMap(({ views, size }, i) =>
-        Array.from({ length: views }, (_, view) => viewTile(values[i], view * count + b, size)),
-      ),
-    ])
+    return await once.draw(epoch)
   } finally {
-    program.destroy()
-    for (const { words } of onDevice.shards) engine.release(words)
+    once.release()
   }
 }
 

@@ -9,7 +9,7 @@ import { refuseLargeBatch, trainingImages } from '../feed/batches.js'
 import { datasetLoader, loadDataset } from '../node/data/index.js'
 import { checkFolder } from '../node/files.js'
 import { runFolder } from '../node/run_folder.js'
-import { writeRunReport, writeViews } from '../node/run_report.js'
+import { ViewsWriter, writeRunReport } from '../node/run_report.js'
 import { describeRecipe, recipeNames } from '../recipes/index.js'
 import { exportingStore } from '../report/live_exports.js'
 import { counted } from '../report/text.js'
@@ -107,6 +107,10 @@ async function loadImages(
   return { dataset, test: await load('test'), labelled: dataset.labels.length ? undefined : await load('train') }
 }
 
+/** A share in whole millions. */
+const millions = (...numbers: [number, number]): [number, number] =>
+  numbers.map((n) => Math.round(n / 1e6)) as [number, number]
+
 await runCommand(() =>
   withRanks(async (ranks) => {
     const command = pretrainCommand()
@@ -125,6 +129,7 @@ await runCommand(() =>
     if (!out) console.error('nothing will be saved: give --out FOLDER to keep the run')
     const images = trainingImages(dataset, config).length
     noteOnLimit(options, config, images)
+    const views = new ViewsWriter(engine, dataset, config)
     const shown = pretrainDisplay()
     const signal = abortOnSignal((line) => shown.message(line))
     const estimate =
@@ -151,17 +156,20 @@ await runCommand(() =>
           shown.step(m)
           estimate?.(m)
         },
-        onCompile: (done, total) => shown.prepare('compiling kernels', done, total),
+        onCompile: (done, total, of) =>
+          of === 'kernels'
+            ? shown.prepare('compiling kernels', done, total)
+            : shown.prepare('drawing initial weights, in millions', ...millions(done, total)),
         onCheckpoint: async ({ epoch }) => {
           // The checkpoint that ends an epoch shows the views of that epoch.
-          if (store) await writeViews(store, engine, dataset, config, Math.max(0, epoch - 1))
+          if (store) await views.write(store, Math.max(0, epoch - 1))
         },
         onMessage: (line) => shown.message(printable(asCommandLine(line))),
       })
       shown.stop()
       sayOn(process.stdout, summaryOf(result, `--${limitOf(config, images)}`, out))
       if (store && out) {
-        if (!existsSync(join(out, VIEWS_FILE))) await writeViews(store, engine, dataset, config, result.epochs)
+        if (!existsSync(join(out, VIEWS_FILE))) await views.write(store, result.epochs)
         say(`Curves and pictures: ${await writeRunReport(out)}`)
         const onProcessor = engine.target.adapterClass === 'cpu'
         const next = await nextCommands(result, out, config, dataset, { adapter: options.adapter, onProcessor })

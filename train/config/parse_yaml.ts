@@ -3,7 +3,7 @@ import { LineCounter, parseDocument } from 'yaml'
 import { ConfigError } from './config_error.js'
 
 /** The parser's time grows with the square of the text, so longer texts are refused. Configurations have about 2 KiB. */
-export const LARGEST_YAML = 2 ** 16
+export const LARGEST_YAML = 2 ** 15
 const DEEPEST = 32
 
 /**

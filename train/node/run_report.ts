@@ -8,7 +8,7 @@ import { runReport } from '../report/run_report.js'
 import { readConfig, readSummary, REPORT_FILE, VIEWS_FILE } from '../run/folder.js'
 import { readLines } from '../run/metrics.js'
 import type { RunStore } from '../run/store.js'
-import { imagesWithViews } from '../augment/pictures.js'
+import { viewDrawer, type ViewDrawer } from '../augment/pictures.js'
 import { contactSheet } from './contact_sheet.js'
 import { checkHoldsRun, runFolder } from './run_folder.js'
 
@@ -17,20 +17,36 @@ const MOST_VIEWS = 8
 /** Approximate side of an enlarged picture, in pixels. */
 const TILE = 96
 
-/** Writes the contact sheet of views that a run draws in an epoch. */
-export async function writeViews(
-  store: RunStore,
-  engine: Engine,
-  dataset: ImageDataset,
-  { augmentation: recipe, views, seed }: PretrainConfig,
-  epoch: number,
-): Promise<void> {
-  // With crops of several sizes the number of views is part of the recipe.
-  const shown = recipe.crops ? views : Math.min(views, MOST_VIEWS)
-  const images = firstAcrossClasses(dataset, IMAGES)
-  const rows = await imagesWithViews(engine, dataset, { recipe, views: shown, images, seed, epoch })
-  const tile = Math.max(1, Math.round(TILE / recipe.size)) * recipe.size
-  await store.write(VIEWS_FILE, await contactSheet(rows, { tile, afterFirst: 16 }))
+/** Writes the contact sheet of the views that a run draws in an epoch. */
+export class ViewsWriter {
+  private recorded: { device: GPUDevice; drawer: ViewDrawer } | undefined
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly dataset: ImageDataset,
+    private readonly config: PretrainConfig,
+  ) {}
+
+  async write(store: RunStore, epoch: number): Promise<void> {
+    const { size } = this.config.augmentation
+    const rows = await (await this.drawer()).draw(epoch)
+    const tile = Math.max(1, Math.round(TILE / size)) * size
+    await store.write(VIEWS_FILE, await contactSheet(rows, { tile, afterFirst: 16 }))
+  }
+
+  /** Recorded once, and again after the device was lost. */
+  private async drawer(): Promise<ViewDrawer> {
+    const { engine, dataset, config } = this
+    const { augmentation: recipe, views, seed } = config
+    if (this.recorded?.device !== engine.device) {
+      // With crops of several sizes the number of views is part of the recipe.
+      const shown = recipe.crops ? views : Math.min(views, MOST_VIEWS)
+      const images = firstAcrossClasses(dataset, IMAGES)
+      const drawer = await viewDrawer(engine, dataset, { recipe, views: shown, images, seed })
+      this.recorded = { device: engine.device, drawer }
+    }
+    return this.recorded.drawer
+  }
 }
 
 /**

@@ -2,6 +2,16 @@
 import type { Collective } from '../../engine/index.js'
 import type { PretrainConfig } from '../config/config.js'
 
+/** The part of a list of this length that is this rank's: `count` items from `start` on. No part has more than `share`. */
+export function shareOf(
+  { rank, size }: Pick<Collective, 'rank' | 'size'>,
+  length: number,
+): { share: number; start: number; count: number } {
+  const share = Math.ceil(length / size)
+  const start = Math.min(length, rank * share)
+  return { share, start, count: Math.min(length, start + share) - start }
+}
+
 /**
  * Shares work on a list between ranks: each does a part, and all get the whole.
  *
@@ -15,9 +25,7 @@ export async function inShares(
   { length, width }: { length: number; width: number },
   work: (start: number, count: number) => Promise<Float32Array>,
 ): Promise<Float32Array<ArrayBuffer>> {
-  const share = Math.ceil(length / ranks.size)
-  const start = Math.min(length, ranks.rank * share)
-  const count = Math.min(length, start + share) - start
+  const { share, start, count } = shareOf(ranks, length)
   const own = new Float32Array(share * width)
   if (count > 0) own.set(await work(start, count))
   const all = await ranks.allGather(own)

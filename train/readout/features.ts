@@ -69,14 +69,10 @@ export async function extractFeatures(
   for (const [name, value] of Object.entries({ views, batch }))
     if (!Number.isInteger(value) || value < 1)
       throw new Error(`features: ${name} ${value} must be a positive whole number`)
-  const extractor = await featureExtractor(engine, backbone, dataset, { recipe, batch })
   const { collective } = options
+  const extractor = await featureExtractor(engine, backbone, dataset, { recipe, batch, collective })
   try {
-    if (!collective) return await extractor.read(options)
-    const indices = options.indices ?? Uint32Array.from({ length: dataset.count }, (_, i) => i)
-    return await inShares(collective, { length: indices.length, width: backbone.features }, (start, count) =>
-      extractor.read({ ...options, indices: Array.prototype.slice.call(indices, start, start + count) as number[] }),
-    )
+    return await extractor.read(options)
   } finally {
     extractor.release()
   }
@@ -89,12 +85,15 @@ export interface FeatureExtractor {
   release(): void
 }
 
-/** @param batch images per batch */
+/**
+ * @param batch images per batch
+ * @param collective the ranks that share the images of each reading; all of them get all features
+ */
 export async function featureExtractor(
   engine: Engine,
   backbone: Backbone,
   dataset: ImageDataset,
-  { recipe: pretrained, batch }: { recipe: AugmentationRecipe; batch: number },
+  { recipe: pretrained, batch, collective }: { recipe: AugmentationRecipe; batch: number; collective?: Collective },
 ): Promise<FeatureExtractor> {
   // All views of a readout have the main size of the recipe.
   const recipe = { ...pretrained, crops: undefined }
@@ -118,10 +117,12 @@ export async function featureExtractor(
     throw error
   })
 
-  const read: FeatureExtractor['read'] = async (options) => {
+  const readHere = async (
+    options: Parameters<FeatureExtractor['read']>[0],
+    indices: ArrayLike<number>,
+  ): Promise<Float32Array<ArrayBuffer>> => {
     const { views = 1, seed, onProgress } = options
     const only = options.only ?? Array.from({ length: views }, (_, view) => view)
-    const indices = options.indices ?? Uint32Array.from({ length: dataset.count }, (_, i) => i)
     const total = indices.length
     const features = new Float32Array(total * width)
     const scratch = new Float32Array(batch * ROW_FLOATS)
@@ -161,7 +162,13 @@ export async function featureExtractor(
     return features
   }
   return {
-    read,
+    read(options) {
+      const indices = options.indices ?? Uint32Array.from({ length: dataset.count }, (_, i) => i)
+      if (!collective) return readHere(options, indices)
+      return inShares(collective, { length: indices.length, width }, (start, count) =>
+        readHere(options, Array.prototype.slice.call(indices, start, start + count) as number[]),
+      )
+    },
     release() {
       for (const program of programs.values()) program.destroy()
       images.release()

@@ -1,6 +1,6 @@
 /** Weighted k-nearest-neighbour classification by cosine similarity (Wu et al. 2018, "instance discrimination"). */
 import { input, matmul, variable, type Collective, type Engine } from '../../engine/index.js'
-import { inShares } from '../ranks/share.js'
+import { inShares, shareOf } from '../ranks/share.js'
 import { widthOf, type LabelledFeatures } from './labelled_features.js'
 
 const TEMPERATURE = 0.07
@@ -18,9 +18,88 @@ export interface Neighbours {
   similarities: Float32Array
 }
 
+interface Progress {
+  onProgress?(done: number, total: number): void
+}
+
+/** Searches rows again and again, with one recorded program. */
+export interface NeighbourSearch {
+  /**
+   * @param rows the rows to search, [N, width]
+   * @param queries [Q, width]
+   */
+  search(rows: Float32Array, queries: Float32Array, onProgress?: Progress['onProgress']): Promise<Neighbours>
+  release(): void
+}
+
+interface SearchOptions {
+  /** Numbers of rows and of queries. */
+  rows: number
+  queries: number
+  width: number
+  /** The number of neighbours of each query. */
+  k: number
+  /** The ranks that share the queries; all of them get all neighbours. */
+  collective?: Collective
+}
+
 /**
  * Exact nearest neighbours by cosine similarity: the GPU computes the products, the CPU selects. The rows are searched in
  * blocks, so that neither the rows nor the similarities must fit in GPU memory at once.
+ */
+export async function neighbourSearch(
+  engine: Engine,
+  { collective, ...sizes }: SearchOptions,
+): Promise<NeighbourSearch> {
+  if (collective) return sharedSearch(engine, sizes, collective)
+  const { rows: rowCount, queries: queryCount, width, k: wanted } = sizes
+  const k = Math.min(wanted, rowCount)
+  const fitting = Math.floor(engine.target.maxBindingBytes / (4 * width))
+  const blockRows = Math.min(Math.ceil(rowCount / 4) * 4, BLOCK_ROWS, fitting - (fitting % 4))
+  const chunkRows = Math.min(QUERY_ROWS, queryCount)
+  const block = variable('knn.block', [width, blockRows])
+  const chunk = input('chunk', [chunkRows, width])
+  const program = await engine.compile({ label: 'similarities', outputs: { y: matmul(chunk, block) } })
+  return {
+    async search(rows, queries, onProgress) {
+      const nearest = new Nearest(queryCount, k)
+      const unitQueries = normalized(queries, width)
+      const unitRows = normalized(rows, width)
+      const scratch = new Float32Array(chunkRows * width)
+      const total = queryCount * Math.ceil(rowCount / blockRows)
+      let done = 0
+      for (let first = 0; first < rowCount; first += blockRows) {
+        const count = Math.min(blockRows, rowCount - first)
+        engine.write(block, columns(unitRows.subarray(first * width, (first + count) * width), width, blockRows))
+        let before: (() => Promise<void>) | undefined
+        for (let start = 0; start < queryCount; start += chunkRows) {
+          const held = Math.min(chunkRows, queryCount - start)
+          // After a shorter last chunk, rows of the previous chunk remain. Their products are not read.
+          scratch.set(unitQueries.subarray(start * width, (start + held) * width))
+          await program.run({ chunk: scratch })
+          const reading = program.read('y')
+          // Select from one chunk while the GPU multiplies the next.
+          await before?.()
+          before = async () => {
+            const similarities = await reading
+            for (let q = 0; q < held; q++)
+              nearest.offer(start + q, similarities.subarray(q * blockRows, q * blockRows + count), first)
+            onProgress?.((done += held), total)
+          }
+        }
+        await before?.()
+      }
+      return nearest.sorted()
+    },
+    release() {
+      program.destroy()
+      engine.release(block)
+    },
+  }
+}
+
+/**
+ * A single search; see `neighbourSearch`.
  *
  * @param rows the rows to search, [N, width]
  * @param queries [Q, width]
@@ -29,49 +108,14 @@ export async function nearestNeighbours(
   engine: Engine,
   rows: Float32Array,
   queries: Float32Array,
-  { width, k: wanted, onProgress }: { width: number; k: number; onProgress?(done: number, total: number): void },
+  { width, onProgress, ...options }: Omit<SearchOptions, 'rows' | 'queries'> & Progress,
 ): Promise<Neighbours> {
-  const rowCount = rows.length / width
-  const queryCount = queries.length / width
-  const k = Math.min(wanted, rowCount)
-  const fitting = Math.floor(engine.target.maxBindingBytes / (4 * width))
-  const blockRows = Math.min(Math.ceil(rowCount / 4) * 4, BLOCK_ROWS, fitting - (fitting % 4))
-  const chunkRows = Math.min(QUERY_ROWS, queryCount)
-  const block = variable('knn.block', [width, blockRows])
-  const chunk = input('chunk', [chunkRows, width])
-  const program = await engine.compile({ label: 'similarities', outputs: { y: matmul(chunk, block) } })
+  const sizes = { rows: rows.length / width, queries: queries.length / width, width, ...options }
+  const once = await neighbourSearch(engine, sizes)
   try {
-    const nearest = new Nearest(queryCount, k)
-    const unitQueries = normalized(queries, width)
-    const unitRows = normalized(rows, width)
-    const scratch = new Float32Array(chunkRows * width)
-    const total = queryCount * Math.ceil(rowCount / blockRows)
-    let done = 0
-    for (let first = 0; first < rowCount; first += blockRows) {
-      const count = Math.min(blockRows, rowCount - first)
-      engine.write(block, columns(unitRows.subarray(first * width, (first + count) * width), width, blockRows))
-      let before: (() => Promise<void>) | undefined
-      for (let start = 0; start < queryCount; start += chunkRows) {
-        const held = Math.min(chunkRows, queryCount - start)
-        // After a shorter last chunk, rows of the previous chunk remain. Their products are not read.
-        scratch.set(unitQueries.subarray(start * width, (start + held) * width))
-        await program.run({ chunk: scratch })
-        const reading = program.read('y')
-        // Select from one chunk while the GPU multiplies the next.
-        await before?.()
-        before = async () => {
-          const similarities = await reading
-          for (let q = 0; q < held; q++)
-            nearest.offer(start + q, similarities.subarray(q * blockRows, q * blockRows + count), first)
-          onProgress?.((done += held), total)
-        }
-      }
-      await before?.()
-    }
-    return nearest.sorted()
+    return await once.search(rows, queries, onProgress)
   } finally {
-    program.destroy()
-    engine.release(block)
+    once.release()
   }
 }
 
@@ -106,24 +150,30 @@ export async function knn(
     ks: readonly number[]
     /** The ranks that share the queries. */
     collective?: Collective
-    onProgress?(done: number, total: number): void
-  },
+  } & Progress,
 ): Promise<KnnResult[]> {
-  const width = widthOf(train, test)
-  const options = { width, k: Math.max(...ks), onProgress }
-  const found = collective
-    ? await neighboursInShares(collective, engine, train.features, test.features, options)
-    : await nearestNeighbours(engine, train.features, test.features, options)
+  const options = { width: widthOf(train, test), k: Math.max(...ks), collective, onProgress }
+  const found = await nearestNeighbours(engine, train.features, test.features, options)
+  return classified(found, train.labels, test.labels, { classes, ks })
+}
+
+/** The classes that the votes of neighbours give, with the rules of `knn`. */
+export function classified(
+  found: Neighbours,
+  rowLabels: ArrayLike<number>,
+  queryLabels: ArrayLike<number>,
+  { classes, ks }: { classes: number; ks: readonly number[] },
+): KnnResult[] {
   return ks.map((k) => {
-    const predictions = new Uint32Array(test.labels.length)
+    const predictions = new Uint32Array(queryLabels.length)
     const votes = new Float64Array(classes)
     let [first, five] = [0, 0]
     for (let q = 0; q < predictions.length; q++) {
       votes.fill(0)
       for (let i = q * found.k; i < q * found.k + Math.min(k, found.k); i++)
-        votes[train.labels[found.indices[i]]] += Math.exp(found.similarities[i] / TEMPERATURE)
+        votes[rowLabels[found.indices[i]]] += Math.exp(found.similarities[i] / TEMPERATURE)
       predictions[q] = votes.indexOf(votes.reduce((a, b) => Math.max(a, b)))
-      const own = test.labels[q]
+      const own = queryLabels[q]
       const before = votes.filter((other, c) => other > votes[own] || (other === votes[own] && c < own)).length
       if (votes[own] > 0 && before < 1) first++
       if (votes[own] > 0 && before < 5) five++
@@ -132,35 +182,36 @@ export async function knn(
   })
 }
 
-/** As `nearestNeighbours`, where each rank searches for a part of the queries. */
-async function neighboursInShares(
-  ranks: Collective,
-  engine: Engine,
-  rows: Float32Array,
-  queries: Float32Array,
-  options: Parameters<typeof nearestNeighbours>[3],
-): Promise<Neighbours> {
-  const { width } = options
-  const [length, k] = [queries.length / width, Math.min(options.k, rows.length / width)]
-  const all = await inShares(ranks, { length, width: 2 * k }, async (start, count) => {
-    const own = queries.subarray(start * width, (start + count) * width)
-    const { indices, similarities } = await nearestNeighbours(engine, rows, own, options)
-    const both = new Float32Array(2 * k * count)
-    // The bits of the indices travel unchanged.
-    const words = new Uint32Array(both.buffer)
-    for (let q = 0; q < count; q++) {
-      words.set(indices.subarray(q * k, (q + 1) * k), 2 * k * q)
-      both.set(similarities.subarray(q * k, (q + 1) * k), 2 * k * q + k)
-    }
-    return both
-  })
-  const words = new Uint32Array(all.buffer)
-  const found = { k, indices: new Uint32Array(length * k), similarities: new Float32Array(length * k) }
-  for (let q = 0; q < length; q++) {
-    found.indices.set(words.subarray(2 * k * q, 2 * k * q + k), k * q)
-    found.similarities.set(all.subarray(2 * k * q + k, 2 * k * (q + 1)), k * q)
+/** As `neighbourSearch`, where each rank searches for a part of the queries. */
+async function sharedSearch(engine: Engine, sizes: SearchOptions, ranks: Collective): Promise<NeighbourSearch> {
+  const { width, queries: length } = sizes
+  const k = Math.min(sizes.k, sizes.rows)
+  const { count: ownCount } = shareOf(ranks, length)
+  const own = ownCount > 0 ? await neighbourSearch(engine, { ...sizes, queries: ownCount }) : undefined
+  return {
+    async search(rows, queries, onProgress) {
+      const all = await inShares(ranks, { length, width: 2 * k }, async (start, count) => {
+        const ownQueries = queries.subarray(start * width, (start + count) * width)
+        const { indices, similarities } = await own!.search(rows, ownQueries, onProgress)
+        const both = new Float32Array(2 * k * count)
+        // The bits of the indices travel unchanged.
+        const words = new Uint32Array(both.buffer)
+        for (let q = 0; q < count; q++) {
+          words.set(indices.subarray(q * k, (q + 1) * k), 2 * k * q)
+          both.set(similarities.subarray(q * k, (q + 1) * k), 2 * k * q + k)
+        }
+        return both
+      })
+      const words = new Uint32Array(all.buffer)
+      const found = { k, indices: new Uint32Array(length * k), similarities: new Float32Array(length * k) }
+      for (let q = 0; q < length; q++) {
+        found.indices.set(words.subarray(2 * k * q, 2 * k * q + k), k * q)
+        found.similarities.set(all.subarray(2 * k * q + k, 2 * k * (q + 1)), k * q)
+      }
+      return found
+    },
+    release: () => own?.release(),
   }
-  return found
 }
 
 /** Divides rows by their length. Rows of zeros stay. */

@@ -11,6 +11,11 @@ export interface LabelledFeatures {
   labels: ArrayLike<number>
 }
 
+/** @throws Error in one line if the images have no labels */
+export function refuseUnlabelled({ labels, name, split }: ImageDataset): void {
+  if (!labels.length) throw new Error(`readout: the ${split} images of ${name} have no labels`)
+}
+
 /**
  * Extracts the features of labelled images.
  *
@@ -23,8 +28,8 @@ export async function labelledFeatures(
   dataset: ImageDataset,
   options: FeatureOptions,
 ): Promise<LabelledFeatures> {
-  const { labels, name, split } = dataset
-  if (!labels.length) throw new Error(`readout: the ${split} images of ${name} have no labels`)
+  const { labels } = dataset
+  refuseUnlabelled(dataset)
   const features = await extractFeatures(engine, backbone, dataset, options)
   return { features, labels: options.indices ? Uint32Array.from(options.indices, (i) => labels[i]) : labels }
 }

@@ -17,10 +17,11 @@ import {
   type Variable,
 } from '../../engine/index.js'
 import type { Backbone } from '../../models/index.js'
-import type { AugmentationRecipe } from '../augment/recipe.js'
+import { cleanRecipe, type AugmentationRecipe } from '../augment/recipe.js'
 import type { ImageDataset } from '../data/dataset.js'
-import { knn } from './knn.js'
-import { labelledFeatures, type LabelledFeatures } from './labelled_features.js'
+import { batchFor, featureExtractor } from './features.js'
+import { classified, neighbourSearch } from './knn.js'
+import { refuseUnlabelled } from './labelled_features.js'
 import { LABEL_SMOOTHING, LEARNING_RATE, WEIGHT_DECAY } from './linear_probe.js'
 
 /** Default numbers of training images to search and of test images to classify. */
@@ -83,31 +84,70 @@ export interface OnlineKnn {
   views: 1
 }
 
+/** Nearest neighbours that are read again and again, with programs that are recorded once. */
+export interface OnlineNeighbours {
+  /** Reads the present weights of the backbone. */
+  read(): Promise<OnlineKnn>
+  release(): void
+}
+
+export interface NeighboursOptions {
+  recipe: AugmentationRecipe
+  seed: number
+  /** Most training images that are searched, and most test images that are classified. */
+  bank?: number
+  queries?: number
+  /** The ranks that share the images. */
+  collective?: Collective
+}
+
+/** Images per batch, at most: few, because their memory is held beside that of the training step. */
+const BATCH = 64
+
 /**
  * Nearest neighbours on fixed subsets that the seed chooses: a fast figure to monitor a run.
  *
- * @throws when a set has no labels
+ * @throws Error in one line if a set has no labels
  */
-export async function onlineKnn(
+export async function onlineNeighbours(
   engine: Engine,
   backbone: Backbone,
   train: ImageDataset,
   test: ImageDataset,
-  {
-    recipe,
-    seed,
-    bank = BANK,
-    queries = QUERIES,
-    collective,
-  }: { recipe: AugmentationRecipe; seed: number; bank?: number; queries?: number; collective?: Collective },
-): Promise<OnlineKnn> {
-  const read = (dataset: ImageDataset, most: number): Promise<LabelledFeatures> => {
-    const indices = permutation(seed, 0, dataset.count).subarray(0, most)
-    return labelledFeatures(engine, backbone, dataset, { recipe, seed, indices, collective })
+  { recipe, seed, bank = BANK, queries = QUERIES, collective }: NeighboursOptions,
+): Promise<OnlineNeighbours> {
+  const held: { release(): void }[] = []
+  const release = (): void => {
+    for (const each of held.splice(0)) each.release()
   }
-  const trainFeatures = await read(train, bank)
-  const testFeatures = await read(test, queries)
-  const classes = Math.max(train.classes.length, test.classes.length)
-  const [{ top1 }] = await knn(engine, trainFeatures, testFeatures, { classes, ks: [K], collective })
-  return { top1, k: K, bank: trainFeatures.labels.length, queries: testFeatures.labels.length, views: 1 }
+  const keep = <T extends { release(): void }>(each: T): T => {
+    held.push(each)
+    return each
+  }
+  const chosen = async (dataset: ImageDataset, most: number) => {
+    refuseUnlabelled(dataset)
+    const indices = permutation(seed, 0, dataset.count).subarray(0, most)
+    const batch = Math.min(BATCH, batchFor(backbone, cleanRecipe(recipe).size), indices.length)
+    const extractor = keep(await featureExtractor(engine, backbone, dataset, { recipe, batch, collective }))
+    const labels = Uint32Array.from(indices, (i) => dataset.labels[i])
+    return { labels, read: () => extractor.read({ seed, indices }) }
+  }
+  try {
+    const [rows, wanted] = [await chosen(train, bank), await chosen(test, queries)]
+    const [rowCount, queryCount] = [rows.labels.length, wanted.labels.length]
+    const sizes = { rows: rowCount, queries: queryCount, width: backbone.features, k: K, collective }
+    const neighbours = keep(await neighbourSearch(engine, sizes))
+    const classes = Math.max(train.classes.length, test.classes.length)
+    return {
+      async read() {
+        const found = await neighbours.search(await rows.read(), await wanted.read())
+        const [{ top1 }] = classified(found, rows.labels, wanted.labels, { classes, ks: [K] })
+        return { top1, k: K, bank: rowCount, queries: queryCount, views: 1 }
+      },
+      release,
+    }
+  } catch (error) {
+    release()
+    throw error
+  }
 }

@@ -5,7 +5,7 @@ import type { PretrainConfig } from '../config/config.js'
 import type { ImageDataset } from '../data/dataset.js'
 import { adaptLambda } from '../diagnostics/adaptive_lambda.js'
 import { diagnosis, type Diagnosis } from '../diagnostics/diagnose.js'
-import { onlineKnn } from '../readout/online.js'
+import { onlineNeighbours, type OnlineNeighbours } from '../readout/online.js'
 import { appendLine, readLines } from './metrics.js'
 import type { RunStore } from './store.js'
 
@@ -76,9 +76,11 @@ export function checkpointReadings({
   const recordedDiagnosis = async (): Promise<Diagnosis> =>
     (recorded ??= await diagnosis(engine, backbone, dataset, options))
 
+  let neighbours: OnlineNeighbours | undefined
   const readOnline = async ({ step, epoch }: Moment): Promise<void> => {
     if (!onlineProbe || !test || !bank) return
-    const found = await onlineKnn(engine, backbone, bank, test, { recipe, seed, collective })
+    neighbours ??= await onlineNeighbours(engine, backbone, bank, test, { recipe, seed, collective })
+    const found = await neighbours.read()
     if (out) await appendLine(out, 'online.jsonl', { step, epoch, ...found })
     onMessage?.(
       `epoch ${epoch}: kNN-${found.k} top-1 ${(100 * found.top1).toFixed(1)} % ` +
@@ -112,6 +114,9 @@ export function checkpointReadings({
       if (!out || !onlineProbe || !test || !bank) return false
       return !(await readLines(out, 'online.jsonl')).some((line) => line.step === step)
     },
-    release: () => recorded?.release(),
+    release() {
+      recorded?.release()
+      neighbours?.release()
+    },
   }
 }

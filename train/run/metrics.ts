@@ -112,3 +112,32 @@ export async function truncateLines(
   const truncated = kept.map((line) => `${line}\n`).join('')
   if (truncated !== text) await store.write(file, truncated)
 }
+
+/** Most ranges of missing steps that a message names. */
+const NAMED_RANGES = 3
+
+/**
+ * What is missing in metrics.jsonl, which has a line for every step up to the checkpoint.
+ *
+ * @returns one line; undefined if nothing is missing
+ */
+export async function missingMetrics(store: RunStore, step: number): Promise<string | undefined> {
+  const found = new Set((await readLines(store, 'metrics.jsonl')).map((line) => line.step))
+  const ranges: [first: number, last: number][] = []
+  let count = 0
+  for (let i = 1; i <= step; i++) {
+    if (found.has(i)) continue
+    count++
+    const range = ranges.at(-1)
+    if (range?.[1] === i - 1) range[1] = i
+    else ranges.push([i, i])
+  }
+  if (count === 0) return undefined
+  const named = ranges.slice(0, NAMED_RANGES).map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`))
+  if (ranges.length > NAMED_RANGES) named.push('…')
+  return (
+    `${store.nameOf('metrics.jsonl')}: lines are missing for ${count.toLocaleString('en')} of the ` +
+    `${step.toLocaleString('en')} steps before the checkpoint (${named.join(', ')}): the run goes on with the same ` +
+    'weights, but curves and reports lack these steps'
+  )
+}

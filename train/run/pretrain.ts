@@ -1,5 +1,5 @@
 /** Pretraining: one recorded step, replayed over shuffled batches; resumable bit for bit. */
-import { variable, type Collective, type Engine } from '../../engine/index.js'
+import { variable, type BuildProgress, type Collective, type Engine } from '../../engine/index.js'
 import {
   importStateDict,
   type Backbone,
@@ -37,7 +37,7 @@ import {
 } from './folder.js'
 import { HealthWatch } from './health_watch.js'
 import { trainingLoop } from './loop.js'
-import { lineFiles, truncateLines, type StepMetrics } from './metrics.js'
+import { lineFiles, missingMetrics, truncateLines, type StepMetrics } from './metrics.js'
 import { recordStep, refuseOutOfMemory } from './record_step.js'
 import { runLength, type RunLength } from './schedule.js'
 import { StepRecorder } from './step_recorder.js'
@@ -109,8 +109,8 @@ export interface PretrainOptions {
    */
   inspect?(where: { step: number; epoch: number }, network: Network): (() => Promise<void>) | undefined
   onMessage?(line: string): void
-  /** Called before the first step, for each distinct pipeline that is ready. */
-  onCompile?(done: number, total: number): void
+  /** Called before the first step: for each distinct pipeline that is ready, and while initial weights are drawn. */
+  onCompile?: BuildProgress
 }
 
 export interface PretrainResult {
@@ -459,6 +459,8 @@ async function beginOrResume(
       )
     await restoreState(engine, out, latest, [...dicts.flatMap((dict) => dict.variables), ...kept])
     for (const file of lineFiles) await truncateLines(out, file, progress.step, onMessage)
+    const missing = await missingMetrics(out, progress.step)
+    if (missing) onMessage?.(missing)
     await writeConfig(out, config)
     onMessage?.(`resumed ${out.nameOf()} at step ${progress.step}`)
   } else if (out) await createRun(out, config)

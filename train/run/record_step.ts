@@ -1,5 +1,5 @@
 /** Records the training step of a run, and says what would fit where it does not. */
-import { freeBytes, OutOfMemoryError, type Collective, type Engine } from '../../engine/index.js'
+import { freeBytes, OutOfMemoryError, type BuildProgress, type Collective, type Engine } from '../../engine/index.js'
 import type { PretrainConfig } from '../config/config.js'
 import { imageBytes, type ImageDataset } from '../data/dataset.js'
 import type { ImageFeed } from '../feed/image_feed.js'
@@ -16,7 +16,7 @@ export interface RecordOptions {
   /** As `RunLength.imagesOfLastStep`. */
   lastStep?: number
   onMessage?(line: string): void
-  onCompile?(done: number, total: number): void
+  onCompile?: BuildProgress
 }
 
 /** Records the step, and says how large it is. */
@@ -28,9 +28,9 @@ export async function recordStep(
   clock: TrainingClock,
 ): Promise<TrainingStep> {
   let pipelines = 0
-  const onProgress = (done: number, total: number): void => {
-    pipelines = total
-    onCompile?.(done, total)
+  const onProgress: BuildProgress = (done, total, of) => {
+    if (of === 'kernels') pipelines = total
+    onCompile?.(done, total, of)
   }
   const { onDevice } = feed
   const trainingStep = await compileTrainingStep(engine, onDevice, network, config, extras, onProgress, lastStep).catch(

@@ -15,6 +15,7 @@ import {
   variable,
   variantsOf,
   type Assignment,
+  type BuildProgress,
   type Engine,
   type ProgramSpec,
   type Variable,
@@ -121,7 +122,7 @@ export async function compileAccumulatedStep(
   network: Network,
   config: StepConfig,
   extras: StepExtras = {},
-  onProgress?: (done: number, total: number) => void,
+  onProgress?: BuildProgress,
 ): Promise<TrainingStep> {
   const described = describeAccumulatedStep(images, network, config, extras)
   const own = [...described.state, ...described.scratch]

@@ -26,6 +26,7 @@ import {
   variable,
   variantsOf,
   type Assignment,
+  type BuildProgress,
   type Engine,
   type Plan,
   type ProgramSpec,
@@ -200,7 +201,7 @@ export async function compileChunkedStep(
   network: Network,
   config: ChunkedConfig,
   extras: StepExtras = {},
-  onProgress?: (done: number, total: number) => void,
+  onProgress?: BuildProgress,
 ): Promise<TrainingStep> {
   const described = describeChunkedStep(images, network, config, extras)
   const specs = [described.forward, described.loss, described.backward, described.update]

@@ -2,7 +2,7 @@
  * The training step of a configuration: as one program, in chunks of views, or over several micro-batches; each of them
  * also for one rank of several.
  */
-import type { Engine } from '../../engine/index.js'
+import type { BuildProgress, Engine } from '../../engine/index.js'
 import type { DeviceImages } from '../augment/views.js'
 import { ConfigError } from '../config/config.js'
 import type { Network } from './network.js'
@@ -19,7 +19,7 @@ export type { StepExtras, StepInputs, TrainingStep } from './training_step.js'
 
 /**
  * @param config of the whole step; with `extras.collective` every rank takes a share of its batch
- * @param onProgress called for each distinct pipeline that is ready
+ * @param onProgress called for each distinct pipeline that is ready, and while initial weights are drawn
  * @param lastStep images of an epoch's last step, if they are fewer than those of the others
  */
 export async function compileTrainingStep(
@@ -28,7 +28,7 @@ export async function compileTrainingStep(
   network: Network,
   config: StepConfig,
   extras: StepExtras,
-  onProgress?: (done: number, total: number) => void,
+  onProgress?: BuildProgress,
   lastStep?: number,
 ): Promise<TrainingStep> {
   const { collective } = extras

@@ -3,6 +3,7 @@ import {
   input,
   variantsOf,
   type Assignment,
+  type BuildProgress,
   type Engine,
   type Program,
   type ProgramSpec,
@@ -76,7 +77,7 @@ export async function compileOrRelease(
   engine: Engine,
   specs: readonly ProgramSpec[],
   own: readonly Variable[],
-  onProgress?: (done: number, total: number) => void,
+  onProgress?: BuildProgress,
 ): Promise<Program[]> {
   try {
     return await engine.compileTogether(specs, onProgress)
@@ -99,7 +100,7 @@ export async function compileStep(
   network: Network,
   config: StepConfig,
   extras: StepExtras = {},
-  onProgress?: (done: number, total: number) => void,
+  onProgress?: BuildProgress,
 ): Promise<TrainingStep> {
   const { spec, state, parts } = describeStep(images, network, config, extras)
   const [program] = await compileOrRelease(engine, [spec], state, onProgress)

@@ -2,7 +2,7 @@ import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
 import { recipes } from '../../../train/augment/recipe.js'
 import { fromArrays } from '../../../train/data/dataset.js'
-import { imagesWithViews, type Tile } from '../../../train/augment/pictures.js'
+import { imagesWithViews, viewDrawer, type Tile } from '../../../train/augment/pictures.js'
 import { composeSheet, contactSheet } from '../../../train/node/contact_sheet.js'
 import { engine } from '../../support/engine.js'
 
@@ -76,6 +76,14 @@ describe('images with their views', () => {
     expect(rows.map((row) => row.length)).toEqual([3, 3])
     for (const [r, index] of [6, 3].entries())
       for (const tile of rows[r]) expect([...tile.pixels]).toEqual([...images.subarray(12 * index, 12 * index + 12)])
+    // Another epoch needs nothing new on the device.
+    const gpu = await engine()
+    const drawer = await viewDrawer(gpu, dataset, { recipe, views: 2, images: [6, 3], seed: 1 })
+    expect(await drawer.draw()).toEqual(rows)
+    const { counters } = gpu
+    expect(await drawer.draw(1)).toEqual(rows)
+    expect(gpu.counters).toEqual(counters)
+    drawer.release()
     // Views of several sizes keep their sizes.
     const crops = [
       { views: 1, size: 2, scale: [1, 1] as [number, number] },

@@ -103,6 +103,26 @@ describe('the mean over all draws of m views', () => {
   })
 })
 
+test.each([5, 17])('the constraint is β ‖zᵀ z / rows − I‖², for width %i and 12 rows', async (width) => {
+  const [batch, views] = [6, 2]
+  const rows = batch * views
+  const parts: LossParts = {}
+  const z = input('z', [rows, width])
+  spectral(z, undefined, { views, beta: BETA, estimator: 'views' }, parts)
+  const program = await (await engine()).compile({ outputs: { orthogonality: parts.orthogonality } })
+  const data = formulaTensor('spectral/constraint', [rows, width])
+  await program.run({ z: data })
+  let expected = 0
+  for (let i = 0; i < width; i++)
+    for (let j = 0; j < width; j++) {
+      let sum = 0
+      for (let r = 0; r < rows; r++) sum += (data[r * width + i] * data[r * width + j]) / rows
+      expected += BETA * (sum - Number(i === j)) ** 2
+    }
+  expectClose('constraint', await program.read('orthogonality'), [expected], 1e-5)
+  program.destroy()
+})
+
 /** Eigenvalue of T for frequency k. */
 const eigenvalue = (k: number): number =>
   SHIFTS.reduce((total, by) => total + Math.cos((2 * Math.PI * k * by) / POINTS), 0) / SHIFTS.length

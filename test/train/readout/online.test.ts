@@ -1,13 +1,13 @@
 /** The online probe takes the same steps as the offline probe, and online kNN equals offline kNN on subsets. */
 import { expect, test } from 'vitest'
-import { Purpose, RandomStream, assign, input, relu, scale, variable } from '../../../engine/index.js'
+import { Purpose, RandomStream, assign, input, permutation, relu, scale, variable } from '../../../engine/index.js'
 import { resnet } from '../../../models/index.js'
 import { recipes } from '../../../train/augment/recipe.js'
 import { fromArrays } from '../../../train/data/dataset.js'
 import { extractFeatures } from '../../../train/readout/features.js'
 import { knn } from '../../../train/readout/knn.js'
 import { accuracies, linearProbe } from '../../../train/readout/linear_probe.js'
-import { onlineKnn, onlineProbe } from '../../../train/readout/online.js'
+import { onlineNeighbours, onlineProbe } from '../../../train/readout/online.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
@@ -71,14 +71,31 @@ test('online kNN equals offline kNN on the images that the seed chooses', async 
     features: await extractFeatures(gpu, backbone, dataset, options),
     labels: dataset.labels,
   })
-  const [all] = await knn(gpu, await set(train), await set(held), { classes: 3, ks: [20] })
-  const whole = await onlineKnn(gpu, backbone, train, held, options)
-  expect(whole).toEqual({ top1: all.top1, k: 20, bank: 60, queries: 30, views: 1 })
+  const [offline] = await knn(gpu, await set(train), await set(held), { classes: 3, ks: [20] })
+  const all = await onlineNeighbours(gpu, backbone, train, held, options)
+  const whole = await all.read()
+  expect(whole).toEqual({ top1: offline.top1, k: 20, bank: 60, queries: 30, views: 1 })
   expect(whole.top1).toBeGreaterThan(0.4)
-  const some = await onlineKnn(gpu, backbone, train, held, { ...options, bank: 25, queries: 9 })
+  const before = gpu.counters
+  expect(await all.read()).toEqual(whole)
+  expect(gpu.counters, 'a second reading makes nothing on the device').toEqual(before)
+  all.release()
+  const part = await onlineNeighbours(gpu, backbone, train, held, { ...options, bank: 25, queries: 9 })
+  const some = await part.read()
   expect(some).toMatchObject({ bank: 25, queries: 9 })
   expect(Math.round(9 * some.top1)).toBeCloseTo(9 * some.top1, 9)
-  expect(await onlineKnn(gpu, backbone, train, held, { ...options, bank: 25, queries: 9 })).toEqual(some)
+  // A reading is of the present weights: with weights of 0 all features are equal, and the first rows are the nearest.
+  const [first] = backbone.dict.parameters
+  const weights = await gpu.read(first)
+  gpu.write(first, new Float32Array(first.size))
+  const order = permutation(1, 0, 60).subarray(0, 20)
+  const votes = [0, 1, 2].map((label) => order.filter((i) => train.labels[i] === label).length)
+  const winner = votes.indexOf(Math.max(...votes))
+  const asked = [...permutation(1, 0, 30).subarray(0, 9)]
+  expect((await part.read()).top1).toBeCloseTo(asked.filter((i) => held.labels[i] === winner).length / 9, 9)
+  gpu.write(first, weights)
+  expect(await part.read()).toEqual(some)
+  part.release()
   const bare = fromArrays({ images: train.images, height: 8, width: 8 })
-  await expect(onlineKnn(gpu, backbone, bare, held, options)).rejects.toThrow(/^readout: the train images/)
+  await expect(onlineNeighbours(gpu, backbone, bare, held, options)).rejects.toThrow(/^readout: the train images/)
 })

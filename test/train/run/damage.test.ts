@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
 import { openRun } from '../../../train/run/checkpoint.js'
 import { checkpointName, checkpointPath, readConfig, readSummary } from '../../../train/run/folder.js'
+import { missingMetrics } from '../../../train/run/metrics.js'
 import { pretrain, type PretrainOptions } from '../../../train/run/pretrain.js'
 import { engine } from '../../support/engine.js'
 import { colourfulImages } from '../../support/images.js'
@@ -194,14 +195,34 @@ describe('what is read from a run is validated', () => {
     )
   })
 
+  const lines = (count: string, which: string): string =>
+    `memory:metrics.jsonl: lines are missing for ${count} steps before the checkpoint (${which}): the run goes on ` +
+    'with the same weights, but curves and reports lack these steps'
+
+  test('lines that metrics.jsonl has lost are named, and a whole file is not mentioned', async () => {
+    const stepsOf = (text: string) => text.trimEnd().split('\n')
+    const without = (dropped: number[]) => (text: string) =>
+      stepsOf(text)
+        .filter((_, i) => !dropped.includes(i + 1))
+        .map((line) => `${line}\n`)
+        .join('')
+    expect(await missingMetrics(after('metrics.jsonl', without([])), 9)).toBeUndefined()
+    expect(await missingMetrics(after('metrics.jsonl', without([2, 3, 9])), 9)).toBe(lines('3 of the 9', '2–3, 9'))
+    expect(await missingMetrics(after('metrics.jsonl', without([1, 3, 5, 7])), 9)).toBe(
+      lines('4 of the 9', '1, 3, 5, …'),
+    )
+    expect(await missingMetrics(memoryStore(new Map()), 9)).toBe(lines('9 of the 9', '1–9'))
+  })
+
   test('a damaged line of metrics.jsonl is named and removed', async () => {
     const files: Files = new Map(done)
     edited(files, 'metrics.jsonl', (text) => `${text.replace('"loss":', '"lost":')}{"step": 9, "lo`)
     const said: string[] = []
     await run(files, { resume: true, onMessage: (line) => said.push(line) }, { epochs: 4 })
     expect(said).toContain('memory:metrics.jsonl: line 1: loss must be a number; the line is removed')
-    const lines = new TextDecoder().decode(files.get('metrics.jsonl')).trimEnd().split('\n')
-    expect(lines.map((line) => (JSON.parse(line) as { step: number }).step)).toEqual(
+    expect(said.filter((line) => line.includes('missing'))).toEqual([lines('1 of the 9', '1')])
+    const kept = new TextDecoder().decode(files.get('metrics.jsonl')).trimEnd().split('\n')
+    expect(kept.map((line) => (JSON.parse(line) as { step: number }).step)).toEqual(
       Array.from({ length: 11 }, (_, i) => i + 2),
     )
   })

@@ -1,5 +1,6 @@
 /** A step over micro-batches reports the mean loss of the micro-batches, and trains alike in chunks of views. */
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
+import { Program } from '../../../engine/index.js'
 import { drawViews } from '../../../train/augment/draw.js'
 import { deviceImages } from '../../../train/augment/views.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
@@ -46,7 +47,11 @@ test('the loss is the mean over three micro-batches, and its parts add up to it'
   const accumulated = await compileAccumulatedStep(gpu, images, network, { ...config, accumulate: COUNT })
   const rows = new Float32Array(micro.flatMap((part) => [...part]))
   // The second step begins a new mean.
+  const run = vi.spyOn(Program.prototype, 'run')
   for (let step = 0; step < 2; step++) await accumulated.run({ rows, rate })
+  const replayed = run.mock.contexts.map((program) => (program as Program).dispatches)
+  run.mockRestore()
+  expect(replayed.reduce((sum, count) => sum + count, 0)).toBe(2 * accumulated.dispatches)
   const [loss] = await accumulated.loss()
   const mean = losses.reduce((sum, value) => sum + value, 0) / COUNT
   expect(Math.abs(loss - mean) / mean).toBeLessThan(1e-5)

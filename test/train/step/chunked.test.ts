@@ -193,6 +193,9 @@ describe('steps', () => {
     for (let i = 0; i < 3; i++) {
       await step.run({ rows: rowsOf(4, i), rate: Float32Array.of(1e-3) })
       list.push((await step.loss())[0])
+      const { names, read } = step.parts!
+      expect(names).toEqual(['invariance', 'orthogonality'])
+      expect((await read()).reduce((a, b) => a + b, 0) / list[i]).toBeCloseTo(1, 5)
       made ??= gpu.counters
     }
     expect(gpu.counters).toEqual(made)

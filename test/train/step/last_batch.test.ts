@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { deviceImages } from '../../../train/augment/views.js'
 import { resolveConfig } from '../../../train/config/config.js'
 import { batchesOf, viewRows } from '../../../train/feed/batches.js'
+import { onlineProbe } from '../../../train/readout/online.js'
 import { runLength } from '../../../train/run/schedule.js'
 import { compileTrainingStep } from '../../../train/step/index.js'
 import { buildNetwork } from '../../../train/step/network.js'
@@ -79,3 +80,22 @@ test.each([{}, { accumulate: 2, batch: 4 }, { bn: 'per-view', viewChunk: 1 }] as
       for (const v of [...backbone.dict.variables, ...projector.dict.variables]) gpu.release(v)
   },
 )
+
+test('a probe has the logits of the last step, whether it was whole or smaller', async () => {
+  const gpu = await engine()
+  const dataset = { ...colourfulImages(20), split: 'train' as const }
+  const images = deviceImages(dataset, gpu.target.maxBindingBytes)
+  const network = buildNetwork(config)
+  const classes = 3
+  const probe = onlineProbe({ features: network.backbone.features, classes, seed: 1 })
+  const step = await compileTrainingStep(gpu, images, network, config, { probe }, undefined, 4)
+  for (const count of [8, 4, 8]) {
+    const chosen = Uint32Array.from({ length: count }, (_, i) => i)
+    const labels = Uint32Array.from({ length: config.views * count }, (_, i) => i % classes)
+    await step.run({ rows: viewRows(dataset as never, config, chosen, 0), rate: Float32Array.of(config.lr), labels })
+    expect(await step.logits!()).toHaveLength(config.views * count * classes)
+  }
+  step.destroy()
+  for (const v of [...network.backbone.dict.variables, ...network.projector.dict.variables, ...step.state])
+    gpu.release(v)
+})

@@ -162,7 +162,11 @@ export class Session {
       const { backbone, projector, stopped } = await pretrain({
         ...{ engine, dataset: loaded.dataset, config, out: store, resume, keep: 1, diagnosisShare: 0 },
         signal: controller.signal,
-        onCompile: (done, total) => tell('progress', { what: 'Compiling kernels', share: done / total }),
+        onCompile: (done, total, of) =>
+          tell('progress', {
+            what: of === 'kernels' ? 'Compiling kernels' : 'Drawing initial weights',
+            share: done / total,
+          }),
         onBegin(step, of) {
           readAfter(0)
           tell('begin', { step, steps: of })
