@@ -6,7 +6,13 @@ const atLeaf = (): never => {
 }
 
 export const inputOp: Op<{ name: string }> = { name: 'input', infer: () => [], lower: atLeaf }
-export const constantOp: Op<{ data: TypedArray }> = { name: 'constant', infer: () => [], lower: atLeaf }
+export const constantOp: Op<{ data: TypedArray }> = {
+  name: 'constant',
+  infer: () => [],
+  scaled: ({ attributes: { data }, outputs: [value] }, factor) =>
+    value.size === 1 ? constant([data[0] * factor], value.shape) : undefined,
+  lower: atLeaf,
+}
 export const variableOp: Op<{ variable: Variable }> = { name: 'variable', infer: () => [], lower: atLeaf }
 
 export type TypedArray = Float32Array | Uint32Array

@@ -32,6 +32,13 @@ export interface Op<A = unknown> {
    * the loss does not depend has undefined in place of a gradient. An op without this function is not differentiable.
    */
   gradient?(node: Node<A>, outputGradients: readonly (Value | undefined)[]): (Value | undefined)[]
+  /**
+   * The output times a number, for an op with one f32 output: the same node with other attributes, so that the factor
+   * costs no dispatch. Undefined where the node cannot take it up.
+   */
+  scaled?(node: Node<A>, factor: number): Value | undefined
+  /** Whether the output is a symmetric matrix, or a batch of them, where each input is one or a number for each matrix. */
+  readonly keepsSymmetry?: boolean
   /** Records the dispatches that compute the outputs from the inputs. */
   lower(node: Node<A>, context: LoweringContext): void
 }

@@ -1,7 +1,7 @@
 // binary.wgsl: elementwise function of two tensors of equal shape.
 // a, b, y: count4 vec4s. binary_broadcast.wgsl and binary_rows.wgsl take unequal shapes.
 //   y = f(a, b), where OPERATION chooses f
-//   0: a + b    1: a − b    2: a · b    3: a / b    5: a where b > 0, else 0 (the gradient of ReLU)
+//   0: a + b    1: a − b    2: a · b    3: a / b    5: a where b > 0, else 0 (the gradient of ReLU)    6: (p·a + q) · b
 // Threads use a grid-stride loop over vec4s.
 
 // @specialize
@@ -10,7 +10,7 @@ const OPERATION = 0u;
 alias T = vec4f;    // vec4h for f16 storage
 // @end
 
-struct Params { count4: u32 }
+struct Params { count4: u32, p: f32, q: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<T>;
 @group(0) @binding(2) var<storage, read> b: array<T>;
@@ -33,6 +33,7 @@ fn apply(v: vec4f, w: vec4f) -> vec4f {
     case 2u: { return v * w; }
     case 3u: { return v / w; }
     case 5u: { return select(vec4f(), v, w > vec4f()); }
+    case 6u: { return fma(v, vec4f(params.p), vec4f(params.q)) * w; }
     default: { return v + w; }
   }
 }

@@ -3,6 +3,7 @@
 // along that dimension.
 //   y = f(a, b), where OPERATION chooses f
 //   0: a + b    1: a − b    2: a · b    3: a / b    4: a (broadcast only)
+//   5: a where b > 0, else 0    6: (p·a + q) · b
 // Threads use a grid-stride loop over elements.
 
 // @specialize
@@ -14,6 +15,7 @@ struct Params {
   count: u32, s1: u32, s2: u32, s3: u32,
   a0: u32, a1: u32, a2: u32, a3: u32,
   b0: u32, b1: u32, b2: u32, b3: u32,
+  p: f32, q: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
@@ -26,6 +28,8 @@ fn apply(v: f32, w: f32) -> f32 {
     case 2u: { return v * w; }
     case 3u: { return v / w; }
     case 4u: { return v; }
+    case 5u: { return select(0.0, v, w > 0.0); }
+    case 6u: { return fma(v, params.p, params.q) * w; }
     default: { return v + w; }
   }
 }

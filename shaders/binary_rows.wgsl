@@ -4,6 +4,7 @@
 // a row, else a vec4 for each vec4 of y. binary_broadcast.wgsl takes other rows.
 //   y = f(a, b), where OPERATION chooses f
 //   0: a + b    1: a − b    2: a · b    3: a / b    4: a (broadcast only)
+//   5: a where b > 0, else 0    6: (p·a + q) · b
 // One workgroup handles WORKGROUP_SIZE vec4s of a row at a time, with a grid-stride loop over rows and columns.
 
 // @specialize
@@ -17,6 +18,7 @@ struct Params {
   rows: u32, columns4: u32, s1: u32, s2: u32,
   a0: u32, a1: u32, a2: u32,
   b0: u32, b1: u32, b2: u32,
+  p: f32, q: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4f>;
@@ -29,6 +31,8 @@ fn apply(v: vec4f, w: vec4f) -> vec4f {
     case 2u: { return v * w; }
     case 3u: { return v / w; }
     case 4u: { return v; }
+    case 5u: { return select(vec4f(), v, w > vec4f()); }
+    case 6u: { return fma(v, vec4f(params.p), vec4f(params.q)) * w; }
     default: { return v + w; }
   }
 }

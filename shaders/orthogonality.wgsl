@@ -1,7 +1,7 @@
-// orthogonality.wgsl: squared distance of square matrices from goal · I, with weights, and its gradient.
-// c, dc: [batch, size, size], with `count` rows in total; result: rows [count], or dc; g: [1].
-//   rows[z, k] = on · (c[z, k, k] − goal)² + off · Σ_{l≠k} c[z, k, l]²          (their sum is the loss)
-//   with GRADIENT: dc[z, k, l] = g · (2 · on · (c[z, k, k] − goal) for k = l, else 2 · off · c[z, k, l])
+// orthogonality.wgsl: squared distance of square matrices, times a unit, from goal · I, with weights, and its gradient.
+// c, dc: [batch, size, size], with `count` rows in total; result: rows [count], or dc; g: [1]; v = unit · c.
+//   rows[z, k] = on · (v[z, k, k] − goal)² + off · Σ_{l≠k} v[z, k, l]²          (their sum is the loss)
+//   with GRADIENT: dc[z, k, l] = g · unit · (2 · on · (v[z, k, k] − goal) for k = l, else 2 · off · v[z, k, l])
 // SHARE threads handle one row: each takes every SHARE-th column. With GRADIENT one thread handles one element.
 
 // @specialize
@@ -10,7 +10,7 @@ const SHARE = 1u;        // threads that share a row, a power of 2; with more th
 const GRADIENT = false;
 // @end
 
-struct Params { count: u32, size: u32, on: f32, off: f32, goal: f32 }
+struct Params { count: u32, size: u32, on: f32, off: f32, goal: f32, unit: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> c: array<f32>;
 @group(0) @binding(2) var<storage, read> g: array<f32>;
@@ -44,7 +44,8 @@ fn main(
   if (GRADIENT) {
     for (var i = workgroup.x * WORKGROUP_SIZE + local; i < params.count * params.size; i += workgroups.x * WORKGROUP_SIZE) {
       let diagonal = i / params.size % params.size == i % params.size;
-      result[i] = g[0] * 2.0 * select(params.off * c[i], params.on * (c[i] - params.goal), diagonal);
+      let value = params.unit * c[i];
+      result[i] = g[0] * params.unit * 2.0 * select(params.off * value, params.on * (value - params.goal), diagonal);
     }
   } else {
     for (var first = workgroup.x * ROWS; first < params.count; first += workgroups.x * ROWS) {
@@ -52,7 +53,7 @@ fn main(
       let size = select(0u, params.size, k < params.count);
       var sum = 0.0;
       for (var l = local % SHARE; l < size; l += SHARE) {
-        let value = c[k * params.size + l];
+        let value = params.unit * c[k * params.size + l];
         if (l == k % params.size) { sum += params.on * (value - params.goal) * (value - params.goal); } else { sum += params.off * value * value; }
       }
       sum = total(sum, local);

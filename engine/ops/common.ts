@@ -134,25 +134,47 @@ export function sumSplits(
       length_per_split: splits,
       first_split: 0,
       factor,
+      ...plainTerm,
     },
     buffers: { x, y },
     workgroups: [context.grid(vector ? count / 4 : count, 64)],
   })
 }
 
-/** y[s, r] = factor · Σ over c of split s of x[r, c], by one workgroup for each: for GPUs. */
+/** Params of the sums for what is added: x itself, by default. */
+const plainTerm = { minus: 0, w_outer: 0, w_length: 0, w_inner: 1 }
+
+/** What the kernels of sums add: x, (x − minus)² or x · w, where w may repeat. */
+export interface SumTerm {
+  readonly constants: { readonly TERM: number }
+  readonly params: typeof plainTerm
+  /** The second tensor of the products. */
+  readonly w?: Slice
+}
+
+/** y[s, r] = factor · Σ over c of split s of the term of x[r, c], by one workgroup for each: for GPUs. */
 export function sumRows(
   context: LoweringContext,
   x: Slice,
   y: Slice,
-  sums: { rows: number; length: number; splits?: number; firstSplit?: number; factor?: number; dtype?: DType },
+  sums: {
+    rows: number
+    length: number
+    splits?: number
+    firstSplit?: number
+    factor?: number
+    dtype?: DType
+    term?: SumTerm
+  },
 ): void {
-  const { rows, length, splits = 1, firstSplit = 0, factor = 1, dtype = 'f32' } = sums
+  const { rows, length, splits = 1, firstSplit = 0, factor = 1, dtype = 'f32', term } = sums
+  const { minus, w_outer, w_length } = term?.params ?? plainTerm
+  const cut = { splits, length_per_split: Math.ceil(length / splits), first_split: firstSplit }
   context.dispatch({
     kernel: 'reduce_rows',
-    constants: { In: dtype },
-    params: { rows, length, splits, length_per_split: Math.ceil(length / splits), first_split: firstSplit, factor },
-    buffers: { x, y },
+    constants: { In: dtype, ...term?.constants },
+    params: { rows, length, ...cut, factor, minus, w_outer, w_length },
+    buffers: { x, y, w: term?.w },
     workgroups: [context.grid(rows * splits, 1)],
   })
 }

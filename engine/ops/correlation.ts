@@ -26,7 +26,21 @@ interface Attributes {
   onDiagonal: number
   offDiagonal: number
   target: number
+  unit: number
 }
+
+const weighted = (a: Attributes, factor: number): Attributes => ({
+  ...a,
+  onDiagonal: a.onDiagonal * factor,
+  offDiagonal: a.offDiagonal * factor,
+})
+
+const paramsOf = ({ onDiagonal, offDiagonal, target, unit }: Attributes) => ({
+  on: onDiagonal,
+  off: offDiagonal,
+  goal: target,
+  unit,
+})
 
 /** Throws unless c is a square matrix, or a batch of square matrices. */
 export function checkSquare(op: string, c: Value): void {
@@ -44,6 +58,7 @@ const orthogonalityOp = defineOp<Attributes>({
     return [{ shape: [1], dtype: 'f32' }]
   },
   gradient: ({ inputs: [c], attributes }, [g]) => [orthogonalityGradientOp([c, g!], attributes)[0]],
+  scaled: ({ inputs, attributes }, factor): Value => orthogonalityOp(inputs, weighted(attributes, factor))[0],
   lower: ({ inputs: [c], outputs: [loss], attributes }, context) => {
     const size = c.shape[c.shape.length - 1]
     const count = c.size / size
@@ -52,7 +67,7 @@ const orthogonalityOp = defineOp<Attributes>({
     context.dispatch({
       kernel: 'orthogonality',
       constants,
-      params: { count, size, on: attributes.onDiagonal, off: attributes.offDiagonal, goal: attributes.target },
+      params: { count, size, ...paramsOf(attributes) },
       buffers: { c: context.of(c), result: rows },
       workgroups,
     })
@@ -62,19 +77,15 @@ const orthogonalityOp = defineOp<Attributes>({
 
 const orthogonalityGradientOp = defineOp<Attributes>({
   name: 'orthogonalityLossGradient',
+  keepsSymmetry: true,
+  scaled: ({ inputs, attributes }, factor): Value => orthogonalityGradientOp(inputs, weighted(attributes, factor))[0],
   infer: ([c]) => [{ shape: c.shape, dtype: 'f32' }],
   lower: ({ inputs: [c, g], outputs: [dc], attributes }, context) => {
     const size = c.shape[c.shape.length - 1]
     context.dispatch({
       kernel: 'orthogonality',
       constants: { GRADIENT: true },
-      params: {
-        count: c.size / size,
-        size,
-        on: attributes.onDiagonal,
-        off: attributes.offDiagonal,
-        goal: attributes.target,
-      },
+      params: { count: c.size / size, size, ...paramsOf(attributes) },
       buffers: { c: context.of(c), g: context.of(g), result: context.of(dc) },
       workgroups: [context.grid(c.size, 64)],
     })
@@ -82,7 +93,7 @@ const orthogonalityGradientOp = defineOp<Attributes>({
 })
 
 /**
- * onDiagonal · Σₖ (cₖₖ − target)² + offDiagonal · Σ_{k≠l} cₖₗ² of a square matrix, a scalar [1]. For a
+ * onDiagonal · Σₖ (u cₖₖ − target)² + offDiagonal · Σ_{k≠l} (u cₖₗ)² of a square matrix, a scalar [1]; u is `unit`. For a
  * cross-correlation and target 1 it is the Barlow Twins loss (Zbontar et al. 2021). For a batch of matrices it is the
  * sum of their losses.
  *
@@ -90,5 +101,5 @@ const orthogonalityGradientOp = defineOp<Attributes>({
  */
 export const orthogonalityLoss = (
   c: Value,
-  { onDiagonal = 1, offDiagonal = 1, target = 1 }: { onDiagonal?: number; offDiagonal?: number; target?: number } = {},
-): Value => orthogonalityOp([c], { onDiagonal, offDiagonal, target })[0]
+  { onDiagonal = 1, offDiagonal = 1, target = 1, unit = 1 }: Partial<Attributes> = {},
+): Value => orthogonalityOp([c], { onDiagonal, offDiagonal, target, unit })[0]

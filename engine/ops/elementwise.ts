@@ -8,7 +8,8 @@ import type { LoweringContext } from '../lowering_context.js'
 import { part, type Slice } from '../plan.js'
 import { bytesOf, defineOp, sameShape, ShapeError, show, sizeOf, type Value } from '../value.js'
 import { checkActivations, checkFloat, vec4Of } from './common.js'
-import { sumTo } from './reduce.js'
+import { reshape } from './layout.js'
+import { repeatedAxes, sumProducts, sumTo } from './reduce.js'
 
 interface UnaryAttributes {
   operation: 'affine' | 'relu' | 'square' | 'sqrt' | 'exp' | 'log' | 'sin' | 'cos'
@@ -20,6 +21,7 @@ const unaryCodes = { affine: 0, relu: 1, square: 2, sqrt: 3, exp: 4, log: 5, sin
 
 const unaryOp = defineOp<UnaryAttributes>({
   name: 'elementwise',
+  keepsSymmetry: true,
   infer: ([x], { operation }) => {
     checkActivations(operation, x)
     return [{ shape: x.shape, dtype: x.dtype }]
@@ -27,11 +29,11 @@ const unaryOp = defineOp<UnaryAttributes>({
   gradient: ({ inputs: [x], outputs: [y], attributes: { operation, a } }, [g]) => {
     switch (operation) {
       case 'affine':
-        return [scale(g!, a)]
+        return [a === 1 ? g : scale(g!, a)]
       case 'relu':
         return [multiplyWhere(g!, y)]
       case 'square':
-        return [multiply(g!, scale(x, 2))]
+        return [multiplyAffine(x, g!, 2)]
       case 'sqrt':
         return [scale(divide(g!, y), 0.5)]
       case 'exp':
@@ -44,6 +46,8 @@ const unaryOp = defineOp<UnaryAttributes>({
         return [multiply(g!, scale(sin(x), -1))]
     }
   },
+  scaled: ({ inputs: [x], attributes: { operation, a, b } }, factor) =>
+    operation === 'affine' ? affine(x, a * factor, b * factor) : undefined,
   lower: ({ inputs: [x], outputs: [y], attributes: { operation, a, b } }, context) => {
     const from = context.of(x)
     const to = context.of(y)
@@ -64,8 +68,10 @@ const applyUnary = (x: Value, operation: UnaryAttributes['operation'], a = 0, b 
 
 /** a·x + b, elementwise. a and b are fixed when the graph is built. */
 export const affine = (x: Value, a: number, b: number): Value => applyUnary(x, 'affine', a, b)
-/** factor · x, elementwise. */
-export const scale = (x: Value, factor: number): Value => applyUnary(x, 'affine', factor)
+/** factor · x, elementwise. Where the op that computes x can take the factor up, no kernel runs for it. */
+export const scale = (x: Value, factor: number): Value =>
+  (x.dtype === 'f32' && factor !== 1 ? x.node.op.scaled?.(x.node, factor) : undefined) ??
+  applyUnary(x, 'affine', factor)
 /** max(x, 0), elementwise. The gradient at 0 is 0. */
 export const relu = (x: Value): Value => applyUnary(x, 'relu')
 /** x², elementwise. */
@@ -82,15 +88,19 @@ export const sin = (x: Value): Value => applyUnary(x, 'sin')
 export const cos = (x: Value): Value => applyUnary(x, 'cos')
 
 interface BinaryAttributes {
-  operation: 'add' | 'subtract' | 'multiply' | 'divide' | 'expand' | 'multiplyWhere'
+  operation: 'add' | 'subtract' | 'multiply' | 'divide' | 'expand' | 'multiplyWhere' | 'multiplyAffine'
   /** The shape of the result, for 'expand'. */
   shape?: readonly number[]
+  /** 'multiplyAffine' is (p·a + q) · b. */
+  p?: number
+  q?: number
 }
 
-const binaryCodes = { add: 0, subtract: 1, multiply: 2, divide: 3, expand: 4, multiplyWhere: 5 }
+const binaryCodes = { add: 0, subtract: 1, multiply: 2, divide: 3, expand: 4, multiplyWhere: 5, multiplyAffine: 6 }
 
 const binaryOp = defineOp<BinaryAttributes>({
   name: 'elementwise',
+  keepsSymmetry: true,
   infer: ([a, b], { operation, shape }) => {
     const result = broadcastShapes(operation, a.shape, shape ?? b.shape)
     // Only activations are stored as f16. They are added and masked, but never broadcast.
@@ -100,23 +110,33 @@ const binaryOp = defineOp<BinaryAttributes>({
       throw new ShapeError(`${operation}: operands are ${a.dtype} and ${b.dtype}: cast one to the other`)
     return [{ shape: result, dtype: a.dtype }]
   },
-  gradient: ({ inputs: [a, b], attributes: { operation } }, [g]) => {
+  gradient: ({ inputs: [a, b], attributes: { operation, p = 1, q = 0 } }, [g]) => {
     switch (operation) {
       case 'add':
         return [sumTo(g!, a.shape), sumTo(g!, b.shape)]
       case 'subtract':
         return [sumTo(g!, a.shape), scale(sumTo(g!, b.shape), -1)]
       case 'multiply':
-        return [sumTo(multiply(g!, b), a.shape), sumTo(multiply(g!, a), b.shape)]
+        return [productTo(g!, b, a.shape), productTo(g!, a, b.shape)]
+      case 'multiplyAffine':
+        return [scale(productTo(g!, b, a.shape), p), sumTo(multiplyAffine(a, g!, p, q), b.shape)]
       case 'divide':
         return [sumTo(divide(g!, b), a.shape), scale(sumTo(divide(multiply(g!, a), square(b)), b.shape), -1)]
       case 'expand':
         return [sumTo(g!, a.shape), undefined]
       case 'multiplyWhere':
-        return [multiplyWhere(g!, b), undefined]
+        return [sumTo(applyBinary('multiplyWhere', g!, b), a.shape), undefined]
     }
   },
-  lower: ({ inputs: [a, b], outputs: [y], attributes: { operation } }, context) => {
+  scaled: ({ inputs: [a, b], attributes: { operation, shape, p = 1, q = 0 } }, factor) => {
+    if (operation === 'multiply' || operation === 'multiplyAffine') return multiplyAffine(a, b, p * factor, q * factor)
+    if (operation === 'add' || operation === 'subtract') {
+      const [x, y] = [a, b].map((v) => v.node.op.scaled?.(v.node, factor))
+      return x && y && (operation === 'add' ? add(x, y) : subtract(x, y))
+    }
+    return operation === 'expand' ? expand(scale(a, factor), shape!) : undefined
+  },
+  lower: ({ inputs: [a, b], outputs: [y], attributes: { operation, p = 1, q = 0 } }, context) => {
     const slices = { a: context.of(a), b: context.of(b), y: context.of(y) }
     if (operation !== 'expand' && sameShape(a.shape, y.shape) && sameShape(b.shape, y.shape)) {
       const four = 4 * bytesOf[y.dtype]
@@ -125,7 +145,7 @@ const binaryOp = defineOp<BinaryAttributes>({
         context.dispatch({
           kernel: 'binary',
           constants: { OPERATION: binaryCodes[operation], T: vec4Of(y.dtype), store: y.dtype },
-          params: { count4: count },
+          params: { count4: count, p, q },
           buffers: {
             a: part(slices.a, offset, bytes),
             b: part(slices.b, offset, bytes),
@@ -152,7 +172,7 @@ const binaryOp = defineOp<BinaryAttributes>({
         b: cut(slices.b, strides.b[outer]),
         y: count === shape[outer] ? slices.y : part(slices.y, start * rowBytes, count * rowBytes),
       }
-      broadcast(context, operation, run, strides, buffers)
+      broadcast(context, { operation, p, q }, run, strides, buffers)
     }
   },
 })
@@ -160,7 +180,7 @@ const binaryOp = defineOp<BinaryAttributes>({
 /** One dispatch over a shape of four dimensions: by rows of vec4s if the innermost dimension has whole ones. */
 function broadcast(
   context: LoweringContext,
-  operation: BinaryAttributes['operation'],
+  { operation, p, q }: { operation: BinaryAttributes['operation']; p: number; q: number },
   shape: readonly number[],
   strides: { a: number[]; b: number[] },
   buffers: { a: Slice; b: Slice; y: Slice },
@@ -175,7 +195,7 @@ function broadcast(
     context.dispatch({
       kernel: 'binary_broadcast',
       constants: { OPERATION: binaryCodes[operation] },
-      params: { count, s1, s2, s3, a0, a1, a2, a3, b0, b1, b2, b3 },
+      params: { count, s1, s2, s3, a0, a1, a2, a3, b0, b1, b2, b3, p, q },
       buffers,
       workgroups: [context.grid(count, 256)],
     })
@@ -190,7 +210,7 @@ function broadcast(
   context.dispatch({
     kernel: 'binary_rows',
     constants: { WORKGROUP_SIZE: lanes, OPERATION: binaryCodes[operation], A_REPEATS: a3 === 0, B_REPEATS: b3 === 0 },
-    params: { rows, columns4, s1: m1, s2: m2, a0, a1, a2, b0, b1, b2 },
+    params: { rows, columns4, s1: m1, s2: m2, a0, a1, a2, b0, b1, b2, p, q },
     buffers,
     workgroups: [across, Math.min(rows, Math.ceil(16384 / across))],
   })
@@ -238,8 +258,40 @@ function stridesIn(of: readonly number[], shape: readonly number[]): number[] {
     }, [])
 }
 
-const applyBinary = (operation: BinaryAttributes['operation'], a: Value, b: Value): Value =>
-  binaryOp([a, b], { operation })[0]
+function applyBinary(
+  operation: BinaryAttributes['operation'],
+  a: Value,
+  b: Value,
+  line: { p?: number; q?: number } = {},
+): Value {
+  const [x, y] = withoutExpansion(operation, a, b)
+  return binaryOp([x, y], { operation, ...line })[0]
+}
+
+/**
+ * The operands, each without its `expand` where the other operand gives the result its shape: the kernels read a
+ * repeated operand in place.
+ */
+function withoutExpansion(operation: string, a: Value, b: Value): [Value, Value] {
+  const shape = broadcastShapes(operation, a.shape, b.shape)
+  const small = (x: Value): Value => {
+    const { op, attributes, inputs } = x.node
+    return op === binaryOp.op && (attributes as BinaryAttributes).operation === 'expand' ? inputs[0] : x
+  }
+  const fits = (x: Value, y: Value): boolean =>
+    shape.length <= 4 && sameShape(broadcastShapes('', x.shape, y.shape), shape)
+  const [x, y] = [small(a), small(b)]
+  if (fits(x, y)) return [x, y]
+  if (fits(x, b)) return [x, b]
+  return fits(a, y) ? [a, y] : [a, b]
+}
+
+/** The sum of a·b over the dimensions that `shape` repeats: the gradient of a product in the operand of that shape. */
+function productTo(a: Value, b: Value, shape: readonly number[]): Value {
+  const product = broadcastShapes('multiply', a.shape, b.shape)
+  if (sameShape(product, shape)) return multiply(a, b)
+  return reshape(sumProducts(a, b, repeatedAxes(product, shape)), shape)
+}
 
 /** a + b, with NumPy's broadcasting (at most 4 dimensions if the shapes differ). */
 export const add = (a: Value, b: Value): Value => applyBinary('add', a, b)
@@ -247,6 +299,9 @@ export const add = (a: Value, b: Value): Value => applyBinary('add', a, b)
 export const subtract = (a: Value, b: Value): Value => applyBinary('subtract', a, b)
 /** a · b, elementwise, with NumPy's broadcasting. */
 export const multiply = (a: Value, b: Value): Value => applyBinary('multiply', a, b)
+/** (p·a + q) · b, elementwise, with NumPy's broadcasting. p and q are fixed when the graph is built. */
+export const multiplyAffine = (a: Value, b: Value, p: number, q = 0): Value =>
+  applyBinary('multiplyAffine', a, b, { p, q })
 /** a / b, elementwise, with NumPy's broadcasting. */
 export const divide = (a: Value, b: Value): Value => applyBinary('divide', a, b)
 /** a where b > 0, else 0, for equal shapes. Differentiable in a only. */

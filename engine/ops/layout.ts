@@ -11,6 +11,10 @@ const reshapeOp = defineOp<{ shape: readonly number[] }>({
     return [{ shape, dtype: x.dtype }]
   },
   gradient: ({ inputs: [x] }, [g]) => [reshape(g!, x.shape)],
+  scaled: ({ inputs: [x], attributes: { shape } }, factor) => {
+    const scaled = x.node.op.scaled?.(x.node, factor)
+    return scaled && reshape(scaled, shape)
+  },
   lower: ({ inputs: [x], outputs: [y] }, context) => context.alias(y, context.of(x)),
 })
 

@@ -5,6 +5,7 @@ import { checkActivations, checkFloat, checkRank, padded, resize, transposed, up
 import { matmulVariants } from './products/matmul_variants.js'
 import { registerMatmul } from './products/register_matmul.js'
 import { compute } from './products/work.js'
+import { scale } from './elementwise.js'
 import { sum } from './reduce.js'
 
 export interface MatmulOptions {
@@ -49,8 +50,15 @@ const matmulOp = defineOp<Attributes>({
       throw new ShapeError(`matmul: bias ${show(bias.shape)} does not fit the columns of ${show([M, N])}`)
     return [{ shape: [...a.shape.slice(0, -2), M, N], dtype: attributes.dtype ?? a.dtype }]
   },
-  gradient: ({ inputs: [a, b, bias], attributes: { transposeA: ta, transposeB: tb } }, [gradient]) => {
+  gradient: (
+    { inputs: [a, b, bias], attributes: { transposeA: ta, transposeB: tb } },
+    [gradient],
+  ): (Value | undefined)[] => {
     const g = gradient!
+    if (isSymmetric(g) && a === b && ta !== tb) {
+      const twice = scale(g, 2)
+      return [ta ? matmulOp([a, twice], plain)[0] : matmulOp([twice, a], plain)[0], undefined]
+    }
     return [
       ta ? productAs(a.dtype, b, g, tb, true) : productAs(a.dtype, g, b, false, !tb),
       tb ? productAs(b.dtype, g, a, true, ta) : productAs(b.dtype, a, g, !ta, false),
@@ -100,6 +108,22 @@ const matmulOp = defineOp<Attributes>({
     if (!exact) resize(context, target, [batch, M4, N4], context.of(c), M, N, c.dtype)
   },
 })
+
+const plain: Attributes = { transposeA: false, transposeB: false }
+
+/**
+ * Whether a matrix is known to be symmetric: aᵀ·a, a·aᵀ, and what ops that keep the symmetry make of it. The two terms of
+ * the gradient in a are then equal.
+ */
+function isSymmetric({ dtype, node: { op, inputs, attributes } }: Value): boolean {
+  if (dtype !== 'f32') return false
+  if (op.keepsSymmetry) {
+    const matrices = inputs.filter(({ shape }) => shape.slice(-2).some((n) => n > 1))
+    return matrices.length > 0 && matrices.every(isSymmetric)
+  }
+  const { transposeA, transposeB } = attributes as Attributes
+  return op === matmulOp.op && inputs.length === 2 && inputs[0] === inputs[1] && transposeA !== transposeB
+}
 
 /** A product with a result of `dtype`. The attribute is left out where it says nothing, since variant tables name it. */
 const productAs = (dtype: DType, a: Value, b: Value, transposeA: boolean, transposeB: boolean): Value =>

@@ -94,7 +94,7 @@ export class PartialSums {
     const count4 = Math.ceil(this.count / 4)
     this.context.dispatch({
       kernel: 'binary',
-      params: { count4 },
+      params: { count4, p: 1, q: 0 },
       buffers: { a, b, y },
       workgroups: [this.context.grid(count4, 256)],
     })

@@ -467,10 +467,6 @@ function consistent(config: PretrainConfig): PretrainConfig {
     throw new ConfigError(`${chunk}: \`objective\` ${objective} needs both views at once`)
   if (takesClean(config))
     throw new ConfigError(`${chunk}: \`objective\` ${objective} needs the clean image with the views at once`)
-  if (accumulate > 1)
-    throw new ConfigError(
-      `${chunk}: cannot be combined with \`accumulate\` ${accumulate}: use a larger \`batch\`, in chunks`,
-    )
   if (augmentation.crops)
     throw new ConfigError(`${chunk}: views of several sizes (augmentation.crops) must be in memory at once`)
   return config

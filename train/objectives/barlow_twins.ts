@@ -1,16 +1,14 @@
 /** Multi-view Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230; the multi-view form is the paper's). */
 import {
   add,
-  affine,
   l2NormalizeRows,
   mean,
-  multiply,
   reshape,
   scale,
   sliceRows,
-  square,
   standardizeColumns,
-  sum,
+  sumProducts,
+  sumSquares,
   type Value,
 } from '../../engine/index.js'
 import { byView, correlationLoss, meanOfRanks, offDiagonalSquares, weighted } from './views.js'
@@ -59,8 +57,8 @@ export function barlowTwins(
   }
   const each = reshape(standard, [views, B, d])
   const average = mean(each, [0])
-  const agreement = meanOfRanks(mean(multiply(each, average), [1]), across)
-  parts.invariance = scale(sum(square(affine(agreement, 1, -1))), 1 / views)
+  const agreement = meanOfRanks(scale(sumProducts(each, average, [1]), 1 / B), across)
+  parts.invariance = scale(sumSquares(agreement, undefined, { minus: 1 }), 1 / views)
   parts.orthogonality = weighted(offDiagonalSquares(average, B * (across?.size ?? 1), { across }), lambda)
   return add(parts.invariance, parts.orthogonality)
 }

@@ -2,13 +2,13 @@
 import {
   add,
   l2NormalizeRows,
-  mean,
   ShapeError,
   show,
+  scale,
   sliceRows,
-  square,
   stopGradient,
   subtract,
+  sumSquares,
   type Value,
 } from '../../engine/index.js'
 import { byView, checkTwoViews } from './views.js'
@@ -27,12 +27,12 @@ import { byView, checkTwoViews } from './views.js'
  */
 export function byol(p: Value, t: Value, { views, symmetric }: { views: number; symmetric: boolean }): Value {
   checkTwoViews('byol', views)
-  const { batch: B } = byView('byol', p, views)
+  const { batch: B, width: d } = byView('byol', p, views)
   if (show(t.shape) !== show(p.shape))
     throw new ShapeError(`byol: targets ${show(t.shape)} and predictions ${show(p.shape)} differ in shape`)
   const predictions = l2NormalizeRows(p)
   const targets = stopGradient(l2NormalizeRows(t))
   const direction = (from: number, to: number): Value =>
-    mean(square(subtract(sliceRows(predictions, from * B, B), sliceRows(targets, to * B, B))))
+    scale(sumSquares(subtract(sliceRows(predictions, from * B, B), sliceRows(targets, to * B, B))), 1 / (B * d))
   return symmetric ? add(direction(0, 1), direction(1, 0)) : direction(0, 1)
 }

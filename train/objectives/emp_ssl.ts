@@ -7,10 +7,9 @@ import {
   logDeterminant,
   matmul,
   mean,
-  multiply,
   reshape,
   scale,
-  sum,
+  sumProducts,
   type Value,
 } from '../../engine/index.js'
 import { byView, weighted, type LossParts } from './views.js'
@@ -45,7 +44,7 @@ export function empSsl(
   const rates = logDeterminant(add(scale(products, d / (B * distortion)), identity))
   parts.rate = affine(mean(rates), -0.5, 0)
   const towards = reshape(l2NormalizeRows(mean(each, [0])), [1, B, d])
-  const cosines = sum(multiply(each, towards), [2])
+  const cosines = sumProducts(each, towards, [2])
   parts.similarity = weighted(scale(mean(cosines), -1), lambda)
   return add(parts.rate, parts.similarity)
 }

@@ -1,14 +1,12 @@
 /** FastSiam (Pototzky et al. 2022), SimSiam (Chen & He 2020, https://arxiv.org/abs/2011.10566) with several targets. */
 import {
   l2NormalizeRows,
-  mean,
-  multiply,
   reshape,
   scale,
   ShapeError,
   show,
   stopGradient,
-  sum,
+  sumProducts,
   type Value,
 } from '../../engine/index.js'
 import { byView, othersMean } from './views.js'
@@ -29,5 +27,5 @@ export function fastSiam(p: Value, z: Value, { views }: { views: number }): Valu
   if (show(z.shape) !== show(p.shape))
     throw new ShapeError(`fastSiam: projections ${show(z.shape)} and predictions ${show(p.shape)} differ in shape`)
   const targets = l2NormalizeRows(reshape(othersMean(reshape(stopGradient(z), [views, B, d])), [views * B, d]))
-  return scale(mean(sum(multiply(l2NormalizeRows(p), targets), [1])), -1)
+  return scale(sumProducts(l2NormalizeRows(p), targets), -1 / (views * B))
 }

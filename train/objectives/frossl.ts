@@ -1,19 +1,6 @@
 /** FroSSL (Skean et al. 2024, https://arxiv.org/abs/2310.02903), for any number of views. */
-import {
-  add,
-  divide,
-  log,
-  matmul,
-  mean,
-  reshape,
-  scale,
-  sqrt,
-  square,
-  subtract,
-  sum,
-  type Value,
-} from '../../engine/index.js'
-import { byView, weighted, type LossParts } from './views.js'
+import { add, divide, log, matmul, reshape, scale, sqrt, sum, sumSquares, type Value } from '../../engine/index.js'
+import { byView, distanceFromMean, weighted, type LossParts } from './views.js'
 
 /**
  * Every column of each view is L2-normalised over the batch, as in the multi-view code of the authors. z̄ is the mean of the
@@ -31,9 +18,9 @@ import { byView, weighted, type LossParts } from './views.js'
  */
 export function frossl(z: Value, { views, lambda }: { views: number; lambda: number }, parts: LossParts = {}): Value {
   const { each, batch: B, width: d } = byView('frossl', z, views)
-  const unit = divide(each, reshape(sqrt(sum(square(each), [1])), [views, 1, d]))
+  const unit = divide(each, reshape(sqrt(sumSquares(each, [1])), [views, 1, d]))
   const products = matmul(unit, unit, d <= B ? { transposeA: true } : { transposeB: true })
-  parts.spread = sum(log(scale(sum(square(products), [1, 2]), 1 / d ** 2)))
-  parts.invariance = weighted(scale(sum(square(subtract(unit, mean(unit, [0])))), views / B), lambda)
+  parts.spread = sum(log(scale(sumSquares(products, [1, 2]), 1 / d ** 2)))
+  parts.invariance = weighted(scale(distanceFromMean(unit), views / B), lambda)
   return add(parts.spread, parts.invariance)
 }

@@ -1,7 +1,6 @@
 /** LeJEPA (Balestriero & LeCun 2025, https://arxiv.org/abs/2511.08544): SIGReg and the views' distance from their mean. */
 import {
   add,
-  affine,
   constant,
   cos,
   matmul,
@@ -14,10 +13,10 @@ import {
   sin,
   square,
   subtract,
-  sum,
+  sumProducts,
   type Value,
 } from '../../engine/index.js'
-import { byView, type LossParts } from './views.js'
+import { byView, distanceFromMean, type LossParts } from './views.js'
 
 /** The points t at which characteristic functions are compared: 16 steps from 0 to 3; both are 1 at 0. */
 const STEPS = 16
@@ -55,9 +54,9 @@ export function lejepa(
   const distance = add(square(subtract(mean(cos(turned), [1]), normal)), square(mean(sin(turned), [1])))
   // Twice the integral over t from 0; the last point has half a step.
   const weights = points.map((t, i) => ((i + 1 < STEPS ? 2 : 1) * LARGEST * Math.exp((-t * t) / 2)) / STEPS)
-  const statistic = scale(sum(multiply(distance, constant(weights, [STEPS]))), B / (views * slices))
+  const statistic = scale(sumProducts(distance, constant(weights, [STEPS])), B / (views * slices))
   parts.gaussianity = scale(statistic, lambda)
-  parts.invariance = affine(mean(square(subtract(each, mean(each, [0])))), 1 - lambda, 0)
+  parts.invariance = scale(distanceFromMean(each), (1 - lambda) / (views * B * d))
   return add(parts.gaussianity, parts.invariance)
 }
 

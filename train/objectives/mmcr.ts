@@ -5,11 +5,10 @@ import {
   gather,
   l2NormalizeRows,
   mean,
-  multiply,
   reshape,
   scale,
   stopGradient,
-  sum,
+  sumProducts,
   type Value,
 } from '../../engine/index.js'
 import { polarFactor } from './polar.js'
@@ -34,9 +33,9 @@ export function mmcr(z: Value, { views, lambda }: { views: number; lambda: numbe
   const unit = l2NormalizeRows(z)
   const centroids = mean(reshape(unit, [views, B, d]), [0])
   const factor = stopGradient(polarFactor(reshape(centroids, [1, B, d])))
-  parts.centroids = scale(sum(multiply(centroids, reshape(factor, [B, d]))), -1)
+  parts.centroids = scale(sumProducts(centroids, reshape(factor, [B, d])), -1)
   if (lambda === 0) return parts.centroids
-  parts.views = scale(sum(multiply(unit, factorsByImage(unit, views))), lambda / B)
+  parts.views = scale(sumProducts(unit, factorsByImage(unit, views)), lambda / B)
   return add(parts.centroids, parts.views)
 }
 

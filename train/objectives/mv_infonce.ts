@@ -11,6 +11,7 @@ import {
   reshape,
   subtract,
   sum,
+  sumProducts,
   type Value,
 } from '../../engine/index.js'
 import { byView } from './views.js'
@@ -35,7 +36,7 @@ export function mvInfoNce(z: Value, { views, temperature }: { views: number; tem
   const otherViews = multiply(reshape(e, [views, B, views, B]), constant(offDiagonal(views), [views, 1, views, 1]))
   // By image of the row and image of the column: [B, B].
   const pairs = sum(sum(otherViews, [2]), [0])
-  const own = sum(multiply(pairs, constant(diagonal(B), [B, B])), [1])
+  const own = sumProducts(pairs, constant(diagonal(B), [B, B]), [1])
   return mean(subtract(log(sum(pairs, [1])), log(own)))
 }
 

@@ -1,5 +1,5 @@
 /** The orthogonal polar factor of matrices, by products alone. */
-import { add, affine, divide, matmul, reshape, scale, sqrt, square, sum, type Value } from '../../engine/index.js'
+import { add, affine, divide, matmul, reshape, scale, sqrt, sumSquares, type Value } from '../../engine/index.js'
 
 /** x ← a x + b x (xᵀx) + c x (xᵀx)²: multiplies small singular values by 3.44 (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/). */
 const FAST = { steps: 8, a: 3.4445, b: -4.775, c: 2.0315 }
@@ -16,7 +16,7 @@ export function polarFactor(x: Value): Value {
   const gramOf = (y: Value): Value => matmul(y, y, tall ? { transposeA: true } : { transposeB: true })
   const times = (y: Value, g: Value): Value => (tall ? matmul(y, g) : matmul(g, y))
   // A matrix of zeros stays one.
-  const norm = sqrt(affine(sum(square(x), [1, 2]), 1, 1e-30))
+  const norm = sqrt(affine(sumSquares(x, [1, 2]), 1, 1e-30))
   let y = divide(x, reshape(norm, [n, 1, 1]))
   for (let i = 0; i < FAST.steps; i++) {
     const g = gramOf(y)

@@ -5,19 +5,18 @@ import {
   crossCorrelation,
   gram,
   mean,
-  multiply,
   orthogonalityLoss,
   reshape,
   scale,
   ShapeError,
   show,
   sliceRows,
-  square,
   subtract,
-  sum,
+  sumProducts,
+  sumSquares,
   type Value,
 } from '../../engine/index.js'
-import { byView, type LossParts } from './views.js'
+import { byView, distanceFromMean, type LossParts } from './views.js'
 
 /** How the invariance ‖T f − f‖² is estimated, where T f is the mean of f over all augmentations of an image. */
 export const estimators = ['views', 'clean', 'split'] as const
@@ -67,18 +66,18 @@ export function spectral(
 /** each: [m, B, d]. */
 function invariance(each: Value, clean: Value | undefined, estimator: Estimator): Value {
   const [views, batch, width] = each.shape
-  if (estimator === 'views') return scale(sum(square(subtract(each, mean(each, [0])))), 1 / (views * batch))
-  if (estimator === 'clean') return scale(sum(square(subtract(mean(each, [0]), clean!))), 1 / batch)
+  if (estimator === 'views') return scale(distanceFromMean(each), 1 / (views * batch))
+  if (estimator === 'clean') return scale(sumSquares(subtract(mean(each, [0]), clean!)), 1 / batch)
   const half = Math.floor(views / 2)
   const rows = reshape(each, [views * batch, width])
   const fromClean = (first: number, count: number): Value =>
     subtract(mean(reshape(sliceRows(rows, first * batch, count * batch), [count, batch, width]), [0]), clean!)
-  return scale(sum(multiply(fromClean(0, half), fromClean(half, views - half))), 1 / batch)
+  return scale(sumProducts(fromClean(0, half), fromClean(half, views - half)), 1 / batch)
 }
 
 /** ‖zᵀ z / rows − I‖² = ‖z zᵀ / rows‖² − 2 ‖z‖² / rows + d, for z: [rows, d]. */
 function distanceFromIdentity(z: Value): Value {
   const [rows, d] = z.shape
   if (d <= rows) return orthogonalityLoss(crossCorrelation(z, z))
-  return affine(subtract(sum(square(gram(z, rows))), scale(sum(square(z)), 2 / rows)), 1, d)
+  return affine(subtract(scale(sumSquares(gram(z)), 1 / rows ** 2), scale(sumSquares(z), 2 / rows)), 1, d)
 }

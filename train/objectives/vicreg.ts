@@ -1,6 +1,6 @@
 /** VICReg (Bardes et al. 2022, https://arxiv.org/abs/2105.04906), for any number of views. */
-import { add, affine, mean, relu, reshape, scale, sqrt, square, subtract, sum, type Value } from '../../engine/index.js'
-import { byView, offDiagonalSquares, pairsWithOthers, type LossParts } from './views.js'
+import { add, affine, mean, relu, reshape, scale, sqrt, subtract, sumSquares, type Value } from '../../engine/index.js'
+import { byView, distanceFromMean, offDiagonalSquares, pairsWithOthers, type LossParts } from './views.js'
 
 export interface VicregOptions {
   /** Number of views m, at least 2. */
@@ -30,14 +30,15 @@ export interface VicregOptions {
 export function vicreg(z: Value, { views, lambda, mu, epsilon }: VicregOptions, parts: LossParts = {}): Value {
   const { each, batch: B, width: d } = byView('vicreg', z, views)
   // zᵢ − z₋ᵢ = m / (m − 1) · (zᵢ − z̄)
-  const invariance = scale(mean(square(subtract(each, mean(each, [0])))), (views / (views - 1)) ** 2)
+  const invariance = scale(distanceFromMean(each), (views / (views - 1)) ** 2 / (views * B * d))
   const centred = subtract(each, reshape(mean(each, [1]), [views, 1, d]))
   const pairs = pairsWithOthers(centred)
   const n = 2 * pairs.shape[0]
   const all = reshape(pairs, [n, B, d])
-  const std = sqrt(affine(sum(square(all), [1]), 1 / (B - 1), epsilon))
+  const squares = sumSquares(all, [1])
+  const std = sqrt(affine(squares, 1 / (B - 1), epsilon))
   const variance = mean(relu(affine(std, -1, 1)))
-  const covariance = scale(offDiagonalSquares(all, B - 1), 2 / (n * d))
+  const covariance = scale(offDiagonalSquares(all, B - 1, {}, squares), 2 / (n * d))
   Object.assign(parts, { invariance: scale(invariance, lambda), variance: scale(variance, mu), covariance })
   return add(add(parts.invariance, parts.variance), covariance)
 }

@@ -1,7 +1,6 @@
 /** Parts that the objectives share: projections by view, means of the other views, and off-diagonal sums. */
 import {
   add,
-  affine,
   constant,
   matmul,
   mean,
@@ -11,9 +10,10 @@ import {
   scale,
   ShapeError,
   show,
-  square,
+  stopGradient,
   subtract,
-  sum,
+  sumProducts,
+  sumSquares,
   sumOfShares,
   type Collective,
   type Value,
@@ -76,37 +76,48 @@ export function othersMean(each: Value): Value {
 export function pairsWithOthers(each: Value): Value {
   const [views, batch, width] = each.shape
   if (views === 2) return reshape(each, [1, 2, batch * width])
-  const average = mean(each, [0])
-  const own = constant([1, -1 / (views - 1)], [2, 1])
-  const others = constant([0, views / (views - 1)], [2, 1])
-  return add(
-    multiply(reshape(each, [views, 1, batch * width]), own),
-    multiply(reshape(average, [1, 1, batch * width]), others),
-  )
+  // One product: row 2i of the weights is the unit vector of view i, row 2i + 1 the mean of the others.
+  const weights = Float32Array.from({ length: 2 * views * views }, (_, at) => {
+    const [row, view] = [Math.floor(at / views), at % views]
+    const own = Math.floor(row / 2) === view ? 1 : 0
+    return row % 2 ? (1 - own) / (views - 1) : own
+  })
+  const pairs = matmul(constant(weights, [2 * views, views]), reshape(each, [views, batch * width]))
+  return reshape(pairs, [views, 2, batch * width])
 }
+
+/** Σᵢ ‖zᵢ − z̄‖² over the views i: [m, B, d] → [1]. Its gradient through the mean z̄ is zero, so none is computed. */
+export const distanceFromMean = (each: Value): Value => sumSquares(subtract(each, stopGradient(mean(each, [0]))))
 
 /**
  * Σ_{k≠l} [(zᵀ z / divisor)ₖₗ]², summed over a batch of z. It uses the smaller of the d×d and the B×B product, because
  * ‖zᵀ z‖² = ‖z zᵀ‖².
  *
  * @param z [B, d] or [n, B, d]; with `across`, zᵀ z is that of all ranks' rows
+ * @param columnSquares Σ_b z², if the caller has them: [d] or [n, d]
  * @returns a scalar [1]
  */
-export function offDiagonalSquares(z: Value, divisor: number, { across }: Sharing = {}): Value {
+export function offDiagonalSquares(
+  z: Value,
+  divisor: number,
+  { across }: Sharing = {},
+  columnSquares: Value = sumSquares(z, [z.shape.length - 2]),
+): Value {
   const [batch, width] = z.shape.slice(-2)
   const factor = 1 / divisor ** 2
-  if (width <= batch || across) {
+  // A single product of twice the size costs less than the dispatches that the correction of the diagonal needs.
+  if (width <= (z.shape.length === 2 ? 2 : 1) * batch || across) {
     const products = sumOfRanks(matmul(z, z, { transposeA: true }), across)
     return orthogonalityLoss(products, { onDiagonal: 0, offDiagonal: factor })
   }
-  const all = sum(square(matmul(z, z, { transposeB: true })))
-  const diagonal = sum(square(sum(square(z), [z.shape.length - 2])))
-  return scale(subtract(all, diagonal), factor)
+  const all = sumSquares(matmul(z, z, { transposeB: true }))
+  const diagonal = sumSquares(columnSquares)
+  return subtract(scale(all, factor), scale(diagonal, factor))
 }
 
 /**
- * Σₖ (Cₖₖ − 1)² + λ Σ_{k≠l} Cₖₗ² of C = aᵀ b / B, summed over a batch of pairs. Where d > B, C is not computed, because
- * ‖aᵀ b‖² = Σ (a aᵀ) ∘ (b bᵀ) needs only B×B products.
+ * Σₖ (Cₖₖ − 1)² + λ Σ_{k≠l} Cₖₗ² of C = aᵀ b / B, summed over a batch of pairs. Where d > 2B, C is not computed, because
+ * ‖aᵀ b‖² = Σ (a aᵀ) ∘ (b bᵀ) needs only two B×B products.
  *
  * @param a standardised embeddings [B, d] or [n, B, d]
  * @param b standardised embeddings of the same shape
@@ -123,23 +134,25 @@ export function correlationLoss(
   { across }: Sharing = {},
 ): Value {
   const [batch, width] = a.shape.slice(-2)
-  if (width <= batch || across) {
-    const C = meanOfRanks(scale(matmul(a, b, { transposeA: true }), 1 / batch), across)
+  if (width <= 2 * batch || across) {
+    const products = sumOfRanks(matmul(a, b, { transposeA: true }), across)
+    const unit = 1 / (batch * (across?.size ?? 1))
     const part = (onDiagonal: number): Value =>
-      orthogonalityLoss(C, { onDiagonal, offDiagonal: 1 - onDiagonal, target: 1 })
+      orthogonalityLoss(products, { onDiagonal, offDiagonal: 1 - onDiagonal, target: 1, unit })
     parts.invariance = part(1)
     if (typeof lambda === 'number') {
-      const loss = orthogonalityLoss(C, { onDiagonal: 1, offDiagonal: lambda, target: 1 })
+      const loss = orthogonalityLoss(products, { onDiagonal: 1, offDiagonal: lambda, target: 1, unit })
       parts.orthogonality = subtract(loss, parts.invariance)
       return loss
     }
     parts.orthogonality = multiply(part(0), lambda)
     return add(parts.invariance, parts.orthogonality)
   }
-  const diagonal = mean(multiply(a, b), [a.shape.length - 2])
-  const gram = (x: Value): Value => scale(matmul(x, x, { transposeB: true }), 1 / batch)
-  const offDiagonal = subtract(sum(multiply(gram(a), gram(b))), sum(square(diagonal)))
-  parts.invariance = sum(square(affine(diagonal, 1, -1)))
+  const diagonal = scale(sumProducts(a, b, [a.shape.length - 2]), 1 / batch)
+  const gram = (x: Value): Value => matmul(x, x, { transposeB: true })
+  const all = scale(sumProducts(gram(a), gram(b)), 1 / batch ** 2)
+  const offDiagonal = subtract(all, sumSquares(diagonal))
+  parts.invariance = sumSquares(diagonal, undefined, { minus: 1 })
   parts.orthogonality = weighted(offDiagonal, lambda)
   return add(parts.invariance, parts.orthogonality)
 }

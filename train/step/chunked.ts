@@ -9,12 +9,14 @@
  *
  * This is exact because per-view batch-norm makes a view's embeddings independent of other views. A step costs one more
  * forward pass. Gao et al. 2021, https://arxiv.org/abs/2101.06983, split contrastive batches in the same way.
+ *
+ * With `accumulate`, 1 to 3 run for each micro-batch, and the update takes the mean of their gradients.
  */
 import {
-  Arena,
   accumulate,
   assign,
   backward,
+  gradientAccumulation,
   gradients,
   input,
   putChunk,
@@ -47,17 +49,22 @@ export type ChunkedConfig = StepConfig & { viewChunk: number }
 export interface ChunkedStep {
   /** Inputs `rows` [chunk · batch, ROW_FLOATS] and `chunk` [1] u32, the number of the chunk. */
   readonly forward: ProgramSpec
-  /** Output `loss` [1], and `parts` of the loss; with several ranks the outputs are those of `update`. */
+  /**
+   * Output `loss` [1], and `parts` of the loss. With several ranks or micro-batches the outputs are those of `update`;
+   * with micro-batches there is an input `index` [1] u32, the number of the micro-batch.
+   */
   readonly loss: ProgramSpec
   readonly parts?: Loss['parts']
-  /** The inputs of `forward`; chunk 0 starts new sums. */
+  /** The inputs of `forward`, and `part` [1] u32, the number of the chunk among those of all micro-batches: 0 starts new sums. */
   readonly backward: ProgramSpec
   /** Input `rate` [1]; with f16 output `lossScale` [3]. */
   readonly update: ProgramSpec
   /** With several ranks: `update` does the backward pass of the last chunk too, with its inputs. */
   readonly lastIsUpdate: boolean
+  /** The program that has the outputs `loss` and `parts`. */
+  readonly judged: 'loss' | 'update'
   readonly state: readonly Variable[]
-  /** The gradient of each parameter after the backward pass of every chunk; those of the backbone come first. */
+  /** The mean gradient of each parameter after the backward pass of every chunk; those of the backbone come first. */
   readonly gradients: readonly Variable[]
   /** What lives from program to program, but not from step to step: embeddings, their gradient, `gradients`. */
   readonly scratch: readonly Variable[]
@@ -70,7 +77,7 @@ export function describeChunkedStep(
   config: ChunkedConfig,
   extras: StepExtras = {},
 ): ChunkedStep {
-  const { views, viewChunk, batch } = config
+  const { views, viewChunk, batch, accumulate: count } = config
   const chunkRows = viewChunk * batch
   /** The embeddings of a chunk. With `updates`, the running statistics are updated too. */
   const embed = (updates?: Assignment[]) => {
@@ -87,19 +94,22 @@ export function describeChunkedStep(
 
   const { loss, parts: lossParts } = lossOf({ projection: embeddings }, config, extras)
   const { parameters, seed, state, apply } = extras.optimizer ?? stepOptimizer(network, config)
-  const [lossGradient] = gradients(loss, [embeddings], shareOfSeed(config, extras, seed))
+  const { mean: sums, seed: shareOfMean, add } = gradientAccumulation(parameters, count)
+  const ranks = shareOfSeed(config, extras, seed)
+  const [lossGradient] = gradients(loss, [embeddings], count > 1 ? shareOfMean(ranks) : ranks)
 
-  const sums = parameters.map((p) => variable(`${p.name}.gradient`, p.shape))
-  new Arena(sums)
-  const again = embed()
+  const again = { ...embed(), part: input('part', [1], 'u32') }
   const parts = backward([[again.z, takeChunk(embeddingsGradient, chunkRows, again.chunk)]], parameters)
 
   const probing = probe(extras, first.features)
   const rate = input('rate', [1])
+  // With several micro-batches or ranks the loss waits in a Variable until the update.
+  const kept = count > 1 || extras.collective ? keptLoss({ loss, parts: lossParts }, count) : undefined
   const last =
-    extras.collective && lastOfRanks({ sums, parts, chunk: again.chunk, loss, lossParts, statistics }, config, extras)
+    extras.collective && lastOfRanks({ sums, parts, part: again.part, statistics }, kept!.loss, config, extras)
   const applied = apply(last?.shared.gradients ?? sums, rate)
   const changed = [...(last?.shared.updates ?? []), ...applied.updates]
+  const outputsOf = ({ loss, parts }: Loss) => ({ loss, ...(parts && { parts: parts.values }) })
   return {
     forward: {
       label: 'forward',
@@ -108,53 +118,69 @@ export function describeChunkedStep(
     },
     loss: {
       label: 'loss',
-      outputs: last ? {} : { loss, ...(lossParts && { parts: lossParts.values }) },
-      updates: [assign(embeddingsGradient, lossGradient), ...(last?.kept ?? [])],
+      outputs: kept ? {} : outputsOf({ loss, parts: lossParts }),
+      updates: [assign(embeddingsGradient, lossGradient), ...(kept?.updates ?? [])],
     },
     parts: lossParts,
-    backward: { label: 'backward', updates: accumulate(sums, parts, again.chunk) },
+    backward: { label: 'backward', updates: add(parts, again.part) },
     update: {
       label: last ? 'last backward and update' : 'update',
-      outputs: { ...applied.outputs, ...last?.outputs },
+      outputs: { ...applied.outputs, ...(kept && outputsOf(copied(last?.shared ?? kept.loss))) },
       updates: [...changed, ...follow(network, config, changed), ...(last?.sums ?? [])],
     },
     lastIsUpdate: last !== undefined,
+    judged: kept ? 'update' : 'loss',
     state: [...state, ...stateOf(extras)],
     gradients: sums,
-    scratch: [embeddings, embeddingsGradient, ...sums, ...(last?.kept.map(({ variable }) => variable) ?? [])],
+    scratch: [embeddings, embeddingsGradient, ...sums, ...(kept?.updates.map(({ variable }) => variable) ?? [])],
   }
 }
 
-/**
- * With several ranks: the last chunk's part of the update, so that its gradients leave while others are computed. The
- * loss waits in a Variable to go with them.
- */
+/** Variables for the mean loss of the micro-batches and its parts. With several, the number of each is the input `index`. */
+function keptLoss({ loss, parts }: Loss, count: number): { loss: Loss; updates: Assignment[] } {
+  const found = [loss, ...(parts ? [parts.values] : [])]
+  const [keptLoss, keptParts] = found.map(({ shape }, i) => variable(i ? 'loss.parts' : 'loss', shape))
+  const kept = [keptLoss, ...(parts ? [keptParts] : [])]
+  return {
+    loss: { loss: keptLoss, parts: parts && { names: parts.names, values: keptParts } },
+    updates:
+      count === 1
+        ? kept.map((variable, i) => assign(variable, found[i]))
+        : accumulate(
+            kept,
+            found.map((value) => scale(value, 1 / count)),
+            input('index', [1], 'u32'),
+          ),
+  }
+}
+
+/** A loss whose values may be Variables, as outputs of a program. */
+const copied = ({ loss, parts }: Loss): Loss => ({
+  loss: scale(loss, 1),
+  parts: parts && { names: parts.names, values: scale(parts.values, 1) },
+})
+
+/** With several ranks: the last chunk's part of the update, so that its gradients leave while others are computed. */
 function lastOfRanks(
   {
     sums,
     parts,
-    chunk,
-    loss,
-    lossParts,
+    part,
     statistics,
-  }: {
-    sums: readonly Variable[]
+  }: Record<'sums', readonly Variable[]> & {
     parts: readonly Value[]
-    chunk: Value
-    loss: Value
-    lossParts: Loss['parts']
+    part: Value
     statistics: readonly Assignment[]
   },
+  kept: Loss,
   config: StepConfig,
   extras: StepExtras,
 ) {
-  const added = accumulateByBucket(sums, parts, chunk)
-  const [keptLoss, keptParts] = [variable('loss', [1]), lossParts && variable('loss.parts', lossParts.values.shape)]
+  const added = accumulateByBucket(sums, parts, part)
   const shared = sharedStep(
     {
       gradients: added.updates.map(({ value }) => value),
-      loss: keptLoss,
-      parts: lossParts && { names: lossParts.names, values: keptParts! },
+      ...kept,
       // The forward passes have updated the running statistics.
       updates: statistics.map(({ variable }) => ({ variable, value: variable })),
     },
@@ -165,11 +191,6 @@ function lastOfRanks(
   return {
     shared: { ...shared, updates: config.bnStatistics === 'rank' ? shared.updates : [] },
     sums: added.updates,
-    kept: [assign(keptLoss, loss), ...(keptParts ? [assign(keptParts, lossParts!.values)] : [])],
-    outputs: {
-      loss: scale(shared.loss, 1),
-      ...(shared.parts && { parts: scale(shared.parts.values, 1) }),
-    },
   }
 }
 
@@ -186,25 +207,35 @@ export async function compileChunkedStep(
   const specs = [described.forward, described.loss, described.backward, described.update]
   const programs = await compileOrRelease(engine, specs, [...described.state, ...described.scratch], onProgress)
   const [embed, loss, back, update] = programs
+  const { accumulate: count } = config
   const chunks = config.views / config.viewChunk
-  const numbers = Array.from({ length: chunks }, (_, i) => Uint32Array.of(i))
-  const backs = described.lastIsUpdate ? numbers.slice(0, -1) : numbers
-  const judged = described.lastIsUpdate ? update : loss
+  const total = count * chunks
+  const backs = total - Number(described.lastIsUpdate)
+  const judged = described.judged === 'update' ? update : loss
   return {
     state: described.state,
-    dispatches: chunks * embed.dispatches + backs.length * back.dispatches + loss.dispatches + update.dispatches,
+    dispatches: total * embed.dispatches + count * loss.dispatches + backs * back.dispatches + update.dispatches,
     variants: variantsOf(programs.map(({ plan }) => plan)),
     peakBytes: chunkedPeakBytes(
       described,
       programs.map(({ plan }) => plan),
     ),
     async run({ rows, rate, labels }) {
-      const part = (chunk: Uint32Array) => ({ rows: nth(rows, chunk[0], chunks), chunk })
-      for (const chunk of numbers)
-        await embed.run({ ...part(chunk), ...(labels && { labels: nth(labels, chunk[0], chunks) }) })
-      await loss.run()
-      for (const chunk of backs) await back.run(part(chunk))
-      await update.run({ rate, ...(described.lastIsUpdate && part(numbers[chunks - 1])) })
+      const inputsOf = (part: number) => ({
+        rows: nth(rows, part, total),
+        chunk: Uint32Array.of(part % chunks),
+      })
+      for (let index = 0; index < count; index++) {
+        const numbers = Array.from({ length: chunks }, (_, chunk) => index * chunks + chunk)
+        for (const part of numbers)
+          await embed.run({ ...inputsOf(part), ...(labels && { labels: nth(labels, part, total) }) })
+        await loss.run(count > 1 ? { index: Uint32Array.of(index) } : {})
+        for (const part of numbers) if (part < backs) await back.run({ ...inputsOf(part), part: Uint32Array.of(part) })
+      }
+      await update.run({
+        rate,
+        ...(described.lastIsUpdate && { ...inputsOf(total - 1), part: Uint32Array.of(total - 1) }),
+      })
     },
     loss: () => judged.read('loss'),
     ...(described.parts && { parts: { names: described.parts.names, read: () => judged.read('parts') } }),

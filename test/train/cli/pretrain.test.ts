@@ -334,7 +334,7 @@ describe('a wrong option gives one line, and nothing is written', () => {
     [
       'a network that no buffer holds',
       () => ['--data-dir', data, '--batch', '8', '--projector-dim', '1e9'],
-      /--projector-dim 1000000000: the weights of the projector take [\d.,]+ GiB, over the adapter's largest buffer/,
+      /--projector-dim 1000000000: the weights of the projector take [\d.,]+ GiB, over the adapter's largest buffer.*: use --projector-dim \d{4,}$/m,
     ],
     ['a missing --init', () => tiny('--init', at('none.safetensors')), /none\.safetensors: there is no such file/],
     ['--freeze-stages alone', () => tiny('--freeze-stages', '1'), /--freeze-stages 1: .*; give weights with --init/],

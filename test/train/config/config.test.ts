@@ -76,10 +76,6 @@ describe('resolveConfig', () => {
     [{ gateBudget: 0.5, objective: 'byol' }, '`gateBudget` 0.5: needs `precision` f32, all views at once'],
     [{ adaptiveLambda: true, objective: 'vicreg' }, '`adaptiveLambda`: `objective` vicreg has no λ that can change'],
     [
-      { viewChunk: 1, bn: 'per-view', accumulate: 2 },
-      '`viewChunk` 1: cannot be combined with `accumulate` 2: use a larger `batch`, in chunks',
-    ],
-    [
       { viewChunk: 1, bn: 'per-view', objective: 'byol', views: 2 },
       '`viewChunk` 1: `objective` byol needs both views at once',
     ],

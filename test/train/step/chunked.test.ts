@@ -97,7 +97,7 @@ async function inChunks(views: number, viewChunk: number): Promise<Found> {
     }))
     for (const chunk of inputs) await forward.run(chunk)
     await loss.run()
-    for (const chunk of inputs) await back.run(chunk)
+    for (const chunk of inputs) await back.run({ ...chunk, part: chunk.chunk })
   }
   const sums = await readAll(gpu, described.gradients)
   const result = {

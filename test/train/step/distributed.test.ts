@@ -214,6 +214,8 @@ test('20 steps of two ranks', () => follows({ objective: 'barlow-twins', lambda:
 describe('with global statistics', () => {
   const barlow = { objective: 'barlow-twins', lambda: 0.05, views: 4 } as const
   test('in chunks of views', () => follows({ ...barlow, bn: 'per-view', viewChunk: 2 }, 2))
+  test('in chunks of views, over micro-batches', () =>
+    follows({ ...barlow, bn: 'per-view', viewChunk: 2, accumulate: 2 }, 2))
   test('in one chunk', () => follows({ ...barlow, views: 2, bn: 'per-view', viewChunk: 2 }, 2))
   test('accumulated', () => follows({ ...barlow, views: 2, batch: 12, accumulate: 2 }, 3))
   test('with a projector wider than the batch, whose embeddings are gathered', () =>

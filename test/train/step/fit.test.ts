@@ -1,10 +1,12 @@
 /** Planning a step before anything is loaded: its bytes are those of the buffers it makes, and what fits is named. */
 import { describe, expect, test } from 'vitest'
-import { OutOfMemoryError, type Engine } from '../../../engine/index.js'
+import { OutOfMemoryError, type Engine, type Target } from '../../../engine/index.js'
 import { asCommandLine } from '../../../engine/node/command.js'
 import { pretrain, resolveConfig, type PartialConfig } from '../../../train/index.js'
 import { pictureDefaults } from '../../../train/cli/picture_defaults.js'
 import { refuseUnfit, stepBytes } from '../../../train/step/fit.js'
+import { buildNetwork } from '../../../train/step/network.js'
+import { refuseOversized } from '../../../train/step/network_size.js'
 import { colourfulImages } from '../../support/images.js'
 import { engine, engineFor } from '../../support/engine.js'
 
@@ -107,6 +109,28 @@ test('if the device runs out of memory, the error names what takes less, whateve
     /^a step of `batch` \d+ .* needs \d+ MiB of memory, and \d+ MiB are available: use `batch` \d+, or `viewChunk` 2 with/,
   )
 })
+
+test.each([{ width: 4096 }, { projectorDim: 1e6 }])(
+  'weights over the largest buffer: the number that is named fits, %o',
+  (given) => {
+    const target = { maxBufferBytes: 2 ** 28 } as Target
+    const refused = (changes: PartialConfig) => {
+      const config = resolveConfig(changes)
+      return () => refuseOversized(buildNetwork(config), config, target)
+    }
+    const [field] = Object.keys(given)
+    const named = new RegExp(`: use .${field}. (\\d+)$`)
+    expect(refused(given)).toThrow(named)
+    let fits = 0
+    try {
+      refused(given)()
+    } catch (error) {
+      fits = Number(named.exec((error as Error).message)![1])
+    }
+    expect(refused({ [field]: fits })).not.toThrow()
+    expect(refused({ [field]: 2 * fits })).toThrow(/largest buffer/)
+  },
+)
 
 describe('defaults for a folder of pictures', () => {
   const given: PartialConfig = { data: 'folder', dataDir: 'pictures' }
