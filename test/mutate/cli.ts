@@ -143,10 +143,6 @@ async function run(options: Options): Promise<void> {
   const known: Equivalent[] = JSON.parse(readFileSync(new URL('equivalent.json', import.meta.url), 'utf8'))
   const place = new Workplace()
   const runner = new Runner(place.folder)
-  const stop = (): void => {
-    runner.stop()
-    place.remove()
-  }
   let mutants: Mutant[] = []
   let trials: Trials | undefined
   const report = (): void => {
@@ -156,8 +152,10 @@ async function run(options: Options): Promise<void> {
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
-      stop()
+      runner.stop()
+      // The report reads the copy.
       report()
+      place.remove()
       process.exit(130)
     })
   try {
@@ -174,7 +172,8 @@ async function run(options: Options): Promise<void> {
     for (const [i, mutant] of open.entries()) await trials.of(mutant, `survivor ${i + 1}/${open.length}`, 'all')
     report()
   } finally {
-    stop()
+    runner.stop()
+    place.remove()
   }
 }
 
