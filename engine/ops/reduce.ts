@@ -316,7 +316,7 @@ function over(
         {},
       )
     : reduced
-  return average ? scale(sums, 1 / count) : sums
+  return average && count > 1 ? scale(sums, 1 / count) : sums
 }
 
 const range = (first: number, last: number): number[] => Array.from({ length: last - first + 1 }, (_, i) => first + i)

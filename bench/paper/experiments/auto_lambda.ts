@@ -29,11 +29,12 @@ const nameOf = ({ width, views }: Cell): string => `d = ${width}, ${views} views
 
 function armOf(setup: Setup, cell: Cell, factor: number): Arm {
   const { views, projectorReadout } = protocolOf(setup)
-  const { config } = viewsArm(setup, `${views[0]}-v${cell.views}`)
+  // Recipes with other numbers of views differ in that number and in λ alone.
+  const { config } = viewsArm(setup, `${views[0]}-v2`)
   const lambda = factor * automaticLambda(cell.width, cell.views)
   return {
     name: `${nameOf(cell)}, ${factor} × auto`,
-    config: overlay(config, { projectorDim: cell.width, lambda }),
+    config: overlay(config, { projectorDim: cell.width, views: cell.views, lambda }),
     readout: projectorReadout,
   }
 }
