@@ -1,5 +1,5 @@
 /** The cases that all peers run, and their inputs. */
-import { Purpose, RandomStream, sizeOf } from '../../../engine/index.js'
+import { initialOf, Purpose, RandomStream, sizeOf } from '../../../engine/index.js'
 import { projector, resnet, type SafetensorsTensor } from '../../../models/index.js'
 import { toTorch } from '../../../models/state_dict.js'
 
@@ -128,11 +128,8 @@ export function inputsOf(c: Case): Record<string, SafetensorsTensor> {
   const head = projector({ features: backbone.features, dim: PROJECTOR_DIM })
   const tensors: Record<string, SafetensorsTensor> = { x: normals([VIEWS * c.batch, c.pixels, c.pixels, 3], 0) }
   for (const dict of [backbone.dict, head.dict])
-    for (const [name, entry] of dict.entries) {
-      const { initial } = entry.variable
-      const data = typeof initial === 'function' ? initial() : initial
-      tensors[name] = f32(entry.torchShape, toTorch(entry, data as Float32Array))
-    }
+    for (const [name, entry] of dict.entries)
+      tensors[name] = f32(entry.torchShape, toTorch(entry, initialOf(entry.variable) as Float32Array))
   return tensors
 }
 
