@@ -6,6 +6,9 @@ import { launched } from '../node/mpi/launched.js'
 /** Milliseconds that a rank waits before it reports an error: an error that all ranks have is reported by rank 0 alone. */
 const REPORT_LATER_MS = 4000
 
+/** Milliseconds between the last line of a rank and the end of all: MPICH drops what its launcher has not read by then. */
+const LAST_LINE_MS = 500
+
 /**
  * Runs the work of a command. Only rank 0 prints. If a rank fails, it says so in one line and ends all ranks.
  *
@@ -18,7 +21,10 @@ export async function withRanks(work: (ranks?: MpiRanks) => Promise<void>): Prom
   let ended = false
   // A rank that ended alone would leave the others waiting.
   process.on('exit', (code) => {
-    if (!ended) ranks.abort(code || 1)
+    if (ended) return
+    // Nothing asynchronous runs while a process exits.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LAST_LINE_MS)
+    ranks.abort(code || 1)
   })
   const silenced = ranks.rank > 0 ? silence() : undefined
   if (ranks.rank === 0) say(`${ranks.size} ranks (${place.family})`)
