@@ -169,6 +169,24 @@ const expand = family({
     }),
 })
 
+/** The sums of `terms`, of shape `dims`, over some dimensions, or over all of them. */
+function totals(
+  dims: readonly number[],
+  axes: readonly number[] | undefined,
+  terms: readonly b.Bounded[],
+  combine: (terms: readonly b.Bounded[]) => b.Bounded,
+) {
+  const kept = dims.map((n, i) => (axes === undefined || axes.includes(i) ? 1 : n))
+  const groups = new Map<number, b.Bounded[]>()
+  terms.forEach((v, i) => {
+    const at = positionIn(kept, dims, i)
+    groups.set(at, [...(groups.get(at) ?? []), v])
+  })
+  const data = [...groups].sort(([p], [q]) => p - q).map(([, group]) => combine(group))
+  const left = dims.filter((_, i) => axes !== undefined && !axes.includes(i))
+  return b.tensor(left.length ? left : [1], data)
+}
+
 const over = (name: 'sum' | 'mean'): Family =>
   family({
     name,
@@ -181,22 +199,77 @@ const over = (name: 'sum' | 'mean'): Family =>
       return differentiable({
         inputs: { x: draw(given, 'x', dims, half) },
         build: ({ x }) => ops[name](x, list),
-        reference: ({ x }) => {
-          const kept = dims.map((n, i) => (list === undefined || list.includes(i) ? 1 : n))
-          const groups = new Map<number, b.Bounded[]>()
-          x.data.forEach((v, i) => {
-            const at = positionIn(kept, dims, i)
-            groups.set(at, [...(groups.get(at) ?? []), v])
-          })
-          const totals = [...groups].sort(([p], [q]) => p - q).map(([, terms]) => b[name](terms))
-          const left = dims.filter((_, i) => list !== undefined && !list.includes(i))
-          return b.tensor(left.length ? left : [1], totals)
-        },
+        reference: ({ x }) => totals(dims, list, x.data, b[name]),
         ...(half && { half: ['x'], single: true }),
         seed: given.seed,
       })
     },
   })
+
+const axesOf = (dims: readonly number[], bits: number, all: boolean): number[] | undefined =>
+  all ? undefined : dims.map((_, i) => i).filter((i) => bits & (1 << i))
+
+const sumSquares = family({
+  name: 'sumSquares',
+  drawn: fc.record({
+    dims: shape(1, 5),
+    axes: fc.nat(31),
+    all: fc.boolean(),
+    minus: fc.constantFrom(0, 1, -0.3),
+    numbers,
+  }),
+  make: ({ dims, axes, all, minus, numbers: given }) => {
+    const list = axesOf(dims, axes, all)
+    return differentiable({
+      inputs: { x: draw(given, 'x', dims) },
+      build: ({ x }) => ops.sumSquares(x, list, { minus }),
+      reference: ({ x }) => {
+        const terms = x.data.map((v) => b.square(b.subtract(v, b.rounded(minus))))
+        return list?.length === 0 ? b.tensor(dims, terms) : totals(dims, list, terms, b.sum)
+      },
+      seed: given.seed,
+    })
+  },
+})
+
+/** The second operand may repeat dimensions of the first. */
+const sumProducts = family({
+  name: 'sumProducts',
+  drawn: fc.record({ dims: shape(1, 4), ones: fc.nat(15), axes: fc.nat(15), all: fc.boolean(), numbers }),
+  make: ({ dims, ones, axes, all, numbers: given }) => {
+    const list = axesOf(dims, axes, all)
+    return differentiable({
+      inputs: binaryInputs('multiply', given, [...dims], operandOf(dims, ones, 0), false),
+      build: (v) => ops.sumProducts(v.a, v.b, list),
+      reference: (t) => {
+        const terms = t.a.data.map((v, i) => b.multiply(v, t.b.data[broadcastAt(t.b.shape, dims, i)]))
+        return list?.length === 0 ? b.tensor(dims, terms) : totals(dims, list, terms, b.sum)
+      },
+      seed: given.seed,
+    })
+  },
+})
+
+const multiplyAffine = family({
+  name: 'multiplyAffine',
+  drawn: fc.record({
+    dims: shape(1, 4),
+    ones: fc.nat(15),
+    p: fc.constantFrom(1, -2, 0.1),
+    q: fc.constantFrom(0, 3),
+    numbers,
+  }),
+  make: ({ dims, ones, p, q, numbers: given }) =>
+    differentiable({
+      inputs: binaryInputs('multiply', given, [...dims], operandOf(dims, ones, 0), false),
+      build: (v) => ops.multiplyAffine(v.a, v.b, p, q),
+      reference: (t) =>
+        b.map(t.a, (v, i) =>
+          b.multiply(b.add(b.multiply(b.rounded(p), v), b.rounded(q)), t.b.data[broadcastAt(t.b.shape, dims, i)]),
+        ),
+      seed: given.seed,
+    }),
+})
 
 /** Where element `index` of a tensor of shape `dims` goes if the dimensions that are 1 in `kept` are summed. */
 const positionIn = (kept: readonly number[], dims: readonly number[], index: number): number =>
@@ -207,5 +280,8 @@ export const elementwise: readonly Family[] = [
   ...(['add', 'subtract', 'multiply', 'divide', 'multiplyWhere'] as const).map(binary),
   ...(['add', 'subtract', 'multiply', 'divide'] as const).map(broadcasting),
   expand,
+  multiplyAffine,
   ...(['sum', 'mean'] as const).map(over),
+  sumSquares,
+  sumProducts,
 ]
