@@ -33,7 +33,7 @@ function mpirun(command: string, options: readonly string[], count: number, ...p
   const { status, stdout, stderr } = spawnSync(command, args, {
     encoding: 'utf8',
     cwd: root,
-    timeout: 120_000,
+    timeout: 60_000,
     env: { ...process.env, PMIX_MCA_gds: 'hash', NODE_NO_WARNINGS: '1' },
   })
   return { code: status, stdout, stderr, seconds: (performance.now() - begun) / 1000 }
@@ -82,8 +82,11 @@ describe.each(launchers)('$family', ({ command, options }) => {
     expect(worst).toBeLessThan(1e-6)
   })
 
-  test.skipIf(missing)(title('two ranks pretrain, stop, and one resumes; a rank that dies ends all'), () => {
+  // Where other programs compute beside it, MPICH's launcher sometimes hangs before a rank has printed its first line.
+  const again = { retry: 2, timeout: 300_000 }
+  test.skipIf(missing)(title('two ranks pretrain, stop, and one resumes; a rank that dies ends all'), again, () => {
     const run = join(folder, command)
+    rmSync(run, { recursive: true, force: true })
     const shared = ['--data-dir', data, '--width', '4', '--image-size', '8', '--views', '2', '--projector-dim', '8']
     const rest = ['--batch', '8', '--no-tune', '--checkpoint-every', '1', '--out', run]
     const pretrain = [webgpuSsl, 'pretrain', ...shared, ...rest]
@@ -96,9 +99,9 @@ describe.each(launchers)('$family', ({ command, options }) => {
     expect(lines()).toBe(3)
     expect(existsSync(join(run, 'report.html'))).toBe(true)
 
-    const again = mpirun(command, options, 2, ...pretrain, '--steps', '3')
-    expect(again.code).not.toBe(0)
-    expect(again.stderr.match(/holds a run already/g)).toHaveLength(1)
+    const refused = mpirun(command, options, 2, ...pretrain, '--steps', '3')
+    expect(refused.code).not.toBe(0)
+    expect(refused.stderr.match(/holds a run already/g)).toHaveLength(1)
 
     const resumed = spawnSync(
       process.execPath,
