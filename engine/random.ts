@@ -135,11 +135,16 @@ export class RandomStream {
 export function permutation(seed: number, epoch: number, count: number): Uint32Array {
   const stream = new RandomStream(seed, Purpose.order, epoch)
   const order = Uint32Array.from({ length: count }, (_, index) => index)
-  for (let last = count - 1; last > 0; last--) {
-    const other = stream.integer(last + 1)
-    const held = order[last]
-    order[last] = order[other]
-    order[other] = held
-  }
+  shuffle(order, stream)
   return order
+}
+
+/** Puts the items in a random order, in place: Fisher and Yates's shuffle. */
+export function shuffle(items: Uint32Array, stream: RandomStream): void {
+  for (let last = items.length - 1; last > 0; last--) {
+    const other = stream.integer(last + 1)
+    const held = items[last]
+    items[last] = items[other]
+    items[other] = held
+  }
 }

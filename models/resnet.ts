@@ -144,26 +144,22 @@ export function resnet(options: ResNetOptions): Backbone {
   const bn1 = batchNormLayer(dict, 'bn1', width)
   const make = spec.block === 'basic' ? basicBlock : bottleneckBlock
   const expansion = spec.block === 'basic' ? 1 : 4
-  const blocks: { block: Block; stage: number; gate?: (x: Value) => Value }[] = []
-  const gatesOf: (() => void)[] = []
+  const blocks: { name: string; block: Block; stage: number; from: number; planes: number }[] = []
   let from = width
   spec.blocks.forEach((count, stage) => {
     const planes = width * 2 ** stage
     for (let i = 0; i < count; i++) {
       const stride = stage > 0 && i === 0 ? 2 : 1
       const name = `layer${stage + 1}.${i}`
-      const made: (typeof blocks)[number] = {
-        block: make(dict, name, from, planes, stride, zeroInitResidual),
-        stage: stage + 1,
-      }
-      blocks.push(made)
-      const channels = { from, to: planes }
-      gatesOf.push(() => (made.gate = channelGates(dict, `${name}.gate`, channels)))
+      const block = make(dict, name, from, planes, stride, zeroInitResidual)
+      blocks.push({ name, block, stage: stage + 1, from, planes })
       from = planes * expansion
     }
   })
   // The gates come last, so that the other weights are those of the network without gates.
-  if (gates) for (const add of gatesOf) add()
+  const gateOf = blocks.map(({ name, from, planes }) =>
+    gates ? channelGates(dict, `${name}.gate`, { from, to: planes }) : undefined,
+  )
   dict.freeze((name) => isFrozen(Number(/^layer(\d)/.exec(name)?.[1] ?? 0)))
   dict.seal()
   return {
@@ -173,7 +169,8 @@ export function resnet(options: ResNetOptions): Backbone {
     forward(x, mode) {
       let h = bn1(conv1(x), modeOf(0, mode), { relu: stemRelu })
       if (stem === 'imagenet') h = maxPool2d(h, { size: 3, stride: 2, padding: 1 })
-      for (const { block, stage, gate } of blocks) h = block(h, { ...modeOf(stage, mode), gates: mode.gates }, gate)
+      for (const [i, { block, stage }] of blocks.entries())
+        h = block(h, { ...modeOf(stage, mode), gates: mode.gates }, gateOf[i])
       return globalAveragePool(h)
     },
   }

@@ -1,22 +1,24 @@
 /** The configuration of a pretraining run: every option in one validated object, as config.yaml has it. */
 import { z } from 'zod'
 import { architectures, type Architecture } from '../../models/index.js'
-import { augmentationRecipe, cropGroups, recipes, type AugmentationRecipe } from '../augment/recipe.js'
+import { augmentationRecipe, recipes, type AugmentationRecipe } from '../augment/recipe.js'
 import {
   ObjectiveError,
   objectiveNames,
   objectiveParameters,
   objectives,
   resolveObjective,
-  type ObjectiveOptions,
 } from '../objectives/index.js'
 import { ConfigError, UnknownOptionError } from './config_error.js'
 import { estimators } from '../objectives/spectral.js'
 import { pictureResizes } from '../data/resample.js'
 import { fidelities, fidelityFields, fidelityOptions, recipeOfFidelity } from './fidelity.js'
+import { consistent, predictorFields } from './consistent.js'
+import { quoted, requirement, shown } from './messages.js'
 import { nearestName } from './nearest_name.js'
 
 export { ConfigError, UnknownOptionError }
+export { objectiveOptions, takesClean, type ObjectiveConfig } from './objective_options.js'
 
 const whole = (least: number) => z.number().int().min(least)
 const share = z.number().min(0).max(1)
@@ -285,15 +287,6 @@ function automaticLambda({
   return typeof projectorDim === 'number' && typeof views === 'number' ? rule(projectorDim, views) : AUTO
 }
 
-/** A value in a message, in one short line. */
-function shown(value: unknown): string {
-  if (typeof value === 'string') return `'${shortened(value)}'`
-  return typeof value === 'object' && value !== null ? shortened(JSON.stringify(value)) : String(value)
-}
-
-const LONGEST_SHOWN = 80
-const shortened = (text: string): string => (text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text)
-
 /** An entry of a table, by a name from outside. */
 const own = <T>(table: Readonly<Record<string, T>>, name: unknown): T | undefined =>
   typeof name === 'string' && Object.hasOwn(table, name) ? table[name] : undefined
@@ -354,34 +347,6 @@ function resolveAugmentation(
   return mergeAugmentation<PartialAugmentation>(base, changes)
 }
 
-/** The objective and its parameters. */
-export type ObjectiveConfig = Pick<
-  PretrainConfig,
-  | 'objective'
-  | 'lambda'
-  | 'mu'
-  | 'beta'
-  | 'estimator'
-  | 'distortion'
-  | 'slices'
-  | 'temperature'
-  | 'symmetric'
-  | 'targetRate'
->
-
-/** The parameters of a configuration's objective. */
-export const objectiveOptions = (config: ObjectiveConfig): ObjectiveOptions =>
-  Object.fromEntries(
-    objectives[config.objective].parameters.map((name) => [
-      name,
-      config[name as keyof ObjectiveConfig] as ObjectiveOptions[string],
-    ]),
-  )
-
-/** Whether the step shows the clean image to the objective, as one more view after the others. */
-export const takesClean = (config: ObjectiveConfig): boolean =>
-  objectives[config.objective].takesClean?.(objectiveOptions(config)) ?? false
-
 /** Fills in the options that a choice has, and refuses options of another choice. */
 function withDependents(config: PretrainConfig): PretrainConfig {
   const fields: Record<string, unknown> = { ...config }
@@ -413,68 +378,6 @@ function withDependents(config: PretrainConfig): PretrainConfig {
   return fields as PretrainConfig
 }
 
-/** Options of objectives with a predictor that are no parameters of the loss. */
-const predictorFields = ['predictorHidden', 'predictorNorm', 'targetSchedule'] as const
-
-/** Whether an objective has the part of the network that an option is about. */
-const hasPart = (objective: PretrainConfig['objective'], name: (typeof predictorFields)[number]): boolean =>
-  name === 'targetSchedule' ? objectives[objective].needs === 'target' : objectives[objective].needs !== undefined
-
-/** Checks what must hold between options. */
-function consistent(config: PretrainConfig): PretrainConfig {
-  const { viewChunk, views, bn, objective, augmentation, accumulate, warmupEpochs, epochs, adaptiveLambda } = config
-  const { freezeStages, init, secondGradient, radius, precision, gateBudget } = config
-  const chunk = `\`viewChunk\` ${viewChunk}`
-  try {
-    cropGroups(augmentation, views)
-  } catch (error) {
-    throw new ConfigError((error as Error).message)
-  }
-  if (adaptiveLambda && !objectives[objective].changing)
-    throw new ConfigError(`\`adaptiveLambda\`: \`objective\` ${objective} has no λ that can change; barlow-twins has`)
-  for (const name of predictorFields)
-    if (config[name] !== undefined && !hasPart(objective, name))
-      throw new ConfigError(
-        `${quoted(name)} ${config[name]}: \`objective\` ${objective} has no ${name === 'targetSchedule' ? 'target' : 'predictor'}; byol has`,
-      )
-  if (freezeStages !== undefined && init === undefined)
-    throw new ConfigError(`\`freezeStages\` ${freezeStages}: would keep random weights; give weights with \`init\``)
-  if (warmupEpochs > epochs)
-    throw new ConfigError(`\`warmupEpochs\` ${warmupEpochs}: must be at most the run's \`epochs\` ${epochs}`)
-  if (radius !== undefined && secondGradient !== 'sam')
-    throw new ConfigError(`\`radius\` ${radius}: only \`secondGradient\` sam has a radius`)
-  if (gateBudget !== undefined && (precision === 'f16' || viewChunk !== undefined || objectives[objective].needs))
-    throw new ConfigError(
-      `\`gateBudget\` ${gateBudget}: needs \`precision\` f32, all views at once (no \`viewChunk\`) and an objective without a predictor`,
-    )
-  if (secondGradient !== undefined && accumulate > 1)
-    throw new ConfigError(
-      `\`secondGradient\` ${secondGradient}: cannot be combined with \`accumulate\` ${accumulate}: use a larger \`batch\``,
-    )
-  if (secondGradient === 'extragradient' && precision === 'f16')
-    throw new ConfigError('`secondGradient` extragradient: needs unscaled gradients: train with `precision` f32')
-  if (viewChunk === undefined) return config
-  if (secondGradient !== undefined)
-    throw new ConfigError(
-      `${chunk}: \`secondGradient\` ${secondGradient} needs all views in memory at once: leave one of them out`,
-    )
-  if (bn === 'joint')
-    throw new ConfigError(
-      `${chunk}: joint batch-norm needs all views at once; use per-view statistics with \`bn\` per-view`,
-    )
-  if (views % viewChunk) throw new ConfigError(`${chunk}: must divide the number of views, \`views\` ${views}`)
-  if (objectives[objective].needs)
-    throw new ConfigError(`${chunk}: \`objective\` ${objective} needs both views at once`)
-  if (takesClean(config))
-    throw new ConfigError(`${chunk}: \`objective\` ${objective} needs the clean image with the views at once`)
-  if (augmentation.crops)
-    throw new ConfigError(`${chunk}: views of several sizes (augmentation.crops) must be in memory at once`)
-  return config
-}
-
-/** An option in a message. The command line replaces the quotes by its dashes. */
-const quoted = (field: PropertyKey): string => `\`${String(field)}\``
-
 /** The names of the options at a path: of the configuration itself, or of an object in it. */
 function namesAt(path: readonly PropertyKey[]): string[] {
   if (path.length === 0) return Object.keys(schema.shape)
@@ -482,24 +385,6 @@ function namesAt(path: readonly PropertyKey[]): string[] {
     augmentation: { recipe: undefined, crops: undefined, ...recipes.cifar },
   })
   return typeof at === 'object' && at !== null ? Object.keys(at) : []
-}
-
-/** What an option takes, from what the validator found. */
-export function requirement(issue: z.core.$ZodIssue): string {
-  switch (issue.code) {
-    case 'too_small':
-      return `must be ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`
-    case 'too_big':
-      return `must be ${issue.inclusive ? 'at most' : 'less than'} ${issue.maximum}`
-    case 'invalid_value':
-      return `choose one of ${issue.values.join(', ')}`
-    case 'invalid_type':
-      return `must be ${{ int: 'a whole number', number: 'a number', string: 'text', boolean: 'true or false' }[issue.expected as string] ?? issue.expected}`
-    case 'invalid_union':
-      return issue.path[0] === 'projectorDepth' ? 'choose one of 2, 3' : issue.message
-    default:
-      return issue.message
-  }
 }
 
 /** An object without the keys that hold undefined. */

@@ -6,7 +6,7 @@
  * batch takes the same number of images from each lane, in the order of the lanes. A rank takes a range of each batch, so
  * it reads the blocks of its own lanes only. Nothing here depends on the number of ranks.
  */
-import { permutation, Purpose, RandomStream } from '../../engine/index.js'
+import { permutation, Purpose, RandomStream, shuffle } from '../../engine/index.js'
 
 /** Images that are cheap to read together. */
 export interface Blocks {
@@ -77,14 +77,4 @@ function shuffledBlocks(indices: Uint32Array, starts: Uint32Array, seed: number,
     at += own.length
   }
   return sequence
-}
-
-/** Fisher–Yates. */
-function shuffle(items: Uint32Array, stream: RandomStream): void {
-  for (let last = items.length - 1; last > 0; last--) {
-    const other = stream.integer(last + 1)
-    const held = items[last]
-    items[last] = items[other]
-    items[other] = held
-  }
 }

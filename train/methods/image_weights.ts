@@ -1,23 +1,25 @@
 /** Weights of the images in a batch, from a running mean of each image's loss. */
 import {
+  add,
   affine,
   assign,
   divide,
   exp,
   gather,
+  gradients,
+  multiply,
   reshape,
   scale,
   ShapeError,
   show,
   stopGradient,
   subtract,
-  sum,
   mean,
+  sum,
   type Assignment,
   type Value,
   type Variable,
 } from '../../engine/index.js'
-import { addedRows } from './instance_discrimination.js'
 
 export interface ImageWeightOptions {
   /** Share r of the newest loss in the running mean. */
@@ -58,3 +60,14 @@ export function imageWeights(
   const e = exp(scale(subtract(current, mean(current)), tilt))
   return { weights: divide(affine(e, batch, 0), sum(e)), update: assign(running, next) }
 }
+
+/**
+ * A table with values added at some rows, those of equal rows summed: table[index[i], :] += rows[i, :].
+ *
+ * @param table [entries, columns]
+ * @param index [count] u32, each below `entries`
+ * @param rows [count, columns]
+ */
+export const addedRows = (table: Value, index: Value, rows: Value): Value =>
+  // The gradient of Σ table[index] · rows adds each row at its place; the rows themselves count as constants.
+  add(table, gradients(sum(multiply(gather(table, index), stopGradient(rows))), [table])[0])

@@ -6,8 +6,6 @@ import {
   affine,
   crossEntropyRows,
   exp,
-  gather,
-  gradients,
   l2NormalizeRows,
   log,
   matmul,
@@ -19,7 +17,6 @@ import {
   scale,
   ShapeError,
   show,
-  stopGradient,
   subtract,
   sum,
   type Value,
@@ -72,14 +69,3 @@ function distance(cosines: Value, temperature: number): Value {
   const halved = log(sum(exp(scale(s, 0.5)), [1]))
   return add(scale(sum(multiply(p, s), [1]), 0.5), subtract(halved, log(total)))
 }
-
-/**
- * A table with values added at some rows, those of equal rows summed: table[index[i], :] += rows[i, :].
- *
- * @param table [entries, columns]
- * @param index [count] u32, each below `entries`
- * @param rows [count, columns]
- */
-export const addedRows = (table: Value, index: Value, rows: Value): Value =>
-  // The gradient of Σ table[index] · rows adds each row at its place; the rows themselves count as constants.
-  add(table, gradients(sum(multiply(gather(table, index), stopGradient(rows))), [table])[0])

@@ -2,7 +2,7 @@
 import type { Collective } from '../../engine/index.js'
 import type { PretrainConfig } from '../config/config.js'
 
-/** The part of a list of this length that is this rank's: `count` items from `start` on. No part has more than `share`. */
+/** This rank's part of a list: `count` items from `start` on. No rank has more than `share` items. */
 export function shareOf(
   { rank, size }: Pick<Collective, 'rank' | 'size'>,
   length: number,

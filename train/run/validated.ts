@@ -1,6 +1,7 @@
 /** Validates what is read from a run's files. */
 import type { z } from 'zod'
-import { ConfigError, requirement } from '../config/config.js'
+import { ConfigError } from '../config/config.js'
+import { requirement } from '../config/messages.js'
 
 /**
  * A value that has the form of a schema.

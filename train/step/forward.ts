@@ -66,7 +66,7 @@ export function forward(
       sizes.flatMap((x, i) => {
         const updating = i === largest ? collect : undefined
         if (config.gateBudget === undefined) return [backbone.forward(x, mode(counts[i], updating))]
-        // The first half of the views is of the dense network, the others are of the sparse one.
+        // The first half of the views goes through the dense network, the others go through the sparse one.
         const dense = Math.ceil(counts[i] / 2)
         const view = x.shape[0] / counts[i]
         const some = (first: number, count: number): Value => sliceRows(x, first * view, count * view)

@@ -1,4 +1,4 @@
-/** The number of dispatches of a step, and of a loss, on a wide GPU: each costs a launch, and bubbles in the queue. */
+/** The number of dispatches of a step, and of a loss, on a wide GPU. Each costs a launch and may leave the GPU idle. */
 import { expect, test } from 'vitest'
 import { gradients, variable, type Engine, type Target } from '../../../engine/index.js'
 import { configOf, nameOf, randomImages, workload } from '../../../bench/speed/workload.js'

@@ -1,7 +1,7 @@
 /** What a user asks of Slurm for a job. */
 import { z } from 'zod'
 import { ConfigError } from '../../config/config_error.js'
-import { requirement } from '../../config/config.js'
+import { requirement } from '../../config/messages.js'
 import { readYaml } from '../read_yaml.js'
 
 /** Options of sbatch, and what the job does first. */

@@ -24,7 +24,7 @@ export async function shardSource(dataDir: string): Promise<ShardSource> {
   return folderOf(resolve(base), files)
 }
 
-/** Most files of one range: a typing error does not fill the memory. */
+/** The largest number of files in a range. It keeps a typing error from filling the memory. */
 const MOST_FILES = 1_000_000
 
 /** Splits a place into a folder and, for a pattern or a single file, the names of files. */
