@@ -66,10 +66,11 @@ function head(lines: readonly (readonly [string, string | true])[], { sbatch, se
  */
 const waitFor = (command: string): string[] => [
   'again= signalled=1',
+  '# The traps come first: a signal may arrive as soon as the command runs.',
+  `trap 'again=1 signalled=1; kill -TERM $! 2> /dev/null' USR2`,
+  `trap 'signalled=1; kill -TERM $! 2> /dev/null' TERM INT`,
   `${command} &`,
   'work=$!',
-  `trap 'again=1 signalled=1; kill -TERM $work 2> /dev/null' USR2`,
-  `trap 'signalled=1; kill -TERM $work 2> /dev/null' TERM INT`,
   '# A signal ends `wait` before the command ends.',
   'while [ -n "$signalled" ]; do signalled=; wait $work; code=$?; done',
 ]
