@@ -115,9 +115,11 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
     expect(problems).toEqual([])
   })
 
+  /** All that the page loads has then arrived, so that its server may end. */
+  const ready = (): Promise<void> => page.locator('#sample:enabled').waitFor({ timeout: 60_000 })
   const open = async (url: string): Promise<void> => {
     await page.goto(url)
-    await page.locator('#sample:enabled').waitFor({ timeout: 60_000 })
+    await ready()
   }
   const slide = (name: string, value: number) =>
     page.locator(`#slider-${name}`).evaluate((slider, to) => {
@@ -320,7 +322,8 @@ describe.skipIf(noChromium('page.test.ts'))('the page of web', () => {
       await page.getByLabel('Theme').selectOption('dark')
       expect(await background()).not.toBe(light)
       await page.reload()
-      await eventually(background).not.toBe(light)
+      await ready()
+      expect(await background()).not.toBe(light)
     } finally {
       await server.close()
     }
