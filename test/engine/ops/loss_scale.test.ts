@@ -11,6 +11,7 @@ import {
   gradients,
   input,
   multiply,
+  relu,
   scale,
   sgd,
   sum,
@@ -20,6 +21,7 @@ import {
   type Value,
   type Variable,
 } from '../../../engine/index.js'
+import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
 import { formulaTensor } from '../../support/formula.js'
 
@@ -49,7 +51,7 @@ async function bench(
   const optimizer = make(parameters)
   const scaling = dynamicLossScale({ initial, interval })
   // The gradients' memory has infinities in it before. Those in the gaps must not count.
-  const litter = sum(scale(input('litter', [80_000]), 2))
+  const litter = sum(relu(input('litter', [80_000])))
   const scaled = names.map((name): Value => multiply(input(name, shapes[name]), scaling.seed))
   const judged = scaling.judge(scaled)
   const updates = [...optimizer.updates(scaled, input('rate', [1]), judged), judged.update]
@@ -109,6 +111,27 @@ describe.each(optimizers)('%s', (_, make) => {
     expect(await with1024.everything()).toEqual(await with1.everything())
     with1024.close()
     with1.close()
+  })
+
+  test('gives the same steps as an optimiser that knows of no scale', async () => {
+    const gpu = await engine()
+    const parameters = names.map((name) =>
+      variable(name, shapes[name], formulaTensor(`loss scale/${name}`, shapes[name])),
+    )
+    const optimizer = make(parameters)
+    const given = names.map((name) => input(name, shapes[name]))
+    const program = await gpu.compile({ updates: optimizer.updates(given, input('rate', [1])) })
+    const scaled = await bench(make)
+    for (let count = 1; count <= 3; count++) {
+      const g = Object.fromEntries(names.map((name) => [name, formulaTensor(`${count}/${name}`, shapes[name])]))
+      await Promise.all([program.run({ ...g, rate: Float32Array.of(0.1) }), scaled.step()])
+    }
+    const read = await scaled.everything()
+    for (const [i, v] of [...parameters, ...optimizer.state].entries())
+      expectClose(v.name, read[i], await gpu.read(v), 1e-6)
+    scaled.close()
+    program.destroy()
+    for (const v of [...parameters, ...optimizer.state]) gpu.release(v)
   })
 })
 

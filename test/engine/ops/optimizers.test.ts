@@ -80,6 +80,23 @@ describe.each([
   })
 })
 
+/**
+ * The bias corrections 1 − βᵗ come from a series where βᵗ is near 1. With equal decays the first step is
+ * −rate · g / (|g| + ε), so that any error of the series shows: here βᵗ = 0.61 lies just inside its end.
+ */
+test('the first step of adam does not depend on its decays', async () => {
+  const gpu = await engine()
+  const w = variable('w', [3, 5])
+  const optimizer = adam([w], { beta1: 0.61, beta2: 0.1, epsilon: 1e-8 })
+  const program = await gpu.compile({ updates: optimizer.updates([input('g', [3, 5])], input('rate', [1])) })
+  const g = formulaTensor('optimizer/first step', [3, 5])
+  await program.run({ g, rate: Float32Array.of(0.5) })
+  const expected = Float64Array.from(g, (v) => (-0.5 * v) / (Math.abs(v) + 1e-8))
+  ;(await gpu.read(w)).forEach((v, i) => expect(Math.abs(v / expected[i] - 1), `number ${i}`).toBeLessThan(1e-6))
+  program.destroy()
+  for (const v of [w, ...optimizer.state]) gpu.release(v)
+})
+
 test('gradients that do not fit the parameters are an error', () => {
   const optimizer = adam([variable('w', [3, 5])])
   expect(() => optimizer.updates([input('g', [3, 4])], input('rate', [1]))).toThrow(/optimizer.*12.*15/)
