@@ -14,6 +14,8 @@ export interface ImageStore {
   read(indices: ArrayLike<number>, out: Uint8Array): Promise<void>
   /** Told which images are read soon, so that fetching them can begin. */
   announce?(indices: ArrayLike<number>): void
+  /** Ends the reads and fetches that are under way, because nobody wants their images any more. Reads then fail. */
+  cancel?(): void
 }
 
 /** Images that a run needs cannot be read any more, for example because a server is lost. */

@@ -43,6 +43,12 @@ export class BatchImages {
     if (!(images instanceof Uint8Array)) images.announce?.(indices)
   }
 
+  /** Ends the reads that are under way. */
+  cancel(): void {
+    const { images } = this.dataset
+    if (!(images instanceof Uint8Array)) images.cancel?.()
+  }
+
   /** Reads the images at these indices, at most a batch, into a staging array. */
   read(indices: ArrayLike<number>, staging: Uint8Array): Promise<void> {
     return readImages(this.dataset, indices, staging.subarray(0, indices.length * this.imageBytes))

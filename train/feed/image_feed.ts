@@ -122,6 +122,7 @@ async function* prefetched<B extends Batch>(
       asked = performance.now()
     }
   } finally {
+    images.cancel()
     await Promise.allSettled(ahead.map(({ read }) => read))
   }
 }

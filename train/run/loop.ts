@@ -56,19 +56,40 @@ export interface LoopResult {
   waitShare?: number
 }
 
-/** Trains from where a run stands to its end, or until it should stop, and saves it then. */
+/** The last save of a run. */
+interface Saved {
+  step: number
+  /** Milliseconds, by the clock of the process. */
+  time: number
+}
+
+/**
+ * Trains from where a run stands to its end, or until it should stop, and saves it then.
+ *
+ * @throws LostDataError that names the step from which the run goes on, if its images or those of a reading are lost
+ */
 export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
+  const { progress } = run
+  const saved: Saved = { step: progress.step, time: performance.now() }
+  const save = async (byTime?: 'byTime'): Promise<void> => {
+    await run.save(byTime)
+    saved.step = progress.step
+    saved.time = performance.now()
+  }
+  try {
+    return await train({ ...run, save }, saved)
+  } catch (error) {
+    if (!(error instanceof LostDataError) || !run.keeps) throw error
+    throw new LostDataError(`${error.message}: \`resume\` goes on from step ${saved.step}`, { cause: error })
+  }
+}
+
+async function train(run: PreparedRun, saved: Readonly<Saved>): Promise<LoopResult> {
   const { engine, dataset, config, indices, length, feed, progress, clock, recorder, collective } = run
   const { imagesPerStep: perStep, stepsPerEpoch, steps, imagesOfLastStep: last } = length
   const begun = clock.now()
   const first = progress.step
   let waitedMs = 0
-  let savedAt = progress.step
-  let savedTime = performance.now()
-  const saved = (): void => {
-    savedAt = progress.step
-    savedTime = performance.now()
-  }
   if (isRead(run) && (await fromRoot(collective, () => run.readings.areMissing(progress))))
     await between(run, () => run.readings.atCheckpoint(progress, clock.secondsHere))
   let stopped: LoopResult['stopped'] = 'done'
@@ -78,8 +99,8 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
   for await (const due of untilLost(run, batches)) {
     if (due instanceof LostDataError) {
       await settle(run)
-      if (savedAt !== progress.step) await run.save()
-      throw run.keeps ? new LostDataError(`${due.message}: \`resume\` goes on from step ${progress.step}`) : due
+      if (saved.step !== progress.step) await run.save()
+      throw due
     }
     const { images, waitMs } = due
     waitedMs += waitMs
@@ -93,16 +114,11 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
       progress.epoch++
       progress.stepInEpoch = 0
       await adaptLambda(run)
-      if (progress.epoch % config.checkpointEvery === 0) {
-        await between(run, () => checkpoint(run))
-        saved()
-      }
+      if (progress.epoch % config.checkpointEvery === 0) await between(run, () => checkpoint(run))
     }
-    const isUnsaved = savedAt !== progress.step
-    if (isUnsaved && (await anyRank(collective, isDue(config, performance.now() - savedTime)))) {
+    const isUnsaved = saved.step !== progress.step
+    if (isUnsaved && (await anyRank(collective, isDue(config, performance.now() - saved.time))))
       await between(run, () => run.save('byTime'))
-      saved()
-    }
     const look = run.inspect?.({ step: progress.step, epoch: progress.epoch })
     if (look) await between(run, look)
     stopped = await stopTogether(run)
@@ -113,7 +129,7 @@ export async function trainingLoop(run: PreparedRun): Promise<LoopResult> {
   const waited = feed.streams && { waitSeconds: waitedMs / 1000, waitShare: waitedMs / (clock.now() - begun) }
   if (progress.step === steps) stopped = 'done'
   // An interrupted run saves, but skips readings.
-  if (savedAt !== progress.step || progress.byTime) await (stopped === 'done' ? checkpoint(run) : run.save())
+  if (saved.step !== progress.step || progress.byTime) await (stopped === 'done' ? checkpoint(run) : run.save())
   return { stopped, ...waited }
 }
 

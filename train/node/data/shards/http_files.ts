@@ -16,6 +16,7 @@ class FinalAnswer extends Error {}
 
 export class HttpFiles implements ShardSource {
   private readonly turns = new AtOnce(AT_ONCE)
+  private cancelled = new AbortController()
 
   /** @param pauses before each repeated request, in milliseconds */
   constructor(
@@ -51,6 +52,11 @@ export class HttpFiles implements ShardSource {
     })
   }
 
+  cancel(): void {
+    this.cancelled.abort()
+    this.cancelled = new AbortController()
+  }
+
   /** The size of the whole file, from the answer to a range request. */
   private sizeOf(file: string, { status, headers }: Response): number {
     const path = this.pathOf(file)
@@ -65,18 +71,21 @@ export class HttpFiles implements ShardSource {
 
   /** @throws LostDataError in one line */
   private async repeated<T>(file: string, request: RequestInit, use: (answer: Response) => Promise<T>): Promise<T> {
+    const { signal } = this.cancelled
     return this.turns.run(async () => {
       for (let tries = 0; ; tries++)
         try {
-          return await use(await fetch(this.pathOf(file), { ...request, signal: AbortSignal.timeout(TIMEOUT_MS) }))
+          const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)])
+          return await use(await fetch(this.pathOf(file), { ...request, signal: limit }))
         } catch (error) {
+          if (signal.aborted) throw new LostDataError(`${this.pathOf(file)}: reading was cancelled`)
           if (error instanceof FinalAnswer) throw new LostDataError(error.message)
           if (tries === this.pauses.length)
             throw new LostDataError(`${this.pathOf(file)}: ${reason(error)}, also after ${tries + 1} tries`, {
               cause: error,
             })
-          // A run that ends meanwhile does not wait.
-          await pause(this.pauses[tries], undefined, { ref: false })
+          // Where the pause is cancelled, the next try is too.
+          await pause(this.pauses[tries], undefined, { signal }).catch(() => undefined)
         }
     })
   }

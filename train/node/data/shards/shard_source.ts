@@ -15,6 +15,8 @@ export interface ShardSource {
    * @throws LostDataError in one line if the file is missing, is shorter, or the server is lost
    */
   read(file: string, range: { start: number; end: number; bytes: number }): Promise<Buffer>
+  /** Ends the reads that are under way, which then fail. */
+  cancel?(): void
   /** Of a file, for messages. */
   pathOf(file: string): string
 }

@@ -68,6 +68,11 @@ export class ShardStore implements ImageStore {
     }
   }
 
+  cancel(): void {
+    this.pending.clear()
+    this.source.cancel?.()
+  }
+
   async read(indices: ArrayLike<number>, out: Uint8Array): Promise<void> {
     const { side } = this.options
     const wanted = new Map<number, number>()

@@ -1,5 +1,5 @@
 /** Shards that GNU tar has written, and shards for GNU tar to read; damage; a server with failures. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -250,6 +250,34 @@ describe('a server', () => {
   test('a server that is not there ends with its name', async () => {
     const source = new HttpFiles('http://127.0.0.1:9', ['a.tar'], [1])
     await expect(source.look('a.tar')).rejects.toThrow(/^http:\/\/127\.0\.0\.1:9\/a\.tar: .+, also after 2 tries$/)
+  })
+
+  test('a program with nothing else to do waits for the last try', () => {
+    const at = new URL('../../../../../train/node/data/shards/http_files.ts', import.meta.url).href
+    const program = `
+      const { HttpFiles } = await import('${at}')
+      await new HttpFiles('http://127.0.0.1:9', ['a.tar'], [50]).look('a.tar')`
+    const args = ['--import', 'tsx', '--input-type=module', '-e', program]
+    const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+    expect(stderr).toMatch(/127\.0\.0\.1:9\/a\.tar: .* after 2 tries/)
+    expect(status).toBe(1)
+  })
+
+  test('reads that are cancelled end, and later ones work', async () => {
+    const source = new HttpFiles(server.url, ['imagenet-train-00.tar'], [1e6])
+    let asked = false
+    server.trouble = () => {
+      asked = true
+      return 503
+    }
+    const read = expect(source.look('imagenet-train-00.tar')).rejects.toThrow(
+      'imagenet-train-00.tar: reading was cancelled',
+    )
+    while (!asked) await new Promise((resolve) => setTimeout(resolve, 5))
+    source.cancel()
+    await read
+    server.trouble = undefined
+    expect(await source.look('imagenet-train-00.tar')).toEqual({ bytes: expect.any(Number) as number })
   })
 
   test('ranks read parts of their own, once, within the memory that blocks may take', async () => {
