@@ -12,6 +12,7 @@ import {
   mean,
   multiply,
   multiplyWhere,
+  relu,
   reshape,
   scale,
   square,
@@ -26,9 +27,11 @@ import { linearLayer, type StateDict } from './layers.js'
  * al. 2013, https://arxiv.org/abs/1308.3432).
  */
 export function hardGate(x: Value): Value {
-  const soft = divide(filled(x.shape, 1), affine(exp(scale(x, -1)), 1, 1))
-  const hard = multiplyWhere(filled(x.shape, 1), x)
-  return add(soft, stopGradient(subtract(hard, soft)))
+  // σ'(x) = σ'(−x) = e / (1 + e)² with e = exp(−|x|), which cannot overflow.
+  const e = exp(scale(add(relu(x), relu(scale(x, -1))), -1))
+  const slope = stopGradient(divide(e, square(affine(e, 1, 1))))
+  const hard = stopGradient(multiplyWhere(filled(x.shape, 1), x))
+  return add(hard, multiply(slope, subtract(x, stopGradient(x))))
 }
 
 /**

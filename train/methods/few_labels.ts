@@ -10,10 +10,10 @@ import {
   log,
   logDeterminant,
   matmul,
+  maxPool2d,
   mean,
   multiply,
   multiplyWhere,
-  divide,
   filled,
   reshape,
   scale,
@@ -101,16 +101,27 @@ export function featureConsistency(
   const { shape } = weak.logits
   // At most one class is above a threshold of one half, so this is the class and the confidence at once.
   const chosen = multiplyWhere(filled(shape, 1), affine(stopGradient(softmaxRows(weak.logits)), 1, -threshold))
-  const sameClass = scale(sum(multiply(chosen, log(softmaxRows(strong.logits)))), -1 / shape[0])
+  const sameClass = scale(sum(multiply(chosen, logSoftmaxRows(strong.logits))), -1 / shape[0])
   const [a, b] = [l2NormalizeRows(stopGradient(weak.features)), l2NormalizeRows(strong.features)]
   const cosines = mean(multiply(sum(multiply(a, b), [1]), sum(chosen, [1])))
   return add(sameClass, scale(cosines, direction === 'apart' ? weight : -weight))
 }
 
 /** Softmax of the rows of logits [rows, classes]. */
-export function softmaxRows(logits: Value): Value {
+export const softmaxRows = (logits: Value): Value => exp(logSoftmaxRows(logits))
+
+/** Logarithm of the softmax of the rows of logits [rows, classes], finite however far the logits are apart. */
+function logSoftmaxRows(logits: Value): Value {
   const [rows] = logits.shape
-  const centre = stopGradient(reshape(mean(logits, [1]), [rows, 1]))
-  const e = exp(subtract(logits, centre))
-  return divide(e, reshape(sum(e, [1]), [rows, 1]))
+  const below = subtract(logits, stopGradient(largestOfRows(logits)))
+  return subtract(below, log(reshape(sum(exp(below), [1]), [rows, 1])))
+}
+
+/** The largest number of each row of x [rows, columns], as [rows, 1]. */
+function largestOfRows(x: Value): Value {
+  const [rows, columns] = x.shape
+  let largest = reshape(x, [rows, columns, 1, 1])
+  // Each pooling leaves half of the numbers.
+  while (largest.shape[1] > 1) largest = maxPool2d(largest, { size: 3, stride: 2, padding: 1 })
+  return reshape(largest, [rows, 1])
 }

@@ -140,9 +140,15 @@ describe('consistency of features', () => {
     [5, 1, 0],
   ]
   const weakFeatures = formulaTensor('consistency/weak', [4, 5])
-  for (const direction of ['apart', 'together'] as const)
-    checkOp(direction, {
+  // The exponentials of logits that are far apart overflow, or are 0.
+  for (const [direction, factor] of [
+    ['apart', 1],
+    ['together', 1],
+    ['together', 300],
+  ] as const)
+    checkOp(`${direction}, logits of the size of ${factor}`, {
       inputs: { features: [4, 5], logits: [4, 3] },
+      domain: (value, name) => (name === 'logits' ? factor * value : value),
       build: ({ features, logits }: Record<'features' | 'logits', Value>) =>
         featureConsistency(
           { features: constant(weakFeatures, [4, 5]), logits: constant(weakLogits.flat(), [4, 3]) },
