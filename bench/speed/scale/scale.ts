@@ -15,8 +15,8 @@ import { GPU_FLOPS, planScaling, PLANNED_RANKS, plannedLinks, plannedSteps, step
 /** A plot shows plans that lose at least this share somewhere. */
 const LOST = 0.98
 const KIB = 1024
-/** Every second size is left out of the fit, and predicted by it. */
-const SIZES = [64, 256, 1024, 2048, 4096, 8192, 16_384, 44 * 1024].map((kib) => kib * KIB)
+/** Every second size is left out of the fit, and predicted by it: each lies between two that are in it. */
+const SIZES = [16, 64, 256, 1024, 2048, 4096, 8192, 16_384, 44 * 1024].map((kib) => kib * KIB)
 /** Assumed of links that cannot be measured here, where the cable with a limit was not measured. */
 const USUAL_EFFICIENCY = 0.9
 
