@@ -2,6 +2,7 @@
  * Launchers: where the runs of a sweep or an experiment are made. Each run is a task of its own: a process on this machine,
  * or a task of a Slurm job array.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { PretrainConfig } from '../../train/config/config.js'
 import { CachedRuns, keyOf, type RunRequest, type RunResult } from '../runs/cached_runs.js'
 import type { KeptReadings } from '../runs/kept.js'
@@ -61,6 +62,14 @@ class LaunchedRuns extends CachedRuns implements RunMaker {
     await this.keep(request, found)
     return found
   }
+
+  /** Keeps the readings of those runs that have ended. */
+  async keepFound(launched: readonly Launched[]): Promise<void> {
+    for (const request of launched.flatMap(({ requests }) => requests)) {
+      const found = await this.found(request)
+      if (found) await this.keep(request, found)
+    }
+  }
 }
 
 /** The key of a run's configuration, which names its folder. */
@@ -94,12 +103,30 @@ export async function missingRuns(
   return [...missing.values()]
 }
 
-/** Makes runs with a launcher. @returns their results */
+/** The results of runs are added to the kept readings so often while a launcher makes them. */
+const MS_BETWEEN_READINGS = 60_000
+
+/** Makes runs with a launcher, and keeps their readings as they come. @returns their results */
 export async function launchRuns(
   launcher: Launcher,
   missing: readonly Launched[],
   options: LaunchOptions,
 ): Promise<RunMaker> {
-  const failures = missing.length ? await launcher(missing, options) : new Map<string, string>()
-  return new LaunchedRuns(options.root, failures, options.say, options.kept)
+  const { root, say, kept } = options
+  const runs = (failures: ReadonlyMap<string, string>): LaunchedRuns => new LaunchedRuns(root, failures, say, kept)
+  if (missing.length === 0) return runs(new Map())
+  const ended = new AbortController()
+  const soFar = runs(new Map())
+  const keeping = (async () => {
+    while (!ended.signal.aborted) {
+      await sleep(MS_BETWEEN_READINGS, undefined, { signal: ended.signal }).catch(() => undefined)
+      await soFar.keepFound(missing)
+    }
+  })()
+  try {
+    return runs(await launcher(missing, options))
+  } finally {
+    ended.abort()
+    await keeping
+  }
 }

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { launchRuns, missingRuns, type LaunchOptions } from '../../../bench/launch/launcher.js'
 import { localLauncher } from '../../../bench/launch/local.js'
 import { keyOf, type RunRequest } from '../../../bench/runs/cached_runs.js'
+import { KeptReadings } from '../../../bench/runs/kept.js'
 import { Interrupted, namedSplits, Runs } from '../../../bench/runs/runs.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
 import { engine } from '../../support/engine.js'
@@ -34,7 +35,10 @@ const missing = (requests: RunRequest[]) => missingRuns(root, requests, () => Pr
 test('two processes make the runs that this process would make, and a failure does not stop the others', async () => {
   const [good, bad] = [request({}), request({ lr: 1e30 })]
   const two = { ...good, readout: { ...good.readout, views: 2 } }
-  const runs = await launchRuns(localLauncher(2), await missing([good, bad, two]), options())
+  const readings = join(folder, 'readings.jsonl')
+  const kept = await KeptReadings.open(readings)
+  const runs = await launchRuns(localLauncher(2), await missing([good, bad, two]), { ...options(), kept })
+  expect(readFileSync(readings, 'utf8').trim().split('\n')).toHaveLength(3)
   const here = new Runs({ engine: await engine(), root: join(folder, 'here'), splits: namedSplits() })
   for (const one of [good, two]) {
     const [found, wanted] = await Promise.all([runs.run(one), here.run(one)])
