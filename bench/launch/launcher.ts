@@ -80,7 +80,7 @@ export const isMade = async (cached: CachedRuns, { requests }: Launched): Promis
   (await Promise.all(requests.map((request) => cached.isDone(request)))).every(Boolean)
 
 /**
- * The runs that are not done, each once.
+ * The runs that are not done, each once. The readings of those that are done are kept.
  *
  * @param workOf a measure of the work of a run
  * @param kept readings of runs that were made elsewhere
@@ -94,7 +94,11 @@ export async function missingRuns(
   const cached = new CachedRuns(root, undefined, kept)
   const missing = new Map<string, Launched>()
   for (const request of requests) {
-    if (await cached.isDone(request)) continue
+    const found = await cached.found(request)
+    if (found) {
+      await cached.keep(request, found)
+      continue
+    }
     const key = keyOf(request.config)
     const run = missing.get(key)
     if (run) run.requests.push(request)

@@ -127,7 +127,7 @@ export class CachedRuns {
   }
 
   /** Adds a result to the kept readings. */
-  protected async keep(request: RunRequest, result: RunResult): Promise<void> {
+  async keep(request: RunRequest, result: RunResult): Promise<void> {
     await this.keptFor(request.config)?.addRun(keptAs(request), result)
   }
 
