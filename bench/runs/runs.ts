@@ -6,7 +6,7 @@ import type { PretrainConfig } from '../../train/config/config.js'
 import type { ImageDataset } from '../../train/data/dataset.js'
 import { loadDataset } from '../../train/node/data/index.js'
 import { MissingSplitError } from '../../train/data/registry.js'
-import { waitForLock } from '../../train/node/lock.js'
+import { madeOnce } from '../../train/node/lock.js'
 import { diagnose } from '../../train/diagnostics/diagnose.js'
 import { buildNetwork } from '../../train/step/network.js'
 import { pretrain } from '../../train/node/pretrain.js'
@@ -91,22 +91,16 @@ export class Runs extends CachedRuns {
    * @throws Interrupted if the signal stopped it; EngineError in one line if the device is lost
    */
   async run(request: RunRequest): Promise<RunResult> {
-    const result = (await this.found(request)) ?? (await this.makeAlone(request))
+    const { signal, onMessage: onWait } = this.options
+    const folder = this.folderOf(request.config)
+    const result = await madeOnce(`${folder}.lock`, `the run ${folder}`, {
+      find: () => this.found(request),
+      make: () => this.make(request),
+      ...{ onWait, signal },
+    })
     // A failure that is not cached may be temporary.
     if (!('error' in result) || (await this.isDone(request))) await this.keep(request, result)
     return result
-  }
-
-  private async makeAlone(request: RunRequest): Promise<RunResult> {
-    const { signal, onMessage: onWait } = this.options
-    const folder = this.folderOf(request.config)
-    // Another process may be making the same run.
-    const release = await waitForLock(`${folder}.lock`, `the run ${folder}`, { onWait, signal })
-    try {
-      return (await this.found(request)) ?? (await this.make(request))
-    } finally {
-      release()
-    }
   }
 
   private async make(request: RunRequest): Promise<RunResult> {

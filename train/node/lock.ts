@@ -3,13 +3,23 @@
  * one sees that the holder is dead and takes the lock over.
  */
 import { randomBytes } from 'node:crypto'
-import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import {
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { errorCode } from './files.js'
 import { liveness, thisProcess } from '../../engine/node/process_identity.mjs'
-import { temporaryBeside } from '../../engine/node/temporary.mjs'
+import { removeAbandoned, temporaryBeside } from '../../engine/node/temporary.mjs'
 
 const holderSchema = z.object({
   host: z.string(),
@@ -66,18 +76,20 @@ export async function takeLock(path: string, what: string): Promise<() => void> 
   }
 }
 
+export interface Waiting {
+  /** Called once, with one line, when it has to wait. */
+  onWait?: (line: string) => void
+  /** Ends the waiting. */
+  signal?: AbortSignal
+}
+
 /**
  * Takes a lock, and waits as long as another process holds it.
  *
- * @param onWait called once, with one line, when it has to wait
  * @throws LockedError if the holder is on another machine, where nobody can say whether it lives; AbortError of the
  *   signal
  */
-export async function waitForLock(
-  path: string,
-  what: string,
-  { onWait, signal }: { onWait?: (line: string) => void; signal?: AbortSignal } = {},
-): Promise<() => void> {
+export async function waitForLock(path: string, what: string, { onWait, signal }: Waiting = {}): Promise<() => void> {
   for (let first = true; ; first = false) {
     try {
       return await takeLock(path, what)
@@ -87,6 +99,42 @@ export async function waitForLock(
       await sleep(MS_BETWEEN_TRIES, undefined, { signal })
     }
   }
+}
+
+/**
+ * What is made once and then found by everyone. Processes that begin at the same time wait for the one that makes it.
+ *
+ * @param path of the lock, beside what is made
+ * @param what is made, for messages
+ * @param find undefined if it is not there, or not whole
+ */
+export async function madeOnce<T>(
+  path: string,
+  what: string,
+  { find, make, ...waiting }: { find(): Promise<T | undefined>; make(): Promise<T> } & Waiting,
+): Promise<T> {
+  await removeAbandoned(dirname(resolve(path)))
+  const found = await find()
+  if (found !== undefined) {
+    await removeDead(path, what)
+    return found
+  }
+  const release = await waitForLock(path, what, waiting)
+  try {
+    // Another process may have made it meanwhile.
+    return (await find()) ?? (await make())
+  } finally {
+    release()
+  }
+}
+
+/** Removes the lock of a process that died when its work was done, and that nobody will wait for any more. */
+async function removeDead(path: string, what: string): Promise<void> {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return removeTakeovers(resolve(path))
+  await takeLock(path, what).then(
+    (release) => release(),
+    () => undefined,
+  )
 }
 
 function refusal(what: string, path: string, holder: Holder): LockedError {
@@ -99,6 +147,7 @@ function refusal(what: string, path: string, holder: Holder): LockedError {
 
 function hold(path: string, id: string): () => void {
   held.set(path, id)
+  removeTakeovers(path)
   return () => {
     held.delete(path)
     removeOwn(path, id)
@@ -172,6 +221,20 @@ async function replace(path: string, dead: Holder | 'broken', id: string): Promi
     return true
   } finally {
     release()
+  }
+}
+
+/**
+ * Removes the locks of processes that died while they took a lock over. Whoever is about to take it over sees, with or
+ * without them, that the lock is no longer the dead one.
+ */
+function removeTakeovers(path: string): void {
+  const [folder, first] = [dirname(path), `${basename(path)}.`]
+  for (const name of readdirSync(folder)) {
+    if (!name.startsWith(first) || !/^(broken|[0-9a-f]{32})$/.test(name.slice(first.length))) continue
+    const present = read(join(folder, name))
+    const isDead = present === 'broken' || (typeof present === 'object' && liveness(present) === 'dead')
+    if (isDead) rmSync(join(folder, name), { force: true })
   }
 }
 

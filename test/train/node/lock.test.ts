@@ -4,7 +4,7 @@ import { mkdtemp, readFile, readdir, rm, symlink, utimes, writeFile } from 'node
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { LockedError, takeLock, waitForLock } from '../../../train/node/lock.js'
+import { LockedError, madeOnce, takeLock, waitForLock } from '../../../train/node/lock.js'
 import { liveness, thisProcess } from '../../../engine/node/process_identity.mjs'
 
 let folder: string
@@ -100,6 +100,47 @@ test('waiting says so once, and can be ended', async () => {
   expect(said).toEqual([`waiting for process ${process.pid}, which is using the place`])
   release()
   ;(await second)()
+})
+
+describe('what is made once', () => {
+  function place() {
+    let there: string | undefined
+    let made = 0
+    return {
+      find: () => Promise.resolve(there),
+      make: async (): Promise<string> => {
+        made++
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        return (there = 'it')
+      },
+      count: () => made,
+    }
+  }
+
+  test('is made by one, and found by the others', async () => {
+    const given = place()
+    const all = Array.from({ length: 3 }, () => madeOnce(lock, 'the place', given))
+    expect(await Promise.all(all)).toEqual(['it', 'it', 'it'])
+    expect(given.count()).toBe(1)
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  test('is found beside the lock of a process that died, which goes, or that lives, which stays', async () => {
+    const given = place()
+    await given.make()
+    const dead = { host: hostname(), pid: 2 ** 22 + 1, started: '1', id: 'a'.repeat(32), since: 'yesterday' }
+    // It died while it took over the lock of another one, too.
+    const takeover = `${lock}.${'b'.repeat(32)}`
+    for (const remains of [[lock], [lock, takeover], [takeover]]) {
+      for (const path of remains) await writeFile(path, JSON.stringify(dead))
+      expect(await madeOnce(lock, 'the place', given)).toBe('it')
+      expect(await readdir(folder)).toEqual([])
+    }
+    const release = await takeLock(lock, 'the place')
+    expect(await madeOnce(lock, 'the place', given)).toBe('it')
+    expect(await readdir(folder)).toEqual(['.lock'])
+    release()
+  })
 })
 
 test('liveness', () => {

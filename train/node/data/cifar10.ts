@@ -7,12 +7,11 @@
  */
 import { createHash } from 'node:crypto'
 import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import sharp from 'sharp'
 import { openCache } from '../../../engine/node/cache_folder.mjs'
 import { readJson, writeFolderAtomically } from '../files.js'
-import { waitForLock } from '../lock.js'
-import { removeAbandoned } from '../../../engine/node/temporary.mjs'
+import { madeOnce } from '../lock.js'
 import { CIFAR10_RECORDS, CIFAR_SIZE, decodeRecords, encodeRecords } from '../../data/cifar_records.js'
 import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../data/registry.js'
 import type { ImageDataset, Split } from '../../data/dataset.js'
@@ -79,19 +78,15 @@ async function folderOf(
 ): Promise<string> {
   if (dataDir !== undefined) return userFolder(dataDir)
   const folder = join(cacheDir ?? openCache(), FOLDER)
-  await removeAbandoned(dirname(folder))
-  if (await isOfficial(folder)) return folder
-  const release = await waitForLock(`${folder}.lock`, folder, { onWait: onWarning })
-  try {
-    // Another process may have fetched it meanwhile.
-    if (!(await isOfficial(folder)))
-      await writeFolderAtomically(folder, (temporary) => fetchInto(unpack, temporary, progress), {
-        isWhole: () => isOfficial(folder),
-      })
-  } finally {
-    release()
-  }
-  return folder
+  const isWhole = (): Promise<boolean> => isOfficial(folder)
+  return madeOnce(`${folder}.lock`, folder, {
+    find: async () => ((await isWhole()) ? folder : undefined),
+    make: async () => {
+      await writeFolderAtomically(folder, (temporary) => fetchInto(unpack, temporary, progress), { isWhole })
+      return folder
+    },
+    onWait: onWarning,
+  })
 }
 
 /** Accepts the folder of the binary files, or the folder in which the official archive was unpacked. */

@@ -7,7 +7,7 @@ import { setTimeout } from 'node:timers/promises'
 import { extract } from 'tar'
 import { openCache } from '../../../engine/node/cache_folder.mjs'
 import { errorCode, unreadable, writeFolderAtomically } from '../files.js'
-import { waitForLock } from '../lock.js'
+import { madeOnce } from '../lock.js'
 import { MissingSplitError, type LoadOptions } from '../../data/registry.js'
 import type { Split } from '../../data/dataset.js'
 import { terminalProgress } from './terminal_progress.js'
@@ -43,29 +43,26 @@ export async function archiveFolder(
   if (dataDir !== undefined && !(await kindOf(dataDir))?.isDirectory())
     throw new Error(`data folder ${dataDir} does not exist; name a folder that holds ${folder}/ or its archive`)
   const inside = join(base, folder)
-  if ((await kindOf(inside))?.isDirectory()) return inside
-  if (dataDir !== undefined) for (const file of files) if (await kindOf(join(dataDir, file))) return dataDir
-
+  const find = async (): Promise<string | undefined> => ((await kindOf(inside))?.isDirectory() ? inside : undefined)
   const path = join(base, address.slice(address.lastIndexOf('/') + 1))
-  const found = await kindOf(path)
-  if (!found?.isFile())
-    throw new Error(
-      `${title} is not in ${base}: download ${address} (sha256 ${sha256}) into that folder and run this again, ` +
-        `or name the folder that holds it as \`dataDir\``,
-    )
-  const sum = await sha256Of(path, found.size, progress)
-  if (sum !== sha256)
-    throw new Error(`${path}: its sha256 is ${sum}, not the official ${sha256}: download it again from ${address}`)
-  const release = await waitForLock(`${inside}.lock`, inside, { onWait: onWarning })
-  const isWhole = async (): Promise<boolean> => (await kindOf(inside))?.isDirectory() ?? false
-  try {
-    // Another process may have unpacked it meanwhile.
-    if (!(await isWhole()))
-      await writeFolderAtomically(inside, (temporary) => unpack(path, temporary, found.size, progress), { isWhole })
-  } finally {
-    release()
+  if ((await find()) === undefined) {
+    if (dataDir !== undefined) for (const file of files) if (await kindOf(join(dataDir, file))) return dataDir
+    if (!(await kindOf(path))?.isFile())
+      throw new Error(
+        `${title} is not in ${base}: download ${address} (sha256 ${sha256}) into that folder and run this again, ` +
+          `or name the folder that holds it as \`dataDir\``,
+      )
   }
-  return inside
+  const make = async (): Promise<string> => {
+    const { size } = await stat(path)
+    const sum = await sha256Of(path, size, progress)
+    if (sum !== sha256)
+      throw new Error(`${path}: its sha256 is ${sum}, not the official ${sha256}: download it again from ${address}`)
+    const isWhole = async (): Promise<boolean> => (await find()) !== undefined
+    await writeFolderAtomically(inside, (temporary) => unpack(path, temporary, size, progress), { isWhole })
+    return inside
+  }
+  return madeOnce(`${inside}.lock`, inside, { find, make, onWait: onWarning })
 }
 
 const kindOf = (path: string) => stat(path).catch(() => undefined)

@@ -10,12 +10,11 @@
 import { createHash } from 'node:crypto'
 import { open, readFile, stat, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { z } from 'zod'
 import { DecodeBudget, pixelsOf } from './decode_budget.js'
 import { readJson, writeAtomically, writeFolderAtomically } from '../files.js'
-import { waitForLock } from '../lock.js'
-import { removeAbandoned } from '../../../engine/node/temporary.mjs'
+import { madeOnce } from '../lock.js'
 import type { ProgressReporter } from '../../data/progress.js'
 import type { PictureResize } from '../../data/resample.js'
 import { decodePicture, type Decoded } from './decode_picture.js'
@@ -63,16 +62,12 @@ export interface PackOptions {
  * @throws when none of the pictures can be decoded
  */
 export async function openPacked(packed: string, options: PackOptions): Promise<Index> {
-  await removeAbandoned(dirname(packed))
   const key = await keyOf(options)
-  const present = await current(packed, key, options)
-  if (present) return present
-  const release = await waitForLock(`${packed}.lock`, `the packed pictures ${packed}`, options)
-  try {
-    return (await current(packed, key, options)) ?? (await pack(packed, key, options))
-  } finally {
-    release()
-  }
+  return madeOnce(`${packed}.lock`, `the packed pictures ${packed}`, {
+    find: () => current(packed, key, options),
+    make: () => pack(packed, key, options),
+    onWait: options.onWait,
+  })
 }
 
 /** The index of a packed folder; undefined if the folder is absent, damaged or out of date. */

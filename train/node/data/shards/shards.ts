@@ -10,7 +10,7 @@ import { openCache } from '../../../../engine/node/cache_folder.mjs'
 import type { Split } from '../../../data/dataset.js'
 import { MissingSplitError, type DatasetLoader, type LoadOptions } from '../../../data/registry.js'
 import { writeAtomically } from '../../files.js'
-import { waitForLock } from '../../lock.js'
+import { madeOnce } from '../../lock.js'
 import { DEFAULT_RESOLUTION, checkResolution } from '../resolution.js'
 import { terminalProgress } from '../terminal_progress.js'
 import { shardSource } from './open_source.js'
@@ -95,19 +95,19 @@ async function openIndex(split: Split, options: LoadOptions): Promise<{ source: 
     .digest('hex')
     .slice(0, 16)
   const path = join(cacheDir ?? openCache(), 'shards', `${split}-${key}.safetensors`)
-  const cached = await readFile(path).catch(() => undefined)
-  if (cached) return { source, index: decodeIndex(cached, path) }
-  const release = await waitForLock(`${path}.lock`, `the index of ${source.name}`, { onWait: onWarning })
-  try {
-    // Another process may have made it meanwhile.
-    const made = await readFile(path).catch(() => undefined)
-    if (made) return { source, index: decodeIndex(made, path) }
-    const index = await scan(source, seen, options)
-    await writeAtomically(path, encodeIndex(index))
-    return { source, index }
-  } finally {
-    release()
-  }
+  const index = await madeOnce(`${path}.lock`, `the index of ${source.name}`, {
+    find: async () => {
+      const made = await readFile(path).catch(() => undefined)
+      return made && decodeIndex(made, path)
+    },
+    make: async () => {
+      const scanned = await scan(source, seen, options)
+      await writeAtomically(path, encodeIndex(scanned))
+      return scanned
+    },
+    onWait: onWarning,
+  })
+  return { source, index }
 }
 
 /** The index that `data -- shard` has written, if it is there and of these shards. */
