@@ -16,7 +16,7 @@ case ${1:?up, mpirun or down} in
       ip -n "$of" addr add "10.77.0.${host#*:}/24" dev cable
       ip -n "$of" link set lo up
       ip -n "$of" link set cable up
-      [ -z "${2:-}" ] || ip netns exec "$of" tc qdisc add dev cable root tbf rate "$2" burst 256kb latency 50ms
+      [ -z "${2:-}" ] || ip netns exec "$of" tc qdisc add dev cable root tbf rate "$2" burst 64kb latency 50ms
     done
     ;;
   mpirun)

@@ -82,9 +82,11 @@ class Timed implements Collective {
   barrier = (): Promise<void> => this.inner.barrier()
 }
 
-const MOST_REPEATS = 100
-/** A size is repeated for about so long. */
-const REPEAT_SECONDS = 3
+/** How often each size has its turn. */
+const ROUNDS = 15
+const MOST_REPEATS = 20
+/** In a turn a size is repeated for about so long. */
+const REPEAT_SECONDS = 0.2
 
 const settings = JSON.parse(process.argv[2]) as RankSettings
 const place = launched()
@@ -97,25 +99,30 @@ async function slowest(seconds: number): Promise<number> {
 
 async function reductions(): Promise<RankResult['reductions']> {
   if (!ranks) return []
-  const found: RankResult['reductions'] = []
-  for (const bytes of settings.bytes) {
-    const times: number[] = []
-    // In buckets that are exchanged at once, as a step has them.
-    const buckets = Array.from(
-      { length: Math.ceil(bytes / BUCKET_BYTES) },
-      (_, i) => new Float32Array(Math.min(BUCKET_BYTES, bytes - i * BUCKET_BYTES) / 4),
-    )
-    // All ranks know the time of the slowest, so they end together.
-    for (let spent = 0; times.length < MOST_REPEATS && (spent < REPEAT_SECONDS || times.length < 5);) {
-      await ranks.barrier()
-      const begun = performance.now()
-      await Promise.all(buckets.map((bucket) => ranks.allReduce(bucket)))
-      times.push(await slowest((performance.now() - begun) / 1000))
-      spent += times.at(-1)!
-    }
-    found.push({ bytes, seconds: Math.min(...times) })
+  const least = settings.bytes.map(() => Infinity)
+  // The sizes take turns, so that a while in which the machine is busy does not meet one size alone.
+  for (let round = 0; round < ROUNDS; round++)
+    for (const [i, bytes] of settings.bytes.entries()) least[i] = Math.min(least[i], await fastest(ranks, bytes))
+  return settings.bytes.map((bytes, i) => ({ bytes, seconds: least[i] }))
+}
+
+/** The fastest of some all-reduces in buckets that are exchanged at once, as a step has them; in seconds. */
+async function fastest(ranks: Collective, bytes: number): Promise<number> {
+  const buckets = Array.from(
+    { length: Math.ceil(bytes / BUCKET_BYTES) },
+    (_, i) => new Float32Array(Math.min(BUCKET_BYTES, bytes - i * BUCKET_BYTES) / 4),
+  )
+  let least = Infinity
+  // All ranks know the time of the slowest, so they end together.
+  for (let count = 0, spent = 0; count < MOST_REPEATS && (spent < REPEAT_SECONDS || count < 2); count++) {
+    await ranks.barrier()
+    const begun = performance.now()
+    await Promise.all(buckets.map((bucket) => ranks.allReduce(bucket)))
+    const seconds = await slowest((performance.now() - begun) / 1000)
+    least = Math.min(least, seconds)
+    spent += seconds
   }
-  return found
+  return least
 }
 
 async function steps(): Promise<Omit<RankResult, 'ranks' | 'reductions'>> {

@@ -9,14 +9,22 @@ import type { Origin } from '../../report/origin.js'
 import { originPlot } from '../plot.js'
 import { nameOf, workload, type Workload } from '../workload.js'
 import { measureRanks, missingFor, PLACES, type Measured } from './measure.js'
-import { allReduceSeconds, fitLink, stepTime, type Link } from './model.js'
+import { allReduceSeconds, fitLink, stepTime, type Link, type Reduction } from './model.js'
 import { GPU_FLOPS, planScaling, PLANNED_RANKS, plannedLinks, plannedSteps, stepShape, type Planned } from './plan.js'
 
 /** A plot shows plans that lose at least this share somewhere. */
 const LOST = 0.98
-const KIB = 1024
-/** Every second size is left out of the fit, and predicted by it: each lies between two that are in it. */
-const SIZES = [16, 64, 256, 1024, 2048, 4096, 8192, 16_384, 44 * 1024].map((kib) => kib * KIB)
+const MIB = 2 ** 20
+/**
+ * From half a bucket of gradients to four at once: what the model is for. Every second size is left out of the fit, and
+ * predicted by it.
+ */
+const MODELLED = [2, 3, 4, 6, 8, 12, 16].map((mib) => mib * MIB)
+/**
+ * Measured and shown, but not modelled: below, MPI chooses other algorithms and the caches hold the bytes; above, they
+ * exceed the caches.
+ */
+const OUTSIDE = [1 / 64, 1 / 16, 1 / 4, 1, 44].map((mib) => mib * MIB)
 /** Assumed of links that cannot be measured here, where the cable with a limit was not measured. */
 const USUAL_EFFICIENCY = 0.9
 
@@ -28,20 +36,26 @@ export interface ScaleOptions {
   onMessage(line: string): void
 }
 
+interface FitPoint extends Reduction {
+  readonly predicted: number
+  readonly role: 'fitted' | 'left out' | 'outside'
+}
+
 /** The all-reduces of a place: the link that a part of them gives, and how well it predicts the others. */
 export interface Fitted {
   readonly place: string
   readonly link: Link
-  readonly points: readonly { ranks: number; bytes: number; seconds: number; predicted: number; isFitted: boolean }[]
-  /** The largest relative error of those left out. */
+  readonly points: readonly FitPoint[]
+  /** The largest relative error of those left out, and of those outside of what is modelled. */
   readonly worst: number
+  readonly worstOutside: number
 }
 
 export async function benchScale({ origin, rounds, quick, adapter, onMessage }: ScaleOptions): Promise<Measurement> {
   const own = workload({ width: quick ? 16 : 32, batch: 4 })
   const settings = {
     ...{ workload: own, rounds, stepsPerRound: 2, adapter },
-    bytes: SIZES.slice(0, quick ? 5 : undefined),
+    bytes: quick ? MODELLED.slice(0, 3) : [...MODELLED, ...OUTSIDE].sort((a, b) => a - b),
   }
   const counts = [1, 2, 4].filter((count) => count <= availableParallelism() || count <= 2)
   const measured: Measured[] = []
@@ -87,17 +101,23 @@ export async function benchScale({ origin, rounds, quick, adapter, onMessage }: 
 
 function fitted(place: string, measured: readonly Measured[]): Fitted {
   const all = measured.flatMap(({ ranks, reductions }) => reductions.map((one) => ({ ranks, ...one })))
-  const isFitted = ({ bytes }: { bytes: number }): boolean => SIZES.indexOf(bytes) % 2 === 0
-  const link = fitLink('ring', all.filter(isFitted))
+  const roleOf = ({ bytes }: Reduction): FitPoint['role'] =>
+    !MODELLED.includes(bytes) ? 'outside' : MODELLED.indexOf(bytes) % 2 === 0 ? 'fitted' : 'left out'
+  const link = fitLink(
+    'ring',
+    all.filter((one) => roleOf(one) === 'fitted'),
+  )
   const points = all.map((one) => ({
     ...one,
     predicted: allReduceSeconds('ring', link, one.ranks, one.bytes),
-    isFitted: isFitted(one),
+    role: roleOf(one),
   }))
-  const errors = points
-    .filter((one) => !one.isFitted)
-    .map(({ predicted, seconds }) => Math.abs(predicted / seconds - 1))
-  return { place, link, points, worst: Math.max(...errors) }
+  const worst = (of: FitPoint['role']): number =>
+    Math.max(
+      0,
+      ...points.filter(({ role }) => role === of).map(({ predicted, seconds }) => Math.abs(predicted / seconds - 1)),
+    )
+  return { place, link, points, worst: worst('left out'), worstOutside: worst('outside') }
 }
 
 function measuredMarkdown(own: Workload, measured: readonly Measured[], fits: readonly Fitted[]): string {
@@ -147,20 +167,23 @@ function measuredMarkdown(own: Workload, measured: readonly Measured[], fits: re
 
 function fitMarkdown(fits: readonly Fitted[]): string {
   if (fits.length === 0) return ''
-  const rows = fits.map(({ place, link: { alpha, beta }, worst, points }) => [
+  const rows = fits.map(({ place, link: { alpha, beta }, worst, worstOutside, points }) => [
     place,
     figure(1e6 * alpha),
     figure(1e-9 / beta),
-    ...[...new Set(points.map(({ bytes }) => bytes))].slice(-2).map((size) => {
-      const { seconds } = points.find(({ bytes }) => bytes === size)!
-      return `${mebibytes(size)}: ${figure(1000 * seconds)}`
+    ...[4 * MIB, 16 * MIB].map((size) => {
+      const found = points.find(({ bytes }) => bytes === size)
+      return found ? figure(1000 * found.seconds) : '–'
     }),
     percent(worst, 0),
+    worstOutside ? percent(worstOutside, 0) : '–',
   ])
   return [
     '## All-reduce and its model',
-    'In buckets of 4 MiB that are exchanged at once; the fastest of up to 100 repeats. α and β come from every second size; the last column is the largest error of the sizes left out.',
-    markdownTable(['where', 'α, µs', '1/β, GB/s', 'ms', 'ms', 'error'], rows),
+    'In buckets of 4 MiB that are exchanged at once; the fastest of up to 300 repeats, for which the sizes take turns. α and β come from 2, 4, 8 and 16 MiB. ' +
+      '"Left out": the largest error of the sizes between, 3, 6 and 12 MiB. "Outside": that of 16 KiB to 1 MiB, where MPI ' +
+      'chooses other algorithms and the caches hold the bytes, and of 44 MiB; the model is not for them.',
+    markdownTable(['where', 'α, µs', '1/β, GB/s', '4 MiB, ms', '16 MiB, ms', 'left out', 'outside'], rows),
   ].join('\n\n')
 }
 
