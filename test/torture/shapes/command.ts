@@ -5,6 +5,7 @@ import type { Attacked, Described } from './attack.js'
 import {
   attackConfiguration,
   configurations,
+  leftOut,
   MACHINE,
   neverRan,
   repeatCommand,
@@ -101,6 +102,8 @@ async function run(options: Options): Promise<number> {
   console.log(row(['---', ...heads.slice(1).map(() => '--:'), '--:', '--:']))
   for (const result of results) console.log(rowOf(result))
   const families = results.flatMap((result) => result.families)
+  for (const name of names.filter((configuration) => configuration in leftOut))
+    console.log(`${name} leaves out what matches ${leftOut[name]}, because its driver takes minutes to compile it`)
   console.log(
     `${total(families, (f) => f.cases).toLocaleString('en')} cases in ${results.reduce((sum, { seconds }) => sum + seconds, 0).toFixed(0)} s, ` +
       `worst error ${share(Math.max(0, ...families.map(({ worst }) => worst ?? Infinity)))} of its bound`,

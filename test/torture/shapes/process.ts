@@ -8,8 +8,9 @@ import { families } from './families/index.js'
 export interface Asked {
   cases: number
   seed: number
-  /** A regular expression. */
+  /** Regular expressions of names of families. */
   only?: string
+  except?: string
   repeat?: Described
 }
 
@@ -20,8 +21,9 @@ await runCommand(async () => {
   write({ lanes: engine.target.subgroupSize[1] })
   if (asked.repeat) write(await repeatCase(engine, asked.repeat))
   else {
-    const only = new RegExp(asked.only ?? '')
-    await attackShapes(engine, { ...asked, chosen: families.filter(({ name }) => only.test(name)) }, write)
+    const [only, except] = [new RegExp(asked.only ?? ''), new RegExp(asked.except ?? '^$')]
+    const chosen = families.filter(({ name }) => only.test(name) && !except.test(name))
+    await attackShapes(engine, { ...asked, chosen }, write)
   }
   engine.close()
 })
