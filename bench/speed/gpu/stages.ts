@@ -58,7 +58,7 @@ function pretraining(precision: 'f32' | 'f16'): Stage {
   return {
     name: `pretraining ${precision}`,
     part: 'B',
-    says: `${PRETRAINING.steps} steps of ResNet-18 in ${precision}, with tuning`,
+    says: `ResNet-18 in ${precision}, with tuning`,
     weight: 50,
     command: (setting) => [
       script('train/cli/pretrain.ts'),
