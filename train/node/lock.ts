@@ -230,11 +230,16 @@ async function replace(path: string, dead: Holder | 'broken', id: string): Promi
  */
 function removeTakeovers(path: string): void {
   const [folder, first] = [dirname(path), `${basename(path)}.`]
-  for (const name of readdirSync(folder)) {
-    if (!name.startsWith(first) || !/^(broken|[0-9a-f]{32})$/.test(name.slice(first.length))) continue
-    const present = read(join(folder, name))
-    const isDead = present === 'broken' || (typeof present === 'object' && liveness(present) === 'dead')
-    if (isDead) rmSync(join(folder, name), { force: true })
+  const isTakeover = (name: string): boolean =>
+    name.startsWith(first) && /^(broken|[0-9a-f]{32})$/.test(name.slice(first.length))
+  try {
+    for (const name of readdirSync(folder).filter(isTakeover)) {
+      const present = read(join(folder, name))
+      const isDead = present === 'broken' || (typeof present === 'object' && liveness(present) === 'dead')
+      if (isDead) rmSync(join(folder, name), { force: true })
+    }
+  } catch {
+    // There is no such folder, or nothing in it can be removed, which is no reason to fail.
   }
 }
 

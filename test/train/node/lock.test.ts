@@ -125,6 +125,12 @@ describe('what is made once', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
+  test('may be found where no folder is', async () => {
+    const found = { find: () => Promise.resolve('elsewhere'), make: () => Promise.reject(new Error('not needed')) }
+    expect(await madeOnce(join(folder, 'absent', '.lock'), 'the place', found)).toBe('elsewhere')
+    expect(await readdir(folder)).toEqual([])
+  })
+
   test('is found beside the lock of a process that died, which goes, or that lives, which stays', async () => {
     const given = place()
     await given.make()
