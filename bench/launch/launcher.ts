@@ -107,7 +107,7 @@ export async function missingRuns(
   return [...missing.values()]
 }
 
-/** The results of runs are added to the kept readings so often while a launcher makes them. */
+/** Time between two looks for runs that have ended, whose readings are then kept. */
 const MS_BETWEEN_READINGS = 60_000
 
 /** Makes runs with a launcher, and keeps their readings as they come. @returns their results */
@@ -127,6 +127,8 @@ export async function launchRuns(
       await soFar.keepFound(missing)
     }
   })()
+  // An error of keeping is thrown when the launcher has ended.
+  keeping.catch(() => undefined)
   try {
     return runs(await launcher(missing, options))
   } finally {

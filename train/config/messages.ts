@@ -13,7 +13,7 @@ export function shown(value: unknown): string {
 const LONGEST_SHOWN = 80
 const shortened = (text: string): string => (text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text)
 
-/** What an option takes, from what the validator found. */
+/** Says what an option takes, by the issue that the validator found. */
 export function requirement(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'too_small':

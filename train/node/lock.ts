@@ -76,6 +76,7 @@ export async function takeLock(path: string, what: string): Promise<() => void> 
   }
 }
 
+/** How a process waits for a lock. */
 export interface Waiting {
   /** Called once, with one line, when it has to wait. */
   onWait?: (line: string) => void
@@ -102,11 +103,15 @@ export async function waitForLock(path: string, what: string, { onWait, signal }
 }
 
 /**
- * What is made once and then found by everyone. Processes that begin at the same time wait for the one that makes it.
+ * Finds something, or makes it under a lock. Processes that begin at the same time wait for the one that makes it. The
+ * remains of processes that died beside it are removed.
  *
- * @param path of the lock, beside what is made
- * @param what is made, for messages
- * @param find undefined if it is not there, or not whole
+ * @param path of the lock; it lies beside what is made
+ * @param what names what is made in messages
+ * @param options.find looks for it; undefined if it is not there, or not whole
+ * @param options.make makes it; called only if `find` finds nothing while this process holds the lock
+ * @returns what `find` or `make` gives
+ * @throws what `find`, `make` and `waitForLock` throw
  */
 export async function madeOnce<T>(
   path: string,
@@ -128,7 +133,7 @@ export async function madeOnce<T>(
   }
 }
 
-/** Removes the lock of a process that died when its work was done, and that nobody will wait for any more. */
+/** Removes the lock of a process that died after its work was done. No later process would take that lock. */
 async function removeDead(path: string, what: string): Promise<void> {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return removeTakeovers(resolve(path))
   await takeLock(path, what).then(
@@ -225,8 +230,8 @@ async function replace(path: string, dead: Holder | 'broken', id: string): Promi
 }
 
 /**
- * Removes the locks of processes that died while they took a lock over. Whoever is about to take it over sees, with or
- * without them, that the lock is no longer the dead one.
+ * Removes the locks of processes that died while they took this lock over. A process that is about to take it over still
+ * sees that its holder has changed.
  */
 function removeTakeovers(path: string): void {
   const [folder, first] = [dirname(path), `${basename(path)}.`]

@@ -19,7 +19,7 @@ export interface PretrainOptions {
   engine: Engine
   dataset: ImageDataset
   config: PretrainConfig
-  /** With the option `init` in `config`, unless the run is resumed: the weights that it names. */
+  /** The weights that the option `init` of `config` names. A resumed run does not need them. */
   initial?: InitialWeights
   /** With `onlineProbe`: labelled test images, which nearest neighbours classify at every checkpoint. */
   test?: ImageDataset
@@ -60,7 +60,7 @@ export interface PretrainOptions {
   onBegin?(done: number, steps: number): void
   /** Called for every step, in order, soon after it has run. */
   onStep?(metrics: StepMetrics): void
-  /** Called after each checkpoint, unless it was saved by time or because the run was stopped. Its time does not count. */
+  /** Called after each checkpoint that ends an epoch or the run. The time of the call does not count as training. */
   onCheckpoint?(where: { step: number; epoch: number }): Promise<void>
   /**
    * Called after each step is submitted. If it returns a function, the run waits until the step is done and then for the
@@ -75,7 +75,7 @@ export interface PretrainOptions {
 export interface PretrainResult {
   backbone: Backbone
   projector: Projector
-  /** With `emaRate`: the moving average of the backbone. */
+  /** The moving average of the backbone. Only runs with `emaRate` have it. */
   average?: Backbone
   /** Steps and whole epochs done by the run, with those before it was resumed. */
   steps: number

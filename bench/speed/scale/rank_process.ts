@@ -82,10 +82,10 @@ class Timed implements Collective {
   barrier = (): Promise<void> => this.inner.barrier()
 }
 
-/** How often each size has its turn. */
-const ROUNDS = 15
+/** The number of turns that each size has. */
+const TURNS = 15
+/** A turn ends after so many repeats, or after about so many seconds. */
 const MOST_REPEATS = 20
-/** In a turn a size is repeated for about so long. */
 const REPEAT_SECONDS = 0.2
 
 const settings = JSON.parse(process.argv[2]) as RankSettings
@@ -101,7 +101,7 @@ async function reductions(): Promise<RankResult['reductions']> {
   if (!ranks) return []
   const least = settings.bytes.map(() => Infinity)
   // The sizes take turns, so that a while in which the machine is busy does not meet one size alone.
-  for (let round = 0; round < ROUNDS; round++)
+  for (let turn = 0; turn < TURNS; turn++)
     for (const [i, bytes] of settings.bytes.entries()) least[i] = Math.min(least[i], await fastest(ranks, bytes))
   return settings.bytes.map((bytes, i) => ({ bytes, seconds: least[i] }))
 }

@@ -15,7 +15,7 @@ type Name = keyof typeof shapes
 const names = Object.keys(shapes) as Name[]
 const options = { momentum: 0.9, weightDecay: 0.1, coefficient: 0.01 }
 const STEPS = 3
-/** The inputs are smaller than the gradients by this. It stays behind the end of each gradient, where it must not count. */
+/** Added to the inputs to give the gradients. It also fills the memory behind each gradient, where it must not count. */
 const SHIFT = 1 / 64
 
 /** The norms of `small` are far below 1. */
