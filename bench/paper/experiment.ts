@@ -103,8 +103,8 @@ export interface Context extends Setup {
   timedRuns(arms: readonly Arm[]): Promise<ArmResult[]>
   /** Figures that are no readings of a run: computed, or taken from the kept readings. */
   figures(of: Record<string, unknown>, compute: () => Promise<number[]>): Promise<number[]>
-  /** The images of the data set in its training split. */
-  images(): Promise<ImageDataset>
+  /** The images of a split of the data set, the training split by default. */
+  images(split?: 'train' | 'test'): Promise<ImageDataset>
   onProgress(what: string, done: number, total: number): void
   signal: AbortSignal
 }

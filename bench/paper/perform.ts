@@ -96,7 +96,7 @@ async function performOne(experiment: Experiment, shared: SharedRuns, options: P
       await options.kept?.addFigures(of, figures)
       return figures
     },
-    images: async () => (await options.splits(resolveConfig({ data: dataOf[dataset], dataDir }))).train,
+    images: async (split = 'train') => (await options.splits(resolveConfig({ data: dataOf[dataset], dataDir })))[split],
     onProgress: (what, done, total) => options.onProgress(`${experiment.name}: ${what}`, '', done, total),
     signal,
   }

@@ -55,7 +55,7 @@ export function imageWeights(
   const newest = stopGradient(reshape(losses, [batch, 1]))
   const change = scale(subtract(newest, gather(running, images)), rate)
   const next = addedRows(running, images, change)
-  const current = reshape(gather(next, images), [batch])
+  const current = stopGradient(reshape(gather(next, images), [batch]))
   // The mean is taken off, so that large losses do not overflow.
   const e = exp(scale(subtract(current, mean(current)), tilt))
   return { weights: divide(affine(e, batch, 0), sum(e)), update: assign(running, next) }

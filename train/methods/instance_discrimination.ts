@@ -30,21 +30,22 @@ export interface InstanceDiscriminationOptions {
 }
 
 /**
- * Every row is L2-normalised: z of the projections, w of the bank. √p is normalised to the sum 1, so it is the softmax at
- * the doubled temperature. Gradients flow through both, and into the bank, so an optimiser may train the bank as weights.
+ * The loss of each row. Every row is L2-normalised: z of the projections, w of the bank. √p is normalised to the sum 1, so it
+ * is the softmax at the doubled temperature. Gradients flow through both, and into the bank, so an optimiser may train the
+ * bank as weights.
  *
  *   s = z wᵀ / τ,  p = softmax s,  q = softmax (s / 2)
- *   loss = mean over b of  −ln p_b,i(b) + λ KL(p_b ‖ q_b)
+ *   loss_b = −ln p_b,i(b) + λ KL(p_b ‖ q_b)
  *
  * All classes get a gradient from the second term, not only those in the batch.
  *
  * @param z projections [B, d]
- * @param bank one row for each image [N, d], first the features of the untrained network
+ * @param bank one row for each image [N, d], first the projections of the untrained network
  * @param images index i(b) of each row's image [B] u32, each below N
  * @param options temperature τ, 0.07 by default, and the weight λ of the distillation, 1 by default
- * @returns the loss, a scalar [1]
+ * @returns the losses [B]
  */
-export function instanceDiscrimination(
+export function instanceLosses(
   z: Value,
   bank: Value,
   images: Value,
@@ -55,9 +56,17 @@ export function instanceDiscrimination(
       `instanceDiscrimination: projections ${show(z.shape)} and the bank ${show(bank.shape)} must have rows of the same length`,
     )
   const cosines = matmul(l2NormalizeRows(z), l2NormalizeRows(bank), { transposeB: true })
-  const loss = mean(crossEntropyRows(scale(cosines, 1 / temperature), images))
-  return distillation === 0 ? loss : add(loss, scale(mean(distance(cosines, temperature)), distillation))
+  const losses = crossEntropyRows(scale(cosines, 1 / temperature), images)
+  return distillation === 0 ? losses : add(losses, scale(distance(cosines, temperature), distillation))
 }
+
+/** The mean of `instanceLosses` over the rows, a scalar [1]. */
+export const instanceDiscrimination = (
+  z: Value,
+  bank: Value,
+  images: Value,
+  options: InstanceDiscriminationOptions = {},
+): Value => mean(instanceLosses(z, bank, images, options))
 
 /** KL(p ‖ q) of each row: ½ Σ p s − ln Σ eˢ + ln Σ e^(s/2). No cosine is above 1, so with s − 1/τ no exponential is above 1. */
 function distance(cosines: Value, temperature: number): Value {

@@ -14,6 +14,7 @@ import { kernelViews } from './kernel_views.js'
 import { lambda } from './lambda.js'
 import { pareto } from './pareto.js'
 import { projector } from './projector.js'
+import { related } from './related.js'
 import { timeTo } from './time_to.js'
 import { views } from './views.js'
 
@@ -30,6 +31,7 @@ export const experiments: readonly Experiment[] = [
   fidelity,
   lambda,
   autoLambda,
+  related,
 ]
 
 /**

@@ -1,6 +1,6 @@
 /** Methods that plug into a training loop, against f64 references with finite differences, and closed forms. */
 import { describe, expect, test } from 'vitest'
-import { constant, input, variable, type Value } from '../../../engine/index.js'
+import { constant, gradients, input, multiply, sum, variable, type Value } from '../../../engine/index.js'
 import { featureConsistency, randomLinearProjections } from '../../../train/methods/few_labels.js'
 import { imageWeights } from '../../../train/methods/image_weights.js'
 import { instanceDiscrimination } from '../../../train/methods/instance_discrimination.js'
@@ -46,7 +46,9 @@ test('weights of images follow the running means of their losses', async () => {
   const running = variable('running', [6, 1])
   const losses = input('losses', [3])
   const { weights, update } = imageWeights(losses, input('images', [3], 'u32'), running, options)
-  const program = await gpu.compile({ outputs: { weights }, updates: [update] })
+  // No gradient flows through the weights, so they are the gradient of the weighted sum.
+  const [gradient] = gradients(sum(multiply(losses, weights)), [losses])
+  const program = await gpu.compile({ outputs: { weights, gradient }, updates: [update] })
   const expected = new Float64Array(6)
   for (const [step, images] of [
     [4, 1, 3],
@@ -58,12 +60,9 @@ test('weights of images follow the running means of their losses', async () => {
     images.forEach((i, b) => (expected[i] += options.rate * (given[b] - expected[i])))
     const e = images.map((i) => Math.exp(options.tilt * expected[i]))
     const total = e.reduce((a, b) => a + b)
-    expectClose(
-      `weights of step ${step}`,
-      await program.read('weights'),
-      e.map((x) => (3 * x) / total),
-      1e-5,
-    )
+    const wanted = e.map((x) => (3 * x) / total)
+    expectClose(`weights of step ${step}`, await program.read('weights'), wanted, 1e-5)
+    expectClose(`gradient of step ${step}`, await program.read('gradient'), wanted, 1e-5)
   }
   expectClose('running means', await gpu.read(running), expected, 1e-5)
   program.destroy()

@@ -11,6 +11,7 @@ import { pretrain, type PretrainOptions } from '../../../train/node/pretrain.js'
 import type { PretrainResult } from '../../../train/run/pretrain.js'
 import { expectClose } from '../../support/check.js'
 import { engine } from '../../support/engine.js'
+import { heldAfter } from '../../support/held.js'
 import { colourfulImages } from '../../support/images.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'webgpu-ssl-'))
@@ -45,31 +46,6 @@ const linesOf = <T extends Line>(run: string, file: string): T[] =>
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as T)
-
-/**
- * The labels of buffers that `work` makes and does not free, without the staging buffers that are kept for read-back.
- */
-async function heldAfter(work: () => Promise<unknown>): Promise<string[]> {
-  const { device } = await engine()
-  const held = new Set<GPUBuffer>()
-  const original = device.createBuffer.bind(device)
-  device.createBuffer = (descriptor) => {
-    const buffer = original(descriptor)
-    const destroy = buffer.destroy.bind(buffer)
-    buffer.destroy = () => {
-      held.delete(buffer)
-      return destroy()
-    }
-    if (descriptor.label !== 'read-back') held.add(buffer)
-    return buffer
-  }
-  try {
-    await work()
-  } finally {
-    device.createBuffer = original
-  }
-  return [...held].map(({ label }) => label).sort()
-}
 
 const bytesOf = (run: string, file: string) => {
   const [newest] = readdirSync(join(run, 'checkpoints')).sort().reverse()
