@@ -62,13 +62,13 @@ class LaunchedRuns extends CachedRuns implements RunMaker {
     await this.keep(request, found)
     return found
   }
+}
 
-  /** Keeps the readings of those runs that have ended. */
-  async keepFound(launched: readonly Launched[]): Promise<void> {
-    for (const request of launched.flatMap(({ requests }) => requests)) {
-      const found = await this.found(request)
-      if (found) await this.keep(request, found)
-    }
+/** Keeps the readings of those runs that have ended. */
+export async function keepEnded(cached: CachedRuns, requests: readonly RunRequest[]): Promise<void> {
+  for (const request of requests) {
+    const found = await cached.found(request)
+    if (found) await cached.keep(request, found)
   }
 }
 
@@ -80,7 +80,7 @@ export const isMade = async (cached: CachedRuns, { requests }: Launched): Promis
   (await Promise.all(requests.map((request) => cached.isDone(request)))).every(Boolean)
 
 /**
- * The runs that are not done, each once. The readings of those that are done are kept.
+ * The runs that are not done, each once.
  *
  * @param workOf a measure of the work of a run
  * @param kept readings of runs that were made elsewhere
@@ -94,11 +94,7 @@ export async function missingRuns(
   const cached = new CachedRuns(root, undefined, kept)
   const missing = new Map<string, Launched>()
   for (const request of requests) {
-    const found = await cached.found(request)
-    if (found) {
-      await cached.keep(request, found)
-      continue
-    }
+    if (await cached.isDone(request)) continue
     const key = keyOf(request.config)
     const run = missing.get(key)
     if (run) run.requests.push(request)
@@ -121,10 +117,11 @@ export async function launchRuns(
   if (missing.length === 0) return runs(new Map())
   const ended = new AbortController()
   const soFar = runs(new Map())
+  const requests = missing.flatMap((one) => one.requests)
   const keeping = (async () => {
     while (!ended.signal.aborted) {
       await sleep(MS_BETWEEN_READINGS, undefined, { signal: ended.signal }).catch(() => undefined)
-      await soFar.keepFound(missing)
+      await keepEnded(soFar, requests)
     }
   })()
   // An error of keeping is thrown when the launcher has ended.

@@ -7,10 +7,11 @@ import { openWithNote, parseOptions, runCommand, withAdapter } from '../../train
 import { abortOnSignal } from '../../train/cli/interrupt.js'
 import { ConfigError } from '../../train/config/config.js'
 import { checkFolder, writeAtomically } from '../../train/node/files.js'
-import { launchRuns, missingRuns, type Launched } from '../launch/launcher.js'
+import { keepEnded, launchRuns, missingRuns, type Launched } from '../launch/launcher.js'
 import { launcherOf, slurmLauncherOf, withLauncher, type LauncherCliOptions } from '../launch/options.js'
 import { nextLaunch } from '../launch/records.js'
 import { scriptOf } from '../launch/slurm.js'
+import { CachedRuns } from '../runs/cached_runs.js'
 import { KeptReadings } from '../runs/kept.js'
 import { progressOf, stoppedCleanly } from '../runs/progress.js'
 import { namedSplits, rowsOf } from '../runs/runs.js'
@@ -134,6 +135,8 @@ await runCommand(async () => {
   const engine = await openWithNote(options.adapter)
   if (options.tune) tuneByMeasurement(engine)
   await stoppedCleanly(signal, async () => {
+    // Runs of an earlier launch may have ended since.
+    if (launcher && kept) await keepEnded(new CachedRuns(cache, undefined, kept), requestsOf(chosen, setup))
     const launched = launcher && (await launchRuns(launcher, await missing(), launch))
     await perform(
       chosen,

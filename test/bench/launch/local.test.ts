@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { launchRuns, missingRuns, type LaunchOptions } from '../../../bench/launch/launcher.js'
+import { keepEnded, launchRuns, missingRuns, type LaunchOptions } from '../../../bench/launch/launcher.js'
 import { localLauncher } from '../../../bench/launch/local.js'
-import { keyOf, type RunRequest } from '../../../bench/runs/cached_runs.js'
+import { CachedRuns, keyOf, type RunRequest } from '../../../bench/runs/cached_runs.js'
 import { KeptReadings } from '../../../bench/runs/kept.js'
 import { Interrupted, namedSplits, Runs } from '../../../bench/runs/runs.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
@@ -49,6 +49,14 @@ test('two processes make the runs that this process would make, and a failure do
   expect(await runs.run(bad)).toMatchObject({ error: expect.stringMatching(/^the loss is/) })
   // The run that failed is kept as failed: nothing is left to make.
   expect(await missing([good, bad, two])).toEqual([])
+
+  // Another file of readings: asking what is missing, as a dry run does, writes nothing.
+  const other = join(folder, 'other.jsonl')
+  const keptThere = await KeptReadings.open(other)
+  expect(await missingRuns(root, [good, bad, two], () => Promise.resolve(1), keptThere)).toEqual([])
+  expect(existsSync(other)).toBe(false)
+  await keepEnded(new CachedRuns(root, undefined, keptThere), [good, bad, two])
+  expect(readFileSync(other, 'utf8').trim().split('\n')).toHaveLength(3)
 })
 
 test('a launcher that is stopped stops its processes, which save', async () => {
