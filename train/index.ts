@@ -3,7 +3,11 @@ export * from '../engine/index.js'
 export * from '../models/index.js'
 
 export * from './objectives/index.js'
-export { instanceDiscrimination, instanceLosses, type InstanceDiscriminationOptions } from './methods/instance_discrimination.js'
+export {
+  instanceDiscrimination,
+  instanceLosses,
+  type InstanceDiscriminationOptions,
+} from './methods/instance_discrimination.js'
 export { addedRows, imageWeights, type ImageWeightOptions } from './methods/image_weights.js'
 export { featureConsistency, randomLinearProjections, type FeatureConsistencyOptions } from './methods/few_labels.js'
 export { learningRate, targetRate, type Schedule } from './run/schedule.js'
