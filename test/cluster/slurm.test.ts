@@ -15,7 +15,8 @@ import { resolveConfig, type PartialConfig } from '../../train/config/config.js'
 import { slurmOptions } from '../../train/node/slurm/options.js'
 import { arrayScript } from '../../train/node/slurm/script.js'
 import { queuedTasks, submitScript } from '../../train/node/slurm/slurm.js'
-import { engine } from '../support/engine.js'
+import type { Engine } from '../../engine/index.js'
+import { engineOfProcesses } from '../support/engine.js'
 import { writeSmallCifar } from '../support/small_cifar.js'
 import { startSlurm, whyNoPmix, whyNoSlurm, type SlurmCluster } from './slurm_cluster.js'
 
@@ -58,9 +59,16 @@ function setup(name: string, signal = new AbortController().signal): { options: 
 
 const launcher = slurmLauncher({ slurm: slurmOptions({}), everyMs: 300 })
 
+let own: Promise<Engine> | undefined
+afterAll(async () => (await own)?.close())
+
 /** The state of a run that is made in this process, without an interruption. */
 async function reference(wanted: RunRequest) {
-  const runs = new Runs({ engine: await engine(), root: join(folder, 'reference'), splits: namedSplits() })
+  const runs = new Runs({
+    engine: await (own ??= engineOfProcesses()),
+    root: join(folder, 'reference'),
+    splits: namedSplits(),
+  })
   return filesOf(await runs.run(wanted), runs.folderOf(wanted.config))
 }
 

@@ -6,14 +6,18 @@ import { guard } from './guards.js'
 let opened: Promise<Engine> | undefined
 
 /** With TEST_AS=gpu the tests treat a software driver as a GPU, so that they run the kernels that a GPU would run. */
-const asGpu = process.env.TEST_AS === 'gpu'
+export const asGpu = process.env.TEST_AS === 'gpu'
 
-export const engine = (): Promise<Engine> => (opened ??= open())
+export const engine = (): Promise<Engine> => (opened ??= anotherEngine())
 
-async function open(): Promise<Engine> {
+/** An engine with a device of its own. The caller closes it. */
+export async function anotherEngine(): Promise<Engine> {
   const own = guard(await openEngine())
   return asGpu ? Object.assign(own, { target: { ...own.target, adapterClass: 'gpu' } }) : own
 }
+
+/** An engine as the processes have it that a test starts: they treat the adapter as what it is. The caller closes it. */
+export const engineOfProcesses = async (): Promise<Engine> => guard(await openEngine())
 
 /** The same engine, but it lowers for another target, such as one with smaller bindings. */
 export async function engineFor(target: Partial<Target>): Promise<Engine> {

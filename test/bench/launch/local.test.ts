@@ -10,7 +10,7 @@ import { CachedRuns, keyOf, type RunRequest } from '../../../bench/runs/cached_r
 import { KeptReadings } from '../../../bench/runs/kept.js'
 import { Interrupted, namedSplits, Runs } from '../../../bench/runs/runs.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
-import { engine } from '../../support/engine.js'
+import { engineOfProcesses } from '../../support/engine.js'
 import { writeSmallCifar } from '../../support/small_cifar.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'webgpu-ssl-'))
@@ -39,13 +39,15 @@ test('two processes make the runs that this process would make, and a failure do
   const kept = await KeptReadings.open(readings)
   const runs = await launchRuns(localLauncher(2), await missing([good, bad, two]), { ...options(), kept })
   expect(readFileSync(readings, 'utf8').trim().split('\n')).toHaveLength(3)
-  const here = new Runs({ engine: await engine(), root: join(folder, 'here'), splits: namedSplits() })
+  const own = await engineOfProcesses()
+  const here = new Runs({ engine: own, root: join(folder, 'here'), splits: namedSplits() })
   for (const one of [good, two]) {
     const [found, wanted] = await Promise.all([runs.run(one), here.run(one)])
     const figures = (result: typeof found) =>
       'error' in result ? result : result.readings.map(({ seconds: _, ...figures }) => figures)
     expect(figures(found)).toEqual(figures(wanted))
   }
+  own.close()
   expect(await runs.run(bad)).toMatchObject({ error: expect.stringMatching(/^the loss is/) })
   // The run that failed is kept as failed: nothing is left to make.
   expect(await missing([good, bad, two])).toEqual([])

@@ -159,7 +159,8 @@ describe('memory', () => {
     const network = buildNetwork(eight.config)
     const images = deviceImages(dataset, eight.gpu.target.maxBindingBytes)
     const atOnce = eight.gpu.plan(describeStep(images, network, eight.config).spec).memory.peakBytes
-    expect(atOnce / eight.peak).toBeGreaterThan(3.5)
+    // On a GPU the scratch of Winograd is larger, whatever the number of views.
+    expect(atOnce / eight.peak).toBeGreaterThan(eight.gpu.target.adapterClass === 'gpu' ? 3 : 3.5)
     // Not half: transformed weights, gradients and their sums do not depend on the number of views.
     expect((await plansOf(8, 1)).peak).toBeLessThan(0.65 * eight.peak)
   })

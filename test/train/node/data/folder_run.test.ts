@@ -21,7 +21,7 @@ import { buildNetwork } from '../../../../train/step/network.js'
 import { pretrain } from '../../../../train/node/pretrain.js'
 import { readout } from '../../../../train/readout/readout.js'
 import { extractFeatures } from '../../../../train/readout/features.js'
-import { engine } from '../../../support/engine.js'
+import { engine, engineOfProcesses } from '../../../support/engine.js'
 
 let folder: string
 let pictures: string
@@ -104,12 +104,14 @@ test('with defaults a run chooses its sizes, writes them to its configuration an
 
 test('views draws what a run on the same pictures would draw', async () => {
   const out = join(folder, 'views.png')
+  const own = await engineOfProcesses()
   const { views, augmentation } = pictureDefaults(
     { data: 'folder', dataDir: pictures },
-    await engine(),
+    own,
     24,
     imageFolder.side,
   ).config
+  own.close()
   const { stdout } = await command('views', `--data folder --data-dir ${pictures} --images 2 --out ${out}`)
   const side = augmentation.size
   expect(stdout).toBe(`${out}: 2 images of ${basename(pictures)}, each with ${views} views of ${side}×${side} pixels\n`)
