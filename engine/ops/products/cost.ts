@@ -14,24 +14,37 @@ interface Rates {
   readonly bytes: number
   /** Seconds that a dispatch takes at least. On a software driver they are nothing beside the work. */
   readonly launch: number
+  /** Invocations at once that keep the adapter busy. A few do on a software driver. */
+  readonly invocations: number
 }
 
 const rates: Record<Target['adapterClass'], Rates> = {
-  cpu: { register: 28e9, tiled: 2e9, matrix: 1e9, bytes: 1.9e9, launch: 0 },
-  gpu: { register: 5e12, tiled: 20e12, matrix: 150e12, bytes: 1.5e12, launch: 5e-6 },
+  cpu: { register: 28e9, tiled: 2e9, matrix: 1e9, bytes: 1.9e9, launch: 0, invocations: 1 },
+  gpu: { register: 5e12, tiled: 20e12, matrix: 150e12, bytes: 1.5e12, launch: 5e-6, invocations: 65_536 },
 }
 
 export const ratesOf = ({ adapterClass }: Target): Rates => rates[adapterClass]
 
-/** Estimated seconds of a product by register tiles, in one dispatch. */
-export function registerCost(flops: number, target: Target): number {
-  const { register, launch } = ratesOf(target)
-  return flops / register + launch
+/** Results that one invocation of the register tiles computes. */
+const RESULTS = 16
+
+/**
+ * Estimated seconds of a product by register tiles, in one dispatch. With few results most of a GPU idles.
+ *
+ * @param results numbers that the dispatch writes; without them the adapter is busy, as where sums are cut into splits
+ */
+export function registerCost(flops: number, target: Target, results = Infinity): number {
+  const { register, launch, invocations } = ratesOf(target)
+  return flops / (register * Math.min(1, results / RESULTS / invocations)) + launch
 }
 
 /** Multiplications and additions of a convolution by its definition. */
 export const convFlops = ({ inShape: [images, , , c], outShape: [, , , o], walk }: ConvWork): number =>
   2 * images * walk.grid[0] * walk.grid[1] * walk.tapsY * walk.tapsX * c * o
+
+/** Numbers that a convolution computes. */
+export const convResults = ({ inShape: [images], outShape: [, , , o], walk }: ConvWork): number =>
+  images * walk.grid[0] * walk.grid[1] * o
 
 export const weightGradientFlops = ({ inShape, outShape: [images, height, width, o], kernel }: WeightGradientWork) =>
   2 * images * height * width * kernel[0] * kernel[1] * inShape[3] * o

@@ -1,14 +1,14 @@
 /** Convolutions by register tiles: each invocation keeps a block of the result in registers and loads from memory. */
 import { busyWorkgroups, channelTile, tileLanes, up, vec4Of } from '../common.js'
 import { PartialSums, splitsWithin, totalOf } from '../partial_sums.js'
-import { convFlops, registerCost, weightGradientFlops } from './cost.js'
+import { convFlops, convResults, registerCost, weightGradientFlops } from './cost.js'
 import { isPlain3x3, plainOrigin, shapeParams, walkParams, weightGradientParams } from './geometry.js'
 import { imageRuns, PLAIN, type ConvWork, type Variant, type WeightGradientWork } from './work.js'
 
 export const registerConv: Variant<ConvWork> = {
   name: PLAIN,
   serves: () => true,
-  cost: (work, target) => registerCost(convFlops(work), target),
+  cost: (work, target) => registerCost(convFlops(work), target, convResults(work)),
   lower: (work, context) => {
     const { inShape, outShape, w, kernel, bias, walk, dtype } = work
     const tile = channelTile(outShape[3] / 4, context)
@@ -44,7 +44,7 @@ export const registerRowConv: Variant<ConvWork> = {
   name: 'register, by rows',
   serves: ({ kernel, walk }) => isPlain3x3(kernel, walk),
   // Measured: about a fifth faster than `registerConv` on a software driver, where loads take most of the time.
-  cost: (work, target) => registerCost(0.85 * convFlops(work), target),
+  cost: (work, target) => registerCost(0.85 * convFlops(work), target, convResults(work)),
   lower: (work, context) => {
     const { inShape, outShape, w, bias, walk, dtype } = work
     const { origin, reversed } = plainOrigin(walk)
