@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { shareOfGpus } from '../../engine/node/equal_gpus.js'
 import { Interrupted } from '../runs/runs.js'
 import { totalsLine, totalsOf, whyFailed, type FollowedTask } from './follow.js'
 import { keyOfRun, type Launcher } from './launcher.js'
@@ -11,7 +12,7 @@ import { logFile, taskCommand } from './tasks.js'
 
 const MS_BETWEEN_LOOKS = 500
 
-/** @param jobs processes at once; all of them use the same adapter */
+/** @param jobs processes at once; on a machine with equal GPUs each uses one of them, in turn */
 export const localLauncher =
   (jobs: number): Launcher =>
   async (runs, options) => {
@@ -23,10 +24,11 @@ export const localLauncher =
     const tasks = runs.map(({ work }, task): FollowedTask => ({ task, work, state: 'waiting' }))
     const failures = new Map<string, string>()
     const line = totalsLine()
-    const work = async (): Promise<void> => {
+    const work = async (_: unknown, job: number): Promise<void> => {
+      const variables = await shareOfGpus(job, (text) => void (job === 0 && say(text)))
       for (let task = tasks.find(isWaiting); task && !signal.aborted; task = tasks.find(isWaiting)) {
         task.state = 'running'
-        const code = await runTask(folder, task.task, options.adapter, signal)
+        const code = await runTask(folder, task.task, { adapter: options.adapter, variables }, signal)
         task.state = 'ended'
         if (code === 0 || signal.aborted) continue
         failures.set(keyOfRun(runs[task.task]), await whyFailed(folder, task.task))
@@ -56,7 +58,7 @@ const isWaiting = ({ state }: FollowedTask): boolean => state === 'waiting'
 async function runTask(
   folder: string,
   task: number,
-  adapter: string | undefined,
+  { adapter, variables }: { adapter?: string; variables: Record<string, string> },
   signal: AbortSignal,
 ): Promise<number> {
   const log = logFile(folder, task)
@@ -68,6 +70,7 @@ async function runTask(
     const child = spawn(command, [...args, String(task)], {
       stdio: ['ignore', output.fd, output.fd],
       detached: true,
+      env: { ...process.env, ...variables },
     })
     const stop = (): void => void child.kill('SIGTERM')
     signal.addEventListener('abort', stop)

@@ -1,5 +1,6 @@
 import { AdapterError, activateDriver, chooseDriver, forgetVerdict, healDriver } from './drivers.mjs'
 import type { Driver, DriverKind } from './drivers.mjs'
+import { useOwnGpu } from './equal_gpus.js'
 
 export { AdapterError }
 
@@ -22,7 +23,8 @@ const instances = new Map<string, GPU>()
 /**
  * A WebGPU adapter on the best driver of this machine: a hardware GPU, else a software driver of the system, else
  * lavapipe or SwiftShader, which is fetched into the cache folder once. It also defines WebGPU's globals, such as
- * `GPUBufferUsage`. An adapter gives one device only: for another device, request another adapter.
+ * `GPUBufferUsage`. Of several equal GPUs it takes the one whose number is `WEBGPU_SSL_GPU`, from 0 on. An adapter gives
+ * one device only: for another device, request another adapter.
  *
  * @param options.name a driver kind ('hardware', 'system', 'lavapipe', 'swiftshader') or part of an adapter's
  *   description; `WEBGPU_SSL_ADAPTER` by default
@@ -33,6 +35,7 @@ export async function requestAdapter(
   options: { name?: string; toggles?: string[] } = {},
 ): Promise<{ gpu: GPU; adapter: GPUAdapter; driver: DriverChoice }> {
   const first = await chooseDriver(options.name)
+  if (first.kind === 'hardware') await useOwnGpu()
   const found = await request(first, options.toggles)
   if (found) return found
   // The cached answer about the driver does not hold any more: ask again.

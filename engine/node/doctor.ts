@@ -4,6 +4,7 @@ import { requestAdapter } from './adapter.js'
 import { parseOptions, runCommand, withAdapter, sayOn } from './command.js'
 import { cacheFolder } from './cache_folder.mjs'
 import { availableDrivers, driverKinds } from './drivers.mjs'
+import { equalGpuCount } from './equal_gpus.js'
 import type { DriverKind } from './drivers.mjs'
 
 /** The limits that decide whether, and how fast, a network runs. */
@@ -50,6 +51,11 @@ async function report(name: string | undefined): Promise<void> {
   const { adapter, driver } = await requestAdapter({ name })
   sayOn(process.stdout, driver.note)
   const { info } = adapter
+  const equal = equalGpuCount()
+  if (equal > 1)
+    console.log(
+      `  equal GPUs   ${equal} (WEBGPU_SSL_GPU=0 to ${equal - 1} chooses one; several ranks or local jobs take one each)`,
+    )
   console.log(`  kind         ${driver.kind} (choose another with --adapter or WEBGPU_SSL_ADAPTER)`)
   console.log(
     `  subgroups    ${info.subgroupMinSize === info.subgroupMaxSize ? info.subgroupMinSize : `${info.subgroupMinSize} to ${info.subgroupMaxSize}`} invocations`,

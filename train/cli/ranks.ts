@@ -1,5 +1,6 @@
 /** A command as one of several ranks, where `mpirun` or `srun` has started it. */
 import { say } from '../../engine/node/command.js'
+import { shareOfGpus } from '../../engine/node/equal_gpus.js'
 import { joinMpi, type MpiRanks } from '../node/mpi/mpi_ranks.js'
 import { launched } from '../node/mpi/launched.js'
 
@@ -17,6 +18,8 @@ const LAST_LINE_MS = 500
 export async function withRanks(work: (ranks?: MpiRanks) => Promise<void>): Promise<void> {
   const place = launched()
   if (!place) return work()
+  // Of a machine's equal GPUs each rank takes one of its own.
+  Object.assign(process.env, await shareOfGpus(place.localRank, (line) => void (place.rank === 0 && say(line))))
   const ranks = await joinMpi(place)
   let ended = false
   // A rank that ended alone would leave the others waiting.
