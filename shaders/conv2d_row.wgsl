@@ -114,8 +114,9 @@ fn main(
         a[p + 1u] = vec4f();
         if (inside) { a[p + 1u] = vec4f(x[(at + j + p) * params.in_channels4 + c]); }
       }
-      a[0] = select(vec4f(), subgroupShuffle(a[PIXELS], (lane + 7u) % 8u), j > 0u);
-      a[PIXELS + 1u] = select(vec4f(), subgroupShuffle(a[1], (lane + 1u) % 8u), j + PIXELS < params.out_width);
+      let first = subgroup_lane - lane;   // of the eight lanes that hold the row; a subgroup may have more
+      a[0] = select(vec4f(), subgroupShuffle(a[PIXELS], first + (lane + 7u) % 8u), j > 0u);
+      a[PIXELS + 1u] = select(vec4f(), subgroupShuffle(a[1], first + (lane + 1u) % 8u), j + PIXELS < params.out_width);
       @end */
       for (var u = 0u; u < 3u; u++) {
         let tap = select(3u * t + u, 8u - 3u * t - u, REVERSED);

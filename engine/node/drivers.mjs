@@ -330,6 +330,13 @@ export async function chooseDriver(name = process.env.WEBGPU_SSL_ADAPTER) {
 /** @type {DriverHome | undefined} */
 let active
 
+/** Mesa keeps compiled shaders on disk. Their names do not tell the width of lavapipe's vectors, so the code of one width
+ * would run with another. */
+function keepShadersApart() {
+  const { LP_NATIVE_VECTOR_WIDTH: bits, MESA_SHADER_CACHE_DIR: chosen } = process.env
+  if (bits && /^\d+$/.test(bits) && !chosen) process.env.MESA_SHADER_CACHE_DIR = join(openCache(), `shaders-${bits}`)
+}
+
 /** Makes this process use a home's driver. Call it once, before Dawn's first request for an adapter. Environment
  * variables tell Vulkan's loader about the driver. The loader and all libraries of the driver are loaded here by full
  * path, after which glibc resolves their sonames to the loaded copies. So no LD_LIBRARY_PATH is needed, which would
@@ -337,6 +344,7 @@ let active
  * @param {DriverHome} home */
 export function activateDriver(home) {
   if (active === home) return
+  keepShadersApart()
   if (active)
     throw new AdapterError(`This process already uses the ${active} driver: start another process for ${home}.`)
   if (home === 'machine') {
