@@ -12,9 +12,12 @@ import { logFile, taskCommand } from './tasks.js'
 
 const MS_BETWEEN_LOOKS = 500
 
-/** @param jobs processes at once; on a machine with equal GPUs each uses one of them, in turn */
+/**
+ * @param jobs processes at once; each uses one of the machine's equal GPUs
+ * @param machine for tests: its devices, and the variables of the processes
+ */
 export const localLauncher =
-  (jobs: number): Launcher =>
+  (jobs: number, machine: Parameters<typeof shareOfGpus>[2] = {}): Launcher =>
   async (runs, options) => {
     const { signal, say } = options
     const folder = await newLaunch(options, runs)
@@ -25,7 +28,8 @@ export const localLauncher =
     const failures = new Map<string, string>()
     const line = totalsLine()
     const work = async (_: unknown, job: number): Promise<void> => {
-      const variables = await shareOfGpus(job, (text) => void (job === 0 && say(text)))
+      const own = await shareOfGpus(job, (text) => void (job === 0 && say(text)), machine)
+      const variables = { ...(machine.variables ?? process.env), ...own }
       for (let task = tasks.find(isWaiting); task && !signal.aborted; task = tasks.find(isWaiting)) {
         task.state = 'running'
         const code = await runTask(folder, task.task, { adapter: options.adapter, variables }, signal)
@@ -58,7 +62,7 @@ const isWaiting = ({ state }: FollowedTask): boolean => state === 'waiting'
 async function runTask(
   folder: string,
   task: number,
-  { adapter, variables }: { adapter?: string; variables: Record<string, string> },
+  { adapter, variables }: { adapter?: string; variables: NodeJS.ProcessEnv },
   signal: AbortSignal,
 ): Promise<number> {
   const log = logFile(folder, task)
@@ -70,7 +74,7 @@ async function runTask(
     const child = spawn(command, [...args, String(task)], {
       stdio: ['ignore', output.fd, output.fd],
       detached: true,
-      env: { ...process.env, ...variables },
+      env: variables,
     })
     const stop = (): void => void child.kill('SIGTERM')
     signal.addEventListener('abort', stop)

@@ -35,8 +35,10 @@ export async function requestAdapter(
   options: { name?: string; toggles?: string[] } = {},
 ): Promise<{ gpu: GPU; adapter: GPUAdapter; driver: DriverChoice }> {
   const first = await chooseDriver(options.name)
-  if (first.kind === 'hardware') await useOwnGpu()
+  const unused = first.kind === 'hardware' ? await useOwnGpu() : undefined
   const found = await request(first, options.toggles)
+  const warning = unused?.()
+  if (warning) process.stderr.write(`${warning}\n`)
   if (found) return found
   // The cached answer about the driver does not hold any more: ask again.
   forgetVerdict(first.home)

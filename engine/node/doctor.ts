@@ -52,9 +52,9 @@ async function report(name: string | undefined): Promise<void> {
   sayOn(process.stdout, driver.note)
   const { info } = adapter
   const equal = equalGpuCount()
-  if (equal > 1)
+  if (driver.kind === 'hardware' && equal > 1)
     console.log(
-      `  equal GPUs   ${equal} (WEBGPU_SSL_GPU=0 to ${equal - 1} chooses one; several ranks or local jobs take one each)`,
+      `  equal GPUs   the machine has ${equal}; WEBGPU_SSL_GPU chooses one, ranks and local jobs take one each`,
     )
   console.log(`  kind         ${driver.kind} (choose another with --adapter or WEBGPU_SSL_ADAPTER)`)
   console.log(

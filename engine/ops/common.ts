@@ -197,8 +197,8 @@ export const busyWorkgroups = (context: LoweringContext): number => (context.tar
  * with subgroups use the widest tile where the channels fill it: their loads cost more than sums that do not all fit
  * the registers (measured: 25 to 40 % faster than a width of 4).
  */
-export const channelTile = (channels4: number, context: LoweringContext): number => {
-  const { adapterClass, subgroups } = context.target
+export const channelTile = (channels4: number, { target }: Pick<LoweringContext, 'target'>): number => {
+  const { adapterClass, subgroups } = target
   if (adapterClass === 'cpu' && subgroups && channels4 % 8 === 0) return 8
   return channels4 <= 2 ? 2 : 4
 }

@@ -22,7 +22,13 @@ test('the tarball holds modules, types, every shader and the licence, and nothin
   const files = readdirSync(installed, { recursive: true, encoding: 'utf8' }).map((file) => file.replaceAll('\\', '/'))
   const shaders = readdirSync(join(root, 'shaders')).map((file) => `dist/shaders/${file}`)
   expect(files).toEqual(
-    expect.arrayContaining(['LICENSE', 'package.json', 'dist/train/web/watch/index.html', ...shaders]),
+    expect.arrayContaining([
+      'LICENSE',
+      'package.json',
+      'dist/train/web/watch/index.html',
+      'dist/engine/node/equal_gpus.c',
+      ...shaders,
+    ]),
   )
   // Browsers load the scripts of train/web; nobody imports them.
   for (const file of files.filter((name) => /^dist.*\.m?js$/.test(name) && !name.startsWith('dist/train/web/')))

@@ -1,6 +1,17 @@
 /** One rank of a small MPI program; `mpirun` starts it. Argument: what to do. Rank 0 prints one line of JSON. */
 import { launched } from '../../train/node/mpi/launched.js'
-import { joinMpi } from '../../train/node/mpi/mpi_ranks.js'
+import { withRanks } from '../../train/cli/ranks.js'
+import { joinMpi, type MpiRanks } from '../../train/node/mpi/mpi_ranks.js'
+
+// Which of a machine's equal GPUs each rank takes. Argument: the folder that lists the devices.
+if (process.argv[2] === 'gpus') {
+  const own = async (ranks?: MpiRanks): Promise<void> => {
+    const gpus = await ranks!.allGather(Float32Array.of(Number(process.env.WEBGPU_SSL_GPU)))
+    if (ranks!.rank === 0) console.log(JSON.stringify([...gpus]))
+  }
+  await withRanks(own, { devices: process.argv[3] })
+  process.exit()
+}
 
 const place = launched()
 if (!place) throw new Error('not launched by mpirun')

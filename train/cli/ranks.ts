@@ -14,12 +14,17 @@ const LAST_LINE_MS = 500
  * Runs the work of a command. Only rank 0 prints. If a rank fails, it says so in one line and ends all ranks.
  *
  * @param work with the ranks, or without them where the command runs alone
+ * @param machine for tests: the devices of the machine
  */
-export async function withRanks(work: (ranks?: MpiRanks) => Promise<void>): Promise<void> {
+export async function withRanks(
+  work: (ranks?: MpiRanks) => Promise<void>,
+  machine?: Parameters<typeof shareOfGpus>[2],
+): Promise<void> {
   const place = launched()
   if (!place) return work()
   // Of a machine's equal GPUs each rank takes one of its own.
-  Object.assign(process.env, await shareOfGpus(place.localRank, (line) => void (place.rank === 0 && say(line))))
+  const warn = (line: string): void => void (place.localRank === 0 && say(line))
+  Object.assign(process.env, await shareOfGpus(place.localRank, warn, machine))
   const ranks = await joinMpi(place)
   let ended = false
   // A rank that ended alone would leave the others waiting.

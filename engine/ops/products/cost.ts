@@ -25,17 +25,14 @@ const rates: Record<Target['adapterClass'], Rates> = {
 
 export const ratesOf = ({ adapterClass }: Target): Rates => rates[adapterClass]
 
-/** Results that one invocation of the register tiles computes. */
-const RESULTS = 16
-
 /**
- * Estimated seconds of a product by register tiles, in one dispatch. With few results most of a GPU idles.
+ * Estimated seconds of a product by register tiles, in one dispatch. With few invocations most of a GPU idles.
  *
- * @param results numbers that the dispatch writes; without them the adapter is busy, as where sums are cut into splits
+ * @param invocations of the dispatch; without them the adapter is busy, because sums are cut into splits until it is
  */
-export function registerCost(flops: number, target: Target, results = Infinity): number {
-  const { register, launch, invocations } = ratesOf(target)
-  return flops / (register * Math.min(1, results / RESULTS / invocations)) + launch
+export function registerCost(flops: number, target: Target, invocations = Infinity): number {
+  const { register, launch, invocations: busy } = ratesOf(target)
+  return flops / (register * Math.min(1, invocations / busy)) + launch
 }
 
 /** Multiplications and additions of a convolution by its definition. */

@@ -5,10 +5,18 @@ import { convFlops, convResults, registerCost, weightGradientFlops } from './cos
 import { isPlain3x3, plainOrigin, shapeParams, walkParams, weightGradientParams } from './geometry.js'
 import { imageRuns, PLAIN, type ConvWork, type Variant, type WeightGradientWork } from './work.js'
 
+/** Pixels that one invocation of conv2d.wgsl computes. */
+const PIXELS = 4
+
 export const registerConv: Variant<ConvWork> = {
   name: PLAIN,
   serves: () => true,
-  cost: (work, target) => registerCost(convFlops(work), target, convResults(work)),
+  cost: (work, target) =>
+    registerCost(
+      convFlops(work),
+      target,
+      convResults(work) / (4 * PIXELS * channelTile(work.outShape[3] / 4, { target })),
+    ),
   lower: (work, context) => {
     const { inShape, outShape, w, kernel, bias, walk, dtype } = work
     const tile = channelTile(outShape[3] / 4, context)
@@ -17,7 +25,7 @@ export const registerConv: Variant<ConvWork> = {
         kernel: 'conv2d',
         constants: {
           WORKGROUP_SIZE: 64,
-          PIXELS: 4,
+          PIXELS,
           CHANNELS: tile,
           HAS_BIAS: !!bias,
           In: vec4Of(dtype),
@@ -27,7 +35,10 @@ export const registerConv: Variant<ConvWork> = {
         },
         params: { ...shapeParams(count, inShape, outShape), ...walkParams(walk), kernel_width: kernel[1] },
         buffers: { x, w, bias, y },
-        workgroups: [Math.ceil((count * walk.grid[0] * walk.grid[1]) / 256), Math.ceil(outShape[3] / 4 / tile)],
+        workgroups: [
+          Math.ceil((count * walk.grid[0] * walk.grid[1]) / (64 * PIXELS)),
+          Math.ceil(outShape[3] / 4 / tile),
+        ],
         flops: (convFlops(work) * count) / inShape[0],
       })
   },
@@ -44,7 +55,8 @@ export const registerRowConv: Variant<ConvWork> = {
   name: 'register, by rows',
   serves: ({ kernel, walk }) => isPlain3x3(kernel, walk),
   // Measured: about a fifth faster than `registerConv` on a software driver, where loads take most of the time.
-  cost: (work, target) => registerCost(0.85 * convFlops(work), target, convResults(work)),
+  cost: (work, target) =>
+    registerCost(0.85 * convFlops(work), target, convResults(work) / (4 * ROW_PIXELS * ROW_CHANNELS)),
   lower: (work, context) => {
     const { inShape, outShape, w, bias, walk, dtype } = work
     const { origin, reversed } = plainOrigin(walk)

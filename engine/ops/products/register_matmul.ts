@@ -12,7 +12,11 @@ import { PLAIN, type MatmulWork, type Variant } from './work.js'
 export const registerMatmul: Variant<MatmulWork> = {
   name: PLAIN,
   serves: () => true,
-  cost: (work, target) => registerCost(matmulFlops(work), target),
+  cost: (work, target) => {
+    const { batch, M, N, dtypes } = work
+    const invocations = (batch * M * N) / (16 * channelTile(N / 4, { target }))
+    return registerCost(matmulFlops(work), target, dtypes.c === 'f32' ? Infinity : invocations)
+  },
   lower: (work, context) => {
     const { c, batch, M, N, columns = { first: 0, of: N } } = work
     const rowBytes = rowBytesOf(work)

@@ -1,8 +1,9 @@
 /** Runs in processes of this machine. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { keepEnded, launchRuns, missingRuns, type LaunchOptions } from '../../../bench/launch/launcher.js'
 import { localLauncher } from '../../../bench/launch/local.js'
@@ -10,6 +11,7 @@ import { CachedRuns, keyOf, type RunRequest } from '../../../bench/runs/cached_r
 import { KeptReadings } from '../../../bench/runs/kept.js'
 import { Interrupted, namedSplits, Runs } from '../../../bench/runs/runs.js'
 import { resolveConfig, type PartialConfig } from '../../../train/config/config.js'
+import { hasCompiler, listEqualGpus } from '../../support/equal_gpus.js'
 import { engineOfProcesses } from '../../support/engine.js'
 import { writeSmallCifar } from '../../support/small_cifar.js'
 
@@ -70,4 +72,19 @@ test('a launcher that is stopped stops its processes, which save', async () => {
   abort.abort()
   await expect(making).rejects.toBeInstanceOf(Interrupted)
   expect(JSON.parse(readFileSync(join(run, 'summary.json'), 'utf8'))).toMatchObject({ stopped: 'signal' })
+})
+
+test.skipIf(!hasCompiler)('jobs take one each of the equal GPUs', async () => {
+  const taken = join(folder, 'taken')
+  const preload = join(folder, 'preload.mjs')
+  writeFileSync(
+    preload,
+    `import { appendFileSync } from 'node:fs'\nappendFileSync(${JSON.stringify(taken)}, process.env.WEBGPU_SSL_GPU + ' ')\n`,
+  )
+  const { WEBGPU_SSL_GPU: _, ...rest } = process.env
+  const variables = { ...rest, NODE_OPTIONS: `--import ${pathToFileURL(preload).href}` }
+  const launcher = localLauncher(2, { devices: listEqualGpus(folder), variables })
+  const requests = [request({ seed: 8, steps: 1 }), request({ seed: 9, steps: 1 })]
+  await launchRuns(launcher, await missing(requests), options())
+  expect([...new Set(readFileSync(taken, 'utf8').trim().split(' '))].sort()).toEqual(['0', '1'])
 })

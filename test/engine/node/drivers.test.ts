@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it, vi } from 'vitest'
-import { cacheFolder } from '../../../engine/node/cache_folder.mjs'
+import { cacheFolder, driverFolder } from '../../../engine/node/cache_folder.mjs'
 import { adapterNote, matchesName, verdictKey } from '../../../engine/node/drivers.mjs'
 import { buildFolder } from '../../../engine/node/fetch.mjs'
 import {
@@ -262,3 +263,39 @@ describe('launcher', () => {
     expect(installIsCurrent(lock('1.0.0'), '')).toBe(false)
   })
 })
+
+// Mesa's cache on disk does not tell the code of one width from that of another.
+it.skipIf(!existsSync(join(driverFolder('lavapipe'), 'lib')))(
+  'the shaders of lavapipe have the width of the vectors that is asked for, whatever was compiled before',
+  async () => {
+    const script = `
+      import { openEngine } from '${pathToFileURL(resolve('engine/node/index.ts')).href}'
+      const { device } = await openEngine()
+      const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC
+      const [firsts, read] = [usage, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST].map((usage) => device.createBuffer({ size: 256, usage }))
+      const module = device.createShaderModule({ code: \`enable subgroups;
+        @group(0) @binding(0) var<storage, read_write> firsts: array<u32, 64>;
+        @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) i: u32) { firsts[i] = subgroupBroadcastFirst(i); }\` })
+      const pipeline = device.createComputePipeline({ layout: 'auto', compute: { module } })
+      const encoder = device.createCommandEncoder()
+      const pass = encoder.beginComputePass()
+      pass.setPipeline(pipeline)
+      pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [{ binding: 0, resource: { buffer: firsts } }] }))
+      pass.dispatchWorkgroups(1)
+      pass.end()
+      encoder.copyBufferToBuffer(firsts, 0, read, 0, 256)
+      device.queue.submit([encoder.finish()])
+      await read.mapAsync(GPUMapMode.READ)
+      console.log(64 / new Set(new Uint32Array(read.getMappedRange())).size)
+      process.exit()`
+    const file = join(folder, 'lanes.mts')
+    writeFileSync(file, script)
+    const lanes = async (bits: string): Promise<string> => {
+      const env = { ...process.env, WEBGPU_SSL_ADAPTER: 'lavapipe', LP_NATIVE_VECTOR_WIDTH: bits }
+      return (await promisify(execFile)(process.execPath, ['--import', 'tsx', file], { env })).stdout.trim()
+    }
+    expect(await lanes('256')).toBe('8')
+    expect(await lanes('512')).toBe('16')
+    expect(await lanes('128')).toBe('4')
+  },
+)

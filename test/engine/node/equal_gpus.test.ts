@@ -1,70 +1,75 @@
 /** One of several equal GPUs for each process. */
 import { execFile } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { driverFolder } from '../../../engine/node/cache_folder.mjs'
-import { equalGpuCount, gpuEnvironment, shareOfGpus, useOwnGpu } from '../../../engine/node/equal_gpus.js'
+import { equalGpuCount, layerEnvironment, shareOfGpus, useOwnGpu } from '../../../engine/node/equal_gpus.js'
+import { hasCompiler, listEqualGpus } from '../../support/equal_gpus.js'
 
 const run = promisify(execFile)
 const folder = mkdtempSync(join(tmpdir(), 'webgpu-ssl-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-const hasCompiler = await run('cc', ['--version']).then(
-  () => true,
-  () => false,
-)
+const devices = listEqualGpus(folder)
+const warn = (): never => expect.unreachable()
 
 test('counts the GPUs of the same model among the devices of the machine', () => {
-  const list = [
-    ['0x030000', '0x1a03', '0x2000'],
-    ['0x030200', '0x10de', '0x2335'],
-    ['0x030200', '0x10de', '0x2335'],
-    ['0x030200', '0x10de', '0x2336'],
-    ['0x020000', '0x15b3', '0x101d'],
-    ['0x020000', '0x15b3', '0x101d'],
-    ['0x020000', '0x15b3', '0x101d'],
-  ]
-  for (const [i, values] of list.entries()) {
-    mkdirSync(join(folder, 'devices', String(i)), { recursive: true })
-    for (const [j, name] of ['class', 'vendor', 'device'].entries())
-      writeFileSync(join(folder, 'devices', String(i), name), `${values[j]}\n`)
-  }
-  expect(equalGpuCount(join(folder, 'devices'))).toBe(2)
+  expect(equalGpuCount(devices)).toBe(2)
   expect(equalGpuCount(join(folder, 'none'))).toBe(0)
 })
 
-test('processes share no GPUs where the user has chosen one, or where no two are equal', async () => {
-  const devices = join(folder, 'devices')
-  const warn = (): never => expect.unreachable()
-  expect(await shareOfGpus(1, warn, { devices, before: { WEBGPU_SSL_GPU: '0' } })).toEqual({})
-  expect(await shareOfGpus(1, warn, { devices: join(folder, 'none'), before: {} })).toEqual({})
-})
+test.skipIf(!hasCompiler)(
+  'a process takes a GPU of its own, unless the user has chosen or no two are equal',
+  async () => {
+    expect(await shareOfGpus(1, warn, { devices, variables: {} })).toEqual({ WEBGPU_SSL_GPU: '1' })
+    expect(await shareOfGpus(1, warn, { devices, variables: { WEBGPU_SSL_GPU: '0' } })).toEqual({})
+    expect(await shareOfGpus(1, warn, { devices: join(folder, 'none'), variables: {} })).toEqual({})
+  },
+)
 
-test('without a C compiler processes go on, and say that they may share a GPU', async () => {
+describe('without a C compiler', () => {
   const { PATH, WEBGPU_SSL_CACHE } = process.env
-  Object.assign(process.env, { PATH: folder, WEBGPU_SSL_CACHE: join(folder, 'cache') })
-  const said: string[] = []
-  const variables = await shareOfGpus(1, (line) => void said.push(line), {
-    devices: join(folder, 'devices'),
-    before: {},
+  beforeAll(() => Object.assign(process.env, { PATH: folder, WEBGPU_SSL_CACHE: join(folder, 'cache') }))
+  afterAll(() => {
+    process.env.PATH = PATH
+    if (WEBGPU_SSL_CACHE === undefined) delete process.env.WEBGPU_SSL_CACHE
+    else process.env.WEBGPU_SSL_CACHE = WEBGPU_SSL_CACHE
   })
-  process.env.PATH = PATH
-  if (WEBGPU_SSL_CACHE === undefined) delete process.env.WEBGPU_SSL_CACHE
-  else process.env.WEBGPU_SSL_CACHE = WEBGPU_SSL_CACHE
-  expect(variables).toEqual({})
-  expect(said).toEqual([
-    expect.stringMatching(/^all processes may use the same GPU: .* needs a C compiler, such as gcc, once \(.*ENOENT\)/),
-  ])
+
+  test('processes go on, and say that they may use one GPU', async () => {
+    const said: string[] = []
+    const share = await shareOfGpus(1, (line) => void said.push(line), { devices, variables: {} })
+    expect(share).toEqual({})
+    expect(said).toEqual([
+      expect.stringMatching(/: all processes may use one GPU: install a C compiler, such as gcc, or .* \(.*ENOENT\)$/),
+    ])
+  })
+
+  test('a GPU that the user has chosen is refused', async () => {
+    await expect(useOwnGpu({ devices, variables: { WEBGPU_SSL_GPU: '1' } })).rejects.toThrow(
+      /^WEBGPU_SSL_GPU 1: needs a C compiler once, such as gcc: install one, or unset the variable/,
+    )
+  })
 })
 
-test('refuses a number that is none', async () => {
-  process.env.WEBGPU_SSL_GPU = 'first'
-  await expect(useOwnGpu()).rejects.toThrow("WEBGPU_SSL_GPU 'first': must be the number of a GPU, from 0 on")
-  delete process.env.WEBGPU_SSL_GPU
+test('a number that is none is refused', async () => {
+  await expect(useOwnGpu({ devices, variables: { WEBGPU_SSL_GPU: 'first' } })).rejects.toThrow(
+    "WEBGPU_SSL_GPU 'first': must be the number of a GPU, from 0 on",
+  )
+})
+
+test.skipIf(!hasCompiler)("Vulkan's loader is told of the layer; layers of the user stay", async () => {
+  const variables: NodeJS.ProcessEnv = { WEBGPU_SSL_GPU: '1', VK_INSTANCE_LAYERS: 'VK_LAYER_own' }
+  const unused = await useOwnGpu({ devices, variables })
+  expect(variables.VK_INSTANCE_LAYERS).toMatch(/^VK_LAYER_WEBGPU_SSL_equal_gpus.VK_LAYER_own$/)
+  expect(variables.VK_LAYER_PATH).toMatch(/equal-gpus-[0-9a-f]{16}.\/etc\/vulkan\/explicit_layer\.d.*\/usr\/share/)
+  expect(unused()).toMatch(/^WEBGPU_SSL_GPU 1 has no effect: /)
+  variables.WEBGPU_SSL_GPU_SHOWN = '1'
+  expect(unused()).toBeUndefined()
 })
 
 describe.skipIf(!hasCompiler)('the layer', () => {
@@ -74,11 +79,7 @@ describe.skipIf(!hasCompiler)('the layer', () => {
   beforeAll(async () => {
     host = join(folder, 'host')
     await run('cc', ['-O1', '-o', host, fileURLToPath(new URL('equal_gpus_host.c', import.meta.url)), '-ldl'])
-    const { VK_LAYER_PATH } = await shareOfGpus(0, () => undefined, { devices: join(folder, 'devices'), before: {} })
-    const manifest = JSON.parse(readFileSync(join(VK_LAYER_PATH, 'layer.json'), 'utf8')) as {
-      layer: { library_path: string }
-    }
-    layer = manifest.layer.library_path
+    layer = join((await layerEnvironment({})).VK_LAYER_PATH, 'equal_gpus.so')
   })
 
   /** @returns Vulkan's result, the number of GPUs, and which of them are shown */
@@ -94,12 +95,21 @@ describe.skipIf(!hasCompiler)('the layer', () => {
       .map(Number)
   }
 
-  test('shows one member of the largest group of equal GPUs', async () => {
+  test('shows one member of each group of equal GPUs, and all that differ', async () => {
     const gpus = '1a03:2000 10de:2335 8086:1 10de:2335 10de:2335'
-    expect(await shown(gpus, '0')).toEqual([0, 1, 1])
-    expect(await shown(gpus, '1')).toEqual([0, 1, 3])
+    expect(await shown(gpus, '0')).toEqual([0, 3, 0, 1, 2])
+    expect(await shown(gpus, '1')).toEqual([0, 3, 0, 2, 3])
+    expect(await shown(gpus, '2')).toEqual([0, 3, 0, 2, 4])
+    expect(await shown(gpus, '3')).toEqual([0, 3, 0, 1, 2])
+    expect(await shown('10de:1 8086:2 8086:2 10de:1', '1')).toEqual([0, 2, 2, 3])
+  })
+
+  test('a GPU that two drivers list counts once', async () => {
+    const gpus = '1002:1@3 1002:1@4 1002:1@3 1002:1@4 1002:1@5'
+    expect(await shown(gpus, '0')).toEqual([0, 1, 0])
+    expect(await shown(gpus, '1')).toEqual([0, 1, 1])
     expect(await shown(gpus, '2')).toEqual([0, 1, 4])
-    expect(await shown(gpus, '3')).toEqual([0, 1, 1])
+    expect(await shown(gpus, '3')).toEqual([0, 1, 0])
   })
 
   test('shows all where no two are equal, or where none is chosen', async () => {
@@ -135,14 +145,14 @@ describe.skipIf(!hasCompiler)('the layer', () => {
           const count = await create(['adapter=\\u0001']).requestAdapter().then(() => 0, names)
           const gpu = create([])
           const device = await (await gpu.requestAdapter()).requestDevice()
-          console.log(count, device.limits.maxBindGroups > 0)
+          console.log(count, device.limits.maxBindGroups > 0, process.env.WEBGPU_SSL_GPU_SHOWN)
           process.exit(0)
         }
         main()`
       const adapters = async (own: Record<string, string>): Promise<string> =>
         (await run(process.execPath, ['-e', script], { env: { ...process.env, ...drivers, ...own } })).stdout
-      expect(await adapters({})).toBe('2 true\n')
-      expect(await adapters(await gpuEnvironment('1', {}))).toBe('1 true\n')
+      expect(await adapters({})).toBe('2 true undefined\n')
+      expect(await adapters({ ...(await layerEnvironment({})), WEBGPU_SSL_GPU: '1' })).toBe('1 true 1\n')
     },
   )
 })

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Purpose, RandomStream } from '../../../engine/index.js'
 import { encodeRecords } from '../../../train/data/cifar_records.js'
 import { launched } from '../../../train/node/mpi/launched.js'
+import { hasCompiler, listEqualGpus } from '../../support/equal_gpus.js'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'webgpu-ssl-mpi-'))
@@ -80,6 +81,12 @@ describe.each(launchers)('$family', ({ command, options }) => {
       ...{ repeats: true, same: true },
     })
     expect(worst).toBeLessThan(1e-6)
+  })
+
+  test.skipIf(missing || !hasCompiler)(title('each rank takes one of the equal GPUs of its machine'), () => {
+    const { code, stdout, stderr } = mpirun(command, options, 3, ...rankProgram, 'gpus', listEqualGpus(folder))
+    expect(code, stderr).toBe(0)
+    expect(JSON.parse(stdout)).toEqual([0, 1, 2])
   })
 
   // Where other programs compute beside it, MPICH's launcher sometimes hangs before a rank has printed its first line.
