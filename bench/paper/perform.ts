@@ -1,10 +1,11 @@
 /** Performs experiments over one cache of runs: experiments that need the same run share it. */
+import { join } from 'node:path'
 import type { Engine } from '../../engine/index.js'
 import { resolveConfig, type PretrainConfig } from '../../train/config/config.js'
 import { counted } from '../../train/report/text.js'
 import type { RunMaker } from '../launch/launcher.js'
 import { adaptersOf, keyOf, type RunRequest, type RunResult } from '../runs/cached_runs.js'
-import type { KeptReadings } from '../runs/kept.js'
+import { KeptReadings } from '../runs/kept.js'
 import { rowsOf, Runs, type Splits } from '../runs/runs.js'
 import { judge, seedList, seedsWithout, verdictOfAll } from './claims.js'
 import type { Analysis, Arm, ArmResult, Context, Experiment, JudgedClaim, Result, Setup } from './experiment.js'
@@ -15,7 +16,7 @@ export interface PerformOptions extends Setup {
   engine: Engine
   /** Folder of the cached runs. */
   cache: string
-  /** Readings of runs that were made elsewhere; those made here are added. */
+  /** Readings of runs that were made elsewhere; those made here are added. Without it figures are kept in `cache`. */
   kept?: KeptReadings
   /** The results of runs that a launcher has made; without it the runs are made here. */
   launched?: RunMaker
@@ -59,15 +60,32 @@ export async function perform(
   onResult: (result: Result) => Promise<void>,
 ): Promise<void> {
   const shared = new SharedRuns(options)
+  const figures = options.kept ?? (await KeptReadings.open(join(options.cache, 'figures.jsonl')))
   await shared.plan(experiments)
   for (const experiment of experiments) {
     const missing = options.soFar ? await shared.missing(experiment) : 0
-    if (missing) options.onMessage(`${experiment.name}: ${counted(missing, 'run')} missing, no result yet`)
-    else await onResult(await performOne(experiment, shared, options))
+    if (missing) {
+      options.onMessage(`${experiment.name}: ${counted(missing, 'run')} missing, no result yet`)
+      continue
+    }
+    const result = await performOne(experiment, shared, { ...options, figures }).catch((error: unknown) => {
+      if (!(error instanceof MissingFigures)) throw error
+      options.onMessage(`${experiment.name}: figures missing, no result yet`)
+    })
+    if (result) await onResult(result)
   }
 }
 
-async function performOne(experiment: Experiment, shared: SharedRuns, options: PerformOptions): Promise<Result> {
+/** With `soFar`: an experiment needs figures that are not kept. */
+class MissingFigures extends Error {
+  override name = 'MissingFigures'
+}
+
+async function performOne(
+  experiment: Experiment,
+  shared: SharedRuns,
+  options: PerformOptions & { figures: KeptReadings },
+): Promise<Result> {
   const { engine, scale, dataset, dataDir, signal } = options
   const seeds = seedsOf(experiment, options)
   const used = new Map<string, ArmResult>()
@@ -90,10 +108,11 @@ async function performOne(experiment: Experiment, shared: SharedRuns, options: P
       return timed
     },
     figures: async (of, compute) => {
-      const kept = options.kept?.figures(of)
+      const kept = options.figures.figures(of)
       if (kept) return kept
+      if (options.soFar) throw new MissingFigures()
       const figures = await compute()
-      await options.kept?.addFigures(of, figures)
+      await options.figures.addFigures(of, figures)
       return figures
     },
     images: async (split = 'train') => (await options.splits(resolveConfig({ data: dataOf[dataset], dataDir })))[split],

@@ -1,15 +1,16 @@
-/** Ours: related methods that the engine offers, each against plain training or plain fine-tuning of the same network. */
-import { overlay, resolveConfig, type PartialConfig } from '../../../train/config/config.js'
-import { perClassSubset } from '../../../train/data/subset.js'
+/** Ours: related methods that the engine offers, each against what it changes. */
+import type { Backbone } from '../../../models/index.js'
+import { overlay, resolveConfig, type PartialConfig, type PretrainConfig } from '../../../train/config/config.js'
 import type { ImageDataset } from '../../../train/data/dataset.js'
+import { fractionIndicesPerClass, perClassSubset, subset } from '../../../train/data/subset.js'
 import { readCorrupted } from '../../../train/readout/corrupted.js'
 import { fineTune, type FineTuneOptions } from '../../../train/readout/fine_tune.js'
-import { readoutLike, readout } from '../../../train/readout/readout.js'
 import type { LinearProbe } from '../../../train/readout/linear_probe.js'
-import { pretrain } from '../../../train/run/pretrain.js'
-import type { Backbone } from '../../../models/index.js'
+import { readout, readoutLike } from '../../../train/readout/readout.js'
+import { DivergedError, pretrain, type PretrainResult } from '../../../train/run/pretrain.js'
 import { intervals } from '../../report/charts.js'
 import { meanAndSpread } from '../../report/text.js'
+import { outcomeOptions } from '../../runs/kept.js'
 import { differences } from '../arm_results.js'
 import { viewsArm } from '../arms.js'
 import { judge } from '../claims.js'
@@ -20,6 +21,8 @@ import { protocolOf } from '../scales.js'
 /** One way to train. */
 interface Method {
   name: string
+  /** Ending of the recipe; two views by default. */
+  recipe?: string
   changes?: PartialConfig
   /** Single-branch instance discrimination, with a tilt of the images' weights. */
   instances?: { tilt?: number }
@@ -28,7 +31,7 @@ interface Method {
 }
 
 const PLAIN: Method = { name: 'plain', tuned: true }
-const FOUR_VIEWS: Method = { name: '4 views', changes: { views: 4, lambda: 0.01 } }
+const FOUR_VIEWS: Method = { name: '4 views', recipe: 'v4' }
 const INSTANCES: Method = { name: 'instance discrimination, one view', instances: {} }
 const METHODS: readonly Method[] = [
   PLAIN,
@@ -46,7 +49,7 @@ const TUNINGS = [
   { name: 'random linear projections', terms: { projections: 1 } },
   { name: 'consistency of features', terms: { consistency: 1 } },
 ] satisfies { name: string; terms: Pick<FineTuneOptions, 'projections' | 'consistency'> }[]
-const FEW = { perClass: 50, epochs: 40, batch: 64 }
+const FEW = { share: 0.01, epochs: 40, batch: 64 }
 
 /** Severity of the corruptions, 1 to 5. */
 const SEVERITY = 3
@@ -58,53 +61,77 @@ interface Figures {
   tuned: number[]
 }
 
-const configOf = (setup: Setup, { changes = {} }: Method): PartialConfig =>
-  overlay(viewsArm(setup, `${protocolOf(setup).views[0]}-v2`).config, changes)
+/** What all methods can do: a loop of its own has neither a loss scale nor smaller last batches. */
+const COMMON: PartialConfig = { precision: 'f32', lastBatch: 'drop', accumulate: 1 }
+
+const configOf = (setup: Setup, { recipe = 'v2', changes = {} }: Method, seed: number): PretrainConfig =>
+  resolveConfig({
+    ...overlay(viewsArm(setup, `${protocolOf(setup).views[0]}-${recipe}`).config, { ...COMMON, ...changes }),
+    seed,
+  })
 
 async function figuresOf(context: Context, method: Method, seed: number): Promise<Figures> {
-  const { scale, figures } = context
   const { instances, tuned } = method
-  const config = configOf(context, method)
-  const given = { part: 'related', scale, severity: SEVERITY, ...(tuned && { few: FEW, tunings: TUNINGS.map(({ terms }) => terms) }) } // prettier-ignore
-  const [clean, corrupted, ...rest] = await figures({ ...given, config, instances, seed }, () =>
-    measured(context, method, seed),
+  const { epochs, trainPerClass, testPerClass } = protocolOf(context).viewsReadout
+  const [clean = NaN, corrupted = NaN, ...rest] = await context.figures(
+    {
+      part: 'related',
+      config: outcomeOptions(configOf(context, method, seed)),
+      readout: { epochs, trainPerClass, testPerClass, severity: SEVERITY },
+      instances,
+      ...(tuned && { few: FEW, tunings: TUNINGS.map(({ terms }) => terms) }),
+    },
+    () => measured(context, method, seed),
   )
-  return { clean, corrupted, tuned: rest }
+  return { clean, corrupted, tuned: tuned && rest.length === 0 ? TUNINGS.map(() => NaN) : rest }
 }
 
-/** Trains and reads out. */
+/** Trains and reads out. A run that diverges has no figures: it would diverge again. */
 async function measured(context: Context, method: Method, seed: number): Promise<number[]> {
-  const { engine, signal, images, onProgress } = context
-  const config = resolveConfig({ ...configOf(context, method), seed })
-  const [dataset, test] = [await images('train'), await images('test')]
-  const label = `${method.name}, seed ${seed}`
-  const onStep = (step: number, steps: number): void => onProgress(label, step, steps)
-  const own = { engine, dataset, config, signal }
-  const trained = method.instances
-    ? await trainInstances(engine, dataset, config, { ...method.instances, signal, onStep })
-    : await pretrain({ ...own, onStep: ({ step, steps }) => onStep(step, steps) })
-  signal.throwIfAborted()
-  const { backbone } = trained
+  const { engine } = context
+  let trained: Trained | undefined
   try {
-    const { trainPerClass, testPerClass, epochs } = protocolOf(context).viewsReadout
-    let probe: LinearProbe | undefined
-    const shown = perClassSubset(test, testPerClass)
-    const { linear } = await readout(engine, backbone, dataset, shown, {
-      ...{ ...readoutLike(config), views: 1, seeds: [1], epochs, trainPerClass },
-      onProbes: ([first]) => (probe = first),
-      onProgress: (phase, done, total) => onProgress(`${label}: ${phase}`, done, total),
-    })
-    const { augmentation: recipe } = config
-    const corruptions = await readCorrupted(engine, backbone, shown, probe!, { recipe, severity: SEVERITY })
-    const mean = corruptions.reduce((sum, { top1 }) => sum + top1, 0) / corruptions.length
-    const tuned = method.tuned
-      ? await tunings(context, backbone, { train: dataset, test: shown }, { recipe, seed })
-      : []
-    return [linear.top1, mean, ...tuned].map((share) => 100 * share)
+    trained = await train(context, method, seed)
+    context.signal.throwIfAborted()
+    return await read(context, method, trained.backbone, seed)
+  } catch (error) {
+    if (error instanceof DivergedError) return []
+    throw error
   } finally {
-    const { projector, average } = { projector: undefined, average: undefined, ...trained }
+    const { backbone, projector, average } = trained ?? {}
     for (const part of [backbone, projector, average]) for (const v of part?.dict.variables ?? []) engine.release(v)
   }
+}
+
+type Trained = Pick<PretrainResult, 'backbone'> & Partial<Pick<PretrainResult, 'projector' | 'average'>>
+
+async function train(context: Context, method: Method, seed: number): Promise<Trained> {
+  const { engine, signal, images, onProgress } = context
+  const config = configOf(context, method, seed)
+  const dataset = await images('train')
+  const onStep = (step: number, steps: number): void => onProgress(`${method.name}, seed ${seed}`, step, steps)
+  return method.instances
+    ? trainInstances(engine, dataset, config, { ...method.instances, signal, onStep })
+    : pretrain({ engine, dataset, config, signal, onStep: ({ step, steps }) => onStep(step, steps) })
+}
+
+/** Top-1 in %: the probe on clean images, the mean over the corruptions, and after each tuning. */
+async function read(context: Context, method: Method, backbone: Backbone, seed: number): Promise<number[]> {
+  const { engine, images, onProgress } = context
+  const config = configOf(context, method, seed)
+  const { trainPerClass, testPerClass, epochs } = protocolOf(context).viewsReadout
+  const [train, test] = [await images('train'), perClassSubset(await images('test'), testPerClass)]
+  let probe: LinearProbe | undefined
+  const { linear } = await readout(engine, backbone, train, test, {
+    ...{ ...readoutLike(config), views: 1, seeds: [1], epochs, trainPerClass },
+    onProbes: ([first]) => (probe = first),
+    onProgress: (phase, done, total) => onProgress(`${method.name}, seed ${seed}: ${phase}`, done, total),
+  })
+  const { augmentation: recipe } = config
+  const corruptions = await readCorrupted(engine, backbone, test, probe!, { recipe, severity: SEVERITY })
+  const mean = corruptions.reduce((sum, { top1 }) => sum + top1, 0) / corruptions.length
+  const tuned = method.tuned ? await tunings(context, backbone, { train, test }, { recipe, seed }) : []
+  return [linear.top1, mean, ...tuned].map((share) => 100 * share)
 }
 
 /** Top-1 after fine-tuning on few labels in each of the ways, always from the same weights. */
@@ -116,7 +143,7 @@ async function tunings(
 ): Promise<number[]> {
   const { variables } = backbone.dict
   const start = await Promise.all(variables.map((v) => engine.read(v)))
-  const few = perClassSubset(train, FEW.perClass)
+  const few = subset(train, fractionIndicesPerClass(train.labels, FEW.share, seed))
   const accuracies: number[] = []
   for (const { name, terms } of TUNINGS) {
     signal.throwIfAborted()
@@ -178,7 +205,7 @@ async function run(context: Context): Promise<Analysis> {
           return [name, column(list, (f) => f.clean), column(list, (f) => f.corrupted)]
         }),
         ...TUNINGS.map(({ name }, i) => [
-          `plain, then ${name} on ${FEW.perClass} labels a class`,
+          `plain, then ${name} on ${100 * FEW.share} % of the labels`,
           column(all.get(PLAIN.name)!, ({ tuned }) => tuned[i]),
           '–',
         ]),
@@ -207,7 +234,7 @@ export const related: Experiment = {
   name: 'related',
   title: 'Related methods',
   claim: 'Ours, not the paper’s: methods around self-supervised pretraining improve its readout.',
-  protocol: `Barlow Twins with two views of each image, and the same network, images, views and steps for all methods; one clean view in the readout. SAM with its usual radius, half of the gated channels open, image weights with a tilt of 1, both terms of the fine-tuning with weight 1: the defaults, not searched. Fine-tuning has ${FEW.perClass} labels of each class and ${FEW.epochs} epochs.`,
+  protocol: `All methods have the same network, images and steps. They train Barlow Twins on two views of each image, except where the name says otherwise; the readout has one clean view. The parameters of the methods are their defaults, without a search: SAM's radius, half of the gated channels open, a tilt of 1, both terms of the fine-tuning with weight 1. Fine-tuning has ${100 * FEW.share} % of the labels, other ones for each seed, and ${FEW.epochs} epochs.`,
   seeds: { tiny: 5, small: 3, full: 3 },
   apart: true,
   arms: () => [],

@@ -14,12 +14,13 @@ import {
 } from '../../../engine/index.js'
 import type { Backbone } from '../../../models/index.js'
 import { cleanViews, drawViews, ROW_FLOATS } from '../../../train/augment/draw.js'
-import type { PretrainConfig } from '../../../train/config/config.js'
+import { ConfigError, type PretrainConfig } from '../../../train/config/config.js'
 import type { ImageDataset } from '../../../train/data/dataset.js'
 import { batchesOf, trainingImages } from '../../../train/feed/batches.js'
 import { imageFeed, type ImageFeed } from '../../../train/feed/image_feed.js'
 import { imageWeights } from '../../../train/methods/image_weights.js'
 import { instanceLosses } from '../../../train/methods/instance_discrimination.js'
+import { DivergedError } from '../../../train/run/diverged.js'
 import { learningRate, runLength, scheduleOf } from '../../../train/run/schedule.js'
 import { forward } from '../../../train/step/forward.js'
 import { buildNetwork, type Network } from '../../../train/step/network.js'
@@ -39,7 +40,7 @@ const READ_EVERY = 10
  * `pretrain` with the same configuration; the optimiser is Adam, which trains the bank too.
  *
  * @returns the backbone, and the losses that were read; the caller frees its Variables
- * @throws Error if a loss is not finite
+ * @throws ConfigError for f16, several micro-batches or a kept last batch; DivergedError if a loss is not finite
  */
 export async function trainInstances(
   engine: Engine,
@@ -47,7 +48,9 @@ export async function trainInstances(
   config: PretrainConfig,
   { tilt, signal, onStep }: InstanceTraining = {},
 ): Promise<{ backbone: Backbone; losses: number[] }> {
-  const { batch, seed, augmentation } = config
+  const { batch, seed, augmentation, precision, accumulate, lastBatch } = config
+  if (precision === 'f16' || accumulate > 1 || lastBatch === 'keep')
+    throw new ConfigError('instance discrimination: needs `precision` f32, `accumulate` 1 and `lastBatch` drop')
   const indices = trainingImages(dataset, config)
   const length = runLength(config, indices.length)
   const source = { sourceHeight: dataset.height, sourceWidth: dataset.width, sizes: dataset.sizes }
@@ -87,7 +90,8 @@ export async function trainInstances(
       })
       if (++step % READ_EVERY > 0 && step < length.steps) continue
       const [value] = await program.read('loss')
-      if (!Number.isFinite(value)) throw new Error(`instance discrimination: the loss is ${value} at step ${step}`)
+      if (!Number.isFinite(value))
+        throw new DivergedError(`instance discrimination: the loss is ${value} at step ${step}: lower \`lr\``)
       read.push(value)
       onStep?.(step, length.steps)
     }

@@ -161,3 +161,36 @@ test('runs are made once and read at every checkpoint; a failed run is reported 
   expect(results[2].adapter.split('; ')).toEqual(expect.arrayContaining(['another', options.engine.description]))
   expect(results[2].notes.at(-1)).toMatch(/^The runs used more than one adapter \(.*another.*\): their minutes/)
 })
+
+test('figures are computed once; without runs an experiment whose figures are missing has no result', async () => {
+  let computed = 0
+  const experiment = {
+    ...experiments[0],
+    seeds: { tiny: 1, small: 1, full: 1 },
+    arms: () => [],
+    run: async ({ figures }: Context) => {
+      const perSeed = await figures({ part: 'a test' }, async () => [++computed])
+      const claims = [{ statement: '', unit: '', perSeed, bound: { above: 0 } }]
+      return { claims, table: { header: [], rows: [] }, figures: [], plots: [], notes: [] }
+    },
+  }
+  const said: string[] = []
+  const results: Result[] = []
+  const options = {
+    ...tiny,
+    engine: await engine(),
+    cache: join(folder, 'figures'),
+    splits: () => Promise.reject(new Error('no data set is needed')),
+    signal: new AbortController().signal,
+    onProgress: () => undefined,
+    onRun: () => undefined,
+    onMessage: (line: string) => void said.push(line),
+  }
+  const add = async (result: Result) => void results.push(result)
+  await perform([experiment], { ...options, soFar: true }, add)
+  expect([computed, results.length, said]).toEqual([0, 0, ['dynamics: figures missing, no result yet']])
+  await perform([experiment], options, add)
+  await perform([experiment], { ...options, soFar: true }, add)
+  expect(computed).toBe(1)
+  expect(results.map(({ claims }) => claims[0].perSeed)).toEqual([[1], [1]])
+})

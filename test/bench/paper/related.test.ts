@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { claimsOf, type Measured } from '../../../bench/paper/experiments/related.js'
 import { trainInstances } from '../../../bench/paper/related/instances.js'
 import { resolveConfig } from '../../../train/config/config.js'
+import { DivergedError } from '../../../train/run/diverged.js'
 import { fromArrays } from '../../../train/data/dataset.js'
 import { engine } from '../../support/engine.js'
 import { heldAfter } from '../../support/held.js'
@@ -49,12 +50,19 @@ test('a training frees all but the backbone that it returns, and everything if i
   expect(await heldAfter(() => expect(stopped()).rejects.toThrow('abort'))).toEqual([])
 })
 
+test('a training that it cannot do is refused; one that diverges says so', async () => {
+  const gpu = await engine()
+  for (const changes of [{ precision: 'f16' }, { accumulate: 2 }, { lastBatch: 'keep' }] as const)
+    await expect(trainInstances(gpu, dataset, { ...config, ...changes })).rejects.toThrow('needs `precision` f32')
+  await expect(trainInstances(gpu, dataset, { ...config, lr: 1e38 })).rejects.toBeInstanceOf(DivergedError)
+})
+
 test('each method is compared by seed with what it changes', () => {
   const names = [
     ...['plain', '4 views', 'sharpness-aware', 'extragradient', 'gated channels, half of them open'],
     ...['instance discrimination, one view', 'instance discrimination, weighted images'],
   ]
-  // Method k has 10 k + seed points, and 1 less on corrupted images.
+  // Method k has 10 k + k · seed points, and 10 k − 1 on corrupted images.
   const measured: Measured = new Map(
     names.map((name, k) => [
       name,
