@@ -291,7 +291,8 @@ it.skipIf(!existsSync(join(driverFolder('lavapipe'), 'lib')))(
     const file = join(folder, 'lanes.mts')
     writeFileSync(file, script)
     const lanes = async (bits: string): Promise<string> => {
-      const env = { ...process.env, WEBGPU_SSL_ADAPTER: 'lavapipe', LP_NATIVE_VECTOR_WIDTH: bits }
+      const { MESA_SHADER_CACHE_DIR: _, ...rest } = process.env
+      const env = { ...rest, WEBGPU_SSL_ADAPTER: 'lavapipe', LP_NATIVE_VECTOR_WIDTH: bits }
       return (await promisify(execFile)(process.execPath, ['--import', 'tsx', file], { env })).stdout.trim()
     }
     expect(await lanes('256')).toBe('8')
