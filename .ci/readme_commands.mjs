@@ -57,6 +57,7 @@ const reduced = {
   'paper power': null, // test/bench/paper/power.test.ts
   'paper lambda': null, // hours
   'paper auto-lambda': null, // hours
+  'paper related': null, // an hour
   'paper ranks': null, // test/bench/paper/ranks.test.ts
   'paper views': [...data, '--out', join(work, 'cluster-paper')],
   'paper dynamics': ['--out', join(work, 'paper'), '--cache', join(work, 'paper', 'runs')],
