@@ -69,6 +69,9 @@ export async function loadMpi(launched: Launched): Promise<MpiLibrary> {
       throw new Error('several ranks need the package koffi, which calls the MPI library: npm install koffi')
     },
   )
+  // UCX, below MPICH and Open MPI, would rewrite the code of mmap and munmap in a process whose other threads run it. MPICH's
+  // ranks sometimes crashed, as in https://github.com/openucx/ucx/issues/3831.
+  process.env.UCX_MEM_EVENTS ??= 'n'
   koffi.config({ ...koffi.config(), async_stack_size: STACK_BYTES, sync_stack_size: STACK_BYTES })
   const lib = open((file) => koffi.load(file, { global: true }), launched)
   const constants = hasSymbol(lib, 'ompi_mpi_comm_world') ? openMpi(lib) : mpich
