@@ -65,6 +65,7 @@ test('the launcher says which rank a process is', () => {
   const pmix = { PMIX_RANK: '2', SLURM_NTASKS: '4', SLURM_LOCALID: '0' }
   expect(launched(pmix)).toEqual({ family: 'openmpi', rank: 2, size: 4, localRank: 0 })
   expect(launched({ ...hydra, WEBGPU_SSL_MPI: '/opt/lib/libmpi.so' })?.library).toBe('/opt/lib/libmpi.so')
+  expect(launched({ ...hydra, WEBGPU_SSL_MPI: '' })).toEqual(launched(hydra))
   expect(() => launched({ WEBGPU_SSL_MPI: 'lam' })).toThrow("WEBGPU_SSL_MPI 'lam': give openmpi, mpich or the path")
 })
 

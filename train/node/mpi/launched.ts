@@ -26,7 +26,7 @@ export function launched(env: Readonly<Record<string, string | undefined>> = pro
     const value = names.map((name) => env[name]).find((text) => text !== undefined && /^\d+$/.test(text))
     return value === undefined ? undefined : Number(value)
   }
-  const given = env.WEBGPU_SSL_MPI
+  const given = env.WEBGPU_SSL_MPI || undefined
   const library = given !== undefined && given.includes('/') ? given : undefined
   if (given !== undefined && !library && given !== 'openmpi' && given !== 'mpich')
     throw new Error(`WEBGPU_SSL_MPI '${given}': give openmpi, mpich or the path of the library`)
