@@ -57,8 +57,9 @@ interface Machine {
 }
 
 /**
- * The variable that gives one of several processes on a machine a GPU of its own, where the machine has equal GPUs. None if
- * the user has chosen a GPU.
+ * Gives each of several processes on a machine one of its equal GPUs.
+ *
+ * @returns the variable to set for the process; nothing if no two GPUs are equal, or if the user has chosen a GPU
  *
  * @param number the number of the process among those of the machine, from 0 on
  * @param warn told in one line if there is no C compiler; the launcher may have given each process a GPU already

@@ -16,7 +16,7 @@ export async function anotherEngine(): Promise<Engine> {
   return asGpu ? Object.assign(own, { target: { ...own.target, adapterClass: 'gpu' } }) : own
 }
 
-/** An engine as the processes have it that a test starts: they treat the adapter as what it is. The caller closes it. */
+/** An engine like that of a process which a test starts: it never treats a software driver as a GPU. The caller closes it. */
 export const engineOfProcesses = async (): Promise<Engine> => guard(await openEngine())
 
 /** The same engine, but it lowers for another target, such as one with smaller bindings. */

@@ -17,7 +17,7 @@ const DEVICES = [
   ['0x020000', '0x15b3', '0x101d'],
 ]
 
-/** Writes the list below a folder. @returns its folder */
+/** Writes the list into a subfolder. @returns the subfolder */
 export function listEqualGpus(folder: string): string {
   const devices = join(folder, 'devices')
   for (const [i, values] of DEVICES.entries()) {

@@ -26,7 +26,7 @@ interface Method {
   changes?: PartialConfig
   /** Single-branch instance discrimination, with a tilt of the images' weights. */
   instances?: { tilt?: number }
-  /** Also fine-tunes the network in each of the ways. */
+  /** Whether the network is also fine-tuned, in each way of `TUNINGS`. */
   tuned?: boolean
 }
 

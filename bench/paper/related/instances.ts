@@ -59,14 +59,16 @@ export async function trainInstances(
   const own: Variable[] = [...network.projector.dict.variables]
   let program: Program | undefined
   try {
-    const bank = variable('bank', [indices.length, config.projectorDim], await untrained(engine, feed, network, config, indices, source)) // prettier-ignore
+    const first = await untrained(engine, feed, network, config, indices, source)
+    const bank = variable('bank', [indices.length, config.projectorDim], first)
     const running = variable('running losses', [indices.length, 1])
     const parameters = [...network.backbone.dict.parameters, ...network.projector.dict.parameters, bank]
     const optimizer = adam(parameters, { weightDecay: config.weightDecay })
     own.push(bank, running, ...optimizer.state)
     const updates: Assignment[] = []
     const places = input('images', [batch], 'u32')
-    const { projection } = forward(feed.onDevice, network, config, input('rows', [batch, ROW_FLOATS]), { views: 1, updates }) // prettier-ignore
+    const rows = input('rows', [batch, ROW_FLOATS])
+    const { projection } = forward(feed.onDevice, network, config, rows, { views: 1, updates })
     const losses = instanceLosses(projection, bank, places)
     const loss = mean(tilt === undefined ? losses : weighted(losses, places, running, tilt, updates))
     updates.push(...optimizer.updates(gradients(loss, parameters), input('rate', [1])))
@@ -82,9 +84,9 @@ export async function trainInstances(
     for await (const { images } of feed.batches(order)) {
       signal?.throwIfAborted()
       const epoch = Math.floor(step / length.stepsPerEpoch)
-      const rows = drawViews(augmentation, { seed, epoch, images, views: 1, ...source })
+      const drawn = drawViews(augmentation, { seed, epoch, images, views: 1, ...source })
       await program.run({
-        rows: feed.place(rows, images),
+        rows: feed.place(drawn, images),
         images: Uint32Array.from(images, (image) => placeOf.get(image)!),
         rate: Float32Array.of(learningRate(step, scheduleOf(config, length))),
       })

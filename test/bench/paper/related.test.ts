@@ -62,7 +62,7 @@ test('each method is compared by seed with what it changes', () => {
     ...['plain', '4 views', 'sharpness-aware', 'extragradient', 'gated channels, half of them open'],
     ...['instance discrimination, one view', 'instance discrimination, weighted images'],
   ]
-  // Method k has 10 k + k · seed points, and 10 k − 1 on corrupted images.
+  // Method k reaches 10 k + k · seed points on clean images, and 10 k − 1 on corrupted images.
   const measured: Measured = new Map(
     names.map((name, k) => [
       name,

@@ -87,7 +87,7 @@ describe.skipIf(!hasCompiler)('the layer', () => {
     const { WEBGPU_SSL_GPU: _, ...rest } = process.env
     const env = { ...rest, ...(index !== undefined && { WEBGPU_SSL_GPU: index }) }
     const { stdout } = await run(host, [layer, String(room), ...gpus.split(' ')], { env })
-    // The instance was passed on along the chain, and is gone at the end.
+    // The layer passes the chain on, and the instance is destroyed at the end.
     expect(stdout).toMatch(/ next 0\n$/)
     return stdout
       .replace(/ next 0\n$/, '')

@@ -150,8 +150,8 @@ const parametersOf = (all: Map<string, Float32Array>): Map<string, Float32Array>
 
 const RATE = 1e-5
 /**
- * Relative. BYOL's gradients differ by 0.98e-5. By the kernels of a GPU, which choose other variants for the smaller batch of
- * a rank, it is 1.03e-5.
+ * Relative. The gradients of BYOL differ most, by 0.98e-5. Lowered as for a GPU they differ by 1.03e-5, because the smaller
+ * batch of a rank is then computed by other variants.
  */
 const BOUNDS = { gradients: asGpu ? 1.1e-5 : 1e-5, losses: 1e-4, weights: 1e-4, statistics: 1e-4 }
 type Distances = Record<keyof typeof BOUNDS, number>
