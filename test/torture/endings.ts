@@ -19,7 +19,14 @@ interface Way {
   readonly code: number
   /** The second Ctrl-C ends a run at once. */
   readonly savesNothing?: true
+  /** What the run trains. */
+  readonly size?: readonly string[]
 }
+
+/** Steps of milliseconds. */
+const SMALL = ['--width', '4', '--image-size', '8', '--views', '2', '--batch', '8']
+/** Steps of seconds on a software driver. The run still waits for one when the second signal comes. */
+const LARGE = ['--width', '32', '--image-size', '32', '--views', '2', '--batch', '24']
 
 const WAYS: readonly Way[] = [
   { name: 'Ctrl-C', signals: [['SIGINT', 0]], code: 0 },
@@ -42,6 +49,7 @@ const WAYS: readonly Way[] = [
     ],
     code: 130,
     savesNothing: true,
+    size: LARGE,
   },
 ]
 const IMAGES = 24
@@ -94,27 +102,14 @@ export async function attackEndings(
 
 /** Starts a run as a shell does, and ends it. */
 async function endOne(
-  { name, pipe = '', signals, code: wanted, savesNothing }: Way,
+  { name, pipe = '', signals, code: wanted, savesNothing, size = SMALL }: Way,
   place: string,
   data: string,
 ): Promise<EndedRun> {
   const out = join(place, 'run')
   const options = [
-    ...[
-      '--data-dir',
-      data,
-      '--width',
-      '4',
-      '--image-size',
-      '8',
-      '--views',
-      '2',
-      '--projector-dim',
-      '8',
-      '--batch',
-      '8',
-    ],
-    ...['--steps', '1000000', '--epochs', '1000000', '--checkpoint-every', '1000000', '--no-tune', '--out', out],
+    ...['--data-dir', data, ...size, '--projector-dim', '8', '--no-tune', '--out', out],
+    ...['--steps', '1000000', '--epochs', '1000000', '--checkpoint-every', '1000000'],
   ]
   const command = `"$0" engine/node/webgpu_ssl.mjs pretrain ${options.map((word) => `'${word}'`).join(' ')}`
   const redirected = `${command} ${pipe.replace('log', `'${join(place, 'log')}'`)}`
@@ -132,6 +127,7 @@ async function endOne(
   let last = performance.now()
   for (const [signal, after] of signals) {
     await sleep(after)
+    if (child.exitCode !== null) failures.push(`the run ended before the ${signal} could reach it`)
     last = performance.now()
     send(child.pid!, signal)
   }
