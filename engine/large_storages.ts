@@ -1,9 +1,9 @@
 /**
- * Temporaries that are larger than a buffer of the adapter may be. Such a storage is cut into equal parts, each a buffer
+ * Temporaries, inputs and outputs that are larger than a buffer of the adapter may be. Such a storage is cut into equal parts, each a buffer
  * of its own, and no dispatch reads or writes across the end of a part.
  */
 import { align } from './leaves.js'
-import type { Slice, Target } from './plan.js'
+import { resolve, type Slice, type Target } from './plan.js'
 
 export const mebibytes = (bytes: number): string =>
   bytes < 2 ** 20 ? `${bytes} bytes` : `${(bytes / 2 ** 20).toFixed(0)} MiB`
@@ -11,7 +11,7 @@ export const mebibytes = (bytes: number): string =>
 /** What to do about a tensor that is too large. */
 export const REMEDY = 'use a smaller batch, fewer views, smaller images or a narrower network'
 
-/** How many equal parts a temporary has: a power of 2, so that the parts of a smaller one end where a larger one's do. */
+/** How many equal parts a storage has: a power of 2, so that the parts of a smaller one end where a larger one's do. */
 export function partsFor(bytes: number, { maxBufferBytes }: Target): number {
   let parts = 1
   while (bytes / parts > maxBufferBytes) parts *= 2
@@ -33,6 +33,18 @@ export function inOnePart(slice: Slice, what: string): Slice {
       `${what} needs ${mebibytes(bytes)} of a tensor that is over the adapter's largest buffer, from two of its parts: ${REMEDY}`,
     )
   return { storage: storage.parts[i], offset: offset - i * each, bytes }
+}
+
+/** A slice, cut where a part of its storage ends; one slice for each buffer that holds some of its bytes. */
+export function slicesByBuffer(slice: Slice): Slice[] {
+  const { storage, offset, bytes } = resolve(slice)
+  const { parts } = storage
+  if (!parts) return [{ storage, offset, bytes }]
+  const each = storage.bytes / parts.length
+  return parts.flatMap((part, i) => {
+    const [first, end] = [Math.max(offset, i * each), Math.min(offset + bytes, (i + 1) * each)]
+    return first < end ? [{ storage: part, offset: first - i * each, bytes: end - first }] : []
+  })
 }
 
 /** Cuts each of some equal parts into pieces of at most `limit` bytes. */

@@ -2,7 +2,7 @@
 import type { KernelLibrary } from './kernel.js'
 import { constantOp, inputOp, isLeaf, variableOp, Variable, type Assignment, type TypedArray } from './leaves.js'
 import type { LoweringContext, RowRun } from './lowering_context.js'
-import { inOnePart, mebibytes, partsFor, pieces, REMEDY, uneven } from './large_storages.js'
+import { inOnePart, mebibytes, partsFor, pieces, REMEDY, slicesByBuffer, uneven } from './large_storages.js'
 import { assignStorages } from './memory.js'
 import {
   part,
@@ -138,7 +138,7 @@ class Lowering implements LoweringContext {
   }
 
   temporary(bytes: number): Slice {
-    return this.addTemporary(bytes, `${this.opName} scratch`)
+    return this.addCut(bytes, 'temporary', `${this.opName} scratch`)
   }
 
   alias(output: Value, slice: Slice): void {
@@ -210,7 +210,7 @@ class Lowering implements LoweringContext {
   }
 
   exchange(kind: HostStep['kind'], exchange: Exchange, slices: readonly Slice[]): void {
-    this.host.push({ at: this.dispatches.length, kind, exchange, slices })
+    this.host.push({ at: this.dispatches.length, kind, exchange, slices: slices.flatMap(slicesByBuffer) })
   }
 
   copy(from: Slice, to: Slice): void {
@@ -266,8 +266,7 @@ class Lowering implements LoweringContext {
       const value = node.outputs[0]
       const { name } = node.attributes as { name: string }
       if (this.inputs.has(name)) throw new Error(`two inputs of the program are called '${name}'`)
-      this.checkFits(`input '${name}' ${show(value.shape)}`, value.bytes)
-      const slice = whole(this.add({ bytes: pad(value.bytes), kind: 'input', label: name }))
+      const slice = this.addCut(pad(value.bytes), 'input', name)
       this.place(value, { ...slice, bytes: pad(value.bytes) })
       this.inputs.set(name, { value, slice })
     } else if (node.op === constantOp) {
@@ -288,7 +287,12 @@ class Lowering implements LoweringContext {
     let storage = this.variableStorages.get(owner)
     if (!storage) {
       const bytes = variable.arena ? variable.arena.arena.bytes : pad(variable.bytes)
-      this.checkFits(`the buffer of variable '${variable.name}' ${show(variable.shape)}`, bytes)
+      // Programs and the host bind a Variable as one buffer, so it is not cut.
+      if (bytes > this.target.maxBufferBytes)
+        throw new Error(
+          `the buffer of variable '${variable.name}' ${show(variable.shape)} takes ${mebibytes(bytes)}, ` +
+            `over the adapter's largest buffer of ${mebibytes(this.target.maxBufferBytes)}: ${REMEDY}`,
+        )
       storage = this.add({ bytes, kind: 'variable', label: variable.name, variable })
       this.variableStorages.set(owner, storage)
     }
@@ -318,35 +322,27 @@ class Lowering implements LoweringContext {
     const slice = this.slices.get(value)!
     const { storage } = slice
     if (storage.kind === 'output') return slice
-    this.checkFits(`output '${name}' ${show(value.shape)}`, slice.bytes)
     if (storage.kind === 'temporary' && !storage.within && slice.offset === 0 && slice.bytes === storage.bytes) {
-      storage.kind = 'output'
+      for (const one of [storage, ...(storage.parts ?? [])]) one.kind = 'output'
       return slice
     }
-    const copy = whole(this.add({ bytes: slice.bytes, kind: 'output', label: name }))
+    const copy = this.addCut(slice.bytes, 'output', name)
     this.copy(slice, copy)
     return copy
   }
 
   private allocate(value: Value): Slice {
-    return this.addTemporary(pad(value.bytes), value.node.op.name)
+    return this.addCut(pad(value.bytes), 'temporary', value.node.op.name)
   }
 
-  /** A temporary that is larger than a buffer may be is cut into 2, 4, … equal parts, each a buffer of its own. */
-  private addTemporary(bytes: number, label: string): Slice {
+  /** A storage that is larger than a buffer may be is cut into 2, 4, … equal parts, each a buffer of its own. */
+  private addCut(bytes: number, kind: 'temporary' | 'input' | 'output', label: string): Slice {
     const count = partsFor(bytes, this.target)
-    if (count === 1) return whole(this.add({ bytes, kind: 'temporary', label }))
+    if (count === 1) return whole(this.add({ bytes, kind, label }))
     if (bytes % (256 * count)) throw new Error(`${label}: ${uneven(count)}`)
-    const parts = Array.from({ length: count }, () => this.add({ bytes: bytes / count, kind: 'temporary', label }))
+    const parts = Array.from({ length: count }, () => this.add({ bytes: bytes / count, kind, label }))
     // Only its parts are in the plan.
-    return whole({ id: -1, bytes, kind: 'temporary', label, parts })
-  }
-
-  private checkFits(what: string, bytes: number): void {
-    if (bytes > this.target.maxBufferBytes)
-      throw new Error(
-        `${what} takes ${mebibytes(bytes)}, over the adapter's largest buffer of ${mebibytes(this.target.maxBufferBytes)}: ${REMEDY}`,
-      )
+    return whole({ id: -1, bytes, kind, label, parts })
   }
 
   private place(value: Value, slice: Slice): void {

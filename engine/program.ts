@@ -1,6 +1,7 @@
 /** Programs: a plan on a device. Pipelines, buffers and bind groups are made once, and each run replays them. */
 import { bindGroupEntries, layOutParams, STORAGE_USAGE, UNIFORM_USAGE, upload } from './bindings.js'
 import type { Engine } from './engine.js'
+import { slicesByBuffer } from './large_storages.js'
 import { part, resolve, type Plan, type Slice, type Storage } from './plan.js'
 import { HostSteps } from './host_steps.js'
 import { sharedPool } from './memory.js'
@@ -224,9 +225,13 @@ export class Program {
   }
 
   private writeInputs(inputs: Readonly<Record<string, TypedArray>>): void {
-    for (const [name, { slice }] of this.plan.inputs) {
-      const { buffer, offset } = this.locate(slice)
-      upload(this.engine.device, buffer, offset, inputs[name], this.engine.copyBytes)
+    for (const [name, { value, slice }] of this.plan.inputs) {
+      let at = 0
+      for (const one of slicesByBuffer(part(slice, 0, value.bytes))) {
+        const { buffer, offset, size } = this.locate(one)
+        const data = inputs[name].subarray(at / 4, (at += size) / 4)
+        upload(this.engine.device, buffer, offset, data, this.engine.copyBytes)
+      }
     }
   }
 
@@ -248,8 +253,13 @@ export class Program {
     const output = this.plan.outputs.get(name)
     if (!output)
       throw new Error(`${this.plan.label}: has no output '${name}'; it has ${[...this.plan.outputs.keys()].join(', ')}`)
-    const { buffer, offset } = this.locate(part(output.slice, 0, output.value.bytes))
-    return this.engine.readBuffer(buffer, offset, output.value.bytes, output.value.dtype as 'f32')
+    const { bytes, dtype } = output.value
+    const places = slicesByBuffer(part(output.slice, 0, bytes)).map((slice) => this.locate(slice))
+    // All parts are copied before the first is awaited.
+    const parts = await Promise.all(
+      places.map(({ buffer, offset, size }) => this.engine.readBuffer(buffer, offset, size, dtype as 'f32')),
+    )
+    return parts.length === 1 ? parts[0] : joined(parts)
   }
 
   /** Frees the program's own buffers, and the pool unless another program uses it. Variables stay. */
@@ -260,6 +270,18 @@ export class Program {
     this.owned.length = 0
     this.recorded = []
   }
+}
+
+/** Arrays of one type as one array. */
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const Type = parts[0].constructor as Float32ArrayConstructor
+  const all = new Type(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const one of parts) {
+    all.set(one, at)
+    at += one.length
+  }
+  return all
 }
 
 /** Adds up what is drawn for each Variable, or arena of Variables, of the plans. */

@@ -1,6 +1,6 @@
 /** Tensors that are larger than a buffer may be: they are cut, and the results stay the same. */
 import { expect, test } from 'vitest'
-import { input, multiply, relu, sum, type Target } from '../../engine/index.js'
+import { add, exchange, input, multiply, relu, sum, type Target } from '../../engine/index.js'
 import { resolveConfig, type PartialConfig } from '../../train/config/config.js'
 import { drawViews } from '../../train/augment/draw.js'
 import { deviceImages } from '../../train/augment/views.js'
@@ -73,10 +73,41 @@ test('a tensor that does not fall into equal parts is refused, with the remedy',
   )
 })
 
-test('an output that is over the largest buffer is refused, because it is read back from one', async () => {
+test('inputs and outputs over the largest buffer are written and read in parts', async () => {
   const engine = await engineFor({ maxBufferBytes: 128 * KIB, maxBindingBytes: 64 * KIB })
-  const y = multiply(input('x', [4, 64, 1]), input('w', [256]))
-  expect(() => engine.plan({ outputs: { y } })).toThrow(
-    "output 'y' [4, 64, 256] takes 262144 bytes, over the adapter's largest",
+  const [rows, columns] = [512, 256]
+  const x = formulaTensor('large tensors/x', [rows, columns])
+  const w = formulaTensor('large tensors/w', [columns])
+  // `x` is 4 buffers of the program, and `y` and `again` are 4 each. `again` has the bytes of the input.
+  const given = input('x', [rows, columns])
+  const program = await engine.compile({ outputs: { y: multiply(given, input('w', [columns])), again: given } })
+  const sizes = program.plan.storages.filter(({ kind }) => kind === 'input' || kind === 'output').map((s) => s.bytes)
+  expect(Math.max(...sizes)).toBe(128 * KIB)
+  for (const scale of [1, -3]) {
+    const scaled = x.map((value) => scale * value)
+    await program.run({ x: scaled, w })
+    expect(await program.read('again')).toEqual(scaled)
+    expect(await program.read('y')).toEqual(scaled.map((value, i) => value * w[i % columns]))
+  }
+  program.destroy()
+})
+
+test('the host takes and gives tensors over the largest buffer', async () => {
+  const engine = await engineFor({ maxBufferBytes: 128 * KIB, maxBindingBytes: 64 * KIB })
+  const shape = [512, 256]
+  const [negative] = exchange([relu(input('x', shape))], [shape], async (data) => data.map((value) => -value))
+  const program = await engine.compile({ outputs: { y: relu(add(negative, input('one', [256]))) } })
+  const x = formulaTensor('large tensors/x', shape)
+  await program.run({ x, one: new Float32Array(256).fill(1) })
+  const truth = x.map((value) => Math.max(0, Math.fround(1 - Math.max(0, value))))
+  expect(await program.read('y')).toEqual(truth)
+  program.destroy()
+})
+
+test('an input that does not fall into equal parts is refused', async () => {
+  const engine = await engineFor({ maxBufferBytes: 128 * KIB, maxBindingBytes: 64 * KIB })
+  const x = input('x', [3, 16_400])
+  expect(() => engine.plan({ outputs: { y: sum(x) } })).toThrow(
+    "x: a tensor is over the adapter's largest buffer, and does not fall into 2 equal parts",
   )
 })

@@ -166,11 +166,11 @@ describe('memory', () => {
     expect(plan.memory.peakBytes).toBeLessThan(6e9)
   })
 
-  test('an error names a tensor that is too large, and the remedy', async () => {
+  test('an error names a Variable that is too large, and the remedy', async () => {
     const gpu = await engineFor({ maxBufferBytes: 2 ** 32 - 4 })
-    const huge = relu(input('x', [2 ** 16, 2 ** 16]))
+    const huge = relu(variable('w', [2 ** 16, 2 ** 16]))
     expect(() => gpu.plan({ outputs: { huge } })).toThrow(
-      /\[65536, 65536\] takes 16384 MiB, over the adapter's largest buffer.*smaller batch/,
+      /'w' \[65536, 65536\] takes 16384 MiB, over the adapter's largest buffer.*smaller batch/,
     )
   })
 
