@@ -55,7 +55,10 @@ const BENCHMARKS = {
   step: { says: 'whole steps: images/s, time by kernel, memory, first step', takes: MEASURE },
   losses: { says: 'each objective by number of views and projector width', takes: MEASURE },
   readout: { says: "the paper's linear probe and kNN at the size of CIFAR-10", takes: MEASURE },
-  precision: { says: 'losses of training in f16 and in f32 on CIFAR-10', takes: ['json', 'force', 'quick', 'dataDir'] },
+  precision: {
+    says: 'losses and linear probes of training in f16 and in f32 on CIFAR-10',
+    takes: ['json', 'force', 'quick', 'dataDir'],
+  },
   isa: {
     says: "every pipeline as a GPU's compiler sees it; needs no GPU",
     takes: ['json', 'force', 'only', 'quick', 'family'],
@@ -139,7 +142,8 @@ function checkOptions(name: Name, { adapter: _, ...given }: Options): void {
     .map(flagOf)
     .join(', ')
     .replace(/, (\S+)$/, ' and $1')
-  if (wrong !== undefined) throw new ConfigError(`${flagOf(wrong)} is not for ${name}: it takes ${list}`)
+  if (wrong !== undefined)
+    throw new ConfigError(`${flagOf(wrong)} is not for ${name}: it takes ${list || 'only --adapter'}`)
 }
 
 await runCommand(async () => {

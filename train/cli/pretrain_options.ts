@@ -76,15 +76,15 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
     ['--views <m>', 'views per image, at least 2 (4; 2 for objectives of two views)'],
     [
       '--image-size <pixels>',
-      'height and width of a view (from the augmentation: 32 for cifar10; 64 for folder on a processor)',
+      'height and width of a view (from the augmentation: 32 for cifar10; 64 for folder and shards on a processor)',
     ],
     ['--augmentation <recipe>', `augmentation: ${Object.keys(recipes).join(', ')} (by data set)`, text],
     ['--view-chunk <k>', 'number of views in memory at once, a divisor of --views; needs --bn per-view (all)'],
   ],
   'Network:': [
     ['--arch <name>', `network: ${Object.keys(architectures).join(', ')} (resnet18)`, text],
-    ['--width <channels>', 'number of channels of the first stage (64; 16 for folder on a processor)'],
-    ['--stem <name>', 'first layers: cifar or imagenet (cifar; imagenet for folder)', text],
+    ['--width <channels>', 'number of channels of the first stage (64; 16 for folder and shards on a processor)'],
+    ['--stem <name>', 'first layers: cifar or imagenet (cifar; imagenet for folder and shards)', text],
     [
       '--init <weights>',
       "start the backbone from a safetensors file with torchvision's or timm's names, or from the folder of a run; sets " +
@@ -147,7 +147,7 @@ const groups: Record<string, [string, string, ((value: string) => unknown)?][]> 
       text,
     ],
     ['--radius <distance>', 'sam: distance of the second point (0.05)'],
-    ['--batch <images>', 'number of images per forward pass (128; for folder so that a step fits)'],
+    ['--batch <images>', 'number of images per forward pass (128; for folder and shards so that a step fits)'],
     [
       '--accumulate <count>',
       'number of forward passes per step, whose gradients are averaged; not equal to a larger batch (1)',

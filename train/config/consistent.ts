@@ -33,7 +33,7 @@ export function consistent(config: PretrainConfig): PretrainConfig {
   for (const name of predictorFields)
     if (config[name] !== undefined && !hasPart(objective, name))
       throw new ConfigError(
-        `${quoted(name)} ${config[name]}: \`objective\` ${objective} has no ${name === 'targetSchedule' ? 'target' : 'predictor'}; byol has`,
+        `${quoted(name)} ${config[name]}: \`objective\` ${objective} has no ${name === 'targetSchedule' ? 'target; byol has' : 'predictor; byol and fastsiam have'}`,
       )
   if (freezeStages !== undefined && init === undefined)
     throw new ConfigError(`\`freezeStages\` ${freezeStages}: would keep random weights; give weights with \`init\``)

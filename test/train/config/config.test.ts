@@ -59,7 +59,10 @@ describe('resolveConfig', () => {
       '`lambda` 3: `objective` simclr has no such parameter; it takes `temperature`',
     ],
     [{ objective: 'byol', views: 4 }, '`objective` byol is defined for 2 views, not 4: use `views` 2'],
-    [{ predictorHidden: 64 }, '`predictorHidden` 64: `objective` barlow-twins has no predictor; byol has'],
+    [
+      { predictorHidden: 64 },
+      '`predictorHidden` 64: `objective` barlow-twins has no predictor; byol and fastsiam have',
+    ],
     [{ momentum: 0.9 }, '`momentum` 0.9: `optimizer` adam has no such parameter; `optimizer` sgd has'],
     [{ momentum: 1, optimizer: 'sgd' }, '`momentum` 1: must be less than 1'],
     [{ lrFloor: 0.1 }, '`lrFloor` 0.1: `schedule` constant has no such parameter; `schedule` cosine has'],
