@@ -52,36 +52,45 @@ fn total(moments: Moments, local: u32) -> Moments {
       if (counts[other] > 0.0) { result = merged(result, Moments(counts[other], means[other], squares[other])); }
     }
   }
+  // The next item writes what this one has read.
+  workgroupBarrier();
   return result;
 }
 @end */
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
-  let i = workgroup.x * ITEMS + local % ITEMS;
-  let c = i % params.channels4;
-  let g = i / params.channels4;
-  let strips = select(0u, params.strips, g < params.groups);
-  var moments = Moments();
-  for (var s = local / ITEMS; s < strips; s += AT_ONCE * SHARE) {
-    var loaded: array<Moments, AT_ONCE>;
-    for (var q = 0u; q < AT_ONCE; q++) { // @unroll
-      let strip = select(min(s + q * SHARE, strips - 1u), s, q == 0u);
-      let at = (g * params.strips + strip) * 2u * params.channels4 + c;
-      let n = f32(min(params.strip, params.rows - strip * params.strip));
-      loaded[q] = Moments(n, partial[at], partial[at + params.channels4]);
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) workgroups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let items = params.groups * params.channels4;
+  for (var first = workgroup.x * ITEMS; first < items; first += workgroups.x * ITEMS) {
+    let i = first + local % ITEMS;
+    let c = i % params.channels4;
+    let g = i / params.channels4;
+    let strips = select(0u, params.strips, i < items);
+    var moments = Moments();
+    for (var s = local / ITEMS; s < strips; s += AT_ONCE * SHARE) {
+      var loaded: array<Moments, AT_ONCE>;
+      for (var q = 0u; q < AT_ONCE; q++) { // @unroll
+        let strip = select(min(s + q * SHARE, strips - 1u), s, q == 0u);
+        let at = (g * params.strips + strip) * 2u * params.channels4 + c;
+        let n = f32(min(params.strip, params.rows - strip * params.strip));
+        loaded[q] = Moments(n, partial[at], partial[at + params.channels4]);
+      }
+      for (var q = 0u; q < AT_ONCE; q++) { // @unroll
+        if (q == 0u || s + q * SHARE < strips) { moments = merged(moments, loaded[q]); }
+      }
     }
-    for (var q = 0u; q < AT_ONCE; q++) { // @unroll
-      if (q == 0u || s + q * SHARE < strips) { moments = merged(moments, loaded[q]); }
+    moments = total(moments, local);
+    if (local < ITEMS && i < items) {
+      let v = moments.squares / (moments.count - params.correction);
+      let a = scale[c] / sqrt(v + params.epsilon);
+      mean[i] = moments.mean;
+      variance[i] = v;
+      gain[i] = a;
+      offset[i] = shift[c] - moments.mean * a;
     }
-  }
-  moments = total(moments, local);
-  if (local < ITEMS && g < params.groups) {
-    let v = moments.squares / (moments.count - params.correction);
-    let a = scale[c] / sqrt(v + params.epsilon);
-    mean[i] = moments.mean;
-    variance[i] = v;
-    gain[i] = a;
-    offset[i] = shift[c] - moments.mean * a;
   }
 }

@@ -53,11 +53,12 @@ fn main(
 ) {
   let items = (params.rows + params.strip - 1u) / params.strip * params.channels4;
   for (var first = workgroup.x * ITEMS; first < items; first += workgroups.x * ITEMS) {
-    let i = first + local % ITEMS;
+    let inside = first + local % ITEMS < items;
+    let i = min(first + local % ITEMS, items - 1u);
     let c = i % params.channels4;
     let s = i / params.channels4;
     let begin = s * params.strip;
-    let count = select(0u, min(params.strip, params.rows - begin), i < items);
+    let count = select(0u, min(params.strip, params.rows - begin), inside);
     let at = (workgroup.y * params.rows + begin) * params.channels4 + c;
     let origin = vec4f(x[at]);
     var sums = Sums();
@@ -76,7 +77,7 @@ fn main(
       }
     }
     sums = total(sums, local);
-    if (local < ITEMS && i < items) {
+    if (local < ITEMS && inside) {
       let mean = sums.a / f32(count);
       let out = ((params.first_group + workgroup.y) * params.strips + params.first_strip + s) * 2u * params.channels4 + c;
       partial[out] = origin + mean;

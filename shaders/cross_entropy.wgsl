@@ -57,8 +57,8 @@ fn main(
 ) {
   let lane = local % SHARE;
   for (var first = workgroup.x * ROWS; first < params.rows; first += workgroups.x * ROWS) {
-    let r = first + local / SHARE;
-    let inside = r < params.rows;
+    let inside = first + local / SHARE < params.rows;
+    let r = min(first + local / SHARE, params.rows - 1u);
     let classes = select(0u, params.classes, inside);
     let at = r * params.columns;
     let label = labels[r];
@@ -85,7 +85,7 @@ fn main(
         for (var c = params.classes + lane; c < params.columns; c += SHARE) { result[at + c] = 0.0; }
       }
     } else if (lane == 0u && inside) {
-      let loss = log(exponentials) - (1.0 - params.smoothing) * (logits[at + label] - most) - uniform_share * sum;
+      let loss = log(exponentials) - (1.0 - params.smoothing) * (logits[at + min(label, params.classes - 1u)] - most) - uniform_share * sum;
       result[r] = select(loss, 0.0, masked);
     }
   }

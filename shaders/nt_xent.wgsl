@@ -53,8 +53,8 @@ fn main(
 ) {
   let lane = local % SHARE;
   for (var first = workgroup.x * ROWS; first < params.count; first += workgroups.x * ROWS) {
-    let i = first + local / SHARE;
-    let size = select(0u, params.size, i < params.count);
+    let i = min(first + local / SHARE, params.count - 1u);
+    let size = select(0u, params.size, first + local / SHARE < params.count);
     let at = i * params.size;
     let own = i % params.size;
     let partner = (own + params.size / 2u) % params.size;

@@ -2,25 +2,28 @@
 //
 //   a       [count, side, side] f32
 //   y       [count, side, side] f32: the inverses; it also holds the matrices during the elimination
-//   logdet  [count] f32: ln det a, the sum of ln of the pivots
+//   logdet  [count] f32: ln det a, the sum of ln of the pivots, or NaN
 //
 // Step k: with the pivot p = a_kk, the row r_j = a_kj / p and the column c_i = a_ik,
 //   a_ij -= c_i r_j,   a_kj = r_j,   a_ik = -c_i / p,   a_kk = 1 / p      (i, j not k)
 // A positive definite matrix has positive pivots in any order, so no rows are exchanged.
 // One workgroup treats one matrix. Row and column are kept in workgroup memory, so an element is read by the thread that
-// writes it. A pivot that is not positive gives NaN in its logdet.
+// writes it. A pivot that is not positive gives NaN in its logdet, written as bits: WGSL does not define ln of such a number.
+// A dispatch does the steps from `begin` up to but not including `end`. The first begins with a copy of the matrix.
 
 // @specialize
 const WORKGROUP_SIZE = 256u;
 const SIDE = 4u;
 // @end
 
-struct Params { count: u32 }
+struct Params { count: u32, begin: u32, end: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(0) @binding(3) var<storage, read_write> logdet: array<f32>;
+@group(0) @binding(3) var<storage, read_write> logdet: array<u32>;
+
+const NOT_A_NUMBER = 0x7fc00000u;
 
 var<workgroup> row: array<f32, SIDE>;
 var<workgroup> column: array<f32, SIDE>;
@@ -37,11 +40,17 @@ fn main(
     return;
   }
   let first = matrix * SIDE * SIDE;
-  for (var i = lane; i < SIDE * SIDE; i += WORKGROUP_SIZE) {
-    y[first + i] = a[first + i];
-  }
   var sum = 0.0;
-  for (var k = 0u; k < SIDE; k++) {
+  var positive = true;
+  if params.begin == 0u {
+    for (var i = lane; i < SIDE * SIDE; i += WORKGROUP_SIZE) {
+      y[first + i] = a[first + i];
+    }
+  } else {
+    sum = bitcast<f32>(logdet[matrix]);
+    positive = logdet[matrix] != NOT_A_NUMBER;
+  }
+  for (var k = params.begin; k < params.end; k++) {
     storageBarrier();
     workgroupBarrier();
     if lane == 0u {
@@ -54,7 +63,8 @@ fn main(
       column[i] = y[first + i * SIDE + k];
     }
     workgroupBarrier();
-    sum += log(p);
+    positive = positive && p > 0.0;
+    sum += log(select(1.0, p, positive));
     for (var i = lane; i < SIDE * SIDE; i += WORKGROUP_SIZE) {
       let r = i / SIDE;
       let c = i % SIDE;
@@ -68,6 +78,6 @@ fn main(
     }
   }
   if lane == 0u {
-    logdet[matrix] = sum;
+    logdet[matrix] = select(NOT_A_NUMBER, bitcast<u32>(sum), positive);
   }
 }

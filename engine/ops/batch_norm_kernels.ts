@@ -2,7 +2,7 @@
 import type { LoweringContext } from '../lowering_context.js'
 import type { Slice } from '../plan.js'
 import type { DType } from '../value.js'
-import { cut, mergeWorkgroups, summing, workgroupsOf, type Layout } from './batch_norm_layout.js'
+import { cut, summing, workgroupsOf, type Layout } from './batch_norm_layout.js'
 import { vec4Of } from './common.js'
 
 /** The rows of each group, in strips whose statistics are merged. */
@@ -51,7 +51,7 @@ export function mergeStatistics(
     constants: summing(mergeSharing),
     params: { groups, rows, channels4: c4 / 4, strip, strips, epsilon, correction },
     buffers,
-    workgroups: mergeWorkgroups((groups * c4) / 4, { mergeSharing }),
+    workgroups: [context.grid(((groups * c4) / 4) * mergeSharing.SHARE, mergeSharing.WORKGROUP_SIZE)],
   })
 }
 
@@ -115,7 +115,7 @@ export function mergeGradientSums(
     constants: summing(mergeSharing),
     params: { groups, rows, channels4: c4 / 4, strips, epsilon, correction },
     buffers: { ...statistics, line, d_scale: scale, d_shift: shift },
-    workgroups: mergeWorkgroups(c4 / 4, { mergeSharing }),
+    workgroups: [Math.ceil(((c4 / 4) * mergeSharing.SHARE) / mergeSharing.WORKGROUP_SIZE)],
   })
   return line
 }

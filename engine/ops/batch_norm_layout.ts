@@ -110,12 +110,6 @@ export const workgroupsOf = (context: LoweringContext, run: Run, { strip, c4, sh
   run.groups,
 ]
 
-/** Workgroups of a merge of `vectors` vec4s of channels. */
-export const mergeWorkgroups = (
-  vectors: number,
-  { mergeSharing: { SHARE, WORKGROUP_SIZE } }: Pick<Layout, 'mergeSharing'>,
-): [number] => [Math.ceil((vectors * SHARE) / WORKGROUP_SIZE)]
-
 /** The rows of a run. */
 export const cut = (x: Slice, run: Run): Slice => part(x, run.offset, run.bytes)
 

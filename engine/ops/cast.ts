@@ -37,7 +37,7 @@ export const castTo = (x: Value, dtype: Value['dtype']): Value =>
 
 /**
  * x stored as f16 or as f32. Activations and their gradients take half the memory in f16, and every kernel still
- * computes in f32. In f16, numbers over 65504 become infinite, and those below 6·10⁻⁸ become zero. The gradient has the
- * dtype of x.
+ * computes in f32. In f16, numbers over 65504 become infinite, and those below 6·10⁻⁸ become zero; on adapters that
+ * flush denormals, those below 6·10⁻⁵. The gradient has the dtype of x.
  */
 export const cast = (x: Value, dtype: Stored): Value => castTo(x, dtype)

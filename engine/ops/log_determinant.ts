@@ -8,6 +8,9 @@ import { reshape } from './layout.js'
 /** Two vectors of this length fit in workgroup memory. */
 const LARGEST_SIDE = 1024
 
+/** Elements of a matrix that a dispatch updates. A slow GPU takes about 0.1 s for so many in one workgroup. */
+const UPDATES_AT_ONCE = 2 ** 26
+
 /** Input: [n, d, d]. Outputs: the log-determinants [n], the inverses [n, d, d]. No gradient flows through the inverses. */
 const spdInverseOp = defineOp<object>({
   name: 'spdInverse',
@@ -18,13 +21,19 @@ const spdInverseOp = defineOp<object>({
   gradient: ({ outputs: [, inverse] }, [g]) => [g && multiply(reshape(g, [inverse.shape[0], 1, 1]), inverse)],
   lower: ({ inputs: [a], outputs: [logdet, inverse] }, context) => {
     const [count, side] = a.shape
-    context.dispatch({
-      kernel: 'spd_inverse',
-      constants: { SIDE: side },
-      params: { count },
-      buffers: { a: context.of(a), y: context.of(inverse), logdet: context.of(logdet) },
-      workgroups: [context.grid(count * 256, 256)],
-    })
+    const columns = Math.min(count, context.target.maxWorkgroupsPerDimension)
+    const steps = Math.floor(UPDATES_AT_ONCE / side ** 2)
+    for (let begin = 0; begin < side; begin += steps) {
+      const end = Math.min(side, begin + steps)
+      context.dispatch({
+        kernel: 'spd_inverse',
+        constants: { SIDE: side },
+        params: { count, begin, end },
+        buffers: { a: context.of(a), y: context.of(inverse), logdet: context.of(logdet) },
+        workgroups: [columns, Math.ceil(count / columns)],
+        flops: 2 * count * (end - begin) * side ** 2,
+      })
+    }
   },
 })
 

@@ -21,6 +21,7 @@ import {
   type Target,
   type Value,
 } from '../../engine/index.js'
+import { adapterClassOf } from '../../engine/target.js'
 import { expectClose } from '../support/check.js'
 import { engineFor } from '../support/engine.js'
 import { formulaTensor } from '../support/formula.js'
@@ -119,4 +120,16 @@ describe.each(Object.keys(targets))('%s', (target) => {
     if (targets[target].maxBindingBytes && !networks[name].fits)
       expect(other.dispatches).toBeGreaterThan(plain.dispatches)
   })
+})
+
+test.each([
+  [{ vendor: 'mesa', architecture: 'llvmpipe', description: 'llvmpipe (LLVM 15.0.6, 256 bits)' }, 'cpu'],
+  [{ vendor: 'google', architecture: 'swiftshader', description: 'SwiftShader Device (Subzero)' }, 'cpu'],
+  // Browsers tell less.
+  [{ vendor: 'mesa', architecture: 'software', description: '' }, 'cpu'],
+  [{ vendor: 'microsoft', architecture: 'warp', description: '' }, 'cpu'],
+  [{ vendor: 'nvidia', architecture: 'ampere', description: '' }, 'gpu'],
+  [{ vendor: 'arm', architecture: 'valhall', description: '' }, 'gpu'],
+])('the class of the adapter %o', (info, expected) => {
+  expect(adapterClassOf({ device: '', ...info } as GPUAdapterInfo)).toBe(expected)
 })

@@ -1,4 +1,5 @@
 /** Convolutions by register tiles: each invocation keeps a block of the result in registers and loads from memory. */
+import type { LoweringContext } from '../../lowering_context.js'
 import { busyWorkgroups, channelTile, tileLanes, up, vec4Of } from '../common.js'
 import { PartialSums, splitsWithin, totalOf } from '../partial_sums.js'
 import { convFlops, convResults, registerCost, weightGradientFlops } from './cost.js'
@@ -7,6 +8,10 @@ import { imageRuns, PLAIN, type ConvWork, type Variant, type WeightGradientWork 
 
 /** Pixels that one invocation of conv2d.wgsl computes. */
 const PIXELS = 4
+
+/** Images of a run at most, so that each image has `invocations` of them in the first dimension of a dispatch. */
+const mostImages = ({ target }: Pick<LoweringContext, 'target'>, invocations: number): number =>
+  Math.max(1, Math.floor((64 * target.maxWorkgroupsPerDimension) / invocations))
 
 export const registerConv: Variant<ConvWork> = {
   name: PLAIN,
@@ -20,7 +25,8 @@ export const registerConv: Variant<ConvWork> = {
   lower: (work, context) => {
     const { inShape, outShape, w, kernel, bias, walk, dtype } = work
     const tile = channelTile(outShape[3] / 4, context)
-    for (const { count, x, y } of imageRuns(context, work))
+    const most = mostImages(context, (walk.grid[0] * walk.grid[1]) / PIXELS)
+    for (const { count, x, y } of imageRuns(context, work, convFlops(work), most))
       context.dispatch({
         kernel: 'conv2d',
         constants: {
@@ -65,7 +71,7 @@ export const registerRowConv: Variant<ConvWork> = {
       width === inShape[2] && origin[1] === -1 && width % ROW_PIXELS === 0 && (8 * ROW_PIXELS) % width === 0
     const { subgroups, adapterClass } = context.target
     const runs = Math.ceil(outShape[2] / ROW_PIXELS) * outShape[1]
-    for (const { count, x, y } of imageRuns(context, work))
+    for (const { count, x, y } of imageRuns(context, work, convFlops(work), mostImages(context, runs)))
       context.dispatch({
         kernel: 'conv2d_row',
         constants: {
@@ -93,7 +99,8 @@ export const registerWeightGradient: Variant<WeightGradientWork> = {
   name: PLAIN,
   serves: () => true,
   cost: (work, target) => registerCost(weightGradientFlops(work), target),
-  lower: ({ x, inShape, dy, outShape, kernel, stride, padding, dw, dtype }, context) => {
+  lower: (work, context) => {
+    const { inShape, dy, outShape, kernel, stride, padding, dw, dtype } = work
     const c = inShape[3]
     const [, outHeight, outWidth, o] = outShape
     const tile = channelTile(o / 4, context)
@@ -102,7 +109,7 @@ export const registerWeightGradient: Variant<WeightGradientWork> = {
     const groups = [Math.ceil(rows / lanes), Math.ceil(o / 4 / tile)] as const
     // Each run of images has its own partial sums. Where there are few workgroups, its pixels are split further.
     const count = 4 * rows * o
-    const images = imageRuns(context, { x, inShape, y: dy, outShape, dtype })
+    const images = imageRuns(context, { ...work, y: dy }, weightGradientFlops(work))
     const runs = splitsWithin(context.target, count, (most) =>
       images.map((run) => {
         const pixels = run.count * outHeight * outWidth

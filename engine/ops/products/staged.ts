@@ -8,6 +8,7 @@ import { part, type Slice, type Target } from '../../plan.js'
 import { bytesOf, type DType } from '../../value.js'
 import { sumSplits, vec4Of } from '../common.js'
 import { PartialSums, totalOf } from '../partial_sums.js'
+import { convFlops, weightGradientFlops } from './cost.js'
 import { forwardWalk, shapeParams, walkParams, weightGradientParams, type Stepping, type Walk } from './geometry.js'
 import {
   flopsOf,
@@ -133,7 +134,7 @@ export const stagedConvs = (family: Family): Variant<ConvWork>[] =>
       tilesWorthTrying(convProduct(work, work.inShape[0], target), family, target).includes(tile),
     cost: (work, target) => tileCost(convProduct(work, work.inShape[0], target), tile, family, target),
     lower: (work, context) => {
-      for (const { count, x, y } of imageRuns(context, work))
+      for (const { count, x, y } of imageRuns(context, work, convFlops(work)))
         lowerConv(context, family, tile, {
           ...work,
           product: convProduct(work, count, context.target),
@@ -170,7 +171,7 @@ export const stagedWeightGradients = (family: Family): Variant<WeightGradientWor
     lower: (work, context) =>
       lowerGradient(context, family, tile, {
         ...work,
-        runs: imageRuns(context, { ...work, y: work.dy }).map(({ count, x, y }) => ({
+        runs: imageRuns(context, { ...work, y: work.dy }, weightGradientFlops(work)).map(({ count, x, y }) => ({
           x,
           dy: y,
           images: count,

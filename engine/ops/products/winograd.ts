@@ -12,7 +12,7 @@ import { part, type Slice, type Target } from '../../plan.js'
 import { vec4Of } from '../common.js'
 import { PartialSums } from '../partial_sums.js'
 import { matmulVariants } from './matmul_variants.js'
-import { ratesOf } from './cost.js'
+import { convFlops, ratesOf, weightGradientFlops } from './cost.js'
 import { isPlain3x3, plainOrigin } from './geometry.js'
 import { flopsOf, tileCost } from './staged_cost.js'
 import { tiledFamily } from './tiled.js'
@@ -174,7 +174,7 @@ export const winogradConv: Variant<ConvWork> = {
     const { origin, reversed } = plainOrigin(work.walk)
     const u = context.temporary(4 * PLACES * c * o)
     transformWeights(context, work.w, u, (c * o) / 4, false, reversed)
-    for (const run of imageRuns(context, work, most)) {
+    for (const run of imageRuns(context, work, convFlops(work), most)) {
       const places = run.count * tiles[0] * tiles[1]
       const v = transformImages(context, run, work, tiles, origin)
       const m = context.temporary(4 * PLACES * places * o)
@@ -191,7 +191,7 @@ export const winogradWeightGradient: Variant<WeightGradientWork> = {
   cost: ({ inShape, outShape }, target) => cost(inShape, outShape, target),
   lower: (work, context) => {
     const { c, o, tiles, most } = sizes(work.inShape, work.outShape, context.target)
-    const runs = imageRuns(context, { ...work, y: work.dy }, most)
+    const runs = imageRuns(context, { ...work, y: work.dy }, weightGradientFlops(work), most)
     // Each run of images has its own sum in [runs, 36, C, O]. The sums are then added in order.
     const count = PLACES * c * o
     const total = context.temporary(4 * count)

@@ -111,17 +111,27 @@ export interface ImageRun {
   y: Slice
 }
 
-/** Cuts the batch into runs of at most `most` images, such that each run's slices of x and y can be bound. */
+/** Multiplications and additions of a dispatch at most. A slow GPU takes about a second for them; a longer one may be reset. */
+const MOST_FLOPS = 4e11
+
+/**
+ * Cuts the batch into runs of at most `most` images, such that each run's slices of x and y can be bound, and a GPU is done
+ * with a run soon.
+ *
+ * @param flops multiplications and additions of all images
+ */
 export function imageRuns(
   context: LoweringContext,
   { x, inShape, y, outShape, dtype }: Pick<ConvWork, 'x' | 'inShape' | 'y' | 'outShape' | 'dtype'>,
+  flops: number,
   most = Infinity,
 ): ImageRun[] {
   const images = inShape[0]
   const [inBytes, outBytes] = [inShape, outShape].map(([, h, w, c]) => bytesOf[dtype] * h * w * c)
   const cut = (slice: Slice, start: number, count: number, bytes: number): Slice =>
     count === images ? slice : part(slice, start * bytes, count * bytes)
-  return context.rowsUpTo(most, images, inBytes, outBytes).map(({ start, count }) => ({
+  const soon = context.target.adapterClass === 'gpu' ? Math.max(1, Math.floor((images * MOST_FLOPS) / flops)) : Infinity
+  return context.rowsUpTo(Math.min(most, soon), images, inBytes, outBytes).map(({ start, count }) => ({
     start,
     count,
     x: cut(x, start, count, inBytes),

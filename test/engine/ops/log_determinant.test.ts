@@ -1,7 +1,8 @@
 /** Log-determinants and their gradients, against f64 elimination with pivots. */
 import { describe, expect, test } from 'vitest'
 import { input, logDeterminant, matmul, add, constant, scale, type Value } from '../../../engine/index.js'
-import { checkOp, runOp } from '../../support/check.js'
+import { checkOp, expectClose, runOp } from '../../support/check.js'
+import { engineFor } from '../../support/engine.js'
 import { normalish } from '../../support/formula.js'
 import { tensor64, type Tensor64 } from '../../support/reference/index.js'
 
@@ -58,28 +59,49 @@ describe('I + c xᵀx, as the coding rate has it', () => {
     })
 })
 
-test('of 66 rows and a condition number near 1,000: the value, and the gradient as the inverse', async () => {
-  const d = 66
-  const x = normalish('logDeterminant/66', 70 * d)
-  const a = Float32Array.from({ length: d * d }, (_, k) => {
-    const [i, j] = [Math.floor(k / d), k % d]
-    let sum = i === j ? 0.2 : 0
-    for (let r = 0; r < 70; r++) sum += x[r * d + i] * x[r * d + j]
-    return sum
-  })
-  const { value, gradients } = await runOp({ a: [d, d] }, ({ a: v }) => logDeterminant(v), { a }, Float32Array.of(1))
-  const [expected] = reference(tensor64([1, d, d], Array.from(a))).data
-  expect(Math.abs(value[0] / expected - 1)).toBeLessThan(1e-5)
-  for (let i = 0; i < d; i++)
-    for (let j = 0; j < d; j++) {
-      let product = 0
-      for (let k = 0; k < d; k++) product += a[i * d + k] * gradients.a[k * d + j]
-      expect(Math.abs(product - (i === j ? 1 : 0))).toBeLessThan(1e-3)
-    }
+// 420 rows take two dispatches.
+test.each([66, 420])(
+  'of %i rows and a condition number in the thousands: the value, and the gradient as the inverse',
+  async (d) => {
+    const rows = d + 4
+    const x = normalish(`logDeterminant/${d}`, rows * d)
+    const a = new Float32Array(d * d)
+    for (let i = 0; i < d; i++)
+      for (let j = 0; j <= i; j++) {
+        let sum = i === j ? d / 330 : 0
+        for (let r = 0; r < rows; r++) sum += x[r * d + i] * x[r * d + j]
+        a[i * d + j] = a[j * d + i] = sum
+      }
+    const { value, gradients } = await runOp({ a: [d, d] }, ({ a: v }) => logDeterminant(v), { a }, Float32Array.of(1))
+    const [expected] = reference(tensor64([1, d, d], Array.from(a))).data
+    expect(Math.abs(value[0] / expected - 1)).toBeLessThan(1e-5)
+    let worst = 0
+    for (let i = 0; i < d; i++)
+      for (let j = 0; j < d; j++) {
+        let product = 0
+        for (let k = 0; k < d; k++) product += a[i * d + k] * gradients.a[k * d + j]
+        worst = Math.max(worst, Math.abs(product - (i === j ? 1 : 0)))
+      }
+    expect(worst).toBeLessThan(1e-3)
+  },
+)
+
+test('more matrices than workgroups in one dimension', async () => {
+  const engine = await engineFor({ maxWorkgroupsPerDimension: 3 })
+  const a = Float32Array.from({ length: 7 }, (_, i) => 1 + i)
+  const program = await engine.compile({ outputs: { y: logDeterminant(constant(a, [7, 1, 1])) } })
+  await program.run()
+  expectClose('logarithms', await program.read('y'), a.map(Math.log), 1e-6)
+  program.destroy()
 })
 
-test('a matrix that is not positive definite gives NaN, and not a wrong number', async () => {
-  const a = Float32Array.of(1, 2, 2, 1)
+test.each([
+  [1, 2, 2, 1],
+  [1, 1, 1, 1],
+  [-1, 0, 0, 1],
+  [NaN, 0, 0, 1],
+])('a matrix that is not positive definite gives NaN, and not a wrong number: %d %d %d %d', async (...numbers) => {
+  const a = Float32Array.from(numbers)
   const { value } = await runOp({ a: [2, 2] }, ({ a: v }) => logDeterminant(v), { a }, Float32Array.of(1))
   expect(value[0]).toBeNaN()
 })

@@ -48,6 +48,7 @@ function rowOf({ configuration, lanes, families, seconds, crash }: Configured): 
 
 /** One row for each family, with the worst of all configurations. */
 function showEach(results: readonly Configured[]): void {
+  console.log('')
   console.log(row(['cases of', 'cases', 'refused', 'skipped', 'worst error / bound', 'in', 's']))
   console.log(row(['---', '--:', '--:', '--:', '--:', '---', '--:']))
   const all = results.flatMap((result) => result.families)
@@ -83,6 +84,9 @@ async function run(options: Options): Promise<number> {
       throw new Error(`--configuration ${name}: must be one of ${NAMES}`)
   const cases = Math.ceil(options.cases / names.length)
   const results: Configured[] = []
+  const heads = ['configuration', 'lanes', 'ops', 'variants', 'kernels', 'cases', 'numbers', 'worst error / bound']
+  console.log(row([...heads, 'failures', 's']))
+  console.log(row(['---', ...heads.slice(1).map(() => '--:'), '--:', '--:']))
   for (const name of names) {
     const result = await attackConfiguration(
       name,
@@ -94,13 +98,10 @@ async function run(options: Options): Promise<number> {
       },
     )
     if (result.crash !== undefined) console.error(`FAILED ${name}: ${result.crash}`)
+    console.log(rowOf(result))
     results.push(result)
   }
   if (options.each) showEach(results)
-  const heads = ['configuration', 'lanes', 'ops', 'variants', 'kernels', 'cases', 'numbers', 'worst error / bound']
-  console.log(row([...heads, 'failures', 's']))
-  console.log(row(['---', ...heads.slice(1).map(() => '--:'), '--:', '--:']))
-  for (const result of results) console.log(rowOf(result))
   const families = results.flatMap((result) => result.families)
   for (const name of names.filter((configuration) => configuration in leftOut))
     console.log(`${name} leaves out what matches ${leftOut[name]}, because its driver takes minutes to compile it`)
