@@ -1,5 +1,6 @@
 /** The attack on every adapter: one process for each configuration, and what they reached together. */
 import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { kernelTexts } from '../../../engine/kernel_texts.js'
 import type { Attacked, Described } from './attack.js'
@@ -15,6 +16,16 @@ export const configurations: Readonly<Record<string, Record<string, string>>> = 
   'lavapipe-8': { WEBGPU_SSL_ADAPTER: 'lavapipe', LP_NATIVE_VECTOR_WIDTH: '256' },
   'lavapipe-16': { WEBGPU_SSL_ADAPTER: 'lavapipe', LP_NATIVE_VECTOR_WIDTH: '512' },
   swiftshader: { WEBGPU_SSL_ADAPTER: 'swiftshader' },
+}
+
+/** A configuration that only processors with vectors of 512 bits run. Without them Mesa compiles some kernels for minutes. */
+export const WIDE = 'lavapipe-16'
+const CPU_INFO = '/proc/cpuinfo'
+
+/** The configurations that run by default on this machine. */
+export const defaultConfigurations = (): string[] => {
+  const wide = !existsSync(CPU_INFO) || /\bavx512f\b/.test(readFileSync(CPU_INFO, 'utf8'))
+  return Object.keys(configurations).filter((name) => name !== WIDE || wide)
 }
 
 /** Families that a configuration leaves out: SwiftShader takes more than four minutes to compile this tile. */
