@@ -1,6 +1,6 @@
 /**
- * Temporaries, inputs and outputs that are larger than a buffer of the adapter may be. Such a storage is cut into equal parts, each a buffer
- * of its own, and no dispatch reads or writes across the end of a part.
+ * Temporaries, inputs and outputs that are larger than a buffer of the adapter may be. Such a storage is cut into equal
+ * parts, each a buffer of its own, and no dispatch reads or writes across the end of a part.
  */
 import { align } from './leaves.js'
 import { resolve, type Slice, type Target } from './plan.js'

@@ -1,7 +1,7 @@
 /** What lowering needs to know about a device, from its limits, features and adapter. */
 import type { Target } from './plan.js'
 
-/** 'cpu' for software drivers, by the adapter's name. Browsers may give no more than 'mesa software' or 'microsoft warp'. */
+/** 'cpu' for software drivers, by the adapter's name. In a browser that may be 'mesa software' or 'microsoft warp'. */
 export function adapterClassOf({ vendor, architecture, device, description }: GPUAdapterInfo): Target['adapterClass'] {
   const name = `${vendor} ${architecture} ${device} ${description}`.toLowerCase()
   return /llvmpipe|lavapipe|swiftshader|basic render|mesa software|\bwarp\b/.test(name) ? 'cpu' : 'gpu'

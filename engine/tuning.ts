@@ -1,7 +1,7 @@
 /**
- * Tuning: choosing variants by measurement. The cost model leaves one variant of each family for a product, and
- * a second one if its estimate is close to the lowest. The op is recorded once by each of them, on a part of its batch. A variant whose result differs from the plain variant's is out,
- * and the fastest of the others is kept.
+ * Tuning: choosing variants by measurement. The cost model leaves one variant of each family for a product, and a second
+ * one if its estimate is close to the lowest. The op is recorded once by each of them, on a part of its batch. A variant
+ * whose result differs from the plain variant's is out, and the fastest of the others is kept.
  */
 import type { Engine } from './engine.js'
 import { variable, type Variable } from './leaves.js'

@@ -9,7 +9,7 @@ import { imageRuns, PLAIN, type ConvWork, type Variant, type WeightGradientWork 
 /** Pixels that one invocation of conv2d.wgsl computes. */
 const PIXELS = 4
 
-/** Images of a run at most, so that each image has `invocations` of them in the first dimension of a dispatch. */
+/** Images of a run at most, if each takes so many invocations along the first dimension of a dispatch. */
 const mostImages = ({ target }: Pick<LoweringContext, 'target'>, invocations: number): number =>
   Math.max(1, Math.floor((64 * target.maxWorkgroupsPerDimension) / invocations))
 

@@ -111,7 +111,10 @@ export interface ImageRun {
   y: Slice
 }
 
-/** Multiplications and additions of a dispatch at most. A slow GPU takes about a second for them; a longer one may be reset. */
+/**
+ * Multiplications and additions of a dispatch at most. A slow GPU takes about a second for them. Some systems reset a GPU
+ * that is busy for two.
+ */
 const MOST_FLOPS = 4e11
 
 /**
