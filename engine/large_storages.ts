@@ -1,6 +1,6 @@
 /**
- * Temporaries, inputs and outputs that are larger than a buffer of the adapter may be. Such a storage is cut into equal
- * parts, each a buffer of its own, and no dispatch reads or writes across the end of a part.
+ * Temporaries, inputs and outputs that one buffer of the adapter cannot hold. Such a storage is cut into equal parts. Each
+ * part is a buffer of its own, and no dispatch reads or writes across the end of a part.
  */
 import { align } from './leaves.js'
 import { resolve, type Slice, type Target } from './plan.js'
@@ -35,7 +35,7 @@ export function inOnePart(slice: Slice, what: string): Slice {
   return { storage: storage.parts[i], offset: offset - i * each, bytes }
 }
 
-/** A slice, cut where a part of its storage ends; one slice for each buffer that holds some of its bytes. */
+/** A slice, cut where a part of its storage ends: one slice for each buffer that holds some of its bytes. */
 export function slicesByBuffer(slice: Slice): Slice[] {
   const { storage, offset, bytes } = resolve(slice)
   const { parts } = storage
