@@ -8,7 +8,7 @@ import { reshape } from './layout.js'
 /** Two vectors of this length fit in workgroup memory. */
 const LARGEST_SIDE = 1024
 
-/** Elements of a matrix that a dispatch updates. A slow GPU takes about 0.1 s for so many in one workgroup. */
+/** A dispatch updates at most so many elements of a matrix. One workgroup of a slow GPU takes about 0.1 s for them. */
 const UPDATES_AT_ONCE = 2 ** 26
 
 /** Input: [n, d, d]. Outputs: the log-determinants [n], the inverses [n, d, d]. No gradient flows through the inverses. */

@@ -18,7 +18,7 @@ export const configurations: Readonly<Record<string, Record<string, string>>> = 
   swiftshader: { WEBGPU_SSL_ADAPTER: 'swiftshader' },
 }
 
-/** A configuration that only processors with vectors of 512 bits run. Without them Mesa compiles some kernels for minutes. */
+/** Only processors with vectors of 512 bits run this configuration. Without them Mesa compiles some kernels for minutes. */
 export const WIDE = 'lavapipe-16'
 const CPU_INFO = '/proc/cpuinfo'
 
