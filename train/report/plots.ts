@@ -1,6 +1,5 @@
 /** Charts as SVG text, drawn by Vega without a browser. Lines and labels take the colour of the surrounding text. */
-import * as vega from 'vega'
-import { compile, type TopLevelSpec } from 'vega-lite'
+import type { TopLevelSpec } from 'vega-lite'
 
 /** A line of a chart. */
 export interface Series {
@@ -52,6 +51,8 @@ const config = {
  * @returns an `<svg>` element for use inside a page
  */
 export async function chart(spec: object, description: string): Promise<string> {
+  // Loaded when there is something to draw: Vega has hundreds of modules, and most commands draw nothing or at their end.
+  const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')])
   const { spec: compiled } = compile({ ...spec, description, config } as unknown as TopLevelSpec)
   const view = new vega.View(vega.parse(compiled), { renderer: 'none', logLevel: vega.Error })
   try {
