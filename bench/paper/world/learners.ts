@@ -35,7 +35,10 @@ export interface Training {
   /** Number of functions, d. */
   width: number
   steps: number
-  /** The learning rate of Adam at the first step; it falls to 0 as a cosine. */
+  /**
+   * The learning rate at the first step; it falls to 0 as a cosine. Networks use Adam, the table gradient descent with
+   * momentum, where it is relative to the norm of the table.
+   */
   rate: number
 }
 
@@ -46,8 +49,7 @@ interface Learner {
   readonly own: readonly Variable[]
 }
 
-/** Initial values of the table have this standard deviation. */
-const TABLE_SCALE = 0.1
+const MOMENTUM = 0.9
 const HIDDEN = 64
 const RESNET_WIDTH = 8
 
@@ -98,17 +100,37 @@ export interface Learned {
   after: Float32Array
 }
 
-/** Trains a learner on draws from the world. */
-export function learn(
+/** These compare rows of norm 1, so what they learn is the normalised rows. */
+const ROWS_NORMALISED: ReadonlySet<ObjectiveName> = new Set(['barlow-twins', 'simclr'])
+
+/** Trains a learner on draws from the world. @returns the functions as the objective sees them */
+export async function learn(
   engine: Engine,
   world: World,
   pictures: Variable,
   training: Training,
   options: TrainOptions,
 ): Promise<Learned> {
-  return training.learner === 'table'
-    ? learnTable(engine, world, training, options)
-    : learnNetwork(engine, world, pictures, training, options)
+  const { before, after } =
+    training.learner === 'table'
+      ? await learnTable(engine, world, training, options)
+      : await learnNetwork(engine, world, pictures, training, options)
+  if (!ROWS_NORMALISED.has(training.objective)) return { before, after }
+  return { before: withUnitRows(before, training.width), after: withUnitRows(after, training.width) }
+}
+
+/** Rows of width `width`, each divided by its Euclidean norm. */
+function withUnitRows(rows: Float32Array, width: number): Float32Array {
+  const unit = new Float32Array(rows.length)
+  for (let from = 0; from < rows.length; from += width) {
+    const row = rows.subarray(from, from + width)
+    const norm = Math.hypot(...row)
+    unit.set(
+      row.map((value) => value / norm),
+      from,
+    )
+  }
+  return unit
 }
 
 /** The loss of functions at the rows that `Sampler.batch` draws. */
@@ -172,7 +194,13 @@ async function learnNetwork(
   }
 }
 
-/** The device computes the gradient of the drawn rows; the table and Adam's moments stay here, because they are small. */
+/**
+ * Gradient descent in L²(ρ), the geometry of the theory: the gradient at a picture is divided by the number of times that
+ * the picture is expected in a batch. Each gradient is scaled to the norm of the table, so that one rate serves losses of
+ * any scale, also those that do not see the scale of the functions (You et al. 2017, https://arxiv.org/abs/1708.03888).
+ *
+ * The device computes the gradient of the drawn rows. The table and its momentum stay here, because they are small.
+ */
 async function learnTable(
   engine: Engine,
   world: World,
@@ -180,30 +208,36 @@ async function learnTable(
   { seed, onStep, signal }: TrainOptions,
 ): Promise<Learned> {
   const { views, width, steps, draws = 1 } = training
-  const { count } = world
+  const { count, weights } = world
   const images = draws * world.images
   const clean = takesClean(training)
   const random = new RandomStream(seed, Purpose.weights)
-  const table = Float32Array.from({ length: count * width }, () => TABLE_SCALE * random.normal())
+  const table = Float32Array.from({ length: count * width }, () => random.normal())
   const before = table.slice()
-  const z = input('z', [(views + Number(clean)) * images, width])
+  const rows = (views + Number(clean)) * images
+  const z = input('z', [rows, width])
   const [gradient] = gradients(lossOf(z, images, training, clean), [z])
   const program = await engine.compile({ label: 'gradient of a table', outputs: { gradient } })
-  const moments = { first: new Float64Array(table.length), second: new Float64Array(table.length) }
+  const momentum = new Float64Array(table.length)
   try {
     const sampler = new Sampler(world, seed)
-    const drawn = new Float32Array(z.shape[0] * width)
+    const drawn = new Float32Array(rows * width)
     for (let at = 0; at < steps; at++) {
       signal?.throwIfAborted()
       const batch = sampler.batch(views, clean, draws)
       batch.forEach((picture, row) => drawn.set(table.subarray(picture * width, (picture + 1) * width), row * width))
       await program.run({ z: drawn })
       const byRow = await program.read('gradient')
-      const total = new Float64Array(table.length)
+      const direction = new Float64Array(table.length)
       batch.forEach((picture, row) => {
-        for (let k = 0; k < width; k++) total[picture * width + k] += byRow[row * width + k]
+        for (let k = 0; k < width; k++) direction[picture * width + k] += byRow[row * width + k] / weights[picture]
       })
-      adamStep(table, total, moments, rateAt(training, at), at + 1)
+      const scale = normOf(table, weights) / normOf(direction, weights)
+      const rate = rateAt(training, at)
+      for (let i = 0; i < table.length; i++) {
+        momentum[i] = MOMENTUM * momentum[i] + scale * direction[i]
+        table[i] -= rate * momentum[i]
+      }
       if (at % TOLD === TOLD - 1) onStep?.(at + 1)
     }
     return { before, after: table }
@@ -212,21 +246,12 @@ async function learnTable(
   }
 }
 
-/** Adam with its usual constants, in place. */
-function adamStep(
-  values: Float32Array,
-  gradient: Float64Array,
-  { first, second }: { first: Float64Array; second: Float64Array },
-  rate: number,
-  step: number,
-): void {
-  const [beta1, beta2, epsilon] = [0.9, 0.999, 1e-8]
-  const [scale1, scale2] = [1 - beta1 ** step, 1 - beta2 ** step]
-  for (let i = 0; i < values.length; i++) {
-    first[i] = beta1 * first[i] + (1 - beta1) * gradient[i]
-    second[i] = beta2 * second[i] + (1 - beta2) * gradient[i] ** 2
-    values[i] -= (rate * (first[i] / scale1)) / (Math.sqrt(second[i] / scale2) + epsilon)
-  }
+/** The norm of functions [count, width] in L²(ρ). */
+function normOf(functions: ArrayLike<number>, weights: Float64Array): number {
+  const width = functions.length / weights.length
+  let squares = 0
+  for (let i = 0; i < functions.length; i++) squares += weights[Math.floor(i / width)] * functions[i] ** 2
+  return Math.sqrt(squares)
 }
 
 async function functionsOf(read: Program, count: number, width: number, atOnce: number): Promise<Float32Array> {

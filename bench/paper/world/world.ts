@@ -10,7 +10,7 @@
  *   T = (n ρ)⁻¹ Pᵀ P,  self-adjoint in L²(ρ);  its nonzero eigenvalues are those of the kernel K = P (n ρ)⁻¹ Pᵀ [n, n].
  */
 import { EigenvalueDecomposition, Matrix } from 'ml-matrix'
-import { input, matmul, Purpose, RandomStream, type Engine } from '../../../engine/index.js'
+import { input, matmul, Purpose, RandomStream, shuffle, type Engine } from '../../../engine/index.js'
 import { drawViews, ROW_FLOATS } from '../../../train/augment/draw.js'
 import { recipes } from '../../../train/augment/recipe.js'
 import { augmentViews, deviceImages } from '../../../train/augment/views.js'
@@ -235,20 +235,40 @@ export class Sampler {
    * m views of every image, view-major. With `clean`, B clean pictures follow, one of each image, and the views are
    * independent augmentations of it.
    *
+   * The samples of an image are stratified: n of them lie at one random distance from n equally spaced points of its
+   * running probabilities, in random order. Every picture then occurs almost as often as its probability says, so that the
+   * covariance of a batch hardly varies. Two of the samples are no longer independent: their operator is
+   * (n T − I) / (n − 1), up to the width of a stratum, which has the eigenfunctions of T in the same order.
+   *
    * @param draws how often every image is in the batch, each time with its own views: B = draws · images
    */
   batch(m: number, clean: boolean, draws = 1): Uint32Array {
-    const { images } = this.world
+    const { images, count } = this.world
     const rows = draws * images
     const list = new Uint32Array((m + Number(clean)) * rows)
-    for (let b = 0; b < rows; b++) {
-      const x = b % images
-      const origin = clean ? this.ofImageAt(x) : undefined
-      for (let a = 0; a < m; a++)
-        list[a * rows + b] = origin === undefined ? this.ofImageAt(x) : this.ofPictureAt(origin)
-      if (origin !== undefined) list[m * rows + b] = origin
+    const put = (x: number, first: number, each: number, at: (share: number) => number): void => {
+      this.strata(draws * each).forEach((share, i) => {
+        list[(first + (i % each)) * rows + Math.floor(i / each) * images + x] = at(share)
+      })
+    }
+    for (let x = 0; x < images; x++) {
+      const ofImage = (share: number): number => chosen(this.ofImage, x * count, count, share)
+      put(x, clean ? m : 0, clean ? 1 : m, ofImage)
+      if (!clean) continue
+      for (let b = x; b < rows; b += images)
+        this.strata(m).forEach((share, a) => {
+          list[a * rows + b] = this.ofImageAt(chosen(this.ofPicture, list[m * rows + b] * images, images, share))
+        })
     }
     return list
+  }
+
+  /** n shares in random order, one in each n-th of [0, 1), all at the same distance from its start. */
+  private strata(n: number): Float64Array {
+    const start = this.stream.uniform(0, 1)
+    const order = Uint32Array.from({ length: n }, (_, k) => k)
+    shuffle(order, this.stream)
+    return Float64Array.from(order, (k) => (k + start) / n)
   }
 }
 

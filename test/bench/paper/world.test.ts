@@ -74,10 +74,50 @@ describe('a world', () => {
     }
     const list = sampler.batch(3, true)
     expect(list).toHaveLength(4 * IMAGES)
-    // With several draws, images follow each other in the same order again and again.
-    const often = sampler.batch(1, false, 4000)
-    const share = often.filter((z, b) => b % IMAGES === 2 && z === 5).length / 4000
-    expect(Math.abs(share - forward[2 * COUNT + 5])).toBeLessThan(0.03)
+  })
+
+  test('is sampled in strata: each picture occurs as often as expected, to less than one time', () => {
+    const [views, draws] = [3, 20]
+    const list = new Sampler({ images: IMAGES, count: COUNT, forward, weights }, 3).batch(views, false, draws)
+    const counts = new Float64Array(IMAGES * COUNT)
+    // Images follow each other in the same order again and again.
+    list.forEach((z, row) => counts[(row % IMAGES) * COUNT + z]++)
+    counts.forEach((n, i) => expect(Math.abs(n - views * draws * forward[i])).toBeLessThan(1))
+  })
+
+  test('is sampled so that the operator of two views has the eigenfunctions of T', () => {
+    // n samples of an image, each picture n P times: two of them give (n T − I) / (n − 1), up to the strata's width.
+    const [n, batches] = [20, 4000]
+    const sampler = new Sampler({ images: IMAGES, count: COUNT, forward, weights }, 4)
+    const pairs = new Float64Array(COUNT * COUNT)
+    for (let i = 0; i < batches; i++) {
+      const list = sampler.batch(2, false, n / 2)
+      const rows = list.length / 2
+      for (let b = 0; b < rows; b++) pairs[list[b] * COUNT + list[rows + b]] += 1 / (batches * rows)
+    }
+    const product = (f: Float64Array, g: Float64Array): number =>
+      f.reduce((sum, a, z) => sum + g.reduce((s, b, y) => s + a * b * pairs[z * COUNT + y], 0), 0)
+    for (let k = 1; k <= 3; k++)
+      for (let l = 1; l <= 3; l++) {
+        const expected = k === l ? (n * eigenvalues[k] - 1) / (n - 1) : 0
+        expect(Math.abs(product(eigenfunction(k), eigenfunction(l)) - expected)).toBeLessThan(0.03)
+      }
+  })
+
+  test('is sampled with clean pictures: they occur as expected, and the views follow T', () => {
+    const [views, draws] = [4, 2000]
+    const list = new Sampler({ images: IMAGES, count: COUNT, forward, weights }, 5).batch(views, true, draws)
+    const rows = draws * IMAGES
+    const clean = list.subarray(views * rows)
+    const counts = new Float64Array(IMAGES * COUNT)
+    clean.forEach((z, row) => counts[(row % IMAGES) * COUNT + z]++)
+    counts.forEach((n, i) => expect(Math.abs(n - draws * forward[i])).toBeLessThan(1))
+    for (let k = 1; k <= 3; k++) {
+      const f = eigenfunction(k)
+      let product = 0
+      for (let row = 0; row < views * rows; row++) product += (f[list[row]] * f[clean[row % rows]]) / (views * rows)
+      expect(Math.abs(product - eigenvalues[k])).toBeLessThan(0.03)
+    }
   })
 })
 
