@@ -34,10 +34,7 @@ const SPECTRAL: Partial<Schedule> = { views: 4, draws: 32 }
 /** SimCLR compares all pairs of a batch, so it takes fewer rows. */
 const SIMCLR: Partial<Schedule> = { draws: 8 }
 
-/**
- * Each loss with a constraint at which the dominant eigenfunctions span its exact minimum in this world (spectral, Barlow
- * Twins, VICReg: share at least 0.98, computed before the runs). SimCLR has a temperature in its place.
- */
+/** Each loss with the constraint of the claims, fixed before the runs. SimCLR has a temperature in its place. */
 const MAIN: readonly Loss[] = [
   { name: 'spectral, β = 1', objective: 'spectral', options: { beta: 1 }, table: SPECTRAL },
   { name: 'Barlow Twins, λ = 1', objective: 'barlow-twins-original', options: { lambda: 1 } },
