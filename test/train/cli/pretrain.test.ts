@@ -42,7 +42,7 @@ function pretrain(args: string[], watch?: (stderr: string, child: ChildProcess) 
   const env = { ...process.env, WEBGPU_SSL_DEBUG: '' }
   const child = spawn(process.execPath, ['--import', 'tsx', 'train/cli/pretrain.ts', ...args, '--no-tune'], {
     env,
-    timeout: 60_000,
+    timeout: 110_000,
   })
   const ended: Ended = { code: null, stdout: '', stderr: '' }
   child.stdout.on('data', (text: Buffer) => (ended.stdout += text.toString()))
