@@ -30,7 +30,7 @@ const SCHEDULES: Record<LearnerName, Schedule> = {
 type Loss = Pick<Training, 'objective' | 'options'> & { name: string; table?: Partial<Schedule> }
 
 /** Its estimator of the invariance compares two halves of the views, so more views make it less noisy. */
-const SPECTRAL: Partial<Schedule> = { views: 4, draws: 32 }
+const SPECTRAL: Partial<Schedule> = { views: 8, draws: 32 }
 /** SimCLR compares all pairs of a batch, so it takes fewer rows. */
 const SIMCLR: Partial<Schedule> = { draws: 8 }
 
