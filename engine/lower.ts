@@ -335,7 +335,7 @@ class Lowering implements LoweringContext {
     return this.addCut(pad(value.bytes), 'temporary', value.node.op.name)
   }
 
-  /** A storage, cut into 2, 4, … equal parts if one buffer cannot hold it. Each part is a buffer of its own. */
+  /** Adds a storage. If one buffer cannot hold it, it is cut into 2, 4, … equal parts, and each part is a buffer. */
   private addCut(bytes: number, kind: 'temporary' | 'input' | 'output', label: string): Slice {
     const count = partsFor(bytes, this.target)
     if (count === 1) return whole(this.add({ bytes, kind, label }))

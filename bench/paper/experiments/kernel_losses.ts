@@ -29,7 +29,7 @@ const SCHEDULES: Record<LearnerName, Schedule> = {
 
 type Loss = Pick<Training, 'objective' | 'options'> & { name: string; table?: Partial<Schedule> }
 
-/** Its estimator of the invariance compares two halves of the views, so more views make it less noisy. */
+/** The spectral loss compares two halves of the views. With more views this comparison is less noisy. */
 const SPECTRAL: Partial<Schedule> = { views: 8, draws: 32 }
 /** SimCLR compares all pairs of a batch, so it takes fewer rows. */
 const SIMCLR: Partial<Schedule> = { draws: 8 }
@@ -175,7 +175,7 @@ async function run(context: Context): Promise<Analysis> {
     ],
     notes: [
       describeWorld(context.scale),
-      `Overlap: the mean share of each of the first eigenfunctions that lies in the span of the learned functions. The spectral loss learns the constant function too, so it has one function more. Losses that normalise rows are read after it. Every step takes all images several times, with other views each time: ${learners.map((l) => `${l} ${SCHEDULES[l].draws} times ${SCHEDULES[l].views} views, ${SCHEDULES[l].steps} steps`).join('; ')}. The table takes ${SPECTRAL.draws} times ${SPECTRAL.views} views for the spectral loss, and ${SIMCLR.draws} times ${SCHEDULES.table.views} views for SimCLR. Networks use Adam, the table gradient descent in L²(ρ); the learning rate falls as a cosine.`,
+      `Overlap: the mean share of each of the first eigenfunctions that lies in the span of the learned functions. The spectral loss learns the constant function too, so it has one function more. Losses that normalise rows are read after it. Every step takes all images several times, with other views each time: ${learners.map((l) => `${l} ${SCHEDULES[l].draws} times ${SCHEDULES[l].views} views, ${SCHEDULES[l].steps} steps`).join('; ')}. The table takes ${SPECTRAL.draws} times ${SPECTRAL.views} views for the spectral loss, and ${SIMCLR.draws} times ${SCHEDULES.table.views} views for SimCLR. Networks are trained by Adam, and the table by gradient descent in L²(ρ). The learning rate falls as a cosine.`,
       'Whiskers: smallest and largest of the seeds.',
     ],
   }

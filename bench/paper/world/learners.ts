@@ -36,8 +36,8 @@ export interface Training {
   width: number
   steps: number
   /**
-   * The learning rate at the first step; it falls to 0 as a cosine. Networks use Adam, the table gradient descent with
-   * momentum, where it is relative to the norm of the table.
+   * The learning rate at the first step. It falls to 0 as a cosine. Networks use Adam. The table uses gradient descent with
+   * momentum, and its rate is relative to the norm of the table.
    */
   rate: number
 }

@@ -221,43 +221,41 @@ export class Sampler {
     this.ofPicture = cumulated(posterior, images)
   }
 
-  /** A picture that is an augmentation of the image. */
-  ofImageAt(x: number): number {
-    return chosen(this.ofImage, x * this.world.count, this.world.count, this.stream.uniform(0, 1))
+  /** A picture that is an augmentation of the image. @param share of the image's probability that lies before the picture */
+  ofImageAt(x: number, share = this.stream.uniform(0, 1)): number {
+    return chosen(this.ofImage, x * this.world.count, this.world.count, share)
   }
 
-  /** A picture that shares an image with the picture, by the operator T. */
-  ofPictureAt(z: number): number {
-    return this.ofImageAt(chosen(this.ofPicture, z * this.world.images, this.world.images, this.stream.uniform(0, 1)))
+  /** A picture that shares an image with the picture, by the operator T. @param share chooses the image */
+  ofPictureAt(z: number, share = this.stream.uniform(0, 1)): number {
+    return this.ofImageAt(chosen(this.ofPicture, z * this.world.images, this.world.images, share))
   }
 
   /**
    * m views of every image, view-major. With `clean`, B clean pictures follow, one of each image, and the views are
    * independent augmentations of it.
    *
-   * The samples of an image are stratified: n of them lie at one random distance from n equally spaced points of its
-   * running probabilities, in random order. Every picture then occurs almost as often as its probability says, so that the
-   * covariance of a batch hardly varies. Two of the samples are no longer independent: their operator is
-   * (n T − I) / (n − 1), up to the width of a stratum, which has the eigenfunctions of T in the same order.
+   * The samples of an image are stratified. Its probabilities are cut into n equal strata. One sample comes from each, all at
+   * the same random place of their stratum, in random order. Every picture then occurs almost as often as its probability
+   * says, so the covariance of a batch hardly varies. Two samples of an image are not independent: their operator is
+   * (n T − I) / (n − 1), up to the width of a stratum. It has the eigenfunctions of T, in the same order.
    *
    * @param draws how often every image is in the batch, each time with its own views: B = draws · images
    */
   batch(m: number, clean: boolean, draws = 1): Uint32Array {
-    const { images, count } = this.world
+    const { images } = this.world
     const rows = draws * images
     const list = new Uint32Array((m + Number(clean)) * rows)
-    const put = (x: number, first: number, each: number, at: (share: number) => number): void => {
-      this.strata(draws * each).forEach((share, i) => {
-        list[(first + (i % each)) * rows + Math.floor(i / each) * images + x] = at(share)
-      })
-    }
+    // What is drawn of the images themselves: the clean pictures or the views.
+    const [first, each] = clean ? [m * rows, 1] : [0, m]
     for (let x = 0; x < images; x++) {
-      const ofImage = (share: number): number => chosen(this.ofImage, x * count, count, share)
-      put(x, clean ? m : 0, clean ? 1 : m, ofImage)
+      this.strata(draws * each).forEach((share, i) => {
+        list[first + (i % each) * rows + Math.floor(i / each) * images + x] = this.ofImageAt(x, share)
+      })
       if (!clean) continue
       for (let b = x; b < rows; b += images)
         this.strata(m).forEach((share, a) => {
-          list[a * rows + b] = this.ofImageAt(chosen(this.ofPicture, list[m * rows + b] * images, images, share))
+          list[a * rows + b] = this.ofPictureAt(list[first + b], share)
         })
     }
     return list

@@ -80,7 +80,7 @@ describe('a world', () => {
     const [views, draws] = [3, 20]
     const list = new Sampler({ images: IMAGES, count: COUNT, forward, weights }, 3).batch(views, false, draws)
     const counts = new Float64Array(IMAGES * COUNT)
-    // Images follow each other in the same order again and again.
+    // Row b is of image b mod IMAGES.
     list.forEach((z, row) => counts[(row % IMAGES) * COUNT + z]++)
     counts.forEach((n, i) => expect(Math.abs(n - views * draws * forward[i])).toBeLessThan(1))
   })
